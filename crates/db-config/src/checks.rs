@@ -1,0 +1,77 @@
+//! Values that are right one by one and contradict each other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use config::{Value, ValueKind};
+
+use crate::config::{Config, is_built_in};
+use crate::duration;
+use crate::error::{Origin, Problem};
+
+/// Every pair of values that cannot both be meant.
+pub(crate) fn contradictions(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let pools = config
+        .pool_names()
+        .into_iter()
+        .map(|name| format!("pools.{name}"));
+    for group in std::iter::once("profile".to_owned()).chain(pools) {
+        let table = config.table(&["profile", &group]);
+        let validation = table.get("validation_timeout");
+        let pairs = [
+            (true, "min_idle", "max"),
+            // Where validation_timeout is built in, the checkout's deadline bounds it.
+            (
+                !validation.is_some_and(is_built_in),
+                "validation_timeout",
+                "checkout_timeout",
+            ),
+        ];
+        let found = pairs
+            .into_iter()
+            .filter(|(matters, ..)| *matters)
+            .filter_map(|(_, lower, upper)| above(&group, &table, lower, upper));
+        for problem in found {
+            // What the profile has wrong is not told again for every pool.
+            let told = |earlier: &Problem| {
+                earlier.origin == problem.origin && earlier.message == problem.message
+            };
+            if !problems.iter().any(told) {
+                problems.push(problem);
+            }
+        }
+    }
+    for section in ["retry", "reconnect"] {
+        let table = config.table(&[section]);
+        problems.extend(above(section, &table, "base_delay", "max_delay"));
+    }
+    problems
+}
+
+/// The problem of a value that must not be above another one and is.
+fn above(
+    section: &str,
+    table: &BTreeMap<String, Value>,
+    lower: &str,
+    upper: &str,
+) -> Option<Problem> {
+    let (low, high) = (table.get(lower)?, table.get(upper)?);
+    let origin = |value: &Value| Origin::new(value.origin().unwrap_or_default());
+    (quantity(low)? > quantity(high)?).then(|| {
+        let message = format!(
+            "{low} is more than {upper}, which is {high} ({}); expected at most {high}",
+            origin(high)
+        );
+        Problem::new(format!("database.{section}.{lower}"), origin(low), message)
+    })
+}
+
+/// Counts and durations in numbers that compare.
+fn quantity(value: &Value) -> Option<Duration> {
+    match &value.kind {
+        ValueKind::U64(count) => Some(Duration::from_secs(*count)),
+        ValueKind::String(text) => duration::parse(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,255 @@
+//! The merged configuration and what can be asked of it.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use config::{Value, ValueKind};
+use serde::de::DeserializeOwned;
+
+use crate::checks;
+use crate::environment::Environment;
+use crate::error::{ConfigError, Origin, Problem};
+use crate::explain::Explained;
+use crate::keys::{self, KEYS};
+use crate::layers::{self, Layer};
+use crate::resolve::Urls;
+use crate::url::{DirectUrl, PooledUrl};
+
+/// The configuration: the environment, the URLs and every setting, each with its origin.
+///
+/// `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) environment: Environment,
+    pub(crate) environment_origin: Origin,
+    pub(crate) built_in: Layer,
+    /// From the lowest to the highest; the last is what [`Config::with`] sets.
+    pub(crate) configured: Vec<Layer>,
+    pub(crate) urls: Urls,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Config {
+    /// The built-in table alone: no file, no variable, no URL.
+    pub fn builtin(environment: &Environment) -> Config {
+        let missing = |name: &str| {
+            let message = "the built-in table has no URL; use Config::load";
+            ConfigError::from(Problem::new(name, Origin::new(layers::BUILT_IN), message))
+        };
+        Config {
+            environment: environment.clone(),
+            environment_origin: Origin::new("code"),
+            built_in: Layer::built_in(environment, false),
+            configured: vec![Layer::default()],
+            urls: Urls {
+                pooled: Err(missing("DATABASE_URL")),
+                direct: Err(missing("DATABASE_URL_DIRECT")),
+                replicas: Vec::new(),
+                explained: Vec::new(),
+                pooled_origin: None,
+            },
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Sets a key from code, above every other layer; `value` is written as in a variable.
+    ///
+    /// # Errors
+    ///
+    /// When the key is unknown, the value is not of its kind or contradicts another one, or the
+    /// key decides what loading reads, which is over by now.
+    pub fn with(mut self, key: &str, value: impl Display) -> Result<Config, ConfigError> {
+        let path = key.strip_prefix("database.").unwrap_or(key);
+        let origin = Origin::new("code");
+        let set = match READ_AT_LOAD.contains(&path) {
+            true => Err(format!(
+                "is read while loading; set {} instead",
+                keys::variable(path)
+            )),
+            false => match self.configured.last_mut() {
+                Some(layer) => layer.set(path, &value.to_string(), origin.clone()),
+                None => Ok(()),
+            },
+        };
+        set.map_err(|message| Problem::new(format!("database.{path}"), origin, message))?;
+        ConfigError::check(checks::contradictions(&self))?;
+        Ok(self)
+    }
+
+    /// The environment.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The application's URL (`DATABASE_URL`).
+    ///
+    /// # Errors
+    ///
+    /// When nothing sets it; the error says what would.
+    pub fn pooled_url(&self) -> Result<&PooledUrl, ConfigError> {
+        self.urls.pooled.as_ref().map_err(Clone::clone)
+    }
+
+    /// The URL of migrations and administration (`DATABASE_URL_DIRECT`).
+    ///
+    /// Outside production the pooled URL serves where nothing suggests a pooler.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing; the error says what to set and what the URL probably is.
+    pub fn direct_url(&self) -> Result<&DirectUrl, ConfigError> {
+        self.urls.direct.as_ref().map_err(Clone::clone)
+    }
+
+    /// The URLs of the replicas (`DATABASE_URL_REPLICA`), possibly none.
+    pub fn replica_urls(&self) -> &[PooledUrl] {
+        &self.urls.replicas
+    }
+
+    /// The merged table `database.<name>`: `section("retry")`.
+    ///
+    /// # Errors
+    ///
+    /// When `T` wants something that the table does not hold.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        read(name, self.table(&[name]))
+    }
+
+    /// The merged table `database.<name>` over `database.<base>`, key by key.
+    ///
+    /// What is configured for `name` wins, then what is configured for `base`, then what is built
+    /// in for `name`, then for `base`: `section_over("pools.write", "profile")`.
+    ///
+    /// # Errors
+    ///
+    /// When `T` wants something that the table does not hold.
+    pub fn section_over<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        base: &str,
+    ) -> Result<T, ConfigError> {
+        read(name, self.table(&[base, name]))
+    }
+
+    /// The names under `database.pools`; `read` and `write` are always among them.
+    pub fn pool_names(&self) -> Vec<String> {
+        let configured = self
+            .configured
+            .iter()
+            .flat_map(Layer::paths)
+            .filter_map(|path| path.strip_prefix("pools.")?.split('.').next());
+        let names: BTreeSet<_> = ["read", "write"].into_iter().chain(configured).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Every value in force with its origin: environment, URLs, settings; secrets as `***`.
+    pub fn explain(&self) -> impl Iterator<Item = Explained> {
+        let mut explained = vec![Explained {
+            key: "APP_ENV".to_owned(),
+            value: self.environment.to_string(),
+            origin: self.environment_origin.clone(),
+        }];
+        explained.extend(self.urls.explained.iter().cloned());
+        let plain = KEYS.iter().filter(|key| !key.path.starts_with("profile."));
+        for key in plain {
+            let (group, leaf) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+            explained.extend(explain_one(group, leaf, &self.table(&[group])));
+        }
+        let pools = self
+            .pool_names()
+            .into_iter()
+            .map(|name| format!("pools.{name}"));
+        for group in std::iter::once("profile".to_owned()).chain(pools) {
+            let table = match group.as_str() {
+                "profile" => self.table(&["profile"]),
+                pool => self.table(&["profile", pool]),
+            };
+            for leaf in KEYS
+                .iter()
+                .filter_map(|key| key.path.strip_prefix("profile."))
+            {
+                explained.extend(explain_one(&group, leaf, &table));
+            }
+        }
+        explained.into_iter()
+    }
+
+    /// What is allowed and yet probably not meant: a secret that everyone can read, and so on.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The merged table of a path over those before it; built-in values give way to configured.
+    pub(crate) fn table(&self, paths: &[&str]) -> BTreeMap<String, Value> {
+        let part = |layer: &Layer, path: &str| match path {
+            "" => layer.clone(),
+            path => layer.under(path),
+        };
+        let mut builder = ::config::Config::builder();
+        for path in paths {
+            builder = builder.add_source(part(&self.built_in, path));
+        }
+        for path in paths {
+            for layer in &self.configured {
+                builder = builder.add_source(part(layer, path));
+            }
+        }
+        let merged = builder.build().map(|merged| merged.cache.kind);
+        let Ok(ValueKind::Table(table)) = merged else {
+            unreachable!("layers hold checked paths, and merging them reads nothing");
+        };
+        let mut table: BTreeMap<_, _> = table.into_iter().collect();
+        fit_min_idle(&mut table);
+        table
+    }
+}
+
+/// A built-in `min_idle` gives way to a configured `max` below it.
+fn fit_min_idle(table: &mut BTreeMap<String, Value>) {
+    let (Some(max), Some(min_idle)) = (table.get("max"), table.get("min_idle")) else {
+        return;
+    };
+    let (ValueKind::U64(most), ValueKind::U64(least)) = (&max.kind, &min_idle.kind) else {
+        return;
+    };
+    if least > most && is_built_in(min_idle) && !is_built_in(max) {
+        let origin = format!("{}, lowered to max", min_idle.origin().unwrap_or_default());
+        let lowered = Value::new(Some(&origin), *most);
+        table.insert("min_idle".to_owned(), lowered);
+    }
+}
+
+pub(crate) fn is_built_in(value: &Value) -> bool {
+    layers::is_built_in(&Origin::new(value.origin().unwrap_or_default()))
+}
+
+fn explain_one(group: &str, leaf: &str, table: &BTreeMap<String, Value>) -> Option<Explained> {
+    let value = table.get(leaf)?;
+    let path = match group.is_empty() {
+        true => leaf.to_owned(),
+        false => format!("{group}.{leaf}"),
+    };
+    Some(Explained {
+        key: format!("database.{path}"),
+        value: value.to_string(),
+        origin: Origin::new(value.origin().unwrap_or_default()),
+    })
+}
+
+fn read<T: DeserializeOwned>(name: &str, table: BTreeMap<String, Value>) -> Result<T, ConfigError> {
+    let table: config::Map<String, Value> = table.into_iter().collect();
+    Value::new(None, table).try_deserialize().map_err(|error| {
+        let key = format!("database.{name}");
+        ConfigError::from(Problem::new(key, Origin::new("code"), error.to_string()))
+    })
+}
+
+/// Keys that decide what loading reads.
+const READ_AT_LOAD: [&str; 5] = [
+    "url_variable",
+    "direct_url_variable",
+    "replica_url_variable",
+    "tls.mode",
+    "tls.root_cert",
+];

@@ -1,0 +1,260 @@
+//! Where and how to connect: the parsed form of a URL.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::credentials::Credentials;
+use crate::url::{DirectUrl, PooledUrl};
+
+/// Everything a connection needs, with libpq's meaning of every part.
+///
+/// `Debug` and `Display` show it as a URL with the password as `***`.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// The servers, tried in this order unless `load_balance_hosts` is set; never empty.
+    pub hosts: Vec<Host>,
+    /// The database; the user's name when the URL names none.
+    pub dbname: String,
+    /// The role to log in as.
+    pub user: String,
+    /// The password, if one is known.
+    pub password: Option<SecretString>,
+    /// Whether and how the connection is encrypted and the server verified.
+    pub tls: Tls,
+    /// Bound on connecting to one host; `None` waits for ever.
+    pub connect_timeout: Option<Duration>,
+    /// How long sent data may stay unacknowledged before the kernel gives the connection up.
+    pub tcp_user_timeout: Option<Duration>,
+    /// Whether TCP keepalive is on.
+    pub keepalives: bool,
+    /// Idle time before the first keepalive probe.
+    pub keepalives_idle: Option<Duration>,
+    /// Time between keepalive probes.
+    pub keepalives_interval: Option<Duration>,
+    /// Lost probes after which the connection is dead.
+    pub keepalives_retries: Option<u32>,
+    /// Which of the hosts will do.
+    pub target_session_attrs: TargetSessionAttrs,
+    /// Whether the hosts are tried in random order.
+    pub load_balance_hosts: bool,
+    /// The name shown in `pg_stat_activity`.
+    pub application_name: Option<String>,
+    /// Server settings that the URL asks for: `options=-c name=value`, `search_path`, and so on.
+    pub settings: BTreeMap<String, String>,
+    /// What in the URL suggests a pooler, if anything: "port 6543", "`-pooler` in the host".
+    pub pooler_hint: Option<String>,
+    /// `connection_limit`: how many connections the URL's provider allows one pool.
+    pub connection_limit: Option<u32>,
+    /// `pool_timeout`: how long a caller may wait for a connection of the pool.
+    pub pool_timeout: Option<Duration>,
+}
+
+impl Endpoint {
+    /// The same endpoint for another login.
+    #[must_use]
+    pub fn with_credentials(&self, credentials: &Credentials) -> Endpoint {
+        Endpoint {
+            user: credentials.user().to_owned(),
+            password: Some(credentials.password().clone()),
+            ..self.clone()
+        }
+    }
+
+    /// Whether every host is a loopback address or a Unix socket.
+    pub fn is_local(&self) -> bool {
+        self.hosts.iter().all(Host::is_local)
+    }
+
+    /// `host:port/dbname`, without user and secret.
+    pub fn address(&self) -> String {
+        let hosts: Vec<_> = self.hosts.iter().map(ToString::to_string).collect();
+        format!("{}/{}", hosts.join(","), self.dbname)
+    }
+}
+
+/// One server of an [`Endpoint`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "PostgreSQL listens on TCP and on Unix sockets and on nothing else"
+)]
+pub enum Host {
+    /// A TCP host.
+    Tcp {
+        /// The name to resolve, and to verify the certificate against.
+        name: String,
+        /// The address to connect to instead of resolving the name: libpq's `hostaddr`.
+        addr: Option<IpAddr>,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket `<dir>/.s.PGSQL.<port>`.
+    Unix {
+        /// The directory of the socket.
+        dir: PathBuf,
+        /// The number in the socket's name.
+        port: u16,
+    },
+}
+
+impl Host {
+    /// Whether the server is on this machine: a Unix socket or a loopback address.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Host::Unix { .. } => true,
+            Host::Tcp {
+                addr: Some(addr), ..
+            } => addr.is_loopback(),
+            Host::Tcp { name, .. } => match name.parse::<IpAddr>() {
+                Ok(addr) => addr.is_loopback(),
+                Err(_) => name.eq_ignore_ascii_case("localhost"),
+            },
+        }
+    }
+
+    /// The port, which a Unix socket has too.
+    pub fn port(&self) -> u16 {
+        match self {
+            Host::Tcp { port, .. } | Host::Unix { port, .. } => *port,
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Tcp { name, port, .. } if name.contains(':') => write!(f, "[{name}]:{port}"),
+            Host::Tcp { name, port, .. } => write!(f, "{name}:{port}"),
+            Host::Unix { dir, port } => write!(f, "{}:{port}", dir.display()),
+        }
+    }
+}
+
+/// How the connection is encrypted and the server verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tls {
+    /// libpq's `sslmode`.
+    pub mode: TlsMode,
+    /// The file of trusted certificates; `None` is the system's store.
+    pub root_cert: Option<PathBuf>,
+    /// The client's certificate and its key.
+    pub client_cert: Option<(PathBuf, PathBuf)>,
+    /// Whether TLS starts at once, without asking first: `sslnegotiation=direct`.
+    pub direct: bool,
+    /// Whether the login is bound to the TLS channel.
+    pub channel_binding: ChannelBinding,
+}
+
+/// libpq's `sslmode`, from the weakest to the strongest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "libpq's six modes are a closed set"
+)]
+pub enum TlsMode {
+    /// Never TLS.
+    Disable,
+    /// TLS only when the server insists.
+    Allow,
+    /// TLS when the server offers it, plain text otherwise.
+    #[default]
+    Prefer,
+    /// TLS, without verifying who answers.
+    Require,
+    /// TLS, and the certificate must be signed by a trusted authority.
+    VerifyCa,
+    /// TLS, and the certificate must also name the host.
+    VerifyFull,
+}
+
+impl TlsMode {
+    /// The value of `sslmode` that means this.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TlsMode::Disable => "disable",
+            TlsMode::Allow => "allow",
+            TlsMode::Prefer => "prefer",
+            TlsMode::Require => "require",
+            TlsMode::VerifyCa => "verify-ca",
+            TlsMode::VerifyFull => "verify-full",
+        }
+    }
+}
+
+impl fmt::Display for TlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// libpq's `channel_binding`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "libpq's three values are a closed set"
+)]
+pub enum ChannelBinding {
+    /// Never.
+    Disable,
+    /// When the server offers it.
+    #[default]
+    Prefer,
+    /// Always; a server that cannot is refused.
+    Require,
+}
+
+/// Which of several hosts will do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TargetSessionAttrs {
+    /// The first that answers.
+    #[default]
+    Any,
+    /// One that accepts writes: the primary.
+    ReadWrite,
+    /// One that does not: a standby.
+    ReadOnly,
+}
+
+impl From<PooledUrl> for Endpoint {
+    fn from(url: PooledUrl) -> Self {
+        url.into_endpoint()
+    }
+}
+
+impl From<&PooledUrl> for Endpoint {
+    fn from(url: &PooledUrl) -> Self {
+        url.endpoint().clone()
+    }
+}
+
+impl From<DirectUrl> for Endpoint {
+    fn from(url: DirectUrl) -> Self {
+        url.into_endpoint()
+    }
+}
+
+impl From<&DirectUrl> for Endpoint {
+    fn from(url: &DirectUrl) -> Self {
+        url.endpoint().clone()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::url::build::redacted(self))
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}

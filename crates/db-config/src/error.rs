@@ -1,0 +1,135 @@
+//! What is wrong with the configuration: every problem, with key, origin and what was expected.
+
+use std::fmt;
+
+/// Where a value came from, in words that a person can follow: a variable, a file and line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin(String);
+
+impl Origin {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Origin(text.into())
+    }
+
+    /// The origin as text: `APP_DB__POOLS__WRITE__MAX`, `config/prod.toml:12`, `built-in (prod)`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The key or variable concerned: `database.pools.write.max`, `DATABASE_URL`.
+    pub key: String,
+    /// Where the offending value stands.
+    pub origin: Origin,
+    /// What was found and what was expected, without any secret.
+    pub message: String,
+}
+
+impl Problem {
+    pub(crate) fn new(key: impl Into<String>, origin: Origin, message: impl Into<String>) -> Self {
+        Problem {
+            key: key.into(),
+            origin,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem {
+            key,
+            origin,
+            message,
+        } = self;
+        match origin.as_str() == key {
+            true => write!(f, "{key}: {message}"),
+            false => write!(f, "{key} ({origin}): {message}"),
+        }
+    }
+}
+
+/// Every problem found in the configuration, one per line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", listed(problems))]
+pub struct ConfigError {
+    problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// The problems, in the order in which the layers were read; there is at least one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// An error, if there is any problem.
+    pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(ConfigError::of(problems)),
+        }
+    }
+
+    /// The error of problems that are known to be there.
+    pub(crate) fn of(problems: Vec<Problem>) -> Self {
+        ConfigError { problems }
+    }
+}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> Self {
+        ConfigError {
+            problems: vec![problem],
+        }
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    match problems {
+        [problem] => problem.to_string(),
+        problems => {
+            let lines: Vec<_> = problems.iter().map(|p| format!("  {p}")).collect();
+            format!(
+                "{} problems in the configuration:\n{}",
+                problems.len(),
+                lines.join("\n")
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_has_its_line_with_key_and_origin() {
+        let one = Problem::new(
+            "database.retry.attempts",
+            Origin::new("config/dev.toml:3"),
+            "a",
+        );
+        let two = Problem::new("APP_ENV", Origin::new("APP_ENV"), "b");
+        assert_eq!(
+            ConfigError::from(one.clone()).to_string(),
+            "database.retry.attempts (config/dev.toml:3): a"
+        );
+        let both = ConfigError::check(vec![one, two]).unwrap_err();
+        assert_eq!(
+            both.to_string(),
+            "2 problems in the configuration:\n  database.retry.attempts (config/dev.toml:3): a\n  \
+             APP_ENV: b"
+        );
+        assert_eq!(both.problems().len(), 2);
+    }
+}

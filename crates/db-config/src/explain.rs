@@ -1,0 +1,24 @@
+//! The answer to "where does this value come from".
+
+use std::fmt;
+
+use crate::error::Origin;
+
+/// One value in force, with its origin; secrets are shown as `***`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explained {
+    /// The key: `database.pools.write.max`, `database.url`, `APP_ENV`.
+    pub key: String,
+    /// The value, redacted where it is a secret.
+    pub value: String,
+    /// Where it was set.
+    pub origin: Origin,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Explained { key, value, origin } = self;
+        write!(f, "{key} = {value}  ({origin})")
+    }
+}

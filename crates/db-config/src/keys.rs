@@ -1,0 +1,246 @@
+//! Every key under `[database]`: its kind, its built-in value, and what goes wrong with a bad one.
+//!
+//! The table drives the check for unknown keys, the type checks at load, the `APP_DB__` variables,
+//! [`Config::explain`](crate::Config::explain) and the table in `config/README.md`.
+
+mod kind;
+mod table;
+
+use crate::environment::Environment;
+use crate::nearest;
+
+pub(crate) use kind::Found;
+pub use kind::Kind;
+pub use table::KEYS;
+
+/// One key of the configuration.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Key {
+    /// The path below `database`; `profile.max` stands for `pools.<name>.max` too.
+    pub path: &'static str,
+    /// What the value has to look like.
+    pub kind: Kind,
+    /// The value of each environment when nothing sets the key.
+    pub built_in: BuiltIn,
+    /// What goes wrong when the value is too high; what the key is for, when it is no quantity.
+    pub too_high: &'static str,
+    /// What goes wrong when the value is too low; empty when the key is no quantity.
+    pub too_low: &'static str,
+}
+
+impl Key {
+    /// The built-in value of an environment, as it would be written in a file without quotes.
+    pub fn built_in(&self, environment: &Environment) -> Option<&'static str> {
+        match self.built_in {
+            BuiltIn::Unset => None,
+            BuiltIn::Same(value) => Some(value),
+            BuiltIn::Prod { prod, other } => match environment {
+                Environment::Prod | Environment::Named(_) => Some(prod),
+                _ => Some(other),
+            },
+            BuiltIn::Each(values) => values.get(environment.column()).copied(),
+        }
+    }
+
+    /// The variable that sets the key.
+    pub fn variable(&self) -> String {
+        variable(self.path)
+    }
+}
+
+/// The built-in values of a key.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuiltIn {
+    /// None: the key has no value unless something sets it.
+    Unset,
+    /// The same everywhere.
+    Same(&'static str),
+    /// One value for `prod`, another for the rest.
+    Prod {
+        /// The value of `prod` and of named environments.
+        prod: &'static str,
+        /// The value of every other environment.
+        other: &'static str,
+    },
+    /// One per environment, in the order of [`Environment::BUILT_IN`].
+    Each([&'static str; 6]),
+}
+
+/// A built-in value of one pool that differs from the profile's.
+pub(crate) struct PoolDefault {
+    pub(crate) path: &'static str,
+    pub(crate) value: &'static str,
+    /// Whether it holds only where reads have a replica of their own.
+    pub(crate) with_replica: bool,
+}
+
+/// req 0.23 for the statement timeout, req 2.30 and 2.31 for the sizes.
+pub(crate) const POOL_DEFAULTS: [PoolDefault; 5] = [
+    PoolDefault {
+        path: "pools.read.statement_timeout",
+        value: "10s",
+        with_replica: false,
+    },
+    PoolDefault {
+        path: "pools.write.max",
+        value: "20",
+        with_replica: true,
+    },
+    PoolDefault {
+        path: "pools.write.min_idle",
+        value: "5",
+        with_replica: true,
+    },
+    PoolDefault {
+        path: "pools.read.max",
+        value: "50",
+        with_replica: true,
+    },
+    PoolDefault {
+        path: "pools.read.min_idle",
+        value: "10",
+        with_replica: true,
+    },
+];
+
+/// The prefix of the variables that set keys.
+pub(crate) const PREFIX: &str = "APP_DB__";
+
+/// The variable of a path: `APP_DB__POOLS__WRITE__MAX` of `pools.write.max`.
+pub(crate) fn variable(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
+}
+
+/// The key that a path below `database` names, or what is wrong with the path.
+pub(crate) fn find(path: &str) -> Result<&'static Key, String> {
+    let (prefix, canonical) = match path.strip_prefix("pools.").and_then(|p| p.split_once('.')) {
+        Some((pool, key)) => {
+            check_pool_name(pool)?;
+            (format!("pools.{pool}."), format!("profile.{key}"))
+        }
+        None => (String::new(), path.to_owned()),
+    };
+    if let Some(key) = KEYS.iter().find(|key| key.path == canonical) {
+        return Ok(key);
+    }
+    let suggestion = match nearest::nearest(&canonical, KEYS.iter().map(|key| key.path)) {
+        Some(near) => {
+            let near = match near.strip_prefix("profile.") {
+                Some(key) if !prefix.is_empty() => format!("{prefix}{key}"),
+                _ => near.to_owned(),
+            };
+            format!("; did you mean `database.{near}` ({})?", variable(&near))
+        }
+        None if SECRET_KEYS.contains(&path) => {
+            "; a URL or password does not belong in a file: set DATABASE_URL or DATABASE_URL_FILE"
+                .to_owned()
+        }
+        None => match same_leaf(&canonical) {
+            Some(near) => format!("; did you mean `database.{near}`?"),
+            None => "; config/README.md lists every key".to_owned(),
+        },
+    };
+    Err(format!("unknown key{suggestion}"))
+}
+
+/// `database.max` is meant as `database.profile.max`.
+fn same_leaf(path: &str) -> Option<&'static str> {
+    let leaf = path.rsplit('.').next()?;
+    KEYS.iter()
+        .map(|key| key.path)
+        .find(|known| known.rsplit('.').next() == Some(leaf))
+}
+
+fn check_pool_name(name: &str) -> Result<(), String> {
+    let well_formed = !name.is_empty()
+        && !name.contains("__")
+        && !name.starts_with('_')
+        && !name.ends_with('_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    match well_formed {
+        true => Ok(()),
+        false => Err(
+            "a pool's name consists of a-z, 0-9 and single `_` between them, because variables \
+             name it too"
+                .to_owned(),
+        ),
+    }
+}
+
+const SECRET_KEYS: [&str; 6] = [
+    "url",
+    "direct_url",
+    "password",
+    "user",
+    "host",
+    "database_url",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_value_is_of_its_kind() {
+        for key in KEYS {
+            for environment in &Environment::BUILT_IN {
+                if let Some(value) = key.built_in(environment) {
+                    assert!(key.kind.parse(value).is_ok(), "{} = {value}", key.path);
+                }
+            }
+        }
+        for default in POOL_DEFAULTS {
+            assert!(
+                find(default.path)
+                    .unwrap()
+                    .kind
+                    .parse(default.value)
+                    .is_ok()
+            );
+        }
+    }
+
+    #[test]
+    fn a_pool_has_the_keys_of_the_profile() {
+        assert_eq!(find("pools.batch.max").unwrap().path, "profile.max");
+        assert_eq!(
+            find("retry.attempts").unwrap().variable(),
+            "APP_DB__RETRY__ATTEMPTS"
+        );
+        assert!(find("pools.max").is_err());
+        assert!(
+            find("pools.Batch.max")
+                .unwrap_err()
+                .contains("a pool's name")
+        );
+        assert!(
+            find("pools.a__b.max")
+                .unwrap_err()
+                .contains("a pool's name")
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_gets_the_nearest_name() {
+        assert_eq!(
+            find("pools.write.mxa").unwrap_err(),
+            "unknown key; did you mean `database.pools.write.max` (APP_DB__POOLS__WRITE__MAX)?"
+        );
+        assert!(find("max").unwrap_err().contains("`database.profile.max`"));
+        assert!(find("url").unwrap_err().contains("set DATABASE_URL"));
+        assert!(find("colour").unwrap_err().contains("config/README.md"));
+    }
+
+    #[test]
+    fn every_key_says_what_goes_wrong() {
+        for key in KEYS {
+            assert!(key.too_high.len() > 10, "{}", key.path);
+            let quantity = matches!(key.kind, Kind::Duration { .. } | Kind::Count { .. });
+            assert_eq!(quantity, !key.too_low.is_empty(), "{}", key.path);
+        }
+    }
+}

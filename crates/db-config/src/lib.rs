@@ -1,0 +1,55 @@
+//! Resolves where to connect to PostgreSQL and with which layered settings.
+//!
+//! [`Config::load`] reads the built-in table, `config/*.toml`, `.env` and the process environment,
+//! in this order, and keeps the origin of every value. The application connects by
+//! [`Config::pooled_url`], migrations by [`Config::direct_url`]; the two types do not convert into
+//! each other. Every key is listed in [`keys::KEYS`] and in `config/README.md`.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use db_config::Config;
+//!
+//! let vars = [
+//!     ("DATABASE_URL", "postgres://app:secret@localhost/app"),
+//!     ("APP_DB__POOLS__WRITE__MAX", "20"),
+//! ];
+//! let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+//! let config = Config::load_from(Path::new("/nonexistent"), vars)?;
+//! assert_eq!(
+//!     config.pooled_url()?.to_string(),
+//!     "postgres://app:***@localhost:5432/app?sslmode=disable"
+//! );
+//! let max = config.explain().find(|line| line.key == "database.pools.write.max");
+//! assert_eq!(max.map(|line| line.origin.to_string()).as_deref(), Some("APP_DB__POOLS__WRITE__MAX"));
+//! # Ok::<(), db_config::ConfigError>(())
+//! ```
+
+mod checks;
+mod config;
+mod credentials;
+mod dotenv;
+pub mod duration;
+mod endpoint;
+mod environment;
+mod error;
+mod explain;
+pub mod keys;
+mod layers;
+mod libpq;
+mod load;
+mod nearest;
+mod postgres_vars;
+mod resolve;
+mod secret_file;
+mod url;
+mod variables;
+
+pub use config::Config;
+pub use credentials::Credentials;
+pub use endpoint::{ChannelBinding, Endpoint, Host, TargetSessionAttrs, Tls, TlsMode};
+pub use environment::Environment;
+pub use error::{ConfigError, Origin, Problem};
+pub use explain::Explained;
+pub use secrecy::{ExposeSecret, SecretString};
+pub use url::{DirectUrl, PooledUrl};

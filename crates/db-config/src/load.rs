@@ -1,0 +1,295 @@
+//! Loading: reads the layers in their order and reports every problem at once.
+
+use std::path::{Path, PathBuf};
+
+use config::Value;
+
+use crate::config::Config;
+use crate::endpoint::{Endpoint, TlsMode};
+use crate::environment::{self, Environment};
+use crate::error::{ConfigError, Origin, Problem};
+use crate::layers::Layer;
+use crate::resolve::{Inputs, Names, Urls};
+use crate::url::{Defaults, DirectUrl, PooledUrl};
+use crate::variables::Variables;
+use crate::{checks, dotenv, keys, postgres_vars};
+
+impl Config {
+    /// Loads from the working directory and the process environment.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of every layer, each with key, origin and what was expected. A URL that is
+    /// not set at all is no problem here; [`Config::pooled_url`] and [`Config::direct_url`] say so.
+    pub fn load() -> Result<Config, ConfigError> {
+        let mut problems = Vec::new();
+        let mut variables = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => variables.push((name, value)),
+                (Ok(name), Err(_)) if dotenv::is_ours(&name) => {
+                    problems.push(Problem::new(&name, Origin::new(&name), "not UTF-8"));
+                }
+                _ => {}
+            }
+        }
+        let dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        Loading::new(&dir, variables, problems).finish()
+    }
+
+    /// Loads from a directory and a set of variables, without touching anything global.
+    ///
+    /// `dir` takes the place of the working directory: it holds `config/` and `.env`, and relative
+    /// paths are relative to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_from(
+        dir: &Path,
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        Loading::new(dir, vars, Vec::new()).finish()
+    }
+}
+
+/// What is known so far while the layers are read.
+struct Loading<'a> {
+    dir: &'a Path,
+    variables: Variables,
+    environment: Environment,
+    /// Where `APP_ENV` is set; it is nowhere when the environment is a guess.
+    environment_origin: Option<Origin>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Loading<'a> {
+    fn new(
+        dir: &'a Path,
+        vars: impl IntoIterator<Item = (String, String)>,
+        problems: Vec<Problem>,
+    ) -> Self {
+        let mut loading = Loading {
+            dir,
+            variables: Variables::new(vars),
+            environment: Environment::Dev,
+            environment_origin: None,
+            problems,
+            warnings: Vec::new(),
+        };
+        loading.choose_environment();
+        loading
+    }
+
+    fn finish(mut self) -> Result<Config, ConfigError> {
+        let files = self.files();
+        let of_dotenv = Layer::variables(self.variables.of_dotenv(), &mut self.problems);
+        let of_process = Layer::variables(self.variables.of_process(), &mut self.problems);
+        let sizes = postgres_vars::sizes(&self.variables, &mut self.problems);
+        self.warn_of_near_prefixes();
+
+        let mut config = Config::builtin(&self.environment);
+        let code = Layer::default();
+        let below_url = files.len();
+        config.configured = files;
+        config
+            .configured
+            .extend([of_dotenv, sizes, of_process, code]);
+        let urls = self.resolve(&config);
+        if let (Some(origin), Ok(pooled)) = (&urls.pooled_origin, &urls.pooled) {
+            let limits = limits(pooled.endpoint(), origin, &mut self.problems);
+            config.configured.insert(below_url, limits);
+        }
+        config.built_in = Layer::built_in(&self.environment, !urls.replicas.is_empty());
+        let from_pieces = |origin: &Origin| origin.as_str().starts_with("POSTGRES_");
+        if urls.pooled_origin.as_ref().is_some_and(from_pieces) {
+            postgres_vars::default_sizes(&mut config.built_in, &self.environment);
+        }
+        self.check_guess(&urls);
+        config.urls = urls;
+        config.environment_origin = match self.environment_origin {
+            Some(origin) => origin,
+            None => Origin::new("built-in (APP_ENV is not set and every URL is local)"),
+        };
+        self.problems.extend(checks::contradictions(&config));
+        let mut seen = Vec::new();
+        self.problems.retain(|problem| {
+            let new = !seen.contains(problem);
+            seen.push(problem.clone());
+            new
+        });
+        ConfigError::check(self.problems)?;
+        self.warnings.sort();
+        self.warnings.dedup();
+        config.warnings = self.warnings;
+        Ok(config)
+    }
+
+    /// `APP_ENV` of the process; else of `.env`, which may not choose production.
+    fn choose_environment(&mut self) {
+        self.read_app_env();
+        if self.environment.is_production() {
+            return;
+        }
+        let lines = dotenv::read(self.dir, &mut self.problems);
+        self.variables.add_dotenv(lines);
+        if self.environment_origin.is_some() {
+            return;
+        }
+        self.read_app_env();
+        if self.environment.is_production() {
+            let origin = self.environment_origin.clone();
+            self.problems.push(Problem::new(
+                "APP_ENV",
+                origin.unwrap_or_else(|| Origin::new(".env")),
+                format!(
+                    "{} can be chosen by the process environment only; .env is not read there",
+                    self.environment
+                ),
+            ));
+        }
+    }
+
+    fn read_app_env(&mut self) {
+        let Some(found) = self.variables.find("APP_ENV") else {
+            return;
+        };
+        let origin = found.origin.clone();
+        match found.value.parse() {
+            Ok(Environment::Named(name))
+                if !self
+                    .dir
+                    .join("config")
+                    .join(format!("{name}.toml"))
+                    .is_file() =>
+            {
+                self.problems
+                    .push(environment::unknown(&name, origin.clone()));
+                self.environment = Environment::Named(name);
+            }
+            Ok(environment) => self.environment = environment,
+            Err(_) => {
+                let name = found.value.trim().to_ascii_lowercase();
+                self.problems
+                    .push(environment::unknown(&name, origin.clone()));
+            }
+        }
+        self.environment_origin = Some(origin);
+    }
+
+    fn files(&mut self) -> Vec<Layer> {
+        let environment = self.environment.name().to_owned();
+        let mut names = vec!["default", &environment];
+        if !self.environment.is_production() {
+            names.push("local");
+        }
+        names
+            .into_iter()
+            .map(|name| Layer::file(self.dir, name, &mut self.problems, &mut self.warnings))
+            .collect()
+    }
+
+    /// `APP_DB_POOLS_MAX` is a likely slip of the finger, and other programs may own such a name.
+    fn warn_of_near_prefixes(&mut self) {
+        let near = self
+            .variables
+            .of_process()
+            .chain(self.variables.of_dotenv())
+            .filter(|v| v.name.starts_with("APP_DB_") && !v.name.starts_with(keys::PREFIX))
+            .map(|v| {
+                format!(
+                    "{}: not read; our variables begin with {}",
+                    v.origin,
+                    keys::PREFIX
+                )
+            });
+        self.warnings.extend(near);
+    }
+
+    fn resolve(&mut self, config: &Config) -> Urls {
+        let top = config.table(&[""]);
+        let text = |name: &str| top.get(name).map(ToString::to_string).unwrap_or_default();
+        let tls = config.table(&["tls"]);
+        let mode = tls.get("mode");
+        let root_cert = tls
+            .get("root_cert")
+            .map(|file| self.dir.join(file.to_string()));
+        let inputs = Inputs {
+            environment: &self.environment,
+            variables: &self.variables,
+            dir: self.dir,
+            names: Names {
+                pooled: text("url_variable"),
+                direct: text("direct_url_variable"),
+                replica: text("replica_url_variable"),
+            },
+            defaults: Defaults {
+                tls_mode: tls_mode(mode),
+                root_cert,
+                dir: self.dir.to_owned(),
+            },
+            tls_origin: Origin::new(mode.and_then(Value::origin).unwrap_or_default()),
+        };
+        inputs.resolve(&mut self.problems, &mut self.warnings)
+    }
+
+    /// Without `APP_ENV` only a local database is taken for development.
+    fn check_guess(&mut self, urls: &Urls) {
+        if self.environment_origin.is_some() {
+            return;
+        }
+        let endpoints = urls
+            .pooled
+            .iter()
+            .chain(&urls.replicas)
+            .map(PooledUrl::endpoint)
+            .chain(urls.direct.iter().map(DirectUrl::endpoint));
+        if let Some(endpoint) = endpoints.into_iter().find(|endpoint| !endpoint.is_local()) {
+            let message = format!(
+                "not set, and {} is not on this machine, so dev is not assumed; expected dev, \
+                 test, staging, prod, high-load or lambda",
+                endpoint.address()
+            );
+            self.problems
+                .push(Problem::new("APP_ENV", Origin::new("APP_ENV"), message));
+        }
+    }
+}
+
+/// What the URL itself says about the size of the pool.
+fn limits(endpoint: &Endpoint, url: &Origin, problems: &mut Vec<Problem>) -> Layer {
+    let mut layer = Layer::default();
+    let said = [
+        (
+            "connection_limit",
+            "profile.max",
+            endpoint.connection_limit.map(|n| n.to_string()),
+        ),
+        (
+            "pool_timeout",
+            "profile.checkout_timeout",
+            endpoint
+                .pool_timeout
+                .map(|wait| format!("{}s", wait.as_secs())),
+        ),
+    ];
+    for (param, path, text) in said {
+        let origin = Origin::new(format!("{param} in {url}"));
+        if let Some(text) = text
+            && let Err(message) = layer.set(path, &text, origin.clone())
+        {
+            problems.push(Problem::new(format!("database.{path}"), origin, message));
+        }
+    }
+    layer
+}
+
+fn tls_mode(mode: Option<&Value>) -> TlsMode {
+    match mode.map(ToString::to_string).as_deref() {
+        Some("disable") => TlsMode::Disable,
+        Some("require") => TlsMode::Require,
+        Some("verify-ca") => TlsMode::VerifyCa,
+        _ => TlsMode::VerifyFull,
+    }
+}

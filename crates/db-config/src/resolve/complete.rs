@@ -1,0 +1,241 @@
+//! Completes the parameters of one URL from the layers below it.
+
+use std::path::PathBuf;
+
+use super::{Found, Inputs, split_list, text_or_file};
+use crate::endpoint::{Endpoint, TlsMode};
+use crate::error::{ConfigError, Origin, Problem};
+use crate::explain::Explained;
+use crate::libpq::pgpass;
+use crate::url::{Params, interpret};
+use crate::{layers, postgres_vars};
+
+/// A URL that is understood, with the parameters it was understood from.
+pub(super) struct Completed {
+    pub(super) params: Params,
+    pub(super) endpoint: Endpoint,
+}
+
+impl Completed {
+    /// The URL as a whole, and whatever did not come from the URL itself.
+    pub(super) fn explain(&self, name: &str, tls_origin: &Origin) -> Vec<Explained> {
+        let mut explained = vec![Explained {
+            key: format!("database.{name}"),
+            value: self.endpoint.to_string(),
+            origin: self.params.origin.clone(),
+        }];
+        for (param, origin) in self.params.filled() {
+            explained.push(Explained {
+                key: format!("database.{name}.{param}"),
+                value: match SHOWN.contains(&param) {
+                    true => self.params.text(param).unwrap_or_default().to_owned(),
+                    false => "***".to_owned(),
+                },
+                origin: origin.clone(),
+            });
+        }
+        if !self.params.is_given("sslmode") && !self.params.is_given("ssl") {
+            explained.push(Explained {
+                key: format!("database.{name}.sslmode"),
+                value: self.endpoint.tls.mode.to_string(),
+                origin: match self.endpoint.is_local() {
+                    true => Origin::new(format!("{} (local host)", layers::BUILT_IN)),
+                    false => tls_origin.clone(),
+                },
+            });
+        }
+        explained
+    }
+}
+
+/// Completes one URL after the other and collects what is wrong with them.
+pub(super) struct Completion<'a> {
+    inputs: &'a Inputs<'a>,
+    libpq: &'a Params,
+    problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<String>,
+}
+
+impl<'a> Completion<'a> {
+    pub(super) fn new(
+        inputs: &'a Inputs<'a>,
+        libpq: &'a Params,
+        problems: &'a mut Vec<Problem>,
+        warnings: &'a mut Vec<String>,
+    ) -> Self {
+        Completion {
+            inputs,
+            libpq,
+            problems,
+            warnings,
+        }
+    }
+
+    /// The application's URL: its variable, else `POSTGRES_*`, else `PG*`.
+    pub(super) fn pooled(&mut self) -> Option<Result<Completed, ConfigError>> {
+        let before = self.problems.len();
+        let mut found = self.variable(&self.inputs.names.pooled);
+        // A variable that is set and broken is not replaced by a layer below it.
+        if found.is_none() && self.problems.len() == before {
+            let Inputs { variables, dir, .. } = *self.inputs;
+            found = postgres_vars::primary(variables, dir, self.problems, self.warnings).map(Ok);
+            if found.is_none() && (self.libpq.is_given("host") || self.libpq.is_given("hostaddr")) {
+                found = Some(Ok(Params::new("PGHOST", self.libpq.origin.clone())));
+            }
+            self.warn_of_default_password(&found);
+        }
+        if found.is_none() && self.problems.len() > before {
+            return Some(Err(ConfigError::of(self.problems[before..].to_vec())));
+        }
+        self.complete(found?)
+    }
+
+    /// The URL of a variable, if it is set.
+    pub(super) fn of_variable(&mut self, name: &str) -> Option<Result<Completed, ConfigError>> {
+        let before = self.problems.len();
+        match self.variable(name) {
+            Some(found) => self.complete(found),
+            None if self.problems.len() > before => {
+                Some(Err(ConfigError::of(self.problems[before..].to_vec())))
+            }
+            None => None,
+        }
+    }
+
+    /// The replicas: their variable, else the host that `POSTGRES_REPLICA_HOST` names.
+    pub(super) fn replicas(
+        &mut self,
+        pooled: Option<&Result<Completed, ConfigError>>,
+    ) -> Vec<Completed> {
+        let Inputs { variables, dir, .. } = *self.inputs;
+        let name = &self.inputs.names.replica;
+        let mut found: Vec<Result<Params, Vec<Problem>>> = Vec::new();
+        if let Some((list, origin)) =
+            text_or_file(variables, name, dir, self.problems, self.warnings)
+        {
+            let parse = |url| Params::parse(name, origin.clone(), url);
+            found.extend(split_list(&list).into_iter().map(parse));
+        } else if let Some(Ok(Completed { params, .. })) = pooled
+            && params.key.starts_with("POSTGRES_")
+        {
+            let replica = postgres_vars::replica(variables, dir, self.problems, self.warnings);
+            found.extend(replica.map(Ok));
+        }
+        found
+            .into_iter()
+            .filter_map(|found| self.complete(found)?.ok())
+            .collect()
+    }
+
+    fn variable(&mut self, name: &str) -> Found {
+        let Inputs { variables, dir, .. } = *self.inputs;
+        let (url, origin) = text_or_file(variables, name, dir, self.problems, self.warnings)?;
+        Some(Params::parse(name, origin, &url))
+    }
+
+    fn complete(
+        &mut self,
+        found: Result<Params, Vec<Problem>>,
+    ) -> Option<Result<Completed, ConfigError>> {
+        let completed = found.and_then(|params| self.understand(params));
+        Some(completed.map_err(|problems| {
+            self.problems.extend(problems.iter().cloned());
+            ConfigError::of(problems)
+        }))
+    }
+
+    fn understand(&mut self, mut params: Params) -> Result<Completed, Vec<Problem>> {
+        let mut problems = params.fill(self.libpq);
+        if !params.is_given("user")
+            && let Some(user) = self.inputs.variables.find("USER")
+        {
+            params.set("user", user.value, user.origin);
+        }
+        let endpoint = match interpret(&params, &self.inputs.defaults) {
+            Ok(endpoint) => endpoint,
+            Err(more) => {
+                problems.extend(more);
+                return Err(problems);
+            }
+        };
+        let remote_production = self.inputs.environment.is_production() && !endpoint.is_local();
+        if remote_production && matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow) {
+            let message = format!(
+                "{} falls back to plain text without a word, which {} does not allow; expected \
+                 require, verify-ca or verify-full",
+                endpoint.tls.mode, self.inputs.environment
+            );
+            problems.push(params.problem("sslmode", message));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        if remote_production && endpoint.tls.mode == TlsMode::Disable {
+            self.warnings.push(format!(
+                "{}: sslmode=disable sends the password and the data in plain text",
+                params.origin
+            ));
+        }
+        let endpoint = self.with_password(&mut params, endpoint);
+        Ok(Completed { params, endpoint })
+    }
+
+    fn with_password(&mut self, params: &mut Params, endpoint: Endpoint) -> Endpoint {
+        if endpoint.password.is_some() {
+            return endpoint;
+        }
+        let (file, named) = match (params.text("passfile"), self.inputs.variables.find("HOME")) {
+            (Some(file), _) => (self.inputs.dir.join(file), true),
+            (None, Some(home)) => (PathBuf::from(home.value).join(".pgpass"), false),
+            (None, None) => return endpoint,
+        };
+        match pgpass::password(&file, &endpoint, named) {
+            Ok(Some(password)) => {
+                let origin = Origin::new(file.display().to_string());
+                params.set("password", password.clone(), origin);
+                Endpoint {
+                    password: Some(password.into()),
+                    ..endpoint
+                }
+            }
+            Ok(None) => endpoint,
+            Err(warning) => {
+                if !self.warnings.contains(&warning) {
+                    self.warnings.push(warning);
+                }
+                endpoint
+            }
+        }
+    }
+
+    fn warn_of_default_password(&mut self, found: &Found) {
+        if let Some(Ok(params)) = found
+            && self.inputs.environment.is_production()
+            && params
+                .filled()
+                .any(|(name, origin)| name == "password" && layers::is_built_in(origin))
+        {
+            self.warnings.push(
+                "POSTGRES_PASSWORD: not set, so the default password of development is used"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+/// Parameters that hold no secret.
+const SHOWN: [&str; 13] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "passfile",
+    "port",
+    "sslcert",
+    "sslmode",
+    "sslrootcert",
+    "target_session_attrs",
+    "user",
+];

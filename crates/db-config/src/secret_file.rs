@@ -1,0 +1,77 @@
+//! Files that hold a secret: `*_FILE`, as Docker and Kubernetes mount them.
+
+use std::fs::Metadata;
+use std::path::Path;
+
+/// The content without BOM and trailing line break, and a warning if others can read the file.
+pub(crate) fn read(path: &Path) -> Result<(String, Option<String>), String> {
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|error| format!("the file {shown} cannot be read: {}", error.kind()))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not UTF-8"))?;
+    let text = text
+        .trim_start_matches('\u{feff}')
+        .trim_end_matches(['\r', '\n']);
+    if text.trim().is_empty() {
+        return Err(format!("the file {shown} is empty"));
+    }
+    let open = std::fs::metadata(path).is_ok_and(|metadata| mode(&metadata) & 0o004 != 0);
+    let warning = open.then(|| {
+        format!("{shown} can be read by everyone on this machine; its mode should be 0400")
+    });
+    Ok((text.to_owned(), warning))
+}
+
+/// The permission bits; none are checked where there are none.
+#[cfg(unix)]
+pub(crate) fn mode(metadata: &Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(metadata)
+}
+
+/// The permission bits; none are checked where there are none.
+#[cfg(not(unix))]
+pub(crate) fn mode(_metadata: &Metadata) -> u32 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// case R46: BOM, CRLF and a trailing newline are no part of the secret.
+    #[test]
+    fn bom_and_line_break_are_stripped_and_blanks_inside_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("url");
+        std::fs::write(&file, "\u{feff}postgres://u@h/d \r\n").unwrap();
+        assert_eq!(read(&file).unwrap().0, "postgres://u@h/d ");
+    }
+
+    /// case R46: an empty file is an error, a missing one too.
+    #[test]
+    fn an_empty_or_missing_file_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("url");
+        assert!(
+            read(&file)
+                .unwrap_err()
+                .contains("cannot be read: entity not found")
+        );
+        std::fs::write(&file, "\r\n").unwrap();
+        assert!(read(&file).unwrap_err().contains("is empty"));
+    }
+
+    /// case R46: a world-readable file is a warning.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_everyone_can_read_is_a_warning() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("url");
+        std::fs::write(&file, "x").unwrap();
+        for (mode, warns) in [(0o644, true), (0o640, false)] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read(&file).unwrap().1.is_some(), warns, "{mode:o}");
+        }
+    }
+}

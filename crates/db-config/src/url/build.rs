@@ -1,0 +1,172 @@
+//! Writes an endpoint as a URL.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::options;
+use crate::endpoint::{ChannelBinding, Endpoint, Host, TargetSessionAttrs, TlsMode};
+
+impl Endpoint {
+    /// The endpoint as a URL that parses back to it, password included.
+    ///
+    /// Password and options are percent-encoded, and `sslmode` is always written.
+    pub fn to_url(&self) -> SecretString {
+        url(
+            self,
+            self.password.as_ref().map(ExposeSecret::expose_secret),
+            false,
+        )
+        .into()
+    }
+}
+
+/// The URL with `***` for the password and for settings that may hold a secret.
+pub(crate) fn redacted(endpoint: &Endpoint) -> String {
+    url(endpoint, endpoint.password.as_ref().map(|_| REDACTED), true)
+}
+
+fn url(endpoint: &Endpoint, password: Option<&str>, redact: bool) -> String {
+    let mut url = format!("postgres://{}", encode(&endpoint.user));
+    match password {
+        Some(REDACTED) if redact => url.push_str(":***"),
+        Some(password) => url.push_str(&format!(":{}", encode(password))),
+        None => {}
+    }
+    let hosts: Vec<_> = endpoint.hosts.iter().map(host).collect();
+    url.push_str(&format!(
+        "@{}/{}",
+        hosts.join(","),
+        encode(&endpoint.dbname)
+    ));
+    let mut separator = '?';
+    for (name, value) in params(endpoint, redact) {
+        url.push_str(&format!("{separator}{name}={}", encode(&value)));
+        separator = '&';
+    }
+    url
+}
+
+fn host(host: &Host) -> String {
+    match host {
+        Host::Tcp { name, port, .. } if name.contains(':') => format!("[{}]:{port}", encode(name)),
+        Host::Tcp { name, port, .. } => format!("{}:{port}", encode(name)),
+        Host::Unix { dir, port } => format!("{}:{port}", encode(&dir.to_string_lossy())),
+    }
+}
+
+/// Every parameter that differs from what a URL without it means.
+fn params(endpoint: &Endpoint, redact: bool) -> Vec<(&'static str, String)> {
+    let mut params = vec![("sslmode", endpoint.tls.mode.as_str().to_owned())];
+    let mut add = |name, value: Option<String>| params.extend(value.map(|value| (name, value)));
+    let tls = &endpoint.tls;
+    let root_cert = tls
+        .root_cert
+        .as_ref()
+        .filter(|_| tls.mode != TlsMode::Require);
+    add(
+        "sslrootcert",
+        root_cert.map(|file| file.to_string_lossy().into_owned()),
+    );
+    if let Some((cert, key)) = &tls.client_cert {
+        add("sslcert", Some(cert.to_string_lossy().into_owned()));
+        add("sslkey", Some(key.to_string_lossy().into_owned()));
+    }
+    add("sslnegotiation", tls.direct.then(|| "direct".to_owned()));
+    add(
+        "channel_binding",
+        match tls.channel_binding {
+            ChannelBinding::Disable => Some("disable".to_owned()),
+            ChannelBinding::Prefer => None,
+            ChannelBinding::Require => Some("require".to_owned()),
+        },
+    );
+    add("hostaddr", addresses(&endpoint.hosts));
+    let seconds = |duration: Option<std::time::Duration>| duration.map(|d| d.as_secs().to_string());
+    add("connect_timeout", seconds(endpoint.connect_timeout));
+    add(
+        "tcp_user_timeout",
+        endpoint.tcp_user_timeout.map(|d| d.as_millis().to_string()),
+    );
+    add("keepalives", (!endpoint.keepalives).then(|| "0".to_owned()));
+    add("keepalives_idle", seconds(endpoint.keepalives_idle));
+    add("keepalives_interval", seconds(endpoint.keepalives_interval));
+    add(
+        "keepalives_count",
+        endpoint.keepalives_retries.map(|count| count.to_string()),
+    );
+    add(
+        "target_session_attrs",
+        match endpoint.target_session_attrs {
+            TargetSessionAttrs::Any => None,
+            TargetSessionAttrs::ReadWrite => Some("read-write".to_owned()),
+            TargetSessionAttrs::ReadOnly => Some("read-only".to_owned()),
+        },
+    );
+    add(
+        "load_balance_hosts",
+        endpoint.load_balance_hosts.then(|| "random".to_owned()),
+    );
+    add("application_name", endpoint.application_name.clone());
+    add("options", settings(endpoint, redact));
+    let declared = endpoint.pooler_hint.as_deref() == Some("pgbouncer=true");
+    add("pgbouncer", declared.then(|| "true".to_owned()));
+    add(
+        "connection_limit",
+        endpoint.connection_limit.map(|limit| limit.to_string()),
+    );
+    add("pool_timeout", seconds(endpoint.pool_timeout));
+    params
+}
+
+fn settings(endpoint: &Endpoint, redact: bool) -> Option<String> {
+    let written: Vec<_> = endpoint
+        .settings
+        .iter()
+        .map(
+            |(name, value)| match redact && !PLAIN_SETTINGS.contains(&name.as_str()) {
+                true => options::write(name, REDACTED),
+                false => options::write(name, value),
+            },
+        )
+        .collect();
+    (!written.is_empty()).then(|| written.join(" "))
+}
+
+/// `hostaddr` is a list as long as that of the hosts, so it is written when every host has one.
+fn addresses(hosts: &[Host]) -> Option<String> {
+    let addrs: Option<Vec<_>> = hosts
+        .iter()
+        .map(|host| match host {
+            Host::Tcp {
+                addr: Some(addr), ..
+            } => Some(addr.to_string()),
+            _ => None,
+        })
+        .collect();
+    addrs.map(|addrs| addrs.join(","))
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+const REDACTED: &str = "***";
+
+/// Everything but what RFC 3986 calls unreserved; `*` stays readable.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'*');
+
+/// Settings whose values are no secrets; a custom one (`app.token`) may be.
+const PLAIN_SETTINGS: [&str; 7] = [
+    "client_encoding",
+    "default_transaction_isolation",
+    "idle_in_transaction_session_timeout",
+    "lock_timeout",
+    "search_path",
+    "statement_timeout",
+    "timezone",
+];

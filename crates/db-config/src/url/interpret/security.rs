@@ -1,0 +1,124 @@
+//! `sslmode` and its relatives.
+
+use std::path::PathBuf;
+
+use super::{Defaults, Reader};
+use crate::endpoint::{ChannelBinding, Tls, TlsMode};
+
+/// How the connection is encrypted; a local host that asks for nothing gets nothing.
+pub(super) fn read(reader: &mut Reader<'_>, defaults: &Defaults, local: bool) -> Tls {
+    let binding = [
+        ("disable", ChannelBinding::Disable),
+        ("prefer", ChannelBinding::Prefer),
+        ("require", ChannelBinding::Require),
+    ];
+    let channel_binding = reader
+        .word("channel_binding", &binding, "")
+        .unwrap_or_default();
+    let direct = reader
+        .word(
+            "sslnegotiation",
+            &[("postgres", false), ("direct", true)],
+            "",
+        )
+        .unwrap_or(false);
+    let asked = asked_mode(reader);
+    let needs_tls = direct || channel_binding == ChannelBinding::Require;
+    let mode = match (asked, local) {
+        (Some(mode), _) => mode,
+        (None, true) => TlsMode::Disable,
+        (None, false) => defaults.tls_mode,
+    };
+    let mode = match asked {
+        None if needs_tls => mode.max(TlsMode::Require),
+        _ => mode,
+    };
+    if needs_tls && mode < TlsMode::Require {
+        let (name, value) = match direct {
+            true => ("sslnegotiation", "direct"),
+            false => ("channel_binding", "require"),
+        };
+        reader.problem(name, format!("{value} needs sslmode=require or stronger"));
+    }
+    let (mode, root_cert) = verification(reader, defaults, mode, asked.is_some());
+    Tls {
+        mode,
+        root_cert,
+        client_cert: client_cert(reader, defaults),
+        direct,
+        channel_binding,
+    }
+}
+
+fn asked_mode(reader: &mut Reader<'_>) -> Option<TlsMode> {
+    let modes = [
+        ("disable", TlsMode::Disable),
+        ("allow", TlsMode::Allow),
+        ("prefer", TlsMode::Prefer),
+        ("require", TlsMode::Require),
+        ("verify-ca", TlsMode::VerifyCa),
+        ("verify-full", TlsMode::VerifyFull),
+    ];
+    let advice = match reader.text("sslmode").as_deref() {
+        Some("no-verify") => "; write require, which does not verify either",
+        _ => "",
+    };
+    let mode = reader.word("sslmode", &modes, advice);
+    let ssl = reader.flag("ssl").map(|on| match on {
+        true => TlsMode::Require,
+        false => TlsMode::Disable,
+    });
+    if let (Some(mode), Some(ssl)) = (mode, ssl)
+        && (mode == TlsMode::Disable) != (ssl == TlsMode::Disable)
+    {
+        reader.problem("ssl", "contradicts `sslmode`; remove it");
+    }
+    let accept = [
+        ("strict", TlsMode::VerifyFull),
+        ("accept_invalid_certs", TlsMode::Require),
+    ];
+    let accept = reader.word("sslaccept", &accept, "");
+    match (mode, accept) {
+        // Prisma's pair: `sslmode` says whether, `sslaccept` says how strictly.
+        (Some(TlsMode::Require), Some(accept)) => Some(accept),
+        (Some(mode), _) => Some(mode),
+        (None, accept) => accept.or(ssl),
+    }
+}
+
+/// The trusted certificates, which make `require` verify, as they do in libpq.
+fn verification(
+    reader: &mut Reader<'_>,
+    defaults: &Defaults,
+    mode: TlsMode,
+    asked: bool,
+) -> (TlsMode, Option<PathBuf>) {
+    match reader.text("sslrootcert").as_deref() {
+        Some("system") if asked && mode != TlsMode::VerifyFull => {
+            reader.problem("sslrootcert", "system needs sslmode=verify-full");
+            (mode, None)
+        }
+        Some("system") => (TlsMode::VerifyFull, None),
+        Some(file) if mode == TlsMode::Require => {
+            (TlsMode::VerifyCa, Some(defaults.dir.join(file)))
+        }
+        Some(file) => (mode, Some(defaults.dir.join(file))),
+        None if mode >= TlsMode::VerifyCa => (mode, defaults.root_cert.clone()),
+        None => (mode, None),
+    }
+}
+
+fn client_cert(reader: &mut Reader<'_>, defaults: &Defaults) -> Option<(PathBuf, PathBuf)> {
+    match (reader.text("sslcert"), reader.text("sslkey")) {
+        (Some(cert), Some(key)) => Some((defaults.dir.join(cert), defaults.dir.join(key))),
+        (None, None) => None,
+        (Some(_), None) => {
+            reader.problem("sslcert", "needs `sslkey` too");
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem("sslkey", "needs `sslcert` too");
+            None
+        }
+    }
+}

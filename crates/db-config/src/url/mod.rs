@@ -1,0 +1,111 @@
+//! The two kinds of URL: through the pooler, and straight to the server.
+
+pub(crate) mod build;
+mod interpret;
+mod names;
+mod options;
+mod params;
+mod pooler;
+#[cfg(test)]
+mod properties;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub(crate) use self::interpret::{Defaults, interpret};
+pub(crate) use self::params::Params;
+use crate::endpoint::Endpoint;
+use crate::error::{ConfigError, Origin, Problem};
+
+/// The URL of the application, which may lead through a pooler (`DATABASE_URL`).
+#[derive(Clone)]
+pub struct PooledUrl(Endpoint);
+
+/// The URL of migrations and administration, straight to the server (`DATABASE_URL_DIRECT`).
+///
+/// A [`PooledUrl`] does not convert into it: behind a transaction-mode pooler a session lock is
+/// granted to two clients at once, and settings leak to others.
+///
+/// ```compile_fail,E0277
+/// let pooled = db_config::PooledUrl::parse("postgres://app@localhost/app").unwrap();
+/// let direct: db_config::DirectUrl = pooled.into();
+/// ```
+#[derive(Clone)]
+pub struct DirectUrl(Endpoint);
+
+impl PooledUrl {
+    /// Reads a `postgres://` URL; see `config/README.md` for what each parameter means.
+    pub fn parse(url: &str) -> Result<Self, ConfigError> {
+        parse(url).map(PooledUrl)
+    }
+
+    /// The parts of the URL.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0
+    }
+
+    pub(crate) fn into_endpoint(self) -> Endpoint {
+        self.0
+    }
+
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        PooledUrl(endpoint)
+    }
+}
+
+impl DirectUrl {
+    /// Reads a `postgres://` URL; see `config/README.md` for what each parameter means.
+    pub fn parse(url: &str) -> Result<Self, ConfigError> {
+        parse(url).map(DirectUrl)
+    }
+
+    /// The parts of the URL.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0
+    }
+
+    pub(crate) fn into_endpoint(self) -> Endpoint {
+        self.0
+    }
+
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        DirectUrl(endpoint)
+    }
+}
+
+impl fmt::Display for PooledUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for PooledUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PooledUrl({})", self.0)
+    }
+}
+
+impl fmt::Display for DirectUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for DirectUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DirectUrl({})", self.0)
+    }
+}
+
+/// A URL on its own: nothing fills what it leaves open, and no file is read.
+fn parse(url: &str) -> Result<Endpoint, ConfigError> {
+    let origin = Origin::new("the given URL");
+    let params = Params::parse("url", origin.clone(), url).map_err(ConfigError::of)?;
+    if params.is_given("passfile") && !params.is_given("password") {
+        let message = "`passfile`: it is read by Config::load only; give the password itself";
+        return Err(Problem::new("url", origin, message).into());
+    }
+    interpret(&params, &Defaults::default()).map_err(ConfigError::of)
+}

@@ -1,0 +1,107 @@
+//! Connection parameters by libpq's names, each with its origin, before they are understood.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::names::{self, Verdict};
+use super::split;
+use crate::error::{Origin, Problem};
+
+/// The parameters of one URL and of the layers below it.
+///
+/// Every value counts as a secret until it is understood: a URL may carry one anywhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Params {
+    /// The variable that the problems are reported under.
+    pub(crate) key: String,
+    /// Where the URL itself stands.
+    pub(crate) origin: Origin,
+    given: BTreeMap<String, (SecretString, Origin)>,
+}
+
+impl Params {
+    pub(crate) fn new(key: impl Into<String>, origin: Origin) -> Self {
+        Params {
+            key: key.into(),
+            origin,
+            given: BTreeMap::new(),
+        }
+    }
+
+    /// Splits a URL.
+    pub(crate) fn parse(
+        key: impl Into<String>,
+        origin: Origin,
+        url: &str,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut params = Params::new(key, origin);
+        let given = split::split(url).map_err(|messages| {
+            let problem = |message| Problem::new(&params.key, params.origin.clone(), message);
+            messages.into_iter().map(problem).collect::<Vec<_>>()
+        })?;
+        for (name, value) in given {
+            params
+                .given
+                .insert(name, (value.into(), params.origin.clone()));
+        }
+        Ok(params)
+    }
+
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// Replaces a parameter.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<SecretString>, origin: Origin) {
+        self.given.insert(name.to_owned(), (value.into(), origin));
+    }
+
+    /// Fills what is not said from the layer below.
+    ///
+    /// Host and address fill together or not at all: the address of one server must not be paired
+    /// with the name of another.
+    pub(crate) fn fill(&mut self, lower: &Params) -> Vec<Problem> {
+        let has_host = self.is_given("host") || self.is_given("hostaddr");
+        let mut problems = Vec::new();
+        for (name, (value, origin)) in &lower.given {
+            if self.is_given(name) || (has_host && (name == "host" || name == "hostaddr")) {
+                continue;
+            }
+            match names::judge(name, value.expose_secret()) {
+                Verdict::Keep => {
+                    self.given
+                        .insert(name.clone(), (value.clone(), origin.clone()));
+                }
+                Verdict::Refuse(message) => {
+                    problems.push(Problem::new(origin.as_str(), origin.clone(), message));
+                }
+                Verdict::Ignore | Verdict::Unknown { .. } => {}
+            }
+        }
+        problems
+    }
+
+    /// The value of a parameter; an empty one counts as not given, as it does to libpq.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        let (value, _) = self.given.get(name)?;
+        Some(value.expose_secret()).filter(|value| !value.is_empty())
+    }
+
+    /// A problem with a parameter, reported under the URL's variable.
+    pub(crate) fn problem(&self, name: &str, message: impl std::fmt::Display) -> Problem {
+        let origin = match self.given.get(name) {
+            Some((_, origin)) => origin,
+            None => &self.origin,
+        };
+        Problem::new(&self.key, origin.clone(), format!("`{name}`: {message}"))
+    }
+
+    /// The parameters that did not come from the URL itself, with their origins.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        self.given
+            .iter()
+            .filter(|(_, (_, origin))| *origin != self.origin)
+            .map(|(name, (_, origin))| (name.as_str(), origin))
+    }
+}

@@ -1,0 +1,242 @@
+//! Splits the text of a URL into parameters, as libpq does; its errors never echo the text.
+
+use percent_encoding::percent_decode_str;
+
+use super::names::{self, Verdict};
+
+/// The parameters of a URL, by libpq's names, decoded; or every problem, in words without secrets.
+pub(super) fn split(url: &str) -> Result<Vec<(String, String)>, Vec<String>> {
+    let parts = Parts::of(url.trim()).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let mut params = Vec::new();
+    match parts.login() {
+        Ok(login) => params.extend(login),
+        Err(problem) => problems.push(problem),
+    }
+    match parts.hosts() {
+        Ok(hosts) => params.extend(hosts),
+        Err(problem) => problems.push(problem),
+    }
+    // What was cut wrongly there goes on in the query, and must not be taken for parameters.
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    match decode(parts.path, "the database's name") {
+        Ok(dbname) if dbname.is_empty() => {}
+        Ok(dbname) => params.push(("dbname".to_owned(), dbname)),
+        Err(problem) => problems.push(problem),
+    }
+    parts.query(&mut params, &mut problems);
+    match problems.is_empty() {
+        true => Ok(params),
+        false => Err(problems),
+    }
+}
+
+struct Parts<'a> {
+    userinfo: Option<&'a str>,
+    authority: &'a str,
+    path: &'a str,
+    query: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(url: &'a str) -> Result<Self, String> {
+        if url.chars().any(char::is_control) {
+            return Err("a control character in the URL; is a line break in the middle?".into());
+        }
+        let rest = after_scheme(url)?;
+        // As libpq does: what lies before an `@` that comes before any `/` is the login.
+        let at = rest.find('@').filter(|at| !rest[..*at].contains('/'));
+        let (userinfo, rest) = match at {
+            Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+            None => (None, rest),
+        };
+        if rest.contains('@') || userinfo.is_some_and(|login| login.contains('?')) {
+            return Err(
+                "one of `@`, `/` or `?` stands unescaped in the user name, the password \
+                        or a parameter: write %40 for `@`, %2F for `/`, %3F for `?`"
+                    .into(),
+            );
+        }
+        if rest.contains('#') {
+            return Err("a `#` stands unescaped after the login: write %23".into());
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        Ok(Parts {
+            userinfo,
+            authority,
+            path,
+            query,
+        })
+    }
+
+    fn login(&self) -> Result<Vec<(String, String)>, String> {
+        let Some(userinfo) = self.userinfo else {
+            return Ok(Vec::new());
+        };
+        let (user, password) = match userinfo.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (userinfo, None),
+        };
+        let mut login = Vec::new();
+        if !user.is_empty() {
+            login.push(("user".to_owned(), decode(user, "the user name")?));
+        }
+        if let Some(password) = password.filter(|password| !password.is_empty()) {
+            login.push(("password".to_owned(), decode(password, "the password")?));
+        }
+        Ok(login)
+    }
+
+    fn hosts(&self) -> Result<Vec<(String, String)>, String> {
+        if self.authority.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        let mut ports = Vec::new();
+        for host in self.authority.split(',') {
+            let (name, port) = name_and_port(host)?;
+            let name = decode(name, "the host")?;
+            if name.contains(',') {
+                return Err("a comma in the name of a host".into());
+            }
+            names.push(name);
+            ports.push(port);
+        }
+        let mut hosts = Vec::new();
+        if names.len() > 1 && names.iter().any(String::is_empty) {
+            return Err("an empty element in the list of hosts".into());
+        }
+        if names.iter().any(|name| !name.is_empty()) {
+            hosts.push(("host".to_owned(), names.join(",")));
+        }
+        if ports.iter().any(|port| !port.is_empty()) {
+            hosts.push(("port".to_owned(), ports.join(",")));
+        }
+        Ok(hosts)
+    }
+
+    fn query(&self, params: &mut Vec<(String, String)>, problems: &mut Vec<String>) {
+        // What looks like a name may be the rest of a password that a `?` or `&` has cut.
+        let login_is_whole = self.userinfo.is_some() || !self.authority.contains(':');
+        let may_echo = login_is_whole && !self.query.contains("password");
+        let mut seen: Vec<String> = Vec::new();
+        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
+            let Some((name, value)) = pair.split_once('=') else {
+                problems
+                    .push("a parameter without `=`; is a `&` in a value not written %26?".into());
+                continue;
+            };
+            let (name, value) = match (decode(name, "a parameter"), decode(value, "a parameter")) {
+                (Ok(name), Ok(value)) => (name, value),
+                (Err(problem), _) | (_, Err(problem)) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
+            match names::judge(&name, &value) {
+                Verdict::Ignore => continue,
+                Verdict::Refuse(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+                Verdict::Unknown { suggestion } => {
+                    let name = match may_echo {
+                        true => format!(" {name:?}"),
+                        false => String::new(),
+                    };
+                    problems.push(format!("unknown parameter{name}{suggestion}"));
+                    continue;
+                }
+                Verdict::Keep => {}
+            }
+            let earlier = params.iter().position(|(earlier, _)| *earlier == name);
+            if seen.contains(&name) || (earlier.is_some() && !OVERRIDES.contains(&name.as_str())) {
+                problems.push(format!("`{name}` is given twice"));
+                continue;
+            }
+            // Cloud SQL and others write `@localhost/db?host=/cloudsql/..`: the query wins.
+            if let Some(earlier) = earlier {
+                params.remove(earlier);
+            }
+            seen.push(name.clone());
+            params.push((name, value));
+        }
+    }
+}
+
+/// Parameters that may repeat, and then replace, what stands before the path.
+const OVERRIDES: [&str; 2] = ["host", "port"];
+
+fn after_scheme(url: &str) -> Result<&str, String> {
+    let expected = "expected postgres://user:password@host:5432/database";
+    let Some((scheme, rest)) = url.split_once("://") else {
+        let hint = match url.contains('=') {
+            true => "; a `key=value` connection string is not read, write it as a URL",
+            false => "",
+        };
+        return Err(format!("{expected}{hint}"));
+    };
+    if scheme.eq_ignore_ascii_case("postgres") || scheme.eq_ignore_ascii_case("postgresql") {
+        return Ok(rest);
+    }
+    let lower = scheme.to_ascii_lowercase();
+    let hint = if lower.starts_with(['"', '\'']) {
+        "; remove the quotes around the URL"
+    } else if lower.starts_with("psql") {
+        "; remove `psql` and the quotes around the URL"
+    } else if lower.starts_with("jdbc:") {
+        "; remove `jdbc:` and put user and password before the host"
+    } else if lower.starts_with("postgres") && lower.contains('+') {
+        "; remove the driver's name after `+`"
+    } else {
+        "; this is the URL of something else"
+    };
+    Err(format!("{expected}{hint}"))
+}
+
+fn name_and_port(host: &str) -> Result<(&str, &str), String> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (name, rest) = rest
+                .split_once(']')
+                .ok_or("an IPv6 address lacks its `]`")?;
+            match (rest.is_empty(), rest.strip_prefix(':')) {
+                (true, _) => (name, ""),
+                (false, Some(port)) => (name, port),
+                (false, None) => return Err("expected `:` and a port after `]`".into()),
+            }
+        }
+        None => host.split_once(':').unwrap_or((host, "")),
+    };
+    if port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Ok((name, port));
+    }
+    Err(
+        "the port is no number from 1 to 65535; an IPv6 address needs brackets, and `/` in a \
+         password has to be written %2F"
+            .into(),
+    )
+}
+
+/// Percent-decodes strictly: no broken escape, valid UTF-8, no control characters.
+fn decode(text: &str, what: &str) -> Result<String, String> {
+    let broken = text.split('%').skip(1).any(|rest| {
+        let hex = rest.as_bytes().get(..2);
+        !hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    });
+    if broken {
+        return Err(format!(
+            "a `%` in {what} is no escape: write %25 for `%` itself"
+        ));
+    }
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| format!("{what} is not UTF-8 when decoded"))?;
+    match decoded.chars().any(char::is_control) {
+        true => Err(format!("a control character in {what}")),
+        false => Ok(decoded.into_owned()),
+    }
+}

@@ -1,0 +1,414 @@
+//! What a URL means: one table per question.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::endpoint::{ChannelBinding, Host, TargetSessionAttrs, Tls, TlsMode};
+
+fn parsed(url: &str) -> Endpoint {
+    match PooledUrl::parse(url) {
+        Ok(url) => url.into_endpoint(),
+        Err(error) => panic!("{url}: {error}"),
+    }
+}
+
+fn refused(url: &str) -> String {
+    match PooledUrl::parse(url) {
+        Ok(url) => panic!("accepted as {url}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn tcp(name: &str, port: u16) -> Host {
+    Host::Tcp {
+        name: name.to_owned(),
+        addr: None,
+        port,
+    }
+}
+
+#[test]
+fn the_parts_of_a_url_are_decoded() {
+    let endpoint = parsed("postgresql://us%40er:p%2Fw%3A%25@db.example:5433/my%20db");
+    assert_eq!(endpoint.user, "us@er");
+    assert_eq!(endpoint.password.as_ref().unwrap().expose_secret(), "p/w:%");
+    assert_eq!(endpoint.hosts, [tcp("db.example", 5433)]);
+    assert_eq!(endpoint.dbname, "my db");
+    assert_eq!(endpoint.address(), "db.example:5433/my db");
+}
+
+#[test]
+fn what_is_missing_has_libpqs_default() {
+    let endpoint = parsed("postgres://u@");
+    assert_eq!(
+        (endpoint.hosts.as_slice(), endpoint.dbname.as_str()),
+        (&[tcp("localhost", 5432)][..], "u")
+    );
+    assert!(
+        endpoint.password.is_none() && endpoint.keepalives && endpoint.connect_timeout.is_none()
+    );
+    assert_eq!(
+        endpoint.tls.mode,
+        TlsMode::Disable,
+        "a local host that asks for nothing"
+    );
+    assert_eq!(parsed("postgres://u@h").tls.mode, TlsMode::Prefer);
+    assert!(refused("postgres://h/d").contains("no user name"));
+}
+
+#[test]
+fn scheme_case_blanks_and_a_colon_in_the_password_are_accepted() {
+    let endpoint = parsed("  POSTGRES://u:p:w@h/d\n");
+    assert_eq!(endpoint.password.unwrap().expose_secret(), "p:w");
+}
+
+#[test]
+fn hosts_are_lists_addresses_and_sockets() {
+    assert_eq!(
+        parsed("postgres://u@h1:1,[::1]:2,h3/d").hosts,
+        [tcp("h1", 1), tcp("::1", 2), tcp("h3", 5432)]
+    );
+    assert_eq!(
+        parsed("postgres://u@/d?host=a,b&port=6000").hosts,
+        [tcp("a", 6000), tcp("b", 6000)]
+    );
+    let socket = |port| Host::Unix {
+        dir: PathBuf::from("/run/pg"),
+        port,
+    };
+    assert_eq!(parsed("postgres://u@%2Frun%2Fpg:7/d").hosts, [socket(7)]);
+    assert_eq!(
+        parsed("postgres://u@localhost:7/d?host=/run/pg").hosts,
+        [socket(7)],
+        "the query replaces a placeholder host"
+    );
+    let addr: IpAddr = "10.0.0.1".parse().unwrap();
+    assert_eq!(
+        parsed("postgres://u@db/d?hostaddr=10.0.0.1").hosts,
+        [Host::Tcp {
+            name: "db".into(),
+            addr: Some(addr),
+            port: 5432
+        }]
+    );
+    for (url, why) in [
+        (
+            "postgres://u@a,b/d?port=1,2,3",
+            "as many as there are hosts",
+        ),
+        ("postgres://u@a,b/d?hostaddr=10.0.0.1", "as many elements"),
+        ("postgres://u@a,,b/d", "empty element"),
+        ("postgres://u@[::1/d", "`]`"),
+        ("postgres://u@a:0/d", "1 to 65535"),
+        ("postgres://u@a:x/d", "1 to 65535"),
+        ("postgres://u@::1/d", "brackets"),
+        ("postgres://u@@abstract/d", "%40"),
+        ("postgres://u@%40abstract/d", "abstract"),
+        ("postgres://u@a%20b/d", "neither a name nor an address"),
+    ] {
+        assert!(refused(url).contains(why), "{url}: {}", refused(url));
+    }
+}
+
+#[test]
+fn loopback_and_sockets_are_local() {
+    for url in [
+        "postgres://u@localhost/d",
+        "postgres://u@127.0.0.9,[::1]/d",
+        "postgres://u@/d?host=/tmp",
+        "postgres://u@db/d?hostaddr=127.0.0.1",
+    ] {
+        assert!(parsed(url).is_local(), "{url}");
+    }
+    for url in [
+        "postgres://u@localhost,db/d",
+        "postgres://u@localhost.evil/d",
+        "postgres://u@10.0.0.1/d",
+    ] {
+        assert!(!parsed(url).is_local(), "{url}");
+    }
+}
+
+/// req 2.16, 4.48: every mode of libpq is understood, and what looks like one is refused.
+#[test]
+fn sslmode_has_libpqs_meaning() {
+    let mode = |query: &str| parsed(&format!("postgres://u@h/d?{query}")).tls.mode;
+    for known in [
+        TlsMode::Disable,
+        TlsMode::Allow,
+        TlsMode::Prefer,
+        TlsMode::Require,
+        TlsMode::VerifyCa,
+        TlsMode::VerifyFull,
+    ] {
+        assert_eq!(mode(&format!("sslmode={known}")), known);
+    }
+    assert_eq!(mode("ssl=true"), TlsMode::Require);
+    assert_eq!(mode("sslrootcert=system"), TlsMode::VerifyFull);
+    assert_eq!(
+        mode("sslmode=require&sslrootcert=ca.pem"),
+        TlsMode::VerifyCa,
+        "as libpq does"
+    );
+    assert_eq!(
+        mode("sslmode=require&sslaccept=strict"),
+        TlsMode::VerifyFull
+    );
+    assert_eq!(mode("channel_binding=require"), TlsMode::Require);
+    for (query, why) in [
+        ("sslmode=no-verify", "write require"),
+        ("sslmode=Require", "expected disable, allow"),
+        ("sslmode=disable&ssl=true", "contradicts"),
+        ("sslmode=require&sslrootcert=system", "verify-full"),
+        (
+            "sslmode=prefer&sslnegotiation=direct",
+            "sslmode=require or stronger",
+        ),
+        (
+            "sslmode=disable&channel_binding=require",
+            "sslmode=require or stronger",
+        ),
+        ("sslcert=a.pem", "`sslkey` too"),
+        ("sslkey=a.pem", "`sslcert` too"),
+    ] {
+        let error = refused(&format!("postgres://u@h/d?{query}"));
+        assert!(error.contains(why), "{query}: {error}");
+    }
+    let tls = parsed("postgres://u@h/d?sslmode=verify-full&sslrootcert=ca&sslcert=c&sslkey=k&sslnegotiation=direct&channel_binding=require").tls;
+    let expected = Tls {
+        mode: TlsMode::VerifyFull,
+        root_cert: Some("ca".into()),
+        client_cert: Some(("c".into(), "k".into())),
+        direct: true,
+        channel_binding: ChannelBinding::Require,
+    };
+    assert_eq!(tls, expected);
+}
+
+/// The parameters that real URLs carry and tokio-postgres refuses.
+#[test]
+fn parameters_of_other_tools_are_mapped() {
+    let url = "postgres://u@h/d?pgbouncer=true&connection_limit=5&pool_timeout=7&schema=My App\
+               &statement_timeout=30s&keepalives_count=4&keepalives_idle=9&keepalives_interval=2\
+               &keepalives=0&client_encoding=utf-8&fallback_application_name=fall\
+               &target_session_attrs=primary&tcp_user_timeout=10000&connect_timeout=3\
+               &load_balance_hosts=random&gssencmode=disable&supa=base-pooler.x\
+               &TimeZone=UTC&lock_timeout=5";
+    let endpoint = parsed(&url.replace("My App", "My%20App"));
+    assert_eq!(endpoint.pooler_hint.as_deref(), Some("pgbouncer=true"));
+    assert_eq!(endpoint.connection_limit, Some(5));
+    assert_eq!(endpoint.pool_timeout, Some(Duration::from_secs(7)));
+    let settings: Vec<_> = endpoint
+        .settings
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        settings,
+        [
+            ("client_encoding", "UTF8"),
+            ("lock_timeout", "5"),
+            ("search_path", "\"My App\""),
+            ("statement_timeout", "30s"),
+            ("timezone", "UTC"),
+        ]
+    );
+    assert_eq!(endpoint.keepalives_retries, Some(4));
+    assert_eq!(endpoint.keepalives_idle, Some(Duration::from_secs(9)));
+    assert_eq!(endpoint.keepalives_interval, Some(Duration::from_secs(2)));
+    assert!(!endpoint.keepalives && endpoint.load_balance_hosts);
+    assert_eq!(endpoint.application_name.as_deref(), Some("fall"));
+    assert_eq!(endpoint.target_session_attrs, TargetSessionAttrs::ReadWrite);
+    assert_eq!(
+        endpoint.tcp_user_timeout,
+        Some(Duration::from_secs(10)),
+        "milliseconds, as libpq"
+    );
+    assert_eq!(endpoint.connect_timeout, Some(Duration::from_secs(3)));
+    let standby = parsed(
+        "postgres://u@h/d?target_session_attrs=standby&application_name=a&fallback_application_name=b",
+    );
+    assert_eq!(standby.target_session_attrs, TargetSessionAttrs::ReadOnly);
+    assert_eq!(standby.application_name.as_deref(), Some("a"));
+}
+
+#[test]
+fn what_cannot_be_honoured_is_refused_by_name_with_advice() {
+    for (query, why) in [
+        ("service=x", "service files are not read"),
+        ("gssencmode=require", "GSSAPI"),
+        ("require_auth=scram-sha-256", "channel_binding=require"),
+        ("min_protocol_version=3.2", "3.0"),
+        (
+            "target_session_attrs=prefer-standby",
+            "DATABASE_URL_REPLICA",
+        ),
+        ("sslcrl=x", "revocation"),
+        ("client_encoding=LATIN1", "UTF8"),
+        ("statement_cache_size=0", "database.profile.pooler"),
+        ("passfile=x", "Config::load only"),
+        ("sslmod=require", "did you mean `sslmode`?"),
+        ("connect_timeout=5s", "whole number of seconds"),
+        ("connection_limit=0", "whole number from 1"),
+        ("statement_timeout=5parsecs", "such as 30s"),
+        ("keepalives_count=1&keepalives_retries=2", "means the same"),
+        ("sslmode=require&sslmode=disable", "given twice"),
+        ("user=other", "given twice"),
+        ("options=-B%205", "only"),
+        ("options=-c%20user%3Dadmin", "no server setting"),
+        ("application_name=a%0Ab", "control character"),
+        ("application_name=a%00b", "control character"),
+        ("application_name=%zz", "%25"),
+        ("application_name=%ff", "UTF-8"),
+        ("sslmode", "without `=`"),
+    ] {
+        let error = refused(&format!("postgres://u@h/d?{query}"));
+        assert!(error.contains(why), "{query}: {error}");
+    }
+}
+
+#[test]
+fn every_problem_of_a_url_is_reported_at_once() {
+    let error =
+        PooledUrl::parse("postgres://u@h/d?sslmode=x&connect_timeout=y&target_session_attrs=z");
+    assert_eq!(error.unwrap_err().problems().len(), 3);
+}
+
+#[test]
+fn what_is_no_url_gets_a_hint() {
+    for (text, why) in [
+        ("host=localhost user=u", "key=value"),
+        ("'postgres://u@h/d'", "remove the quotes"),
+        ("psql 'postgres://u@h/d'", "remove `psql`"),
+        ("jdbc:postgresql://h/d", "jdbc:"),
+        ("postgresql+asyncpg://u@h/d", "after `+`"),
+        ("mysql://u@h/d", "something else"),
+        ("", "expected postgres://"),
+    ] {
+        assert!(refused(text).contains(why), "{text}: {}", refused(text));
+    }
+}
+
+/// case R49: an unescaped character in the password never sends a part of it anywhere.
+#[test]
+fn an_unescaped_character_in_the_password_is_refused_without_an_echo() {
+    for url in [
+        "postgres://u:cana@ry@h/d",
+        "postgres://u:cana/ry@h/d",
+        "postgres://u:cana?ry@h/d",
+        "postgres://u:cana?ry=x@h/d",
+        "postgres://u:cana%ry@h/d",
+        "postgres://u:cana\nry@h/d",
+        "postgres://u:ca@na/ry?x=y@h/d",
+        "postgres://h/d?user=u&password=cana&ry=x",
+        "postgres://u:cana",
+        "u:canary@h/d",
+        "x:canary://h/d",
+    ] {
+        let error = refused(url);
+        assert!(
+            !error.contains("cana") && !error.contains("ry"),
+            "{url}: {error}"
+        );
+    }
+    let endpoint = parsed("postgres://u:can#ary@h/d");
+    assert_eq!(
+        endpoint.password.unwrap().expose_secret(),
+        "can#ary",
+        "as libpq reads it"
+    );
+}
+
+/// req 1.03: Neon's pooled host, and the direct one without `-pooler`.
+#[test]
+fn neons_pooled_host_is_recognised_and_its_direct_host_named() {
+    let url = "postgres://u:canary@ep-cool-1-pooler.eu.aws.neon.tech/d?sslmode=require&channel_binding=require";
+    let endpoint = parsed(url);
+    assert_eq!(
+        endpoint.pooler_hint.as_deref(),
+        Some("`-pooler` in the host")
+    );
+    let direct = endpoint.probable_direct().unwrap();
+    assert!(
+        direct.starts_with("postgres://u:***@ep-cool-1.eu.aws.neon.tech:5432/d?"),
+        "{direct}"
+    );
+    assert_eq!(
+        parsed("postgres://u@ep-cool-1.eu.aws.neon.tech/d").pooler_hint,
+        None
+    );
+}
+
+/// req 1.05: Supabase's pooled port and its direct one.
+#[test]
+fn supabases_pooler_is_recognised_and_its_direct_host_named() {
+    let endpoint = parsed("postgres://postgres.abc:pw@aws-0-eu.pooler.supabase.com:6543/postgres");
+    assert_eq!(
+        endpoint.pooler_hint.as_deref(),
+        Some("`pooler.supabase.com` in the host")
+    );
+    let direct = endpoint.probable_direct().unwrap();
+    assert!(
+        direct.starts_with("postgres://postgres:***@db.abc.supabase.co:5432/postgres"),
+        "{direct}"
+    );
+    let own = parsed("postgres://postgres@db.abc.supabase.co:6543/postgres");
+    assert_eq!(own.pooler_hint.as_deref(), Some("port 6543"));
+    assert!(
+        own.probable_direct()
+            .unwrap()
+            .contains("db.abc.supabase.co:5432")
+    );
+    assert_eq!(
+        parsed("postgres://u@h:6432/d").pooler_hint.as_deref(),
+        Some("port 6432")
+    );
+    assert_eq!(parsed("postgres://u@h:5432/d").probable_direct(), None);
+}
+
+/// req 2.19: the password is percent-encoded, options are appended encoded, TLS is written.
+#[test]
+fn the_builder_writes_what_the_parser_reads() {
+    let endpoint = parsed(
+        "postgres://u%20r:p%40%2F%3A@h/d?sslmode=require&options=-c%20search_path%3Da,%5C%20b",
+    );
+    assert_eq!(
+        endpoint.to_url().expose_secret(),
+        "postgres://u%20r:p%40%2F%3A@h:5432/d?sslmode=require&options=-c%20search_path%3Da%2C%5C%20b"
+    );
+}
+
+/// req 4.47, case R49: neither password nor custom settings are shown.
+#[test]
+fn what_is_shown_of_a_url_hides_the_password_and_custom_settings() {
+    let text = "postgres://u:canary@h/d?options=-c%20app.token%3Dcanary%20-c%20search_path%3Dshown";
+    let pooled = PooledUrl::parse(text).unwrap();
+    let direct = DirectUrl::parse(text).unwrap();
+    for shown in [
+        format!("{pooled} {pooled:?} {pooled:#?}"),
+        format!("{direct} {direct:?} {direct:#?}"),
+        format!("{0} {0:?} {0:#?}", pooled.endpoint()),
+        format!("{:?}", pooled.endpoint().clone().probable_direct()),
+    ] {
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    let shown = pooled.to_string();
+    assert!(
+        shown.starts_with("postgres://u:***@h:5432/d?") && shown.contains("shown"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn credentials_replace_user_and_password_and_nothing_else() {
+    let before = parsed("postgres://u:old@h/?sslmode=require");
+    let after = before.with_credentials(&crate::Credentials::new("v", "new"));
+    assert_eq!(
+        after.to_url().expose_secret(),
+        "postgres://v:new@h:5432/u?sslmode=require"
+    );
+}
