@@ -1,0 +1,359 @@
+//! A backend: one live connection with everything the pool knows about it.
+//!
+//! bb8 stores backends while nobody holds them; a [`Connection`](crate::Connection) carries one while
+//! somebody does. Wherever a backend is dropped, its session is ended in the background and its place
+//! in the pool becomes free only when the server has closed it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
+
+use crate::connector::Transport;
+use crate::dial::{Canceller, Dialled};
+use crate::generation::Member;
+use crate::observer::{Activity, Observer};
+use crate::profile::PoolProfile;
+use crate::registry::Registry;
+use crate::status::Totals;
+use crate::wire::{Observed, TransactionStatus};
+
+/// One live connection.
+pub(crate) struct Backend {
+    /// Taken only when the backend is dropped.
+    conn: Option<AsyncPgConnection>,
+    farewell: Option<oneshot::Receiver<Transport>>,
+    place: Option<Place>,
+    observed: Arc<Observed>,
+    activity: Arc<Activity>,
+    lease: Arc<Lease>,
+    registry: Arc<Registry>,
+    /// A second handle of the observer in diesel's slot: alone, when a borrower evicted it.
+    in_slot: Arc<()>,
+    born: Instant,
+    lifetime: Option<Duration>,
+    idle_since: Instant,
+    uses: u32,
+    doomed: Option<Doom>,
+}
+
+/// What a live backend counts against; freed when the server has closed it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Held, never read: its drop makes room.
+    pub(crate) _slot: OwnedSemaphorePermit,
+    pub(crate) member: Member,
+}
+
+/// Why a backend is not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doom {
+    /// Closed by the server or the network.
+    Closed,
+    /// A request is unanswered, or a query was begun and abandoned.
+    Busy,
+    /// A transaction is open.
+    InTransaction,
+    /// A borrower put an instrumentation of its own into diesel's slot.
+    Unobserved,
+    /// Its holder panicked, or asked for it to be thrown away.
+    Forsaken,
+    /// It did not answer its ping.
+    Silent,
+    /// Its credentials have been replaced.
+    Retired,
+    /// It is older, more used or longer idle than the profile lets it be, or the pool has shrunk.
+    Expired,
+    /// The pool is closed.
+    PoolClosed,
+}
+
+/// What becomes of a backend that comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    /// The answer to the last statement is still arriving, though its result was taken.
+    Settle,
+    Discard(Doom),
+}
+
+impl Backend {
+    pub(crate) fn new(
+        dialled: Dialled,
+        place: Place,
+        profile: &PoolProfile,
+        registry: Arc<Registry>,
+    ) -> Self {
+        let Dialled {
+            mut conn,
+            link,
+            canceller,
+        } = dialled;
+        let activity = Arc::new(Activity::default());
+        let in_slot = Arc::new(());
+        conn.set_instrumentation(Observer::new(
+            Arc::clone(&profile.name),
+            Arc::clone(&link.observed),
+            Arc::clone(&activity),
+            profile.slow_query,
+            Arc::clone(&in_slot),
+        ));
+        let now = Instant::now();
+        let lease = Arc::new(Lease::new(canceller, Arc::clone(&link.observed)));
+        Self {
+            conn: Some(conn),
+            farewell: Some(link.farewell),
+            place: Some(place),
+            observed: link.observed,
+            activity,
+            lease,
+            registry,
+            in_slot,
+            born: now,
+            // Connections made together must not all end together (case R09).
+            lifetime: profile
+                .max_lifetime
+                .map(|full| full.mul_f64(1.0 - fastrand::f64() / 4.0)),
+            idle_since: now,
+            uses: 0,
+            doomed: None,
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "taken in `drop` alone")]
+    pub(crate) fn conn(&self) -> &AsyncPgConnection {
+        self.conn
+            .as_ref()
+            .expect("the connection is there until the drop")
+    }
+
+    #[expect(clippy::expect_used, reason = "taken in `drop` alone")]
+    pub(crate) fn conn_mut(&mut self) -> &mut AsyncPgConnection {
+        self.conn
+            .as_mut()
+            .expect("the connection is there until the drop")
+    }
+
+    pub(crate) fn observed(&self) -> &Arc<Observed> {
+        &self.observed
+    }
+
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    pub(crate) fn doom(&mut self, doom: Doom) {
+        self.doomed.get_or_insert(doom);
+    }
+
+    pub(crate) fn pardon(&mut self) {
+        self.doomed = None;
+    }
+
+    pub(crate) fn doomed(&self) -> Option<Doom> {
+        self.doomed
+    }
+
+    pub(crate) fn member(&self) -> Option<&Member> {
+        self.place.as_ref().map(|place| &place.member)
+    }
+
+    pub(crate) fn idle_for(&self) -> Duration {
+        self.idle_since.elapsed()
+    }
+
+    /// Why this backend must not stay in the store, judged by its age, its generation and its socket.
+    pub(crate) fn overdue(&self, max_uses: u32) -> Option<Doom> {
+        if self.doomed.is_some() {
+            return self.doomed;
+        }
+        if self.observed.is_closed() {
+            return Some(Doom::Closed);
+        }
+        if self.registry.is_closed() {
+            return Some(Doom::PoolClosed);
+        }
+        if !self
+            .member()
+            .is_some_and(|member| self.registry.generations.is_current(member))
+        {
+            return Some(Doom::Retired);
+        }
+        let too_old = self
+            .lifetime
+            .is_some_and(|bound| self.born.elapsed() >= bound);
+        let too_used = max_uses > 0 && self.uses >= max_uses;
+        (too_old || too_used).then_some(Doom::Expired)
+    }
+
+    /// Notes that somebody holds it now.
+    pub(crate) fn check_out(&mut self, caller: &'static std::panic::Location<'static>) {
+        self.uses = self.uses.saturating_add(1);
+        self.lease.begin(caller);
+    }
+
+    /// Decides whether it may be handed out again. Must not block: it runs in a `Drop`.
+    pub(crate) fn check_in(&mut self, max_uses: u32) -> Verdict {
+        self.lease.end();
+        self.activity.forget_borrower();
+        let slow = self.activity.take_slow();
+        if slow > 0 {
+            self.registry
+                .totals
+                .slow_queries
+                .fetch_add(slow, Ordering::Relaxed);
+        }
+        if std::thread::panicking() {
+            return Verdict::Discard(Doom::Forsaken);
+        }
+        if let Some(doom) = self.doomed {
+            return Verdict::Discard(doom);
+        }
+        if self.observed.is_closed() {
+            return Verdict::Discard(Doom::Closed);
+        }
+        if Arc::strong_count(&self.in_slot) < 2 {
+            return Verdict::Discard(Doom::Unobserved);
+        }
+        // First what diesel began, then what the wire saw: a request may still be on its way from one
+        // to the other.
+        if self.activity.is_unfinished() {
+            return Verdict::Discard(Doom::Busy);
+        }
+        if self.observed.is_working() {
+            return Verdict::Settle;
+        }
+        if self.observed.transaction_status() != TransactionStatus::Idle
+            || AnsiTransactionManager::is_broken_transaction_manager(self.conn_mut())
+        {
+            return Verdict::Discard(Doom::InTransaction);
+        }
+        match self.overdue(max_uses) {
+            Some(doom) => Verdict::Discard(doom),
+            None => {
+                self.idle_since = Instant::now();
+                Verdict::Keep
+            }
+        }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let doom = self.doomed.unwrap_or(Doom::Expired);
+        let totals = &self.registry.totals;
+        Totals::count(match doom {
+            Doom::Retired => &totals.retired,
+            Doom::Expired | Doom::PoolClosed => &totals.expired,
+            _ => &totals.discarded,
+        });
+        tracing::debug!(pool = &*self.registry.name, ?doom, "a connection is closed");
+        let closing = Closing {
+            conn: self.conn.take(),
+            farewell: self.farewell.take(),
+            cancel: (self.observed.is_working() || self.activity.is_unfinished())
+                && !self.observed.is_committing(),
+            lease: Arc::clone(&self.lease),
+            place: self.place.take(),
+            registry: Arc::clone(&self.registry),
+        };
+        self.registry.spawn(closing.run());
+    }
+}
+
+/// Ends one session, in a task of its own; its place is free when the server has closed it.
+struct Closing {
+    conn: Option<AsyncPgConnection>,
+    farewell: Option<oneshot::Receiver<Transport>>,
+    cancel: bool,
+    lease: Arc<Lease>,
+    place: Option<Place>,
+    registry: Arc<Registry>,
+}
+
+impl Closing {
+    async fn run(mut self) {
+        // Never while a COMMIT is on its way: under synchronous replication a cancelled COMMIT reports
+        // success for what only the primary has.
+        if self.cancel {
+            self.lease.canceller.cancel().await;
+        }
+        // Ends the driver, whose stream then hands us the transport.
+        drop(self.conn.take());
+        if let Some(farewell) = self.farewell.take() {
+            let _in_time = timeout(LAST_WORDS, await_end(farewell)).await;
+        }
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // In this order: whoever is woken finds the place free.
+        drop(self.place.take());
+        self.registry.changed.notify_one();
+    }
+}
+
+/// Says goodbye and reads until the server has hung up.
+async fn await_end(farewell: oneshot::Receiver<Transport>) {
+    let Ok(mut transport) = farewell.await else {
+        return;
+    };
+    // Terminate; a server that is gone already does not mind.
+    let _sent = transport.write_all(b"X\0\0\0\x04").await;
+    let _flushed = transport.shutdown().await;
+    let mut rest = [0; 1024];
+    while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}
+}
+
+/// How long a discarded backend may keep its place.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Who holds a backend, since when, and how to stop it; readable while it is held.
+pub(crate) struct Lease {
+    pub(crate) canceller: Canceller,
+    pub(crate) observed: Arc<Observed>,
+    /// Milliseconds since `made`, plus one; 0 while nobody holds it.
+    held_since: AtomicU64,
+    holder: Mutex<Option<&'static std::panic::Location<'static>>>,
+    made: Instant,
+}
+
+impl Lease {
+    fn new(canceller: Canceller, observed: Arc<Observed>) -> Self {
+        Self {
+            canceller,
+            observed,
+            held_since: AtomicU64::new(0),
+            holder: Mutex::default(),
+            made: Instant::now(),
+        }
+    }
+
+    fn begin(&self, caller: &'static std::panic::Location<'static>) {
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = Some(caller);
+        let since = self.made.elapsed().as_millis() as u64 + 1;
+        self.held_since.store(since, Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.held_since.store(0, Ordering::Release);
+    }
+
+    /// How long it has been held, and where it was asked for.
+    pub(crate) fn held(&self) -> Option<(Duration, &'static std::panic::Location<'static>)> {
+        let since = self.held_since.load(Ordering::Acquire).checked_sub(1)?;
+        let held = self
+            .made
+            .elapsed()
+            .saturating_sub(Duration::from_millis(since));
+        let holder = *self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((held, holder?))
+    }
+}

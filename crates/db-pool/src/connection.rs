@@ -1,0 +1,151 @@
+//! A checked-out connection.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bb8::PooledConnection;
+use diesel_async::AsyncPgConnection;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use crate::backend::{Backend, Doom, Verdict};
+use crate::manager::Manager;
+use crate::pool::Shared;
+use crate::wire::Observed;
+
+/// A connection of a pool; goes back when it is dropped.
+///
+/// Dereferences to `AsyncPgConnection`. At its return it is kept only if the server says that no
+/// transaction is open, nothing is in flight and its credentials are still the current ones; otherwise
+/// it is closed in the background, after what it is doing has been cancelled. Dropping it never blocks
+/// and needs no runtime.
+#[must_use = "a connection goes back to its pool when it is dropped"]
+pub struct Connection {
+    /// Taken only when the connection is dropped.
+    held: Option<Held>,
+}
+
+struct Held {
+    backend: PooledConnection<'static, Manager>,
+    permit: OwnedSemaphorePermit,
+    shared: Arc<Shared>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        mut backend: PooledConnection<'static, Manager>,
+        permit: OwnedSemaphorePermit,
+        shared: Arc<Shared>,
+        caller: &'static std::panic::Location<'static>,
+    ) -> Self {
+        backend.check_out(caller);
+        shared.registry.in_use.fetch_add(1, Ordering::AcqRel);
+        let held = Some(Held {
+            backend,
+            permit,
+            shared,
+        });
+        Self { held }
+    }
+
+    /// Closes the connection instead of returning it.
+    pub fn discard(mut self) {
+        if let Some(held) = &mut self.held {
+            held.backend.doom(Doom::Forsaken);
+        }
+    }
+
+    /// What the wire knows of this connection.
+    #[must_use]
+    pub fn observed(&self) -> &Arc<Observed> {
+        self.backend().observed()
+    }
+
+    /// The number of the generation of credentials it was made with.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.backend()
+            .member()
+            .map_or(0, |member| member.generation().number)
+    }
+
+    #[expect(clippy::expect_used, reason = "taken in `drop` alone")]
+    fn backend(&self) -> &Backend {
+        &self.held.as_ref().expect("held until the drop").backend
+    }
+}
+
+impl Deref for Connection {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        self.backend().conn()
+    }
+}
+
+impl DerefMut for Connection {
+    #[expect(clippy::expect_used, reason = "taken in `drop` alone")]
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        let held = self.held.as_mut().expect("held until the drop");
+        held.backend.conn_mut()
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("backend_pid", &self.observed().backend_pid())
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(mut held) = self.held.take() else {
+            return;
+        };
+        held.shared.registry.in_use.fetch_sub(1, Ordering::AcqRel);
+        match held.backend.check_in(held.shared.profile.max_uses) {
+            Verdict::Keep => held.give_back(),
+            Verdict::Discard(doom) => held.throw_away(doom),
+            Verdict::Settle => {
+                let registry = Arc::clone(&held.shared.registry);
+                registry.spawn(held.settle());
+            }
+        }
+    }
+}
+
+impl Held {
+    fn give_back(self) {
+        // In this order: whoever is woken finds the backend in the store, and whoever passes the gate
+        // finds it there too.
+        drop(self.backend);
+        self.shared.registry.changed.notify_one();
+        drop(self.permit);
+    }
+
+    fn throw_away(mut self, doom: Doom) {
+        self.backend.doom(doom);
+        drop(self.backend);
+        self.shared.wake_keeper();
+        drop(self.permit);
+    }
+
+    /// Waits for the rest of an answer whose beginning was enough for the borrower, as `first()` on
+    /// many rows: it is on its way and not worth a connection.
+    async fn settle(mut self) {
+        let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
+        match self.backend.check_in(self.shared.profile.max_uses) {
+            Verdict::Keep => self.give_back(),
+            Verdict::Discard(doom) => self.throw_away(doom),
+            Verdict::Settle => self.throw_away(Doom::Busy),
+        }
+    }
+}
+
+/// How long the rest of an answer may take.
+const SETTLE: Duration = Duration::from_millis(250);

@@ -1,0 +1,211 @@
+//! The connector: how the wire gets under tokio-postgres.
+//!
+//! tokio-postgres is told `sslmode=require` and `sslnegotiation=direct`, so that it hands us the bare
+//! socket and asks for nothing; whether TLS is spoken on it is decided here. That keeps what
+//! `connect_raw` would lose: host lists, `target_session_attrs`, notifications and the address of the
+//! cancel token.
+
+use std::error::Error as StdError;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use db_config::TlsMode;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio_postgres::Socket;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::TlsRefused;
+use crate::wire::{Observed, Wire};
+
+/// What carries the bytes below the wire.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per connection, and TLS is the common case"
+)]
+pub(crate) enum Transport {
+    Plain(Socket),
+    Tls(<MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream),
+    Unix(UnixStream),
+}
+
+/// The ends of one connection that stay with the pool.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) observed: Arc<Observed>,
+    pub(crate) farewell: oneshot::Receiver<Transport>,
+}
+
+/// Makes observed streams; one per attempt to connect.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    mode: TlsMode,
+    negotiated: bool,
+    tls: Option<MakeRustlsConnect>,
+    /// The link of the newest socket: with several hosts, the last one is the one that stays.
+    newest: Arc<Mutex<Option<Link>>>,
+}
+
+impl Connector {
+    /// `tls` is `None` exactly where `mode` is [`TlsMode::Disable`].
+    pub(crate) fn new(mode: TlsMode, direct: bool, tls: Option<MakeRustlsConnect>) -> Self {
+        Self {
+            mode,
+            negotiated: !direct,
+            tls,
+            newest: Arc::default(),
+        }
+    }
+
+    /// The same rules, for another connection.
+    pub(crate) fn afresh(&self) -> Self {
+        Self {
+            newest: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The link of the connection that was made last.
+    pub(crate) fn take_link(&self) -> Option<Link> {
+        self.newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// An observed stream whose link replaces the newest one.
+    pub(crate) fn observe(&self, transport: Transport) -> Wire<Transport> {
+        let observed = Arc::new(Observed::default());
+        let (sender, farewell) = oneshot::channel();
+        let link = Link {
+            observed: Arc::clone(&observed),
+            farewell,
+        };
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        Wire::new(transport, observed, Some(sender))
+    }
+
+    async fn open(
+        self,
+        domain: String,
+        mut socket: Socket,
+    ) -> Result<Wire<Transport>, ConnectorError> {
+        let Some(mut tls) = self.tls.clone() else {
+            return Ok(self.observe(Transport::Plain(socket)));
+        };
+        if self.negotiated {
+            socket.write_all(&SSL_REQUEST).await?;
+            match socket.read_u8().await? {
+                b'S' => {}
+                b'N' if matches!(self.mode, TlsMode::Prefer | TlsMode::Allow) => {
+                    return Ok(self.observe(Transport::Plain(socket)));
+                }
+                _ => return Err(TlsRefused("the server does not speak TLS").into()),
+            }
+        }
+        let handshake = MakeTlsConnect::<Socket>::make_tls_connect(&mut tls, &domain)?;
+        let stream = handshake.connect(socket).await?;
+        Ok(self.observe(Transport::Tls(stream)))
+    }
+}
+
+type ConnectorError = Box<dyn StdError + Send + Sync>;
+
+/// The packet that asks for TLS: its length and the code 1234.5679.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+impl MakeTlsConnect<Socket> for Connector {
+    type Stream = Wire<Transport>;
+    type TlsConnect = Opening;
+    type Error = ConnectorError;
+
+    fn make_tls_connect(&mut self, domain: &str) -> Result<Opening, ConnectorError> {
+        Ok(Opening {
+            connector: self.clone(),
+            domain: domain.to_owned(),
+        })
+    }
+}
+
+/// A connector that knows the name of the host.
+pub(crate) struct Opening {
+    connector: Connector,
+    domain: String,
+}
+
+impl TlsConnect<Socket> for Opening {
+    type Stream = Wire<Transport>;
+    type Error = ConnectorError;
+    type Future = Pin<Box<dyn Future<Output = Result<Wire<Transport>, ConnectorError>> + Send>>;
+
+    fn connect(self, socket: Socket) -> Self::Future {
+        Box::pin(self.connector.open(self.domain, socket))
+    }
+}
+
+impl TlsStream for Wire<Transport> {
+    fn channel_binding(&self) -> ChannelBinding {
+        match self.transport() {
+            Some(Transport::Tls(stream)) => stream.channel_binding(),
+            _ => ChannelBinding::none(),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain",
+            Self::Tls(_) => "Tls",
+            Self::Unix(_) => "Unix",
+        })
+    }
+}

@@ -1,0 +1,369 @@
+//! Dialling: from an endpoint to a session that is set up, within one deadline.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs};
+use diesel::ConnectionError;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+use tokio_postgres::config as pg;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
+
+use crate::connector::{Connector, Link, Transport};
+use crate::error::{ConnectError, Failure};
+use crate::profile::{PoolProfile, PoolerMode};
+use crate::session::SessionSettings;
+use crate::tls;
+use crate::wire::Wire;
+
+/// Opens a connection outside any pool, for migrations and administration.
+///
+/// The URL's own settings apply and no others. The connection is driven by a task of its own, which
+/// ends when the client is dropped.
+///
+/// # Errors
+///
+/// [`ConnectError`], after `connect_timeout` at the latest.
+///
+/// Dropping the future closes the socket. Must be called within a tokio runtime.
+pub async fn connect_client(
+    endpoint: &Endpoint,
+    connect_timeout: Duration,
+) -> Result<Client, ConnectError> {
+    let dialler = Dialler {
+        connector: connector(endpoint),
+        settings: SessionSettings::of_endpoint(endpoint, "app-db"),
+        connect_timeout,
+        keepalive_idle: None,
+        pooler: PoolerMode::Auto,
+        options_refused: AtomicBool::new(false),
+    };
+    dialler
+        .within_deadline(endpoint, async {
+            match dialler.open(endpoint).await?.0 {
+                Opened::Tcp(client, connection) => {
+                    tokio::spawn(connection);
+                    Ok(client)
+                }
+                Opened::Unix(client, connection) => {
+                    tokio::spawn(connection);
+                    Ok(client)
+                }
+            }
+        })
+        .await
+}
+
+/// Opens the connections of one pool.
+pub(crate) struct Dialler {
+    connector: Result<Connector, ConnectError>,
+    settings: SessionSettings,
+    connect_timeout: Duration,
+    keepalive_idle: Option<Duration>,
+    pooler: PoolerMode,
+    /// A pooler has refused the startup packet's `options`; it will again.
+    options_refused: AtomicBool,
+}
+
+/// A connection that is ready for work.
+pub(crate) struct Dialled {
+    pub(crate) conn: AsyncPgConnection,
+    pub(crate) link: Link,
+    pub(crate) canceller: Canceller,
+}
+
+enum Opened {
+    Tcp(Client, Connection<Socket, Wire<Transport>>),
+    Unix(
+        Client,
+        Connection<Wire<Transport>, tokio_postgres::tls::NoTlsStream>,
+    ),
+}
+
+impl Dialler {
+    /// Reads certificates, and keeps what is wrong with them for whoever connects first.
+    pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
+        Self {
+            connector: connector(endpoint),
+            settings: SessionSettings::new(endpoint, profile),
+            connect_timeout: profile.connect_timeout,
+            keepalive_idle: Some(profile.keepalive_idle),
+            pooler: profile.pooler,
+            options_refused: AtomicBool::new(false),
+        }
+    }
+
+    /// Connects, logs in and sets the session up, all within the connect timeout.
+    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Dialled, ConnectError> {
+        self.within_deadline(endpoint, self.establish(endpoint))
+            .await
+    }
+
+    async fn within_deadline<T>(
+        &self,
+        endpoint: &Endpoint,
+        connecting: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        match timeout(self.connect_timeout, connecting).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(ConnectError::new(&endpoint.address(), Failure::TimedOut)
+                .explained(format!("{:?} have passed", self.connect_timeout))),
+        }
+    }
+
+    async fn establish(&self, endpoint: &Endpoint) -> Result<Dialled, ConnectError> {
+        let (opened, connector) = self.open(endpoint).await?;
+        let socket = opened.socket(endpoint);
+        let token = opened.cancel_token();
+        let adopted = match opened {
+            Opened::Tcp(client, connection) => {
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            }
+            // A connection over a Unix socket is driven here: diesel-async takes over TCP ones only,
+            // so there is no stream of notifications on it.
+            Opened::Unix(client, connection) => {
+                tokio::spawn(connection);
+                AsyncPgConnection::try_from(client).await
+            }
+        };
+        let address = endpoint.address();
+        let link = connector
+            .take_link()
+            .ok_or_else(|| ConnectError::new(&address, Failure::Unreachable))?;
+        let refused = |error: &dyn std::fmt::Display| {
+            let sent = link.observed.last_error();
+            let refused = ConnectError::new(&address, Failure::Refused);
+            match sent {
+                Some(sent) => refused.because(&sent),
+                None => refused.explained(error.to_string()),
+            }
+        };
+        let mut conn = adopted.map_err(|error| match error {
+            ConnectionError::CouldntSetupConfiguration(error) => refused(&error),
+            error => refused(&error),
+        })?;
+        if let Some(batch) = self.batch_after_connect() {
+            conn.batch_execute(&batch)
+                .await
+                .map_err(|error| refused(&error))?;
+        }
+        Ok(Dialled {
+            conn,
+            canceller: Canceller {
+                token,
+                connector,
+                socket,
+            },
+            link,
+        })
+    }
+
+    /// Opens the session; once more without `options` where a pooler refuses them.
+    async fn open(&self, endpoint: &Endpoint) -> Result<(Opened, Connector), ConnectError> {
+        let connector = self.connector.clone()?.afresh();
+        let address = endpoint.address();
+        loop {
+            let with_options = !self.options_refused.load(Ordering::Relaxed);
+            let error = match self.attempt(endpoint, &connector, with_options).await {
+                Ok(opened) => return Ok((opened, connector)),
+                Err(error) => error,
+            };
+            if !(with_options && refuses_startup_parameter(&error)) {
+                return Err(ConnectError::from_postgres(&address, &error));
+            }
+            self.options_refused.store(true, Ordering::Relaxed);
+            tracing::info!(
+                address,
+                "the server refuses `options` in the startup packet; settings are sent after connect"
+            );
+        }
+    }
+
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        connector: &Connector,
+        with_options: bool,
+    ) -> Result<Opened, tokio_postgres::Error> {
+        let mut config = self.login(endpoint);
+        if with_options {
+            config.options(self.settings.options());
+        }
+        let Some(socket) = unix_socket(endpoint) else {
+            let (client, connection) = config.connect(connector.clone()).await?;
+            return Ok(Opened::Tcp(client, connection));
+        };
+        // tokio-postgres keeps its error type to itself; a socket that is not there becomes one by
+        // asking it to connect there.
+        let Ok(stream) = UnixStream::connect(&socket).await else {
+            let mut config = config;
+            config.host_path(socket.parent().unwrap_or(Path::new("/")));
+            config.port(endpoint.hosts[0].port());
+            let (client, connection) = config.connect(connector.clone()).await?;
+            return Ok(Opened::Tcp(client, connection));
+        };
+        let wire = connector.observe(Transport::Unix(stream));
+        let (client, connection) = config.connect_raw(wire, NoTls).await?;
+        Ok(Opened::Unix(client, connection))
+    }
+
+    /// The login as tokio-postgres takes it, with TLS left to our connector.
+    fn login(&self, endpoint: &Endpoint) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .user(&endpoint.user)
+            .dbname(&endpoint.dbname)
+            .application_name(&self.settings.application_name)
+            .keepalives(endpoint.keepalives)
+            .channel_binding(match endpoint.tls.channel_binding {
+                ChannelBinding::Disable => pg::ChannelBinding::Disable,
+                ChannelBinding::Prefer => pg::ChannelBinding::Prefer,
+                ChannelBinding::Require => pg::ChannelBinding::Require,
+            });
+        if let Some(password) = &endpoint.password {
+            config.password(password.expose_secret());
+        }
+        if let Some(bound) = endpoint.connect_timeout {
+            config.connect_timeout(bound);
+        }
+        if let Some(bound) = endpoint.tcp_user_timeout {
+            config.tcp_user_timeout(bound);
+        }
+        if let Some(idle) = endpoint.keepalives_idle.or(self.keepalive_idle) {
+            config.keepalives_idle(idle);
+        }
+        if let Some(interval) = endpoint.keepalives_interval {
+            config.keepalives_interval(interval);
+        }
+        if let Some(retries) = endpoint.keepalives_retries {
+            config.keepalives_retries(retries);
+        }
+        if unix_socket(endpoint).is_some() {
+            config.ssl_mode(pg::SslMode::Disable);
+            return config;
+        }
+        config
+            .ssl_mode(pg::SslMode::Require)
+            .ssl_negotiation(pg::SslNegotiation::Direct)
+            .target_session_attrs(match endpoint.target_session_attrs {
+                TargetSessionAttrs::ReadWrite => pg::TargetSessionAttrs::ReadWrite,
+                TargetSessionAttrs::ReadOnly => pg::TargetSessionAttrs::ReadOnly,
+                _ => pg::TargetSessionAttrs::Any,
+            });
+        if endpoint.load_balance_hosts {
+            config.load_balance_hosts(pg::LoadBalanceHosts::Random);
+        }
+        add_hosts(&mut config, &endpoint.hosts);
+        config
+    }
+
+    /// What a session still lacks once it is open.
+    fn batch_after_connect(&self) -> Option<String> {
+        if !self.options_refused.load(Ordering::Relaxed) {
+            return self.settings.time_zone_statement();
+        }
+        // Behind a transaction-mode pooler a SET would land on some other client's session.
+        (self.pooler != PoolerMode::Transaction).then(|| self.settings.statements())
+    }
+}
+
+impl Opened {
+    fn cancel_token(&self) -> CancelToken {
+        match self {
+            Self::Tcp(client, _) | Self::Unix(client, _) => client.cancel_token(),
+        }
+    }
+
+    fn socket(&self, endpoint: &Endpoint) -> Option<PathBuf> {
+        match self {
+            Self::Tcp(..) => None,
+            Self::Unix(..) => unix_socket(endpoint),
+        }
+    }
+}
+
+fn connector(endpoint: &Endpoint) -> Result<Connector, ConnectError> {
+    let tls = tls::prepare(&endpoint.tls, &endpoint.address())?;
+    Ok(Connector::new(endpoint.tls.mode, endpoint.tls.direct, tls))
+}
+
+fn add_hosts(config: &mut tokio_postgres::Config, hosts: &[Host]) {
+    // tokio-postgres takes addresses for every host or for none.
+    let all_addressed = hosts
+        .iter()
+        .all(|host| matches!(host, Host::Tcp { addr: Some(_), .. }));
+    for host in hosts {
+        match host {
+            Host::Tcp {
+                name,
+                addr: Some(addr),
+                ..
+            } if all_addressed => {
+                config.host(name).hostaddr(*addr);
+            }
+            Host::Tcp {
+                addr: Some(addr), ..
+            } => {
+                config.host(addr.to_string());
+            }
+            Host::Tcp { name, .. } => {
+                config.host(name);
+            }
+            Host::Unix { dir, .. } => {
+                config.host_path(dir);
+            }
+        }
+        config.port(host.port());
+    }
+}
+
+/// The socket's file, where the endpoint is one Unix socket.
+fn unix_socket(endpoint: &Endpoint) -> Option<PathBuf> {
+    match endpoint.hosts.as_slice() {
+        [Host::Unix { dir, port }] => Some(dir.join(format!(".s.PGSQL.{port}"))),
+        _ => None,
+    }
+}
+
+/// PgBouncer says "unsupported startup parameter: options" or "… in options: statement_timeout".
+fn refuses_startup_parameter(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|db| {
+        *db.code() == SqlState::PROTOCOL_VIOLATION
+            && db.message().contains("unsupported startup parameter")
+    })
+}
+
+/// Asks the server to stop what a connection is doing.
+#[derive(Clone)]
+pub(crate) struct Canceller {
+    token: CancelToken,
+    connector: Connector,
+    socket: Option<PathBuf>,
+}
+
+impl Canceller {
+    /// Sends a CancelRequest over a connection of its own; gives up after two seconds.
+    pub(crate) async fn cancel(&self) {
+        let cancelling = async {
+            match &self.socket {
+                None => self.token.cancel_query(self.connector.afresh()).await,
+                Some(socket) => match UnixStream::connect(socket).await {
+                    Ok(stream) => self.token.cancel_query_raw(stream, NoTls).await,
+                    Err(_unreachable) => Ok(()),
+                },
+            }
+        };
+        match timeout(CANCEL_TIMEOUT, cancelling).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a cancel request was not delivered"),
+            Err(_elapsed) => tracing::debug!("a cancel request took too long"),
+        }
+    }
+}
+
+/// A server that does not take a cancel request within this is not going to act on it either.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);

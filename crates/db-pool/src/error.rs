@@ -1,0 +1,309 @@
+//! What can go wrong between asking for a connection and holding one.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use db_config::ConfigError;
+use tokio_postgres::error::SqlState;
+
+use crate::server_error::ServerError;
+use crate::status::Status;
+
+/// Whose fault an error is, and therefore what a caller can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The configuration, the credentials or the certificates are wrong; nothing heals by waiting.
+    Configuration,
+    /// The statement or the caller's own work failed.
+    Query,
+    /// Every connection is in use; try later or shed load.
+    Busy,
+    /// The server cannot be reached or refuses connections for now.
+    Down,
+    /// Transactions kept conflicting until the attempts were used up.
+    Conflict,
+    /// The connection was lost while COMMIT was on its way; the work may or may not be there.
+    OutcomeUnknown,
+    /// The pool is closing or closed.
+    ShuttingDown,
+}
+
+/// Why a pool handed out no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The configuration does not describe a pool.
+    #[error("pool `{pool}` cannot be configured")]
+    Config {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// Every problem found.
+        #[source]
+        source: Arc<ConfigError>,
+    },
+    /// No connection within the checkout timeout.
+    #[error(
+        "pool `{pool}` had no connection within {waited:?} ({status}){}",
+        if .last_failure.is_some() { "; the last attempt to connect failed" } else { "" }
+    )]
+    Timeout {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// How long the caller waited.
+        waited: Duration,
+        /// The pool at the moment of giving up.
+        status: Box<Status>,
+        /// The connection held longest: for how long, and where it was asked for.
+        longest_held: Option<(Duration, &'static Location<'static>)>,
+        /// The most recent failure to connect since the pool last succeeded.
+        #[source]
+        last_failure: Option<ConnectError>,
+    },
+    /// Too many callers are waiting already.
+    #[error("pool `{pool}` has {waiting} callers waiting, as many as it lets wait")]
+    QueueFull {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// How many wait.
+        waiting: u32,
+    },
+    /// The server cannot be connected to, for a reason that waiting does not heal.
+    #[error("pool `{pool}` cannot connect")]
+    Connect {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// Why not.
+        #[source]
+        source: ConnectError,
+    },
+    /// The pool is closing or closed.
+    #[error("pool `{pool}` is closed")]
+    Closed {
+        /// The pool's name.
+        pool: Arc<str>,
+    },
+}
+
+impl PoolError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Config { .. } => Kind::Configuration,
+            Self::Timeout {
+                status,
+                last_failure: Some(_),
+                ..
+            } if status.open == 0 => Kind::Down,
+            Self::Timeout { .. } | Self::QueueFull { .. } => Kind::Busy,
+            Self::Connect { source, .. } if source.is_permanent() => Kind::Configuration,
+            Self::Connect { .. } => Kind::Down,
+            Self::Closed { .. } => Kind::ShuttingDown,
+        }
+    }
+
+    /// The failure to connect behind this error, where there is one.
+    #[must_use]
+    pub fn connect_error(&self) -> Option<&ConnectError> {
+        match self {
+            Self::Connect { source, .. } => Some(source),
+            Self::Timeout { last_failure, .. } => last_failure.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The server's SQLSTATE, where the server gave one.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<SqlState> {
+        self.connect_error()
+            .and_then(ConnectError::sqlstate)
+            .cloned()
+    }
+}
+
+/// Why one attempt to connect failed.
+#[derive(Clone, Debug)]
+pub struct ConnectError(Box<Attempt>);
+
+#[derive(Clone, Debug)]
+struct Attempt {
+    address: Arc<str>,
+    failure: Failure,
+    sqlstate: Option<SqlState>,
+    detail: Option<Arc<str>>,
+}
+
+/// What failed while connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No TCP connection, or it broke before the session was ready.
+    Unreachable,
+    /// Not ready within the connect timeout.
+    TimedOut,
+    /// The certificate, the key or the TLS handshake was refused by either side.
+    Tls,
+    /// User, password or authentication method refused (28P01, 28000, a pooler's 08P01).
+    Authentication,
+    /// The database does not exist (3D000).
+    NoSuchDatabase,
+    /// The server has no connection left for this user (53300).
+    TooManyConnections,
+    /// The server is starting up, shutting down or recovering (57P03).
+    Unavailable,
+    /// The server refused for another reason.
+    Refused,
+    /// The establishing task panicked; a defect of this library or of a callback in it.
+    Panicked,
+}
+
+impl ConnectError {
+    pub(crate) fn new(address: &str, failure: Failure) -> Self {
+        Self(Box::new(Attempt {
+            address: address.into(),
+            failure,
+            sqlstate: None,
+            detail: None,
+        }))
+    }
+
+    pub(crate) fn explained(mut self, detail: impl Into<Arc<str>>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn because(mut self, sent: &ServerError) -> Self {
+        self.0.sqlstate = Some(sent.sqlstate().clone());
+        self.0.detail = Some(sent.message().into());
+        self
+    }
+
+    /// Sorts an error of tokio-postgres by what the server said, or by what broke.
+    pub(crate) fn from_postgres(address: &str, error: &tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            let mut chain = Vec::new();
+            let mut tls = false;
+            let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+            while let Some(error) = cause {
+                tls |= is_about_tls(error);
+                chain.push(error.to_string());
+                cause = error.source();
+            }
+            // An io::Error shows its inner error's text as its own; say it once.
+            chain.dedup();
+            let detail = if chain.is_empty() {
+                error.to_string()
+            } else {
+                chain.join(": ")
+            };
+            let failure = if tls {
+                Failure::Tls
+            } else {
+                Failure::Unreachable
+            };
+            return Self::new(address, failure).explained(detail);
+        };
+        let failure = match db.code() {
+            code if *code == SqlState::INVALID_PASSWORD
+                || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
+            {
+                Failure::Authentication
+            }
+            // A pooler has no code of its own for it: 08P01 and no routine, unlike PostgreSQL.
+            code if *code == SqlState::PROTOCOL_VIOLATION
+                && db.routine().is_none()
+                && is_poolers_refusal(db.message()) =>
+            {
+                Failure::Authentication
+            }
+            code if *code == SqlState::INVALID_CATALOG_NAME => Failure::NoSuchDatabase,
+            code if *code == SqlState::TOO_MANY_CONNECTIONS => Failure::TooManyConnections,
+            code if *code == SqlState::CANNOT_CONNECT_NOW => Failure::Unavailable,
+            _ => Failure::Refused,
+        };
+        Self(Box::new(Attempt {
+            address: address.into(),
+            failure,
+            sqlstate: Some(db.code().clone()),
+            detail: Some(db.message().into()),
+        }))
+    }
+
+    /// What failed.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.0.failure
+    }
+
+    /// The server's SQLSTATE, where the server answered with an error.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&SqlState> {
+        self.0.sqlstate.as_ref()
+    }
+
+    /// Whether trying again with the same settings is pointless.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self.0.failure,
+            Failure::Authentication | Failure::NoSuchDatabase | Failure::Tls
+        )
+    }
+}
+
+fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
+    // An io::Error does not name what it wraps as its source.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || error.is::<TlsRefused>()
+        || wrapped.is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
+}
+
+/// PgBouncer refuses a client in its own English words, which no `lc_messages` changes.
+fn is_poolers_refusal(message: &str) -> bool {
+    [
+        "SASL authentication failed",
+        "password authentication failed",
+        "no such user",
+        "auth failed",
+    ]
+    .iter()
+    .any(|refusal| message.contains(refusal))
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.0.failure {
+            Failure::Unreachable => "is not reachable",
+            Failure::TimedOut => "did not answer within the connect timeout",
+            Failure::Tls => "and this client do not agree on TLS",
+            Failure::Authentication => "refuses these credentials",
+            Failure::NoSuchDatabase => "has no such database",
+            Failure::TooManyConnections => "has no connection left",
+            Failure::Unavailable => "does not accept connections for now",
+            Failure::Refused => "refuses the connection",
+            Failure::Panicked => "was not reached: the establishing task panicked",
+        };
+        write!(f, "{} {what}", self.0.address)?;
+        if let Some(detail) = &self.0.detail {
+            write!(f, ": {detail}")?;
+        }
+        match &self.0.sqlstate {
+            Some(code) => write!(f, " (SQLSTATE {})", code.code()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for ConnectError {}
+
+/// The server does not speak TLS where the URL insists on it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TlsRefused(pub(crate) &'static str);

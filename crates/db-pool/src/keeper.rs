@@ -1,0 +1,111 @@
+//! The keeper: keeps idle connections ready, and ends those that are too old or too long idle.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Doom;
+use crate::pool::Shared;
+
+/// The background task of a pool; one each.
+///
+/// Started with the pool. Woken once a second, more often where the profile's times are short, and
+/// whenever a connection is thrown away. Ends when the pool closes or its last handle is dropped.
+pub(crate) struct Keeper {
+    pool: Weak<Shared>,
+    closing: CancellationToken,
+    period: Duration,
+}
+
+impl Keeper {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        let profile = &shared.profile;
+        let shortest = [profile.idle_timeout, profile.max_lifetime]
+            .into_iter()
+            .flatten()
+            .fold(LONGEST_PERIOD * 4, Duration::min);
+        Self {
+            pool: Arc::downgrade(shared),
+            closing: shared.registry.closing.clone(),
+            period: (shortest / 4).clamp(SHORTEST_PERIOD, LONGEST_PERIOD),
+        }
+    }
+
+    pub(crate) async fn run(self) {
+        let mut ticks = interval_at(Instant::now(), self.period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _tick = ticks.tick() => {}
+                () = self.closing.cancelled() => return,
+                () = woken(&self.pool) => {}
+            }
+            let Some(shared) = self.pool.upgrade() else {
+                return;
+            };
+            shared.sweep();
+            shared.end_idle();
+            shared.replenish();
+        }
+    }
+}
+
+/// Resolves when the pool asks for the keeper; holds the pool only while it waits for that.
+async fn woken(pool: &Weak<Shared>) {
+    match pool.upgrade() {
+        Some(shared) => shared.keeper.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shared {
+    /// Ends what has been idle for too long and is not needed to keep `min_idle` ready, and what is
+    /// beyond a size that has shrunk.
+    fn end_idle(&self) {
+        let mut idle = Vec::new();
+        while let Some(stored) = self.take_idle() {
+            idle.push(stored);
+        }
+        let needed = self.profile.min_idle.min(self.max()) as usize;
+        // The store hands out the freshest first, so that the stalest are at the end.
+        while idle.len() > needed {
+            let Some(stalest) = idle.last_mut() else {
+                break;
+            };
+            let too_long = self
+                .profile
+                .idle_timeout
+                .is_some_and(|bound| stalest.idle_for() >= bound);
+            if !too_long {
+                break;
+            }
+            stalest.doom(Doom::Expired);
+            idle.pop();
+        }
+        while let Some(stored) = idle.pop() {
+            drop(stored);
+            self.registry.changed.notify_one();
+        }
+    }
+
+    /// Dials as many connections as `min_idle` lacks.
+    fn replenish(self: &Arc<Self>) {
+        let now = Instant::now();
+        if self.registry.is_closed() || self.backoff.earliest(now).is_some_and(|at| at > now) {
+            return;
+        }
+        let idle = self.store.state().idle_connections;
+        let coming = self.open().saturating_sub(idle + self.registry.in_use());
+        for _ in idle + coming..self.profile.min_idle.min(self.max()) {
+            // What it makes, or why it fails, is seen to by the task itself.
+            let Some(_report) = self.dial_in_background() else {
+                return;
+            };
+        }
+    }
+}
+
+const SHORTEST_PERIOD: Duration = Duration::from_millis(50);
+const LONGEST_PERIOD: Duration = Duration::from_secs(1);

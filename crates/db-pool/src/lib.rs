@@ -1,0 +1,41 @@
+//! A PostgreSQL pool for diesel-async that cannot be poisoned.
+//!
+//! [`Pool`] hands out [`Connection`]s, which dereference to `AsyncPgConnection`, so that every
+//! function taking `&mut AsyncPgConnection` works unchanged. [`PoolProfile`] holds the numbers of an
+//! environment.
+
+mod backend;
+mod checkout;
+mod connection;
+mod connector;
+mod dial;
+mod error;
+mod gate;
+mod generation;
+mod keeper;
+mod manager;
+mod observer;
+mod pool;
+mod profile;
+mod reconnect;
+mod registry;
+mod rotation;
+mod server_error;
+mod session;
+mod status;
+mod tls;
+mod wire;
+
+pub use db_config::{Credentials, DirectUrl, Endpoint, PooledUrl};
+
+pub use self::connection::Connection;
+pub use self::dial::connect_client;
+pub use self::error::{ConnectError, Failure, Kind, PoolError};
+pub use self::observer::Observer;
+pub use self::pool::Pool;
+pub use self::profile::{PoolProfile, PoolerMode, Reconnect, Via};
+pub use self::rotation::Rotation;
+pub use self::server_error::ServerError;
+pub use self::status::{Closed, Status};
+pub use self::wire::{Observed, TransactionStatus};
+pub use tokio_postgres::error::SqlState;

@@ -1,0 +1,400 @@
+//! The pool.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use db_config::{Credentials, Endpoint};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::checkout::START_UP;
+use crate::connection::Connection;
+use crate::dial::Dialler;
+use crate::error::PoolError;
+use crate::gate::Gate;
+use crate::generation::Generations;
+use crate::keeper::Keeper;
+use crate::manager::{Store, store};
+use crate::profile::PoolProfile;
+use crate::reconnect::Backoff;
+use crate::registry::Registry;
+use crate::rotation::{self, Rotation};
+use crate::status::{Closed, Status};
+
+/// A cloneable handle to one pool.
+///
+/// When the last handle is gone and no connection is held, the idle connections are closed.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    /// Ends the keeper when the last handle is dropped.
+    _owner: Arc<Owner>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) profile: PoolProfile,
+    pub(crate) dialler: Dialler,
+    pub(crate) gate: Gate,
+    /// One per live connection, from before it is dialled until the server has closed it.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) store: Store,
+    pub(crate) backoff: Backoff,
+    pub(crate) keeper: Notify,
+    max: AtomicU32,
+    /// Orders changes of size; holds the permits that are still to be taken away.
+    resizing: Mutex<u32>,
+}
+
+struct Owner(Arc<Shared>);
+
+impl Pool {
+    /// Opens a pool and waits for its first connection.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Connect`] when the server refuses or cannot be reached within five seconds (req
+    /// 3.12); at once where waiting cannot help, as with a wrong password.
+    ///
+    /// Dropping the future closes what was opened. Must be called within a tokio runtime.
+    #[track_caller]
+    pub fn connect(
+        endpoint: impl Into<Endpoint>,
+        profile: PoolProfile,
+    ) -> impl Future<Output = Result<Self, PoolError>> + Send {
+        let caller = Location::caller();
+        let pool = Self::connect_lazy(endpoint, profile);
+        async move {
+            let connection = Arc::clone(&pool.shared).checkout(START_UP, caller).await;
+            match connection {
+                Ok(_connection) => Ok(pool),
+                Err(PoolError::Timeout {
+                    pool,
+                    last_failure: Some(source),
+                    ..
+                }) => Err(PoolError::Connect { pool, source }),
+                Err(error) => Err(error),
+            }
+        }
+    }
+
+    /// Opens a pool that connects when it is first used.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn connect_lazy(endpoint: impl Into<Endpoint>, profile: PoolProfile) -> Self {
+        let endpoint = endpoint.into();
+        let generations = Generations::new(endpoint.clone());
+        let registry = Arc::new(Registry::new(Arc::clone(&profile.name), generations));
+        let shared = Arc::new(Shared {
+            dialler: Dialler::new(&endpoint, &profile),
+            gate: Gate::new(profile.max),
+            slots: Arc::new(Semaphore::new(profile.max as usize)),
+            store: store(),
+            backoff: Backoff::new(profile.reconnect.clone()),
+            keeper: Notify::new(),
+            max: AtomicU32::new(profile.max),
+            resizing: Mutex::new(0),
+            profile,
+            registry,
+        });
+        shared.registry.spawn(Keeper::new(&shared).run());
+        Self {
+            _owner: Arc::new(Owner(Arc::clone(&shared))),
+            shared,
+        }
+    }
+
+    /// Checks a connection out, in the order in which callers asked.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Timeout`] after the profile's `checkout_timeout`, which bounds connecting too;
+    /// [`PoolError::Connect`] at once when the server refuses for good and no connection lives;
+    /// [`PoolError::Closed`].
+    ///
+    /// Dropping the future gives the place in the queue up and loses nothing. With an idle connection it
+    /// costs no round trip, unless that one was idle for longer than `validate_after`.
+    #[track_caller]
+    pub fn get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
+        self.get_for(Location::caller())
+    }
+
+    /// The same as [`Pool::get`] on behalf of somebody else, for helpers that wrap it: `caller` is named
+    /// when the connection is held for too long.
+    pub fn get_for(
+        &self,
+        caller: &'static Location<'static>,
+    ) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
+        Arc::clone(&self.shared).checkout(self.shared.profile.checkout_timeout, caller)
+    }
+
+    /// Replaces the credentials without dropping work in flight.
+    ///
+    /// The new ones are proved on a connection of their own first; then every new connection is made
+    /// with them, idle older ones are closed, and those in use are closed when they come back.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Connect`] when the new credentials do not work; nothing has changed then.
+    ///
+    /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
+    pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, PoolError> {
+        rotation::rotate(std::slice::from_ref(self), credentials).await
+    }
+
+    /// The same for several pools: all of them change, or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::rotate`], for the first pool that the new credentials do not work for.
+    pub async fn rotate_all(
+        pools: &[Pool],
+        credentials: Credentials,
+    ) -> Result<Rotation, PoolError> {
+        rotation::rotate(pools, credentials).await
+    }
+
+    /// Changes how many connections may be alive.
+    ///
+    /// Growing takes effect at once. Shrinking closes idle connections at once and those in use when
+    /// they come back; nobody who waits is sent away.
+    pub fn resize(&self, max: u32) {
+        self.shared.resize(max.max(1));
+    }
+
+    /// The counts at this instant; never waits.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// The pool's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.registry.name
+    }
+
+    /// The profile the pool was made with.
+    #[must_use]
+    pub fn profile(&self) -> &PoolProfile {
+        &self.shared.profile
+    }
+
+    /// The user that new connections log in as.
+    #[must_use]
+    pub fn user(&self) -> String {
+        self.shared
+            .registry
+            .generations
+            .current()
+            .endpoint
+            .user
+            .clone()
+    }
+
+    /// Where the pool connects to, without user and secret.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.shared
+            .registry
+            .generations
+            .current()
+            .endpoint
+            .address()
+    }
+
+    /// Closes the pool: sends waiting callers away, waits for held connections, then cancels them.
+    ///
+    /// Returns when the server has closed every connection, or shortly after the grace: what is still
+    /// held then is cancelled on the server, reported, and closed when it is dropped. Closing twice is
+    /// fine.
+    ///
+    /// Dropping the future leaves the pool closed, and connections that are still held alone.
+    pub async fn close(&self, grace: Duration) -> Closed {
+        self.shared.close(grace).await
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("address", &self.address())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        shared.registry.closing.cancel();
+        shared.gate.close();
+        shared.sweep();
+    }
+}
+
+impl Shared {
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.registry.name)
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.max.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn wake_keeper(&self) {
+        self.keeper.notify_one();
+    }
+
+    /// Connections alive, or being made.
+    pub(crate) fn open(&self) -> u32 {
+        let owed = *self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
+        (self.max() + owed).saturating_sub(free)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let registry = &self.registry;
+        let totals = &registry.totals;
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        Status {
+            pool: self.name(),
+            generation: registry.generations.current().number,
+            max: self.max(),
+            open: self.open(),
+            idle: self.store.state().idle_connections,
+            in_use: registry.in_use(),
+            waiting: self.gate.waiting(),
+            retiring: registry.generations.retiring(),
+            opened: count(&totals.opened),
+            retired: count(&totals.retired),
+            expired: count(&totals.expired),
+            discarded: count(&totals.discarded),
+            connect_failures: count(&totals.connect_failures),
+            timeouts: count(&totals.timeouts),
+            slow_queries: count(&totals.slow_queries),
+        }
+    }
+
+    /// Closes every idle backend that must not stay, and keeps the others in their order.
+    pub(crate) fn sweep(&self) {
+        let mut kept = Vec::new();
+        while let Some(mut stored) = self.take_idle() {
+            match stored.overdue(self.profile.max_uses) {
+                Some(doom) => stored.doom(doom),
+                None => kept.push(stored),
+            }
+        }
+        // The store hands out what was put back last: the freshest goes back last.
+        while let Some(stored) = kept.pop() {
+            drop(stored);
+            self.registry.changed.notify_one();
+        }
+    }
+
+    fn resize(self: &Arc<Self>, max: u32) {
+        let mut owed = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.max.swap(max, Ordering::AcqRel);
+        if max > before {
+            let grown = max - before;
+            self.gate.widen(grown);
+            self.slots.add_permits(grown as usize);
+        } else if max < before {
+            let shrunk = before - max;
+            *owed += shrunk;
+            self.registry.spawn(
+                Shrink {
+                    shared: Arc::clone(self),
+                    by: shrunk,
+                }
+                .run(),
+            );
+        }
+        drop(owed);
+        self.registry.changed.notify_one();
+        self.wake_keeper();
+    }
+
+    async fn close(&self, grace: Duration) -> Closed {
+        self.registry.closing.cancel();
+        self.gate.close();
+        self.sweep();
+        let _in_time = timeout(grace, self.unused()).await;
+        let held: Vec<_> = self
+            .registry
+            .leases()
+            .into_iter()
+            .filter(|lease| lease.held().is_some())
+            .collect();
+        let abandoned = u32::try_from(held.len()).unwrap_or(u32::MAX);
+        let cancelling = held
+            .iter()
+            .filter(|lease| lease.observed.is_working() && !lease.observed.is_committing())
+            .map(|lease| lease.canceller.cancel());
+        futures_util::future::join_all(cancelling).await;
+        // What was cancelled has a moment to come back, what came back to be closed by the server.
+        self.registry.tasks.close();
+        let _in_time = timeout(FAREWELL, self.registry.tasks.wait()).await;
+        tracing::info!(pool = &*self.registry.name, abandoned, "the pool is closed");
+        Closed { abandoned }
+    }
+
+    /// Resolves when nobody holds a connection.
+    async fn unused(&self) {
+        while self.registry.in_use() > 0 {
+            let changed = self.registry.changed.notified();
+            // A return may have come before we listened; looking twice a second is enough then.
+            tokio::select! {
+                () = changed => {}
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+}
+
+/// Takes permits away as they come back, in a task of its own.
+struct Shrink {
+    shared: Arc<Shared>,
+    by: u32,
+}
+
+impl Shrink {
+    async fn run(self) {
+        for _ in 0..self.by {
+            tokio::select! {
+                () = self.shared.gate.narrow(1) => {}
+                () = self.shared.registry.closing.cancelled() => return,
+            }
+            // A holder has left, so that a backend is idle or a slot free; the idle one must go first.
+            if let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() {
+                slot.forget();
+            } else {
+                if let Some(mut stored) = self.shared.take_idle() {
+                    stored.doom(crate::backend::Doom::Expired);
+                }
+                match Arc::clone(&self.shared.slots).acquire_owned().await {
+                    Ok(slot) => slot.forget(),
+                    Err(_closed) => return,
+                }
+            }
+            let mut owed = self
+                .shared
+                .resizing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *owed = owed.saturating_sub(1);
+        }
+    }
+}
+
+/// How long closing waits for the server to hang up after the grace.
+const FAREWELL: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -1,0 +1,232 @@
+//! The numbers of a pool: how many connections, how long they live, what their sessions are set to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db_config::{Config, ConfigError, Environment};
+use serde::Deserialize;
+
+/// How a pool behaves.
+///
+/// Made from the built-in table of an environment ([`PoolProfile::of`]) or from the configuration
+/// ([`PoolProfile::from_config`]); the fields are open, for a service that computes one of them. What
+/// goes wrong when a value is too high or too low stands in `config/README.md`.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct PoolProfile {
+    /// The pool's name in logs and errors.
+    #[serde(skip, default = "unnamed")]
+    pub name: Arc<str>,
+    /// Which URL the pool connects by.
+    pub via: Via,
+    /// The most connections alive at a time, those that are just being closed included.
+    pub max: u32,
+    /// How many idle connections are kept ready.
+    pub min_idle: u32,
+    /// How long a caller waits for a connection, connecting included.
+    #[serde(with = "db_config::duration")]
+    pub checkout_timeout: Duration,
+    /// How long one attempt to connect may take, from name resolution to the last setting.
+    #[serde(with = "db_config::duration")]
+    pub connect_timeout: Duration,
+    /// After how long an idle connection beyond `min_idle` is closed; `None` is never.
+    #[serde(with = "db_config::duration::optional")]
+    pub idle_timeout: Option<Duration>,
+    /// After how long a connection is replaced, less up to a quarter at random; `None` is never.
+    #[serde(with = "db_config::duration::optional")]
+    pub max_lifetime: Option<Duration>,
+    /// After how many checkouts a connection is replaced; 0 is never.
+    pub max_uses: u32,
+    /// How long a connection may have been idle and still be handed out without a ping.
+    #[serde(with = "db_config::duration")]
+    pub validate_after: Duration,
+    /// How long that ping may take.
+    #[serde(with = "db_config::duration")]
+    pub validation_timeout: Duration,
+    /// What stands between this pool and the server.
+    pub pooler: PoolerMode,
+    /// Idle time before the first TCP keepalive probe, unless the URL says otherwise.
+    #[serde(with = "db_config::duration")]
+    pub keepalive_idle: Duration,
+    /// The session's `statement_timeout`; `None` leaves the server's own.
+    #[serde(default, with = "db_config::duration::optional")]
+    pub statement_timeout: Option<Duration>,
+    /// The session's `lock_timeout`; `None` leaves the server's own.
+    #[serde(default, with = "db_config::duration::optional")]
+    pub lock_timeout: Option<Duration>,
+    /// The session's `idle_in_transaction_session_timeout`; `None` leaves the server's own.
+    #[serde(default, with = "db_config::duration::optional")]
+    pub idle_in_transaction_session_timeout: Option<Duration>,
+    /// The name shown in `pg_stat_activity`, unless the URL has one.
+    pub application_name: String,
+    /// The session's `search_path`, unless the URL has one.
+    #[serde(default)]
+    pub search_path: Option<String>,
+    /// The session's `default_transaction_isolation`.
+    pub default_transaction_isolation: String,
+    /// The session's `TimeZone`.
+    pub timezone: String,
+    /// The session's `client_encoding`; diesel understands UTF8 only.
+    pub client_encoding: String,
+    /// When and how often connecting is tried again.
+    #[serde(skip)]
+    pub reconnect: Reconnect,
+    /// From which duration on a statement is logged as slow; `None` logs none.
+    #[serde(skip)]
+    pub slow_query: Option<Duration>,
+}
+
+/// Which URL a pool connects by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Via {
+    /// `DATABASE_URL`, which may lead through a pooler.
+    #[default]
+    Pooled,
+    /// `DATABASE_URL_DIRECT`: for LISTEN, session locks and administration.
+    Direct,
+}
+
+/// What stands between a pool and the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PoolerMode {
+    /// To be found out.
+    #[default]
+    Auto,
+    /// Nothing.
+    None,
+    /// A pooler that gives a client one server connection for as long as it stays.
+    Session,
+    /// A pooler that gives a client a server connection for one transaction.
+    Transaction,
+}
+
+/// When connecting is tried again after a failure.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Reconnect {
+    /// How many attempts in a row count towards the growth of the delay.
+    pub attempts: u32,
+    /// The delay after the first failure.
+    #[serde(with = "db_config::duration")]
+    pub base_delay: Duration,
+    /// The longest delay.
+    #[serde(with = "db_config::duration")]
+    pub max_delay: Duration,
+}
+
+impl Default for Reconnect {
+    /// The built-in numbers (req 2.18, 2.35).
+    fn default() -> Self {
+        Self {
+            attempts: 10,
+            base_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(30),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct SlowQuery {
+    #[serde(with = "db_config::duration::optional")]
+    threshold: Option<Duration>,
+}
+
+impl PoolProfile {
+    /// The built-in table of an environment, under the name `pool`.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "db-config's own test reads the built-in table of every environment as this type's keys"
+    )]
+    pub fn of(environment: &Environment) -> Self {
+        let config = Config::builtin(environment);
+        let profile = config.section("profile");
+        Self::read(&config, profile, "pool").expect("the built-in tables are complete")
+    }
+
+    /// The profile of the pool `[database.pools.<pool>]`, where `[database.profile]` fills its gaps.
+    ///
+    /// # Errors
+    ///
+    /// Every value that cannot be read, with its key and origin.
+    pub fn from_config(config: &Config, pool: &str) -> Result<Self, ConfigError> {
+        let profile = config.section_over(&format!("pools.{pool}"), "profile");
+        Self::read(config, profile, pool)
+    }
+
+    fn read(
+        config: &Config,
+        profile: Result<Self, ConfigError>,
+        name: &str,
+    ) -> Result<Self, ConfigError> {
+        let slow: SlowQuery = config.section("slow_query")?;
+        Ok(Self {
+            name: name.into(),
+            reconnect: config.section("reconnect")?,
+            slow_query: slow.threshold,
+            ..profile?
+        })
+    }
+}
+
+fn unnamed() -> Arc<str> {
+    "pool".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(environment: &Environment) -> (u32, u32) {
+        let profile = PoolProfile::of(environment);
+        (profile.min_idle, profile.max)
+    }
+
+    /// req 2.13, 2.14, 2.15, 3.07, 3.10, 1.06
+    #[test]
+    fn the_built_in_tables_have_the_decided_numbers() {
+        assert_eq!(sizes(&Environment::Dev), (2, 10));
+        assert_eq!(sizes(&Environment::Test), (5, 20));
+        assert_eq!(sizes(&Environment::Prod), (10, 50));
+        assert_eq!(sizes(&Environment::Staging), (5, 15));
+        assert_eq!(sizes(&Environment::HighLoad), (20, 100));
+        assert_eq!(sizes(&Environment::Lambda), (0, 1));
+
+        let dev = PoolProfile::of(&Environment::Dev);
+        assert_eq!(dev.idle_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(dev.connect_timeout, Duration::from_secs(5));
+        assert_eq!(dev.checkout_timeout, Duration::from_secs(5));
+        assert_eq!(dev.max_uses, 7_500);
+        let prod = PoolProfile::of(&Environment::Prod);
+        assert_eq!(prod.idle_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(prod.connect_timeout, Duration::from_secs(10));
+        assert_eq!(prod.checkout_timeout, Duration::from_secs(10));
+        assert_eq!(prod.max_uses, 10_000);
+        assert_eq!(prod.max_lifetime, Some(Duration::from_secs(300)));
+    }
+
+    /// req 2.07, 2.08, 2.17, 2.18, 2.21, 2.35
+    #[test]
+    fn a_pools_own_table_wins_over_the_profile() {
+        let vars = [
+            ("APP_DB__PROFILE__MAX", "7"),
+            ("APP_DB__PROFILE__MIN_IDLE", "1"),
+            ("APP_DB__POOLS__BATCH__MAX", "3"),
+        ];
+        let vars = vars.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let config = Config::load_from(std::path::Path::new("/nonexistent"), vars).unwrap();
+        let batch = PoolProfile::from_config(&config, "batch").unwrap();
+        let write = PoolProfile::from_config(&config, "write").unwrap();
+        assert_eq!((&*batch.name, batch.max, batch.min_idle), ("batch", 3, 1));
+        assert_eq!((&*write.name, write.max), ("write", 7));
+        assert_eq!(write.statement_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(write.keepalive_idle, Duration::from_secs(30));
+        assert_eq!(write.slow_query, Some(Duration::from_millis(500)));
+        assert_eq!(write.reconnect.attempts, 10);
+        assert_eq!(write.reconnect.base_delay, Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,83 @@
+//! What a pool knows of all its backends, and what its backends know of their pool.
+//!
+//! The store holds backends and backends hold this; the pool holds both, so that nothing holds itself.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::Lease;
+use crate::generation::Generations;
+use crate::status::Totals;
+
+/// Shared by the backends of one pool.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(crate) name: Arc<str>,
+    pub(crate) generations: Generations,
+    pub(crate) totals: Totals,
+    /// Told whenever a backend has become idle or a place free.
+    pub(crate) changed: Notify,
+    /// How many connections are handed out.
+    pub(crate) in_use: AtomicU32,
+    /// Set once, when the pool begins to close.
+    pub(crate) closing: CancellationToken,
+    /// Every task that dials, settles or ends a connection.
+    pub(crate) tasks: TaskTracker,
+    leases: Mutex<Vec<Weak<Lease>>>,
+    /// For connections that are dropped outside any runtime.
+    runtime: Handle,
+}
+
+impl Registry {
+    /// Must be called within the runtime that connections are to be ended on.
+    pub(crate) fn new(name: Arc<str>, generations: Generations) -> Self {
+        Self {
+            name,
+            generations,
+            totals: Totals::default(),
+            changed: Notify::new(),
+            in_use: AtomicU32::new(0),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            leases: Mutex::default(),
+            runtime: Handle::current(),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Runs a task on the current runtime, or on the one the pool was made in.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let runtime = Handle::try_current().unwrap_or_else(|_outside| self.runtime.clone());
+        self.tasks.spawn_on(task, &runtime);
+    }
+
+    pub(crate) fn enlist(&self, lease: &Arc<Lease>) {
+        let mut leases = self.lock_leases();
+        leases.retain(|lease| lease.strong_count() > 0);
+        leases.push(Arc::downgrade(lease));
+    }
+
+    /// The leases of every backend that is alive.
+    pub(crate) fn leases(&self) -> Vec<Arc<Lease>> {
+        self.lock_leases()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    pub(crate) fn in_use(&self) -> u32 {
+        self.in_use.load(Ordering::Acquire)
+    }
+
+    fn lock_leases(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Lease>>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,100 @@
+//! Rotation: new credentials, proved first, without dropping work in flight.
+
+use std::sync::Arc;
+
+use db_config::Credentials;
+
+use crate::error::PoolError;
+use crate::generation::Generation;
+use crate::pool::Pool;
+
+/// A rotation whose new credentials are in place; older connections may still be at work.
+#[derive(Debug)]
+#[must_use = "older connections may still be at work; `drained` waits for them"]
+pub struct Rotation {
+    generation: u64,
+    older: Vec<Arc<Generation>>,
+}
+
+impl Rotation {
+    /// The number of the generation that is current now; over several pools, the highest.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many connections with older credentials are still alive.
+    #[must_use]
+    pub fn retiring(&self) -> u32 {
+        self.older.iter().map(|generation| generation.live()).sum()
+    }
+
+    /// Resolves when the server has closed the last connection with older credentials.
+    ///
+    /// From then on the old user may be locked or the old password forgotten. May be awaited any number
+    /// of times, and dropped at will.
+    pub async fn drained(&self) {
+        for generation in &self.older {
+            generation.drained().await;
+        }
+    }
+}
+
+/// Proves the credentials for every pool, then puts them in place for all of them.
+pub(crate) async fn rotate(
+    pools: &[Pool],
+    credentials: Credentials,
+) -> Result<Rotation, PoolError> {
+    let proofs = pools.iter().map(|pool| prove(pool, &credentials));
+    futures_util::future::try_join_all(proofs).await?;
+    // Nothing is awaited from here on: a dropped future leaves all pools changed or none.
+    let mut rotation = Rotation {
+        generation: 0,
+        older: Vec::new(),
+    };
+    for pool in pools {
+        let shared = pool.shared();
+        let generations = &shared.registry.generations;
+        let endpoint = generations
+            .current()
+            .endpoint
+            .with_credentials(&credentials);
+        let (current, older) = generations.publish(endpoint);
+        tracing::info!(
+            pool = pool.name(),
+            user = credentials.user(),
+            generation = current.number,
+            "new credentials are in place"
+        );
+        rotation.generation = rotation.generation.max(current.number);
+        rotation.older.extend(older);
+        shared.backoff.succeeded();
+        shared.sweep();
+        shared.wake_keeper();
+        shared.registry.changed.notify_one();
+    }
+    Ok(rotation)
+}
+
+/// Logs in once with the new credentials, beside the pool.
+async fn prove(pool: &Pool, credentials: &Credentials) -> Result<(), PoolError> {
+    let shared = pool.shared();
+    if shared.registry.is_closed() {
+        return Err(PoolError::Closed {
+            pool: shared.name(),
+        });
+    }
+    let endpoint = shared
+        .registry
+        .generations
+        .current()
+        .endpoint
+        .with_credentials(credentials);
+    match shared.dialler.dial(&endpoint).await {
+        Ok(_proof) => Ok(()),
+        Err(source) => Err(PoolError::Connect {
+            pool: shared.name(),
+            source,
+        }),
+    }
+}

@@ -1,0 +1,190 @@
+//! An error as the server sent it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
+
+/// An error as the server sent it, with the code that diesel does not keep.
+///
+/// Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerError(Arc<Fields>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Fields {
+    severity: String,
+    sqlstate: SqlState,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    constraint: Option<String>,
+    table: Option<String>,
+    column: Option<String>,
+    routine: Option<String>,
+}
+
+impl ServerError {
+    /// Reads the body of an ErrorResponse.
+    pub(crate) fn from_fields(body: &[u8]) -> Self {
+        let mut fields = Fields {
+            severity: String::new(),
+            sqlstate: SqlState::INTERNAL_ERROR,
+            message: String::new(),
+            detail: None,
+            hint: None,
+            constraint: None,
+            table: None,
+            column: None,
+            routine: None,
+        };
+        for field in body.split(|byte| *byte == 0) {
+            let [name, value @ ..] = field else { continue };
+            let value = String::from_utf8_lossy(value).into_owned();
+            match name {
+                // `V` is the severity in English; `S`, which comes first, is in the server's language.
+                b'S' | b'V' => fields.severity = value,
+                b'C' => fields.sqlstate = SqlState::from_code(&value),
+                b'M' => fields.message = value,
+                b'D' => fields.detail = Some(value),
+                b'H' => fields.hint = Some(value),
+                b'n' => fields.constraint = Some(value),
+                b't' => fields.table = Some(value),
+                b'c' => fields.column = Some(value),
+                b'R' => fields.routine = Some(value),
+                _ => {}
+            }
+        }
+        Self(Arc::new(fields))
+    }
+
+    /// The SQLSTATE, the same in every language of the server.
+    #[must_use]
+    pub fn sqlstate(&self) -> &SqlState {
+        &self.0.sqlstate
+    }
+
+    /// `ERROR`, `FATAL` or `PANIC`.
+    #[must_use]
+    pub fn severity(&self) -> &str {
+        &self.0.severity
+    }
+
+    /// The primary message, in the server's language.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The detail, which may quote the values of the failing row.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    /// The hint.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The violated constraint.
+    #[must_use]
+    pub fn constraint(&self) -> Option<&str> {
+        self.0.constraint.as_deref()
+    }
+
+    /// The table concerned.
+    #[must_use]
+    pub fn table(&self) -> Option<&str> {
+        self.0.table.as_deref()
+    }
+
+    /// The column concerned.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        self.0.column.as_deref()
+    }
+
+    /// The routine of the server's source that raised it; a pooler's own errors have none.
+    #[must_use]
+    pub fn routine(&self) -> Option<&str> {
+        self.0.routine.as_deref()
+    }
+
+    /// Whether the session ended with it.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.0.severity != "ERROR"
+    }
+
+    /// Whether the whole transaction may be tried again: 40001 or 40P01.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        *self.sqlstate() == SqlState::T_R_SERIALIZATION_FAILURE
+            || *self.sqlstate() == SqlState::T_R_DEADLOCK_DETECTED
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} (SQLSTATE {})",
+            self.message(),
+            self.sqlstate().code()
+        )
+    }
+}
+
+impl StdError for ServerError {}
+
+impl diesel::result::DatabaseErrorInformation for ServerError {
+    fn message(&self) -> &str {
+        self.message()
+    }
+
+    fn details(&self) -> Option<&str> {
+        self.detail()
+    }
+
+    fn hint(&self) -> Option<&str> {
+        self.hint()
+    }
+
+    fn table_name(&self) -> Option<&str> {
+        self.table()
+    }
+
+    fn column_name(&self) -> Option<&str> {
+        self.column()
+    }
+
+    fn constraint_name(&self) -> Option<&str> {
+        self.constraint()
+    }
+
+    fn statement_position(&self) -> Option<i32> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severity_is_taken_in_english_whatever_the_servers_language() {
+        let error = ServerError::from_fields(b"SFEHLER\0VFATAL\0C57P01\0Mende\0\0");
+        assert!(error.is_fatal());
+        assert_eq!(error.sqlstate(), &SqlState::ADMIN_SHUTDOWN);
+        assert!(!error.is_conflict());
+    }
+
+    #[test]
+    fn a_body_cut_short_is_read_as_far_as_it_goes() {
+        let error = ServerError::from_fields(b"VERROR\0C400");
+        assert_eq!(error.sqlstate().code(), "400");
+    }
+}

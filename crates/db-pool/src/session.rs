@@ -1,0 +1,186 @@
+//! What every session of a pool is set to, and how it is said to the server.
+
+use std::fmt::Write as _;
+
+use db_config::Endpoint;
+
+use crate::profile::PoolProfile;
+
+/// The server settings of a pool's sessions, in the order in which they are sent.
+///
+/// They travel in the startup packet, so that `RESET ALL` returns to them (req 2.20 to 2.25).
+#[derive(Clone, Debug)]
+pub(crate) struct SessionSettings {
+    pub(crate) application_name: String,
+    settings: Vec<(String, String)>,
+}
+
+impl SessionSettings {
+    /// The profile's settings; those that the URL states win.
+    pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
+        let mut settings: Vec<(String, String)> = Vec::new();
+        let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
+        for (name, timeout) in [
+            ("statement_timeout", profile.statement_timeout),
+            ("lock_timeout", profile.lock_timeout),
+            (
+                "idle_in_transaction_session_timeout",
+                profile.idle_in_transaction_session_timeout,
+            ),
+        ] {
+            if let Some(timeout) = timeout {
+                set(name, format!("{}ms", timeout.as_millis()));
+            }
+        }
+        if let Some(search_path) = &profile.search_path {
+            set("search_path", search_path.clone());
+        }
+        set(
+            "default_transaction_isolation",
+            profile.default_transaction_isolation.clone(),
+        );
+        set("TimeZone", profile.timezone.clone());
+        for (name, value) in &endpoint.settings {
+            settings.retain(|(ours, _)| !ours.eq_ignore_ascii_case(name));
+            settings.push((name.clone(), value.clone()));
+        }
+        // tokio-postgres sends client_encoding itself and decodes nothing but UTF8.
+        settings.retain(|(name, _)| !name.eq_ignore_ascii_case("client_encoding"));
+        Self {
+            application_name: endpoint
+                .application_name
+                .clone()
+                .unwrap_or_else(|| profile.application_name.clone()),
+            settings,
+        }
+    }
+
+    /// No settings but a name, for connections outside a pool.
+    pub(crate) fn of_endpoint(endpoint: &Endpoint, application_name: &str) -> Self {
+        Self {
+            application_name: endpoint
+                .application_name
+                .clone()
+                .unwrap_or_else(|| application_name.to_owned()),
+            settings: endpoint.settings.clone().into_iter().collect(),
+        }
+    }
+
+    /// The `options` of the startup packet.
+    ///
+    /// The server splits them at blanks, and a backslash takes the next character as it is
+    /// (`pg_split_opts` in utils/init/postinit.c).
+    pub(crate) fn options(&self) -> String {
+        let mut options = String::new();
+        for (name, value) in &self.settings {
+            if !options.is_empty() {
+                options.push(' ');
+            }
+            options.push_str("-c ");
+            for char in name.chars().chain("=".chars()).chain(value.chars()) {
+                if char.is_ascii_whitespace() || char == '\\' {
+                    options.push('\\');
+                }
+                options.push(char);
+            }
+        }
+        options
+    }
+
+    /// The same as one batch of SQL, for a pooler that refuses `options`.
+    ///
+    /// `set_config` takes the value as a literal, as the server does from the packet; `SET` would not
+    /// take a `search_path` of several schemas that way.
+    pub(crate) fn statements(&self) -> String {
+        let mut batch = String::new();
+        for (name, value) in &self.settings {
+            // Writing into a String does not fail.
+            let _ok = write!(
+                batch,
+                "SELECT pg_catalog.set_config({}, {}, false);",
+                literal(name),
+                literal(value)
+            );
+        }
+        batch
+    }
+
+    /// The statement that puts back the time zone which diesel-async sets to UTC at connect.
+    pub(crate) fn time_zone_statement(&self) -> Option<String> {
+        let (_, zone) = self
+            .settings
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("timezone"))?;
+        (!zone.eq_ignore_ascii_case("utc")).then(|| {
+            format!(
+                "SELECT pg_catalog.set_config('TimeZone', {}, false)",
+                literal(zone)
+            )
+        })
+    }
+}
+
+/// A string literal that means the same whatever `standard_conforming_strings` says.
+fn literal(text: &str) -> String {
+    let escape = if text.contains('\\') { " E" } else { "" };
+    format!(
+        "{escape}'{}'",
+        text.replace('\\', "\\\\").replace('\'', "''")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use db_config::{Environment, PooledUrl};
+
+    fn settings(url: &str) -> SessionSettings {
+        let endpoint = Endpoint::from(PooledUrl::parse(url).unwrap());
+        SessionSettings::new(&endpoint, &PoolProfile::of(&Environment::Dev))
+    }
+
+    /// req 2.20, 2.21, 2.23, 2.24, 2.25
+    #[test]
+    fn the_profile_fills_what_the_url_leaves_open() {
+        let plain = settings("postgres://u@localhost/d");
+        assert_eq!(plain.application_name, "app-db");
+        assert!(plain.options().contains("-c statement_timeout=30000ms"));
+        assert!(plain.options().contains("-c TimeZone=UTC"));
+        assert!(
+            plain
+                .options()
+                .contains("-c default_transaction_isolation=read\\ committed")
+        );
+        assert_eq!(plain.time_zone_statement(), None);
+
+        let own = settings(
+            "postgres://u@localhost/d?application_name=own&statement_timeout=5s&options=-c%20timezone%3DAsia/Tokyo",
+        );
+        assert_eq!(own.application_name, "own");
+        assert!(!own.options().contains("30000ms"));
+        assert_eq!(own.options().matches("imezone=").count(), 1);
+        assert!(
+            own.time_zone_statement()
+                .is_some_and(|sql| sql.contains("Asia/Tokyo"))
+        );
+    }
+
+    /// req 2.22, case R50
+    #[test]
+    fn values_are_escaped_for_the_packet_and_for_sql() {
+        let endpoint = Endpoint::from(PooledUrl::parse("postgres://u@localhost/d").unwrap());
+        let mut profile = PoolProfile::of(&Environment::Dev);
+        profile.search_path = Some("mid_term, long_term, o'brien\\".to_owned());
+        let settings = SessionSettings::new(&endpoint, &profile);
+        assert!(
+            settings
+                .options()
+                .contains("-c search_path=mid_term,\\ long_term,\\ o'brien\\\\")
+        );
+        assert!(
+            settings.statements().contains(
+                "set_config('search_path',  E'mid_term, long_term, o''brien\\\\', false)"
+            )
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! What a pool looks like at one instant.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counts of one pool.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The pool's name.
+    pub pool: Arc<str>,
+    /// The number of the current generation of credentials; it begins at 1.
+    pub generation: u64,
+    /// The most connections alive at a time.
+    pub max: u32,
+    /// Connections alive: idle, in use, or being closed.
+    pub open: u32,
+    /// Connections nobody holds.
+    pub idle: u32,
+    /// Connections handed out.
+    pub in_use: u32,
+    /// Callers waiting for one.
+    pub waiting: u32,
+    /// Connections of older generations that are still alive.
+    pub retiring: u32,
+    /// Connections made since the pool began.
+    pub opened: u64,
+    /// Connections replaced because of a rotation.
+    pub retired: u64,
+    /// Connections replaced because of their age, their uses or idleness.
+    pub expired: u64,
+    /// Connections thrown away because they came back dirty, busy or broken, or failed their ping.
+    pub discarded: u64,
+    /// Failed attempts to connect.
+    pub connect_failures: u64,
+    /// Checkouts that ran into their timeout.
+    pub timeouts: u64,
+    /// Statements slower than the threshold.
+    pub slow_queries: u64,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of {} connections open, {} in use, {} idle, {} callers waiting",
+            self.open, self.max, self.in_use, self.idle, self.waiting
+        )
+    }
+}
+
+/// What closing a pool found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Connections that were still held when the grace was over; their statements were cancelled.
+    pub abandoned: u32,
+}
+
+impl std::iter::Sum for Closed {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        let abandoned = all.map(|closed| closed.abandoned).sum();
+        Self { abandoned }
+    }
+}
+
+/// The totals behind [`Status`].
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) opened: AtomicU64,
+    pub(crate) retired: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) discarded: AtomicU64,
+    pub(crate) connect_failures: AtomicU64,
+    pub(crate) timeouts: AtomicU64,
+    pub(crate) slow_queries: AtomicU64,
+}
+
+impl Totals {
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

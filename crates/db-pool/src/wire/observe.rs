@@ -1,0 +1,210 @@
+//! What the wire knows of a connection, read by the pool and by callers without a lock.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::server_error::ServerError;
+
+/// The facts that the wire gathers about one connection.
+///
+/// Written by the stream as bytes pass, read by anybody who holds the connection; everything on the
+/// path of a statement is an atomic. Errors and parameters are rare and lie behind a mutex.
+#[derive(Debug, Default)]
+pub struct Observed {
+    status: AtomicU8,
+    working: AtomicU32,
+    committing: AtomicU32,
+    statements: AtomicU64,
+    errors: AtomicU64,
+    conflicts: AtomicU64,
+    last_error: Mutex<Option<ServerError>>,
+    backend_pid: AtomicI32,
+    parameters: Mutex<HashMap<String, String>>,
+    closed: AtomicBool,
+    settled: Notify,
+}
+
+impl Observed {
+    /// The server's own transaction status, as its last ReadyForQuery said.
+    #[must_use]
+    pub fn transaction_status(&self) -> TransactionStatus {
+        match self.status.load(Ordering::Acquire) {
+            b'I' => TransactionStatus::Idle,
+            b'T' => TransactionStatus::InTransaction,
+            b'E' => TransactionStatus::Failed,
+            _ => TransactionStatus::Unknown,
+        }
+    }
+
+    /// Whether a request that runs something is still unanswered.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        self.working.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a COMMIT has been sent whose answer is still missing.
+    #[must_use]
+    pub fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether the connection is closed, by whichever side.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// How many statements the server has completed on this connection.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// How many errors the server has reported on this connection.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Acquire)
+    }
+
+    /// How many of them were conflicts between transactions: 40001 or 40P01.
+    #[must_use]
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts.load(Ordering::Acquire)
+    }
+
+    /// The last error the server reported on this connection, whatever became of it.
+    #[must_use]
+    pub fn last_error(&self) -> Option<ServerError> {
+        lock(&self.last_error).clone()
+    }
+
+    /// The process id that the server, or the pooler in its place, gave at connect.
+    #[must_use]
+    pub fn backend_pid(&self) -> i32 {
+        self.backend_pid.load(Ordering::Relaxed)
+    }
+
+    /// A parameter the server has reported, such as `server_version` or `in_hot_standby`.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        lock(&self.parameters).get(name).cloned()
+    }
+
+    /// Resolves once nothing is being worked on, or the connection is closed.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let changed = self.settled.notified();
+            if !self.is_working() || self.is_closed() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(crate) fn request_sent(&self, request: Request) {
+        if request.works() {
+            self.working.fetch_add(1, Ordering::AcqRel);
+        }
+        if request == Request::Commit {
+            self.committing.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn request_answered(&self, request: Request, status: u8) {
+        self.status.store(status, Ordering::Release);
+        if request == Request::Commit {
+            self.committing.fetch_sub(1, Ordering::AcqRel);
+        }
+        if request.works() && self.working.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.settled.notify_waiters();
+        }
+    }
+
+    pub(crate) fn statement_completed(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn error_reported(&self, error: ServerError) {
+        if error.is_conflict() {
+            self.conflicts.fetch_add(1, Ordering::AcqRel);
+        }
+        *lock(&self.last_error) = Some(error);
+        self.errors.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn parameter_reported(&self, name: &str, value: &str) {
+        lock(&self.parameters).insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn backend_named(&self, pid: i32) {
+        self.backend_pid.store(pid, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.settled.notify_waiters();
+    }
+}
+
+/// The server's view of the session's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransactionStatus {
+    /// Not in a transaction block.
+    Idle,
+    /// In a transaction block.
+    InTransaction,
+    /// In a failed transaction block: everything but ROLLBACK is refused.
+    Failed,
+    /// The server has not said yet.
+    Unknown,
+}
+
+/// What a client asked for up to one Sync, as far as the pool must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Nothing runs: a lone Parse, Describe or Close.
+    Housekeeping,
+    /// Something runs.
+    Work,
+    /// A COMMIT runs, which must never be cancelled.
+    Commit,
+}
+
+impl Request {
+    fn works(self) -> bool {
+        self != Request::Housekeeping
+    }
+}
+
+// A panic while one of these is held leaves a plain value behind, never a half-made one.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_requests_that_run_something_count_as_work() {
+        let observed = Observed::default();
+        observed.request_sent(Request::Housekeeping);
+        assert!(!observed.is_working());
+        observed.request_sent(Request::Commit);
+        assert!(observed.is_working() && observed.is_committing());
+        observed.request_answered(Request::Housekeeping, b'T');
+        assert_eq!(
+            observed.transaction_status(),
+            TransactionStatus::InTransaction
+        );
+        observed.request_answered(Request::Commit, b'I');
+        assert!(!observed.is_working() && !observed.is_committing());
+        assert_eq!(observed.transaction_status(), TransactionStatus::Idle);
+    }
+}
