@@ -1,0 +1,324 @@
+//! The handle that services hold.
+
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use db_config::{Config, Credentials, Endpoint};
+use db_pool::{Closed, Connection, Pool, PoolProfile, Rotation, Status, Via};
+
+use crate::backoff::Retry;
+use crate::error::Error;
+use crate::health::{Health, PoolHealth};
+use crate::transaction::Transaction;
+use crate::work::Work;
+
+/// A cloneable handle to the database: the write pool, replicas, and further pools by name.
+///
+/// One per process is meant (req 2.12); clones share everything.
+#[derive(Clone, Debug)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    write: Pool,
+    replicas: Vec<Pool>,
+    /// Whose turn it is among the replicas.
+    turn: AtomicUsize,
+    further: BTreeMap<String, Further>,
+    retry: Retry,
+    /// The credentials of the last rotation and the user they replaced; orders rotations and the making
+    /// of further pools.
+    rotated: Mutex<Vec<(String, Credentials)>>,
+}
+
+/// A pool that is made when it is first asked for, so that an unused one costs nothing.
+#[derive(Debug)]
+struct Further {
+    endpoint: Endpoint,
+    profile: PoolProfile,
+    pool: OnceLock<Pool>,
+}
+
+impl Database {
+    /// Opens the pools that the configuration names, and proves the write pool with a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with every problem; [`Error::Pool`] when the server refuses or is not reached
+    /// within five seconds. A replica that is down is reported by [`Database::health`], not here.
+    ///
+    /// Dropping the future closes what was opened. Must be called within a tokio runtime.
+    #[track_caller]
+    pub fn connect(config: &Config) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
+        let plan = Plan::read(config);
+        async move {
+            let plan = plan?;
+            let write = Pool::connect(plan.write.0, plan.write.1).await?;
+            log_profile(&write);
+            let replicas: Vec<_> = plan
+                .replicas
+                .into_iter()
+                .map(|(endpoint, profile)| Pool::connect_lazy(endpoint, profile))
+                .inspect(log_profile)
+                .collect();
+            Ok(Self {
+                inner: Arc::new(Inner {
+                    write,
+                    replicas,
+                    turn: AtomicUsize::new(0),
+                    further: plan.further,
+                    retry: plan.retry,
+                    rotated: Mutex::default(),
+                }),
+            })
+        }
+    }
+
+    /// Runs work in a READ ONLY transaction, on a replica where one is configured, else on the write pool.
+    ///
+    /// Writing in it fails with 25006 in every environment. Retried like [`Database::write`]; a replica
+    /// reports its own conflicts as 40001 too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transaction::run`]. Dropping the future cancels the statement and rolls back.
+    #[track_caller]
+    pub fn read<T, E>(
+        &self,
+        work: impl Work<T, E> + Clone,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send,
+        E: From<Error> + Send,
+    {
+        Transaction::new(self.reader(), self.inner.retry)
+            .read_only()
+            .run(work)
+    }
+
+    /// Runs work in a READ WRITE transaction on the primary; again when it conflicts, with full jitter.
+    ///
+    /// Never again after a COMMIT whose answer was lost: that is [`Error::CommitUnknown`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Transaction::run`]. Dropping the future cancels the statement and rolls back.
+    #[track_caller]
+    pub fn write<T, E>(
+        &self,
+        work: impl Work<T, E> + Clone,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send,
+        E: From<Error> + Send,
+    {
+        self.transaction().run(work)
+    }
+
+    /// Describes a transaction on the primary: isolation, attempts, timeout.
+    pub fn transaction(&self) -> Transaction<'_> {
+        Transaction::new(&self.inner.write, self.inner.retry)
+    }
+
+    /// A connection of the write pool, for plain diesel-async.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::get`]. Dropping the future loses nothing.
+    #[track_caller]
+    pub fn get(&self) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
+        let connection = self.inner.write.get_for(Location::caller());
+        async move { Ok(connection.await?) }
+    }
+
+    /// A pool by its name in `[database.pools.*]`: `"write"`, `"read"`, or a further one, which is
+    /// opened when it is first asked for.
+    ///
+    /// Without a replica `"read"` is the write pool. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        match name {
+            "write" => Some(&self.inner.write),
+            "read" => Some(self.inner.replicas.first().unwrap_or(&self.inner.write)),
+            _ => Some(self.inner.open_further(self.inner.further.get(name)?)),
+        }
+    }
+
+    /// Replaces the credentials in every pool whose connections log in as the rotated user.
+    ///
+    /// These are the pools that use the user of the new credentials; or, when no pool does, those that
+    /// use the write pool's user, who is replaced by another then. The new credentials are proved for
+    /// each of them first: all change, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pool`] when they do not work; nothing has changed then.
+    ///
+    /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
+    pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
+        let pools = self.inner.open_pools();
+        let user = match pools.iter().any(|pool| pool.user() == credentials.user()) {
+            true => credentials.user().to_owned(),
+            false => self.inner.write.user(),
+        };
+        let concerned: Vec<_> = pools
+            .into_iter()
+            .filter(|pool| pool.user() == user)
+            .collect();
+        let rotation = Pool::rotate_all(&concerned, credentials.clone()).await?;
+        self.inner
+            .rotated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((user, credentials));
+        Ok(rotation)
+    }
+
+    /// Probes every open pool at once.
+    ///
+    /// Takes as long as the slowest probe, at most the checkout timeout and a round trip.
+    pub async fn health(&self) -> Health {
+        let (write, others) = tokio::join!(
+            PoolHealth::probe(&self.inner.write),
+            futures_util::future::join_all(self.inner.beside_write().map(PoolHealth::probe))
+        );
+        Health { write, others }
+    }
+
+    /// The counts of every open pool at this instant, the write pool first; never waits.
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        self.inner.open_pools().iter().map(Pool::status).collect()
+    }
+
+    /// Closes every pool: no new checkouts, wait for work in flight until the grace is over, cancel the
+    /// rest.
+    ///
+    /// Dropping the future leaves the pools closed.
+    pub async fn shutdown(&self, grace: Duration) -> Closed {
+        let pools = self.inner.open_pools();
+        let closing = pools.iter().map(|pool| pool.close(grace));
+        futures_util::future::join_all(closing)
+            .await
+            .into_iter()
+            .sum()
+    }
+
+    fn reader(&self) -> &Pool {
+        let replicas = &self.inner.replicas;
+        match replicas.len() {
+            0 => &self.inner.write,
+            count => &replicas[self.inner.turn.fetch_add(1, Ordering::Relaxed) % count],
+        }
+    }
+}
+
+impl Inner {
+    fn beside_write(&self) -> impl Iterator<Item = &Pool> {
+        let further = self
+            .further
+            .values()
+            .filter_map(|further| further.pool.get());
+        self.replicas.iter().chain(further)
+    }
+
+    fn open_pools(&self) -> Vec<Pool> {
+        std::iter::once(&self.write)
+            .chain(self.beside_write())
+            .cloned()
+            .collect()
+    }
+
+    fn open_further<'f>(&self, further: &'f Further) -> &'f Pool {
+        further.pool.get_or_init(|| {
+            let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
+            // Every rotation since the start, in order: each may have renamed the user again.
+            let endpoint =
+                rotated
+                    .iter()
+                    .fold(further.endpoint.clone(), |endpoint, (user, credentials)| {
+                        if endpoint.user == *user {
+                            endpoint.with_credentials(credentials)
+                        } else {
+                            endpoint
+                        }
+                    });
+            let pool = Pool::connect_lazy(endpoint, further.profile.clone());
+            log_profile(&pool);
+            pool
+        })
+    }
+}
+
+/// What the configuration asks for.
+struct Plan {
+    write: (Endpoint, PoolProfile),
+    replicas: Vec<(Endpoint, PoolProfile)>,
+    further: BTreeMap<String, Further>,
+    retry: Retry,
+}
+
+impl Plan {
+    fn read(config: &Config) -> Result<Self, Error> {
+        let endpoint_for = |profile: &PoolProfile| match profile.via {
+            Via::Direct => config.direct_url().map(Endpoint::from),
+            _ => config.pooled_url().map(Endpoint::from),
+        };
+        let write = PoolProfile::from_config(config, "write")?;
+        let write = (endpoint_for(&write)?, write);
+        let read = PoolProfile::from_config(config, "read")?;
+        let replicas = config
+            .replica_urls()
+            .iter()
+            .map(|url| (Endpoint::from(url), read.clone()))
+            .collect();
+        let mut further = BTreeMap::new();
+        for name in config.pool_names() {
+            if name == "write" || name == "read" {
+                continue;
+            }
+            let profile = PoolProfile::from_config(config, &name)?;
+            let endpoint = endpoint_for(&profile)?;
+            let pool = OnceLock::new();
+            further.insert(
+                name,
+                Further {
+                    endpoint,
+                    profile,
+                    pool,
+                },
+            );
+        }
+        Ok(Self {
+            write,
+            replicas,
+            further,
+            retry: config.section("retry")?,
+        })
+    }
+}
+
+/// Says what a pool was made with (req 3.13).
+fn log_profile(pool: &Pool) {
+    let profile = pool.profile();
+    tracing::info!(
+        pool = pool.name(),
+        address = pool.address(),
+        user = pool.user(),
+        min_idle = profile.min_idle,
+        max = profile.max,
+        checkout_timeout = ?profile.checkout_timeout,
+        connect_timeout = ?profile.connect_timeout,
+        idle_timeout = ?profile.idle_timeout,
+        max_lifetime = ?profile.max_lifetime,
+        max_uses = profile.max_uses,
+        statement_timeout = ?profile.statement_timeout,
+        slow_query = ?profile.slow_query,
+        "pool opened"
+    );
+}

@@ -1,0 +1,153 @@
+//! What can go wrong around the caller's own work.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use db_config::ConfigError;
+use db_pool::{Kind, PoolError, ServerError, SqlState};
+use diesel::result::{DatabaseErrorKind, Error as QueryError};
+
+/// What the helpers of [`Database`](crate::Database) report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There was no connection to be had.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A statement failed.
+    #[error("the query failed")]
+    Query(#[from] QueryError),
+    /// A statement failed, the work ignored it and returned a success that the server cannot commit.
+    #[error("the work succeeded although a statement in it had failed, and was rolled back")]
+    Aborted(#[source] ServerError),
+    /// The transaction conflicted with others on every attempt.
+    #[error("gave up after {attempts} attempts that conflicted with other transactions")]
+    Conflict {
+        /// How often it was tried.
+        attempts: u32,
+        /// The conflict that ended the last attempt.
+        #[source]
+        last: ServerError,
+    },
+    /// The connection was lost while COMMIT was on its way: the work may or may not be there.
+    ///
+    /// Never retried. A caller finds out by looking for what it wrote.
+    #[error("the connection was lost during COMMIT, so that its outcome is unknown")]
+    CommitUnknown(#[source] QueryError),
+    /// The time given to the transaction as a whole was up; it was rolled back.
+    #[error("the transaction was not done within {after:?}, on attempt {attempt}")]
+    TimedOut {
+        /// The time given.
+        after: Duration,
+        /// The attempt that was running.
+        attempt: u32,
+    },
+}
+
+impl Error {
+    /// Whose fault it is, and therefore what to do about it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Config(_) => Kind::Configuration,
+            Self::Pool(error) => error.kind(),
+            Self::Query(_) | Self::Aborted(_) | Self::TimedOut { .. } => Kind::Query,
+            Self::Conflict { .. } => Kind::Conflict,
+            Self::CommitUnknown(_) => Kind::OutcomeUnknown,
+        }
+    }
+
+    /// The server's SQLSTATE, where the server gave one that was kept.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<SqlState> {
+        match self {
+            Self::Pool(error) => error.sqlstate(),
+            Self::Aborted(error) | Self::Conflict { last: error, .. } => {
+                Some(error.sqlstate().clone())
+            }
+            Self::Query(error) | Self::CommitUnknown(error) => code_of(error),
+            Self::Config(_) | Self::TimedOut { .. } => None,
+        }
+    }
+
+    /// Finds the error of this library inside whatever error a closure returned.
+    #[must_use]
+    pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<Self>() {
+                return Some(found);
+            }
+            // diesel shows the box in this variant as text only, not as a source.
+            next = match error.downcast_ref::<QueryError>() {
+                Some(QueryError::QueryBuilderError(inner)) => Some(&**inner),
+                _ => error.source(),
+            };
+        }
+        None
+    }
+}
+
+/// For closures that return `QueryResult`: a conflict becomes the diesel error of its last attempt, and
+/// what diesel has no word for travels in a box where [`Error::find`] finds it.
+impl From<Error> for QueryError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Query(error) => error,
+            Error::Conflict { last, .. } => {
+                Self::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(last))
+            }
+            other => Self::QueryBuilderError(Box::new(other)),
+        }
+    }
+}
+
+/// The codes that diesel keeps apart.
+fn code_of(error: &QueryError) -> Option<SqlState> {
+    let QueryError::DatabaseError(kind, _) = error else {
+        return None;
+    };
+    Some(match kind {
+        DatabaseErrorKind::UniqueViolation => SqlState::UNIQUE_VIOLATION,
+        DatabaseErrorKind::ForeignKeyViolation => SqlState::FOREIGN_KEY_VIOLATION,
+        DatabaseErrorKind::NotNullViolation => SqlState::NOT_NULL_VIOLATION,
+        DatabaseErrorKind::CheckViolation => SqlState::CHECK_VIOLATION,
+        DatabaseErrorKind::ExclusionViolation => SqlState::EXCLUSION_VIOLATION,
+        DatabaseErrorKind::RestrictViolation => SqlState::RESTRICT_VIOLATION,
+        DatabaseErrorKind::SerializationFailure => SqlState::T_R_SERIALIZATION_FAILURE,
+        DatabaseErrorKind::ReadOnlyTransaction => SqlState::READ_ONLY_SQL_TRANSACTION,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the service failed")]
+    struct Service(#[source] QueryError);
+
+    #[test]
+    fn ours_is_found_inside_what_a_closure_returned() {
+        let timed_out = || Error::TimedOut {
+            after: Duration::from_secs(1),
+            attempt: 2,
+        };
+        let service = Service(QueryError::from(timed_out()));
+        let found = Error::find(&service).unwrap();
+        assert!(matches!(found, Error::TimedOut { attempt: 2, .. }));
+        assert!(Error::find(&timed_out()).is_some());
+        assert!(Error::find(&Service(QueryError::NotFound)).is_none());
+    }
+
+    #[test]
+    fn a_query_error_survives_the_way_there_and_back() {
+        let error = QueryError::from(Error::Query(QueryError::NotFound));
+        assert_eq!(error, QueryError::NotFound);
+        assert_eq!(Error::Query(error).kind(), Kind::Query);
+    }
+}

@@ -1,0 +1,31 @@
+//! What a service on PostgreSQL imports: read, write and transaction helpers, a slow-query log, and
+//! credential rotation that drops no work in flight.
+
+mod backoff;
+mod database;
+mod error;
+mod extension;
+mod health;
+mod migrate;
+mod transaction;
+mod work;
+
+pub use db_config::{
+    self, Config, ConfigError, Credentials, DirectUrl, Endpoint, Environment, PooledUrl,
+    SecretString,
+};
+pub use db_pool::{
+    self, Closed, ConnectError, Connection, Kind, Pool, PoolError, PoolProfile, Rotation,
+    ServerError, SqlState, Status,
+};
+
+pub use self::database::Database;
+pub use self::error::Error;
+pub use self::extension::ConnectionExt;
+pub use self::health::{Health, PoolHealth};
+pub use self::migrate::{
+    EmbeddedMigration, FailedMigration, FinishedMigration, Holder, LeftBehind, MigrateError,
+    MigrationSource, MigrationState, MigrationStatus, Migrator,
+};
+pub use self::transaction::Transaction;
+pub use self::work::Work;

@@ -1,0 +1,386 @@
+//! Migrations in diesel's layout and diesel's table, run on the direct URL.
+//!
+//! What diesel's own runner does not do: one runner at a time, lock timeouts with retries, files checked
+//! before anything is changed, and errors that say where in which file and what is left behind.
+
+mod apply;
+mod error;
+mod history;
+mod lock;
+mod pooler;
+mod report;
+mod session;
+mod settings;
+mod source;
+mod statements;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use db_config::{Config, DirectUrl};
+use db_pool::Endpoint;
+
+use self::apply::Step;
+pub use self::error::{FailedMigration, LeftBehind, MigrateError};
+pub use self::lock::Holder;
+pub use self::report::{FinishedMigration, MigrationState, MigrationStatus};
+use self::session::{Session, Target};
+use self::settings::MigrationSettings;
+use self::source::Migration;
+pub use self::source::{EmbeddedMigration, MigrationSource};
+
+/// Applies and reverts migrations.
+///
+/// It works on a connection of its own to the server itself: a [`PooledUrl`](db_config::PooledUrl) does
+/// not type-check, and a direct URL that leads to a pooler after all is refused.
+///
+/// Only one migrator at a time changes a database; others wait for it, and then find nothing left to
+/// do. Each migration runs in a transaction of its own together with the record that it has run, unless
+/// its `metadata.toml` says `run_in_transaction = false`. A failed migration is rolled back, and those
+/// before it stay.
+///
+/// Every method may be dropped at any point: the server then rolls back the migration in progress and
+/// releases the lock. A migration outside a transaction keeps the statements that have run.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use app_db::{Config, Migrator};
+///
+/// let migrator = Migrator::from_config(&Config::load()?)?;
+/// for migration in migrator.run().await? {
+///     println!("applied {}", migration.version);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a migrator does nothing until one of its methods is called"]
+pub struct Migrator {
+    target: Target,
+    source: MigrationSource,
+    settings: MigrationSettings,
+    allow_out_of_order: bool,
+}
+
+impl Migrator {
+    /// A migrator with the built-in settings: lock timeout 2 s, statement timeout 15 min, and 5 min of
+    /// patience with another migrator.
+    pub fn new(url: DirectUrl, source: MigrationSource) -> Self {
+        let origin = "the URL given to the migrator".to_owned();
+        Self::with_settings(&url, origin, source, MigrationSettings::built_in())
+    }
+
+    /// A migrator for the configured direct URL and the directory and limits under `migrations`.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::Config`] without a usable direct URL.
+    pub fn from_config(config: &Config) -> Result<Self, MigrateError> {
+        let settings: MigrationSettings = config.section("migrations")?;
+        let source = MigrationSource::directory(&settings.directory);
+        let url = config.direct_url()?;
+        let explained = config
+            .explain()
+            .find(|explained| explained.key == DIRECT_URL);
+        let origin = explained.map(|explained| format!("{DIRECT_URL} from {}", explained.origin));
+        Ok(Self::with_settings(
+            url,
+            origin.unwrap_or_default(),
+            source,
+            settings,
+        ))
+    }
+
+    fn with_settings(
+        url: &DirectUrl,
+        url_origin: String,
+        source: MigrationSource,
+        settings: MigrationSettings,
+    ) -> Self {
+        let mut endpoint = Endpoint::from(url);
+        endpoint
+            .application_name
+            .get_or_insert_with(|| "app-db migrator".to_owned());
+        if endpoint.hosts.len() > 1 {
+            // A standby would refuse everything with 25006.
+            endpoint.target_session_attrs = db_config::TargetSessionAttrs::ReadWrite;
+        }
+        let target = Target {
+            endpoint,
+            url_origin,
+            through_proxy: false,
+        };
+        Self {
+            target,
+            source,
+            settings,
+            allow_out_of_order: false,
+        }
+    }
+
+    /// Takes the migrations from `source` instead.
+    pub fn with_source(mut self, source: MigrationSource) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Limits how long [`run`](Self::run) and its like wait for another migrator.
+    pub fn lock_wait(mut self, limit: Duration) -> Self {
+        self.settings.lock_wait = limit;
+        self
+    }
+
+    /// Limits how long one statement waits for a lock; a migration that hits it is tried again.
+    pub fn lock_timeout(mut self, limit: Duration) -> Self {
+        self.settings.lock_timeout = Some(limit);
+        self
+    }
+
+    /// Limits how long one statement runs; `None` lifts the limit.
+    pub fn statement_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.settings.statement_timeout = limit;
+        self
+    }
+
+    /// Applies pending migrations that are older than an applied one, as diesel does, instead of
+    /// refusing.
+    pub fn allow_out_of_order(mut self, allow: bool) -> Self {
+        self.allow_out_of_order = allow;
+        self
+    }
+
+    /// Accepts a proxy in front of the server that keeps one server connection per client. One that
+    /// shares them is refused nevertheless.
+    pub fn through_proxy(mut self, allow: bool) -> Self {
+        self.target.through_proxy = allow;
+        self
+    }
+
+    /// The name of the database to be migrated.
+    pub fn database(&self) -> &str {
+        &self.target.endpoint.dbname
+    }
+
+    /// Every migration of the source and of the server, by version. Changes nothing and takes no lock.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::Source`], [`MigrateError::Connect`], [`MigrateError::Pooled`] and
+    /// [`MigrateError::Bookkeeping`].
+    pub async fn status(&self) -> Result<Vec<MigrationStatus>, MigrateError> {
+        let migrations = self.source.load()?;
+        let session = self.open().await?;
+        let applied = session.history.read(&session.client).await?;
+        session.close().await;
+        Ok(report::compare(&migrations, &applied))
+    }
+
+    /// Fails unless every migration of the source is applied; for services that start only then.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::Pending`], and those of [`status`](Self::status).
+    pub async fn assert_up_to_date(&self) -> Result<(), MigrateError> {
+        let status = self.status().await?;
+        let mut pending = status
+            .iter()
+            .filter(|migration| migration.state.is_pending());
+        match pending.next() {
+            None => Ok(()),
+            Some(first) => Err(MigrateError::Pending {
+                count: 1 + pending.count(),
+                oldest: format!("{}_{}", first.version, first.name),
+            }),
+        }
+    }
+
+    /// Applies all pending migrations in the order of their versions, and returns them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`status`](Self::status), [`MigrateError::Locked`], [`MigrateError::OutOfOrder`] and
+    /// [`MigrateError::Failed`].
+    pub async fn run(&self) -> Result<Vec<FinishedMigration>, MigrateError> {
+        let migrations = self.source.load()?;
+        let session = self.open_and_lock().await?;
+        let result = self.run_locked(&session, &migrations).await;
+        session.close().await;
+        result
+    }
+
+    /// Reverts the `count` newest applied migrations, newest first, and returns them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Self::run), and [`MigrateError::Irreversible`] before any change if one of them
+    /// has no `down.sql`.
+    pub async fn revert(&self, count: u32) -> Result<Vec<FinishedMigration>, MigrateError> {
+        let migrations = self.source.load()?;
+        let session = self.open_and_lock().await?;
+        let result = self.revert_locked(&session, &migrations, count).await;
+        session.close().await;
+        result
+    }
+
+    /// Reverts the newest applied migration and applies it again; both in one transaction, unless it
+    /// runs without.
+    ///
+    /// Returns `None` if no migration is applied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`revert`](Self::revert).
+    pub async fn redo(&self) -> Result<Option<FinishedMigration>, MigrateError> {
+        let migrations = self.source.load()?;
+        let session = self.open_and_lock().await?;
+        let result = self.redo_locked(&session, &migrations).await;
+        session.close().await;
+        result
+    }
+
+    async fn run_locked(
+        &self,
+        session: &Session,
+        migrations: &[Migration],
+    ) -> Result<Vec<FinishedMigration>, MigrateError> {
+        let applied = session.history.read(&session.client).await?;
+        let mut work = Vec::new();
+        for migration in migrations
+            .iter()
+            .filter(|m| !applied.contains_key(&m.version))
+        {
+            self.refuse_out_of_order(migration, &applied)?;
+            work.push((migration, vec![Step::up(migration, session)]));
+        }
+        self.perform(session, work, "applied").await
+    }
+
+    async fn revert_locked(
+        &self,
+        session: &Session,
+        migrations: &[Migration],
+        count: u32,
+    ) -> Result<Vec<FinishedMigration>, MigrateError> {
+        let applied = session.history.read(&session.client).await?;
+        let mut work = Vec::new();
+        for version in applied.keys().rev().take(count as usize) {
+            let (migration, down) = reversible(migrations, version)?;
+            work.push((migration, vec![Step::down(migration, down, session)]));
+        }
+        self.perform(session, work, "reverted").await
+    }
+
+    async fn redo_locked(
+        &self,
+        session: &Session,
+        migrations: &[Migration],
+    ) -> Result<Option<FinishedMigration>, MigrateError> {
+        let applied = session.history.read(&session.client).await?;
+        let Some(version) = applied.keys().next_back() else {
+            return Ok(None);
+        };
+        let (migration, down) = reversible(migrations, version)?;
+        let steps = vec![
+            Step::down(migration, down, session),
+            Step::up(migration, session),
+        ];
+        let mut finished = self
+            .perform(session, vec![(migration, steps)], "redone")
+            .await?;
+        Ok(finished.pop())
+    }
+
+    /// Runs the steps of each migration; all of them are checked before the first.
+    async fn perform(
+        &self,
+        session: &Session,
+        work: Vec<(&Migration, Vec<Step<'_>>)>,
+        done: &'static str,
+    ) -> Result<Vec<FinishedMigration>, MigrateError> {
+        for (_, steps) in work
+            .iter()
+            .filter(|(migration, _)| migration.run_in_transaction)
+        {
+            steps
+                .iter()
+                .try_for_each(Step::refuse_transaction_control)?;
+        }
+
+        let mut finished = Vec::new();
+        for (migration, steps) in work {
+            let started = Instant::now();
+            let result = if migration.run_in_transaction {
+                apply::in_transaction(session, &steps, &self.settings).await
+            } else {
+                apply::without_transaction(session, &steps, &self.settings).await
+            };
+            if let Err(mut error) = result {
+                if let MigrateError::Failed(failed) = &mut error {
+                    failed.finished_before = finished.len();
+                }
+                return Err(error);
+            }
+            let Migration { version, name, .. } = migration.clone();
+            let elapsed = started.elapsed();
+            tracing::info!(version, name, ?elapsed, "{done}");
+            finished.push(FinishedMigration {
+                version,
+                name,
+                elapsed,
+            });
+            session.reset().await?;
+        }
+        Ok(finished)
+    }
+
+    fn refuse_out_of_order(
+        &self,
+        migration: &Migration,
+        applied: &BTreeMap<String, String>,
+    ) -> Result<(), MigrateError> {
+        match applied.keys().next_back() {
+            Some(newest) if !self.allow_out_of_order && migration.version < *newest => {
+                Err(MigrateError::OutOfOrder {
+                    version: migration.version.clone(),
+                    name: migration.name.clone(),
+                    newest: newest.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn open(&self) -> Result<Session, MigrateError> {
+        Session::open(&self.target).await
+    }
+
+    async fn open_and_lock(&self) -> Result<Session, MigrateError> {
+        let mut session = self.open().await?;
+        session.lock(self.settings.lock_wait).await?;
+        Ok(session)
+    }
+}
+
+fn reversible<'a>(
+    migrations: &'a [Migration],
+    version: &str,
+) -> Result<(&'a Migration, &'a str), MigrateError> {
+    let irreversible = |reason: String| MigrateError::Irreversible {
+        version: version.to_owned(),
+        reason,
+    };
+    let migration = migrations
+        .iter()
+        .find(|migration| migration.version == version)
+        .ok_or_else(|| irreversible("it is applied, but its files are not here".to_owned()))?;
+    match &migration.down {
+        Some(down) => Ok((migration, down)),
+        None => Err(irreversible(format!(
+            "{} has no down.sql",
+            migration.path.display()
+        ))),
+    }
+}
+
+/// The key of the URL, as the configuration explains it.
+const DIRECT_URL: &str = "database.direct_url";

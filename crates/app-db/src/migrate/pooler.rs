@@ -1,0 +1,130 @@
+//! Tells the server itself from a pooler that answers in its name.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use db_config::Host;
+use db_pool::Endpoint;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::Client;
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+
+use super::MigrateError;
+use super::session::Target;
+
+/// Refuses a connection whose server process is not the one that greeted it.
+///
+/// PgBouncer and its like invent the process number of BackendKeyData, so one comparison decides.
+/// Neon's proxy does so too, although it keeps one server connection per client on hosts without
+/// `-pooler`; there, and where the caller says so, it only must not be shared.
+pub(super) async fn refuse(client: &Client, target: &Target) -> Result<(), MigrateError> {
+    let backend = backend_pid(client).await?;
+    let greeted_by = announced_pid(client).await;
+    if greeted_by == Some(backend) {
+        return Ok(());
+    }
+
+    let evidence = if target.through_proxy || keeps_one_backend_per_client(&target.endpoint) {
+        let second = target.connect().await?;
+        if backend_pid(&second).await? != backend {
+            return Ok(());
+        }
+        format!("two connections share the server process {backend}")
+    } else {
+        let greeted_by = greeted_by.map_or_else(|| "nobody".to_owned(), |pid| pid.to_string());
+        format!("greeted by process {greeted_by}, served by {backend}")
+    };
+    Err(MigrateError::Pooled {
+        origin: target.url_origin.clone(),
+        evidence,
+    })
+}
+
+/// Asked in an unnamed statement, as a pooler need not keep named ones.
+async fn backend_pid(client: &Client) -> Result<i32, MigrateError> {
+    let rows = client.query_typed("SELECT pg_backend_pid()", &[]).await;
+    rows.and_then(|rows| rows.first().map_or(Ok(0), |row| row.try_get(0)))
+        .map_err(MigrateError::bookkeeping(
+            "ask the server for its process number",
+        ))
+}
+
+/// The process number in BackendKeyData, which tokio-postgres shows only in a CancelRequest: length,
+/// code, process number, secret, of four bytes each. Nothing is sent.
+async fn announced_pid(client: &Client) -> Option<i32> {
+    let request = Capture::default();
+    client
+        .cancel_token()
+        .cancel_query_raw(request.clone(), request.clone())
+        .await
+        .ok()?;
+    let bytes = request.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(i32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?))
+}
+
+fn keeps_one_backend_per_client(endpoint: &Endpoint) -> bool {
+    endpoint.pooler_hint.is_none()
+        && endpoint.hosts.iter().all(|host| match host {
+            Host::Tcp { name, .. } => name.ends_with(".neon.tech"),
+            Host::Unix { .. } => false,
+        })
+}
+
+/// A stream that keeps what is written to it, and its own TLS layer, which does nothing.
+#[derive(Clone, Default)]
+struct Capture {
+    /// Everything written so far.
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl AsyncWrite for Capture {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        written: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(written);
+        Poll::Ready(Ok(written.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Capture {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl TlsStream for Capture {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl TlsConnect<Capture> for Capture {
+    type Stream = Capture;
+    type Error = Infallible;
+    type Future = Ready<Result<Capture, Infallible>>;
+
+    fn connect(self, stream: Capture) -> Self::Future {
+        ready(Ok(stream))
+    }
+}

@@ -1,0 +1,133 @@
+//! What the migrator tells about migrations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::source::Migration;
+
+/// One migration as directory and server see it together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MigrationStatus {
+    /// The version as recorded: the directory's part before `_`, without `-`.
+    pub version: String,
+    /// The rest of the directory's name; empty when only the server knows the version.
+    pub name: String,
+    /// Where it stands.
+    pub state: MigrationState,
+    /// When it was applied, in UTC, as recorded.
+    pub applied_at: Option<String>,
+}
+
+/// Where a migration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum MigrationState {
+    /// Applied, and present in the source.
+    Applied,
+    /// To be applied by the next run.
+    Pending,
+    /// Pending, but older than an applied one; the next run refuses it unless told otherwise.
+    OutOfOrder,
+    /// Applied, but not in the source: an older checkout, or a deleted file.
+    Missing,
+}
+
+impl MigrationState {
+    /// The word for it, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Pending => "pending",
+            Self::OutOfOrder => "out-of-order",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// Whether the next run would apply it, or refuse to.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Pending | Self::OutOfOrder)
+    }
+}
+
+/// A migration that a command applied or reverted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FinishedMigration {
+    /// The version as recorded.
+    pub version: String,
+    /// The rest of the directory's name.
+    pub name: String,
+    /// How long it took, waiting for locks included.
+    #[serde(rename = "elapsed_ms", serialize_with = "milliseconds")]
+    pub elapsed: Duration,
+}
+
+/// Puts the source's migrations beside what the server has recorded, by version.
+pub(super) fn compare(
+    migrations: &[Migration],
+    applied: &BTreeMap<String, String>,
+) -> Vec<MigrationStatus> {
+    let newest = applied.keys().next_back();
+    let names: BTreeMap<&str, &str> = migrations
+        .iter()
+        .map(|m| (m.version.as_str(), m.name.as_str()))
+        .collect();
+    let versions: BTreeSet<&str> = names
+        .keys()
+        .copied()
+        .chain(applied.keys().map(String::as_str))
+        .collect();
+    let status = versions.into_iter().map(|version| {
+        let state = match (names.contains_key(version), applied.contains_key(version)) {
+            (true, true) => MigrationState::Applied,
+            (false, _) => MigrationState::Missing,
+            (true, false) if newest.is_some_and(|newest| version < newest.as_str()) => {
+                MigrationState::OutOfOrder
+            }
+            (true, false) => MigrationState::Pending,
+        };
+        MigrationStatus {
+            version: version.to_owned(),
+            name: names.get(version).copied().unwrap_or_default().to_owned(),
+            state,
+            applied_at: applied.get(version).cloned(),
+        }
+    });
+    status.collect()
+}
+
+fn milliseconds<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrate::{EmbeddedMigration, MigrationSource};
+
+    /// case R73
+    #[test]
+    fn status_tells_applied_pending_out_of_order_and_missing_apart() {
+        let source = ["1_a", "2_b", "4_d"].map(|name| EmbeddedMigration::new(name, ""));
+        let migrations = MigrationSource::embedded(source).load().unwrap();
+        let applied = ["1", "3"].map(|version| (version.to_owned(), "then".to_owned()));
+        let status = compare(&migrations, &BTreeMap::from(applied));
+        let states: Vec<_> = status
+            .iter()
+            .map(|m| (m.version.as_str(), m.state))
+            .collect();
+        assert_eq!(
+            states,
+            [
+                ("1", MigrationState::Applied),
+                ("2", MigrationState::OutOfOrder),
+                ("3", MigrationState::Missing),
+                ("4", MigrationState::Pending),
+            ]
+        );
+    }
+}

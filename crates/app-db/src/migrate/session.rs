@@ -1,0 +1,156 @@
+//! The one connection on which a command takes the lock, runs migrations and records them.
+
+use std::time::Duration;
+
+use db_pool::{Endpoint, connect_client};
+use tokio_postgres::{Client, Error};
+
+use super::history::History;
+use super::lock::LockKey;
+use super::{MigrateError, pooler};
+
+/// The server to work on.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) endpoint: Endpoint,
+    /// What set the URL, for messages.
+    pub(super) url_origin: String,
+    /// Whether a proxy in front of the server is accepted.
+    pub(super) through_proxy: bool,
+}
+
+impl Target {
+    pub(super) async fn connect(&self) -> Result<Client, MigrateError> {
+        let timeout = self.endpoint.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        connect_client(&self.endpoint, timeout)
+            .await
+            .map_err(|source| MigrateError::Connect {
+                origin: self.url_origin.clone(),
+                source,
+            })
+    }
+}
+
+/// An open session with the server itself, with what was found of the history.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) history: History,
+    abandoned: Abandoned,
+}
+
+impl Session {
+    /// Connects, makes sure that no pooler is in between, and looks for the history.
+    pub(super) async fn open(target: &Target) -> Result<Self, MigrateError> {
+        let client = target.connect().await?;
+        pooler::refuse(&client, target).await?;
+        let failed = MigrateError::bookkeeping("set up the session");
+        let abandoned = Abandoned::of(&client, target).await.map_err(failed)?;
+        prepare(&client).await?;
+        let history = History::find(&client).await?;
+        Ok(Self {
+            client,
+            history,
+            abandoned,
+        })
+    }
+
+    /// Takes the migrators' lock and makes sure of the history table.
+    pub(super) async fn lock(&mut self, wait: Duration) -> Result<(), MigrateError> {
+        self.lock_key().acquire(&self.client, wait).await?;
+        self.history.create(&self.client).await
+    }
+
+    /// Ends the session. The lock goes with the connection in any case; releasing it first spares the
+    /// next migrator a poll.
+    pub(super) async fn close(mut self) {
+        let _ = self.lock_key().release(&self.client).await;
+        self.abandoned.target = None;
+    }
+
+    /// Undoes what a migration may have set, so that the next one finds the session it expects.
+    pub(super) async fn reset(&self) -> Result<(), MigrateError> {
+        let failed = MigrateError::bookkeeping("reset the session");
+        self.client
+            .batch_execute("RESET ALL; RESET ROLE")
+            .await
+            .map_err(failed)?;
+        prepare(&self.client).await
+    }
+
+    fn lock_key(&self) -> LockKey {
+        LockKey::new(&self.history.database, &self.history.schema)
+    }
+}
+
+async fn prepare(client: &Client) -> Result<(), MigrateError> {
+    let failed = MigrateError::bookkeeping("set up the session");
+    client
+        .batch_execute(SESSION_SETTINGS)
+        .await
+        .map_err(failed)?;
+    // Not known before PostgreSQL 14 and not supported on every platform; there the server learns of a
+    // killed migrator only when the statement ends.
+    let _ = client
+        .batch_execute("SET client_connection_check_interval = '1s'")
+        .await;
+    Ok(())
+}
+
+/// Ends the server's side of a session whose future was dropped.
+///
+/// The connection's driver waits for the running statement before it closes, and that may be a table
+/// rewrite. So a second connection terminates the first; the server rolls back and releases the lock.
+struct Abandoned {
+    /// `None` once the session has ended by itself.
+    target: Option<Target>,
+    pid: i32,
+    backend_start: String,
+}
+
+impl Abandoned {
+    async fn of(client: &Client, target: &Target) -> Result<Self, Error> {
+        let row = client
+            .query_one(
+                "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+                &[],
+            )
+            .await?;
+        Ok(Self {
+            target: Some(target.clone()),
+            pid: row.try_get(0)?,
+            backend_start: row.try_get(1)?,
+        })
+    }
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        // Without a runtime the driver is gone too, and the server notices the closed socket.
+        let (Some(target), Ok(runtime)) =
+            (self.target.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let (pid, backend_start) = (self.pid, std::mem::take(&mut self.backend_start));
+        runtime.spawn(async move {
+            // Its start tells the session from a later one with the same number.
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                       WHERE pid = $1 AND backend_start::text = $2";
+            let Ok(client) = target.connect().await else {
+                return;
+            };
+            if let Err(error) = client.query(sql, &[&pid, &backend_start]).await {
+                tracing::warn!(pid, %error, "cannot end the session of an abandoned migration");
+            }
+        });
+    }
+}
+
+/// Names are resolved along `search_path`, which stays the role's; the rest must not depend on it.
+/// Keepalives, so that a migrator whose machine dies holds the lock for half a minute, not two hours.
+const SESSION_SETTINGS: &str = "SET TimeZone = 'UTC'; \
+    SET idle_in_transaction_session_timeout = '1min'; \
+    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4";
+
+/// Counts when the URL does not say `connect_timeout`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

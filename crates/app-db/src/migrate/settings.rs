@@ -1,0 +1,36 @@
+//! The settings under `database.migrations`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// How migrations are run; every field has a key of its name in `config/README.md`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MigrationSettings {
+    pub(super) directory: PathBuf,
+    /// How long one statement waits for a lock before the migration is rolled back and tried again.
+    /// Too high: whoever queues behind the waiting statement stalls as long. Too low: a busy table is
+    /// never altered.
+    #[serde(with = "db_config::duration::optional")]
+    pub(super) lock_timeout: Option<Duration>,
+    /// How long one statement may run. Too low: a long table rewrite never finishes.
+    #[serde(with = "db_config::duration::optional")]
+    pub(super) statement_timeout: Option<Duration>,
+    /// How long to wait for another migrator. Too low: deploys that start together fail.
+    #[serde(with = "db_config::duration")]
+    pub(super) lock_wait: Duration,
+}
+
+impl MigrationSettings {
+    /// The values that the configuration has built in, for a migrator without one.
+    pub(super) fn built_in() -> Self {
+        Self {
+            directory: PathBuf::from("migrations"),
+            lock_timeout: Some(Duration::from_secs(2)),
+            statement_timeout: Some(Duration::from_secs(15 * 60)),
+            lock_wait: Duration::from_secs(5 * 60),
+        }
+    }
+}

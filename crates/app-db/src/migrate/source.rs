@@ -1,0 +1,354 @@
+//! Where migrations come from: a directory in diesel's layout, or text compiled into the program.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::MigrateError;
+
+/// Where a [`Migrator`](super::Migrator) finds its migrations.
+///
+/// A directory has diesel's layout: `<version>_<name>/{up.sql,down.sql,metadata.toml}`, of which only
+/// `up.sql` is required. It is read anew by every command.
+#[derive(Clone, Debug)]
+pub struct MigrationSource(Origin);
+
+#[derive(Clone, Debug)]
+enum Origin {
+    Directory(PathBuf),
+    Embedded(Vec<EmbeddedMigration>),
+}
+
+impl MigrationSource {
+    /// Reads the migrations below `path`.
+    pub fn directory(path: impl Into<PathBuf>) -> Self {
+        Self(Origin::Directory(path.into()))
+    }
+
+    /// Carries the migrations in the program, for services that have no directory beside them.
+    ///
+    /// ```
+    /// use app_db::{EmbeddedMigration, MigrationSource};
+    ///
+    /// let source = MigrationSource::embedded([
+    ///     EmbeddedMigration::new("2026-11-20-000000_create_notes", "create table notes(id bigint)")
+    ///         .with_down("drop table notes"),
+    /// ]);
+    /// ```
+    pub fn embedded(migrations: impl IntoIterator<Item = EmbeddedMigration>) -> Self {
+        Self(Origin::Embedded(migrations.into_iter().collect()))
+    }
+
+    /// All migrations, ordered by version.
+    ///
+    /// Blocks on the file system for the time it takes to read a few small files.
+    pub(super) fn load(&self) -> Result<Vec<Migration>, MigrateError> {
+        let mut migrations = match &self.0 {
+            Origin::Directory(path) => read_directory(path)?,
+            Origin::Embedded(embedded) => embedded
+                .iter()
+                .map(EmbeddedMigration::parse)
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        migrations.sort_by(|a, b| a.version.cmp(&b.version));
+
+        if let Some(twice) = migrations
+            .windows(2)
+            .find(|pair| pair[0].version == pair[1].version)
+        {
+            return Err(MigrateError::source(
+                &twice[1].path,
+                format!("has the same version as {}", twice[0].path.display()),
+            ));
+        }
+        Ok(migrations)
+    }
+}
+
+/// A migration compiled into the program, as `include_str!` gives it.
+#[derive(Clone, Debug)]
+pub struct EmbeddedMigration {
+    directory: Cow<'static, str>,
+    up: Cow<'static, str>,
+    down: Option<Cow<'static, str>>,
+    metadata: Option<Cow<'static, str>>,
+}
+
+impl EmbeddedMigration {
+    /// A migration named like a directory, `<version>_<name>`, with the text of its `up.sql`.
+    pub fn new(directory: impl Into<Cow<'static, str>>, up: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            directory: directory.into(),
+            up: up.into(),
+            down: None,
+            metadata: None,
+        }
+    }
+
+    /// Adds the text of `down.sql`, without which the migration cannot be reverted.
+    #[must_use]
+    pub fn with_down(mut self, down: impl Into<Cow<'static, str>>) -> Self {
+        self.down = Some(down.into());
+        self
+    }
+
+    /// Adds the text of `metadata.toml`.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: impl Into<Cow<'static, str>>) -> Self {
+        self.metadata = Some(metadata.into());
+        self
+    }
+
+    fn parse(&self) -> Result<Migration, MigrateError> {
+        let path = PathBuf::from(self.directory.as_ref());
+        let metadata = match &self.metadata {
+            Some(text) => parse_metadata(&path.join(METADATA), text)?,
+            None => Metadata::default(),
+        };
+        let (version, name) = parse_directory_name(&path, &self.directory)?;
+        Ok(Migration {
+            version,
+            name,
+            up: without_bom(self.up.to_string()),
+            down: self.down.as_ref().map(|down| without_bom(down.to_string())),
+            run_in_transaction: metadata.run_in_transaction,
+            path,
+        })
+    }
+}
+
+/// One migration, read and checked, but not yet known to the server.
+#[derive(Clone, Debug)]
+pub(super) struct Migration {
+    /// The part of the directory's name before the first `_`, without `-`, as diesel records it.
+    pub(super) version: String,
+    /// The part of the directory's name after the first `_`.
+    pub(super) name: String,
+    /// The directory, for messages.
+    pub(super) path: PathBuf,
+    pub(super) up: String,
+    pub(super) down: Option<String>,
+    pub(super) run_in_transaction: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    #[serde(default = "run_in_transaction_by_default")]
+    run_in_transaction: bool,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Self {
+            run_in_transaction: run_in_transaction_by_default(),
+        }
+    }
+}
+
+fn run_in_transaction_by_default() -> bool {
+    true
+}
+
+fn read_directory(root: &Path) -> Result<Vec<Migration>, MigrateError> {
+    let unreadable = |error| MigrateError::unreadable(root, error);
+    let mut migrations = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let Some(directory) = path.file_name().and_then(|name| name.to_str()) else {
+            return Err(MigrateError::source(&path, "has a name that is not UTF-8"));
+        };
+        if !directory.starts_with('.') && path.is_dir() {
+            migrations.push(read_migration(&path, directory)?);
+        }
+    }
+    Ok(migrations)
+}
+
+fn read_migration(path: &Path, directory: &str) -> Result<Migration, MigrateError> {
+    let (version, name) = parse_directory_name(path, directory)?;
+    let up = read_optional(&path.join(UP))?.ok_or_else(|| {
+        MigrateError::source(path, "has no up.sql, which every migration must have")
+    })?;
+    let metadata = match read_optional(&path.join(METADATA))? {
+        Some(text) => parse_metadata(&path.join(METADATA), &text)?,
+        None => Metadata::default(),
+    };
+    Ok(Migration {
+        version,
+        name,
+        up,
+        down: read_optional(&path.join(DOWN))?,
+        run_in_transaction: metadata.run_in_transaction,
+        path: path.to_owned(),
+    })
+}
+
+fn read_optional(path: &Path) -> Result<Option<String>, MigrateError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(without_bom(text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(MigrateError::unreadable(path, error)),
+    }
+}
+
+/// diesel takes a `metadata.toml` that it cannot parse for an absent one (case F14 of diesel's own
+/// reader): an index then gets built inside a transaction after all. Here it is an error.
+fn parse_metadata(path: &Path, text: &str) -> Result<Metadata, MigrateError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error
+            .span()
+            .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        MigrateError::source(path, format!("line {line}: {}", error.message()))
+    })
+}
+
+fn parse_directory_name(path: &Path, directory: &str) -> Result<(String, String), MigrateError> {
+    let (version, name) = directory.split_once('_').unwrap_or((directory, ""));
+    let version = version.replace('-', "");
+    if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(MigrateError::source(
+            path,
+            "is not named `<version>_<name>` with a version of letters, digits and `-`",
+        ));
+    }
+    if version.len() > VERSION_COLUMN {
+        return Err(MigrateError::source(
+            path,
+            format!("has a version of more than {VERSION_COLUMN} characters"),
+        ));
+    }
+    Ok((version, name.to_owned()))
+}
+
+/// A byte order mark is a syntax error to the server.
+fn without_bom(text: String) -> String {
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
+
+pub(super) const UP: &str = "up.sql";
+pub(super) const DOWN: &str = "down.sql";
+const METADATA: &str = "metadata.toml";
+
+/// The width of diesel's `version` column.
+const VERSION_COLUMN: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(migrations: &[EmbeddedMigration]) -> Result<Vec<Migration>, MigrateError> {
+        MigrationSource::embedded(migrations.to_vec()).load()
+    }
+
+    #[test]
+    fn versions_lose_their_dashes_and_order_the_migrations() {
+        let loaded = load(&[
+            EmbeddedMigration::new("2026-11-20-120000_second_thing", "select 2"),
+            EmbeddedMigration::new("00000000000000_diesel_initial_setup", "select 1"),
+        ])
+        .unwrap();
+        let versions: Vec<_> = loaded
+            .iter()
+            .map(|m| (m.version.as_str(), m.name.as_str()))
+            .collect();
+        assert_eq!(
+            versions,
+            [
+                ("00000000000000", "diesel_initial_setup"),
+                ("20261120120000", "second_thing")
+            ]
+        );
+    }
+
+    #[test]
+    fn two_migrations_of_one_version_are_refused() {
+        let error = load(&[
+            EmbeddedMigration::new("2026-11-20-000000_a", ""),
+            EmbeddedMigration::new("20261120000000_b", ""),
+        ])
+        .unwrap_err();
+        assert!(error.to_string().contains("same version"), "{error}");
+    }
+
+    /// case F14
+    #[test]
+    fn metadata_that_does_not_parse_is_an_error_that_names_the_file_and_the_line() {
+        for metadata in [
+            "\nrun_in_transaction = nope",
+            "\nrun_in_transactions = false",
+        ] {
+            let error = load(&[EmbeddedMigration::new("1_a", "select 1").with_metadata(metadata)])
+                .unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("1_a/metadata.toml"), "{text}");
+            assert!(text.contains("line 2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_can_take_a_migration_out_of_its_transaction() {
+        let loaded = load(&[
+            EmbeddedMigration::new("1_a", "select 1").with_metadata("run_in_transaction = false"),
+            EmbeddedMigration::new("2_b", "select 1").with_metadata(""),
+        ])
+        .unwrap();
+        assert_eq!(
+            loaded
+                .iter()
+                .map(|m| m.run_in_transaction)
+                .collect::<Vec<_>>(),
+            [false, true]
+        );
+    }
+
+    #[test]
+    fn names_that_are_no_versions_are_refused() {
+        for name in [
+            "_a",
+            "-_a",
+            "a b_c",
+            "a'; drop table x; --_c",
+            &"1".repeat(51),
+        ] {
+            let error = load(&[EmbeddedMigration::new(name.to_owned(), "")]).unwrap_err();
+            assert!(
+                matches!(error, MigrateError::Source { .. }),
+                "{name}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_directory_is_read_as_diesel_reads_it() {
+        let root = std::env::temp_dir().join(format!("migrate-source-{}", std::process::id()));
+        let migration = root.join("2026-01-02-030405_create_notes");
+        std::fs::create_dir_all(&migration).unwrap();
+        std::fs::create_dir_all(root.join(".hidden")).unwrap();
+        std::fs::write(root.join("README.md"), "not a migration").unwrap();
+        std::fs::write(migration.join(UP), "\u{feff}create table notes()").unwrap();
+
+        let loaded = MigrationSource::directory(&root).load();
+        std::fs::remove_file(migration.join(UP)).unwrap();
+        let without_up = MigrationSource::directory(&root).load();
+        std::fs::remove_dir_all(&root).unwrap();
+        let gone = MigrationSource::directory(&root).load();
+
+        let loaded = loaded.unwrap();
+        assert_eq!(loaded.len(), 1);
+        assert_eq!(loaded[0].version, "20260102030405");
+        assert_eq!(loaded[0].up, "create table notes()");
+        assert_eq!(loaded[0].down, None);
+        assert!(
+            without_up
+                .unwrap_err()
+                .to_string()
+                .contains("has no up.sql")
+        );
+        assert!(gone.unwrap_err().to_string().contains("migrate-source"));
+    }
+}

@@ -1,0 +1,1 @@
+INSERT INTO accounts (id, name) VALUES (0, 'cash desk');

@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY entries_account_idx ON entries (account);
