@@ -29,3 +29,8 @@ pub use self::migrate::{
 };
 pub use self::transaction::Transaction;
 pub use self::work::Work;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -65,6 +65,13 @@ pub struct Migrator {
 impl Migrator {
     /// A migrator with the built-in settings: lock timeout 2 s, statement timeout 15 min, and 5 min of
     /// patience with another migrator.
+    ///
+    /// ```compile_fail
+    /// use app_db::{MigrationSource, Migrator, PooledUrl};
+    ///
+    /// let pooled = PooledUrl::parse("postgres://app@localhost/app").unwrap();
+    /// let migrator = Migrator::new(pooled, MigrationSource::directory("migrations"));
+    /// ```
     pub fn new(url: DirectUrl, source: MigrationSource) -> Self {
         let origin = "the URL given to the migrator".to_owned();
         Self::with_settings(&url, origin, source, MigrationSettings::built_in())
@@ -322,7 +329,7 @@ impl Migrator {
             }
             let Migration { version, name, .. } = migration.clone();
             let elapsed = started.elapsed();
-            tracing::info!(version, name, ?elapsed, "{done}");
+            tracing::info!(version, name, elapsed_ms = elapsed.as_millis(), "{done}");
             finished.push(FinishedMigration {
                 version,
                 name,

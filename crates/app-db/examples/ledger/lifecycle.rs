@@ -1,0 +1,132 @@
+//! From the first request to the last: signals, readiness, drain, new credentials.
+
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::num::ParseIntError;
+use std::time::Duration;
+
+use app_db::{Config, Credentials, Database};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::error;
+
+/// How long requests and transactions in progress may take to end.
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+/// Whether the service is on its way out.
+#[derive(Clone)]
+pub(crate) struct Lifecycle {
+    draining: watch::Receiver<bool>,
+}
+
+impl Lifecycle {
+    /// Starts the task that waits for signals; it ends with the first SIGTERM or SIGINT.
+    pub(crate) fn watch_signals(db: Database) -> io::Result<Self> {
+        let (sender, draining) = watch::channel(false);
+        let signals = Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            db,
+            draining: sender,
+        };
+        tokio::spawn(signals.run());
+        Ok(Self { draining })
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Serves until a signal; then goes on for `drain`, stops accepting, and lets what is in progress
+    /// end within [`GRACE`].
+    ///
+    /// Readiness is withdrawn by the signal itself, so a load balancer has the time of `drain` to send
+    /// its requests elsewhere before the port is closed.
+    pub(crate) async fn serve(
+        &self,
+        listener: TcpListener,
+        app: Router,
+        drain: Duration,
+    ) -> io::Result<()> {
+        let drained = self.after_drain(drain);
+        let server = axum::serve(listener, app).with_graceful_shutdown(drained);
+        let overdue = self.after_drain(drain + GRACE);
+        tokio::select! {
+            result = server.into_future() => result,
+            () = overdue => {
+                tracing::warn!("requests in progress did not end in time");
+                Ok(())
+            }
+        }
+    }
+
+    fn after_drain(&self, delay: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let mut draining = self.draining.clone();
+        async move {
+            // An error means that the signals' task is gone, and with it every hope of a signal.
+            let _ = draining.wait_for(|draining| *draining).await;
+            tokio::time::sleep(delay).await;
+        }
+    }
+}
+
+/// Started by [`Lifecycle::watch_signals`]; woken by signals; ends with SIGTERM or SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    db: Database,
+    draining: watch::Sender<bool>,
+}
+
+impl Signals {
+    async fn run(mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => {
+                    if let Err(error) = renew_credentials(&self.db).await {
+                        tracing::error!(error = error::chain(&*error), "the old credentials stay in use");
+                    }
+                }
+            }
+        }
+        tracing::info!("shutting down");
+        self.draining.send_replace(true);
+    }
+}
+
+/// Reads user and password anew, which may be in the file of `DATABASE_URL_FILE`.
+async fn renew_credentials(db: &Database) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let config = Config::load()?;
+    let endpoint = config.pooled_url()?.endpoint();
+    let password = endpoint.password.clone().unwrap_or_default();
+    let rotation = db
+        .rotate(Credentials::new(endpoint.user.clone(), password))
+        .await?;
+    tracing::info!(generation = rotation.generation(), "new credentials in use");
+    rotation.drained().await;
+    tracing::info!(
+        generation = rotation.generation(),
+        "no connection has the old credentials"
+    );
+    Ok(())
+}
+
+/// Milliseconds from the environment.
+pub(crate) fn drain_from(variable: Option<String>) -> Result<Duration, String> {
+    let milliseconds =
+        variable
+            .as_deref()
+            .unwrap_or("1000")
+            .parse()
+            .map_err(|error: ParseIntError| {
+                format!("LEDGER_DRAIN_MS: {error}, expected milliseconds")
+            })?;
+    Ok(Duration::from_millis(milliseconds))
+}

@@ -1,0 +1,92 @@
+//! A ledger over HTTP: the reference service of this workspace.
+//!
+//! It opens accounts, moves money between them in serializable transactions, and reads balances from the
+//! read pool. Its tables are the repository's `migrations/`.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /accounts {"name", "deposit"?}` | 201 `{"id", "name", "balance"}` |
+//! | `GET /accounts/{id}` | 200, or 404 |
+//! | `POST /transfers {"from", "to", "amount"}` | 201 `{"id"}`; 422 for what cannot be done, 409 after too many conflicts |
+//! | `GET /live` | 200 as long as the process answers |
+//! | `GET /ready` | 200, or 503 while a pool is not well or the service is shutting down |
+//! | `GET /status` | the pools in numbers |
+//!
+//! 503 with `Retry-After` means busy or no database; the request was not carried out.
+//!
+//! `LEDGER_LISTEN` is the address to listen on, `127.0.0.1:8080` by default; the first line on standard
+//! output is the address in use. `LEDGER_DRAIN_MS` is how long the service goes on serving after it has
+//! withdrawn its readiness, so that a load balancer notices; 1000 by default. SIGTERM and SIGINT shut
+//! down, SIGHUP reads the credentials anew.
+
+mod accounts;
+mod error;
+mod lifecycle;
+mod probes;
+mod schema;
+mod transfers;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use app_db::{Config, Database};
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use self::lifecycle::Lifecycle;
+
+/// What every request handler gets.
+#[derive(Clone)]
+struct Ledger {
+    db: Database,
+    lifecycle: Lifecycle,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = error::chain(&*error), "the ledger cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    let drain = lifecycle::drain_from(std::env::var("LEDGER_DRAIN_MS").ok())?;
+    let listen = std::env::var("LEDGER_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
+    let db = Database::connect(&Config::load()?).await?;
+    let lifecycle = Lifecycle::watch_signals(db.clone())?;
+
+    let listener = TcpListener::bind(&listen).await?;
+    writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
+    let app = router(Ledger {
+        db: db.clone(),
+        lifecycle: lifecycle.clone(),
+    });
+    lifecycle.serve(listener, app, drain).await?;
+
+    let closed = db.shutdown(lifecycle::GRACE).await;
+    tracing::info!(?closed, "the ledger has shut down");
+    Ok(())
+}
+
+fn router(ledger: Ledger) -> Router {
+    Router::new()
+        .route("/accounts", post(accounts::open))
+        .route("/accounts/{id}", get(accounts::show))
+        .route("/transfers", post(transfers::create))
+        .route("/live", get(probes::live))
+        .route("/ready", get(probes::ready))
+        .route("/status", get(probes::status))
+        .with_state(ledger)
+}

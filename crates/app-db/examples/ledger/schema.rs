@@ -1,0 +1,27 @@
+//! The tables of `migrations/`, as far as the service reads and writes them.
+
+diesel::table! {
+    accounts (id) {
+        id -> BigInt,
+        name -> Text,
+        balance -> BigInt,
+    }
+}
+
+diesel::table! {
+    transfers (id) {
+        id -> BigInt,
+        from_account -> BigInt,
+        to_account -> BigInt,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    entries (id) {
+        id -> BigInt,
+        transfer -> BigInt,
+        account -> BigInt,
+        delta -> BigInt,
+    }
+}

@@ -1,0 +1,143 @@
+//! `dbctl config`.
+
+use app_db::{Config, ConfigError};
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Print every key with its value and where it was set; secrets are not shown
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load the configuration and list everything that is wrong with it
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) fn run(command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Show { json } => show(&crate::load()?, *json),
+        Command::Check { json } => check(*json),
+    }
+}
+
+fn show(config: &Config, json: bool) -> Result<Exit, Failure> {
+    let explained = config.explain();
+    if json {
+        let entries: Vec<_> = explained
+            .map(|explained| Entry {
+                key: explained.key,
+                value: explained.value,
+                origin: explained.origin.to_string(),
+            })
+            .collect();
+        output::json(&entries)?;
+    } else {
+        let mut table = output::table(&["key", "value", "origin"]);
+        for explained in explained {
+            table.add_row([explained.key, explained.value, explained.origin.to_string()]);
+        }
+        output::data(table.trim_fmt())?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What is found is data here, so it goes to standard output.
+fn check(json: bool) -> Result<Exit, Failure> {
+    let report = Report::of(&Config::load());
+    if json {
+        output::json(&report)?;
+    } else {
+        for problem in &report.problems {
+            output::data(format_args!(
+                "error: {}: {}",
+                problem.place(),
+                problem.message
+            ))?;
+        }
+        for warning in &report.warnings {
+            output::data(format_args!("warning: {warning}"))?;
+        }
+        if report.problems.is_empty() {
+            output::data(format_args!(
+                "the configuration for {} is valid",
+                report.environment
+            ))?;
+        }
+    }
+    Ok(if report.problems.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Configuration
+    })
+}
+
+#[derive(Serialize)]
+struct Entry {
+    key: String,
+    value: String,
+    origin: String,
+}
+
+#[derive(Default, Serialize)]
+struct Report {
+    environment: String,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    key: String,
+    origin: String,
+    message: String,
+}
+
+impl Report {
+    /// A configuration may load and yet lack a URL, because not every program needs both.
+    fn of(loaded: &Result<Config, ConfigError>) -> Self {
+        let mut report = Self::default();
+        match loaded {
+            Err(error) => report.add(error),
+            Ok(config) => {
+                report.environment = config.environment().to_string();
+                report.warnings = config.warnings().iter().map(ToString::to_string).collect();
+                if let Err(error) = config.pooled_url() {
+                    report.add(&error);
+                }
+                if let Err(error) = config.direct_url() {
+                    report.add(&error);
+                }
+            }
+        }
+        report
+    }
+
+    fn add(&mut self, error: &ConfigError) {
+        self.problems
+            .extend(error.problems().iter().map(|problem| Problem {
+                key: problem.key.clone(),
+                origin: problem.origin.to_string(),
+                message: problem.message.clone(),
+            }));
+    }
+}
+
+impl Problem {
+    fn place(&self) -> String {
+        if self.key == self.origin {
+            self.key.clone()
+        } else {
+            format!("{} ({})", self.key, self.origin)
+        }
+    }
+}

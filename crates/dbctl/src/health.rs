@@ -1,0 +1,104 @@
+//! `dbctl health`.
+
+use std::time::Duration;
+
+use app_db::{Config, Database, Error, Kind, PoolHealth};
+use clap::Args;
+use serde::Serialize;
+
+use crate::exit::{Exit, Failure, chain};
+use crate::output;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, Failure> {
+    let db = Database::connect(config).await?;
+    for name in config.pool_names() {
+        // Opens it; otherwise it would not be looked at before somebody uses it.
+        let _ = db.pool(&name);
+    }
+    let health = db.health().await;
+    // The read pool and the like are well or not, whatever the write pool says.
+    let healthy = health.pools().all(PoolHealth::is_healthy);
+    let report = Report {
+        ready: health.is_ready(),
+        pools: health.pools().map(Line::of).collect(),
+    };
+    db.shutdown(GRACE).await;
+
+    if arguments.json {
+        output::json(&report)?;
+    } else {
+        let mut table = output::table(&["pool", "health", "latency", "connections"]);
+        for line in &report.pools {
+            table.add_row([
+                line.pool.clone(),
+                line.error.clone().unwrap_or_else(|| "ok".to_owned()),
+                format!("{:.1} ms", line.latency_ms),
+                format!("{} of {}", line.open, line.max),
+            ]);
+        }
+        output::data(table.trim_fmt())?;
+    }
+    Ok(if healthy {
+        Exit::Done
+    } else {
+        Exit::Connection
+    })
+}
+
+#[derive(Serialize)]
+struct Report {
+    ready: bool,
+    pools: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    pool: String,
+    healthy: bool,
+    error: Option<String>,
+    latency_ms: f64,
+    open: u32,
+    idle: u32,
+    max: u32,
+    generation: u64,
+}
+
+impl Line {
+    fn of(health: &PoolHealth) -> Self {
+        Self {
+            pool: health.pool.clone(),
+            healthy: health.is_healthy(),
+            error: health.error.as_ref().map(|error| chain(error)),
+            latency_ms: health.latency.as_secs_f64() * 1000.0,
+            open: health.status.open,
+            idle: health.status.idle,
+            max: health.status.max,
+            generation: health.status.generation,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match &error {
+            Error::Config(_) => Exit::Configuration,
+            Error::Pool(error) if error.connect_error().is_some() => Exit::Connection,
+            error => match error.kind() {
+                Kind::Configuration => Exit::Configuration,
+                Kind::Busy | Kind::Down => Exit::Connection,
+                _ => Exit::Failed,
+            },
+        };
+        Self::new(exit, error)
+    }
+}
+
+/// The probes are over; only a connection that is just being made may still be waited for.
+const GRACE: Duration = Duration::from_secs(1);

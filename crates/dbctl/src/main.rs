@@ -1,0 +1,98 @@
+//! The command line of the connection layer: migrations, configuration, health.
+//!
+//! Standard output carries data, standard error progress and errors. Exit codes are part of the
+//! interface; [`Exit`] lists them.
+
+mod config;
+mod exit;
+mod health;
+mod migrate;
+mod new;
+mod output;
+
+use std::process::ExitCode;
+
+use app_db::Config;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use self::exit::{EXIT_CODES, Exit, Failure};
+
+/// Migrations, configuration and health of the database behind this directory's configuration.
+///
+/// Reads `config/*.toml`, `.env` and the environment of the current directory; APP_ENV chooses the
+/// environment.
+#[derive(Parser)]
+#[command(name = "dbctl", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Apply, revert, list and create migrations, on the direct URL
+    #[command(subcommand, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+    Migrate(migrate::Command),
+    /// Show the configuration in force, or check it
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Connect every pool and report how it is; exit code 8 unless all of them are well
+    Health(health::Arguments),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG.into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_level(false)
+        .without_time()
+        .init();
+
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(Exit::Failed, error).report(),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Runs a command until it ends or a signal arrives; what was in progress is then dropped, and the
+/// server rolls it back when this process closes its connection.
+async fn run(command: Command) -> Result<Exit, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = dispatch(command) => result,
+        _ = interrupt.recv() => Err(Failure::interrupted("SIGINT")),
+        _ = terminate.recv() => Err(Failure::interrupted("SIGTERM")),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Migrate(command) => migrate::run(command, &load()?).await,
+        Command::Config(command) => config::run(&command),
+        Command::Health(arguments) => health::run(&arguments, &load()?).await,
+    }
+}
+
+/// The configuration, with its warnings on standard error.
+fn load() -> Result<Config, Failure> {
+    let config = Config::load()?;
+    for warning in config.warnings() {
+        output::progress(format_args!("warning: {warning}"));
+    }
+    Ok(config)
+}
+
+const DEFAULT_LOG: &str = "warn,app_db::migrate=info";
