@@ -1,0 +1,76 @@
+# Recipes for this repository; `./run RECIPE` where just is not installed.
+# Lines that start with @ are not echoed. Variables of the environment win over what is written here.
+
+set shell := ["sh", "-euc"]
+
+export PATH := env("PATH") + ":" + justfile_directory() + "/target/tools/bin"
+with_cluster := "target/debug/with-cluster"
+dev_cluster := "target/debug/dev-cluster"
+
+# List the recipes.
+_list:
+    @just --list --unsorted
+
+# Install what the tests and the demo need: PostgreSQL and PgBouncer, by apt where that can be.
+setup:
+    @sh tests/harness/setup.sh
+
+# Start a PostgreSQL and a PgBouncer for development; data and URLs are in target/dev.
+up: setup
+    @cargo build -q -p db-tests --bin dev-cluster
+    @{{ dev_cluster }} up
+
+# Stop the development servers; the data stay.
+down:
+    @cargo build -q -p db-tests --bin dev-cluster
+    @{{ dev_cluster }} down
+
+# Apply the pending migrations to the database of DATABASE_URL_DIRECT.
+migrate *ARGS:
+    @cargo run -q -p dbctl -- migrate run {{ ARGS }}
+
+# Write the folder of a new migration: `just new-migration add_index_on_entries`.
+new-migration NAME *ARGS:
+    @cargo run -q -p dbctl -- migrate new {{ NAME }} {{ ARGS }}
+
+# Check format, lints and documentation; a warning is an error. Needs no database.
+check:
+    cargo fmt --all --check
+    cargo clippy --quiet --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
+
+# Everything: check, then unit, integration and doc tests, then the dependencies' licences and advisories.
+test: setup check && deny
+    cargo build --quiet -p db-tests --bins
+    {{ with_cluster }} -- sh tests/harness/cargo-tests.sh --workspace
+    cargo test --quiet --workspace --doc
+
+# One file of tests/it with its modules, or a part of a test's name: `just it rotation`.
+it NAME *ARGS: setup
+    cargo build --quiet -p db-tests --bins
+    {{ with_cluster }} -- sh tests/harness/cargo-tests.sh -p db-tests --test it {{ NAME }} {{ ARGS }}
+
+# Run the benches.
+bench *ARGS: setup
+    cargo build --quiet -p db-tests --bins
+    {{ with_cluster }} -- cargo bench -p db-tests {{ ARGS }}
+
+# The ledger service under load, with a password rotated under it; cleans up after itself.
+demo *ARGS: setup
+    @cargo build -q -p app-db --example ledger
+    @cargo run -q -p db-tests --bin demo -- {{ ARGS }}
+
+# Build the documentation, and open it where there is a browser.
+docs *ARGS:
+    cargo doc --workspace --no-deps {{ ARGS }}
+
+# What the build server runs.
+ci: test
+
+# Check licences, sources, banned versions and advisories, if cargo-deny is there.
+deny:
+    @if ! command -v cargo-deny >/dev/null; then \
+        echo "NOTICE: cargo-deny is not installed; licences and advisories were not checked" >&2; exit; fi; \
+    cargo deny --workspace check bans licenses sources; \
+    if cargo deny --workspace fetch db 2>/dev/null; then cargo deny --workspace check advisories; \
+    else echo "NOTICE: the advisory database cannot be fetched; advisories were not checked" >&2; fi

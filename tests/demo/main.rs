@@ -1,0 +1,142 @@
+//! The main job of this workspace, to look at: a ledger service under load whose password changes.
+//!
+//! Starts a private PostgreSQL with a PgBouncer in front, migrates through the direct URL, runs the
+//! built `ledger` example through the pooled URL, moves money by HTTP, rotates the password twice in
+//! mid-run, and checks the books in SQL. `target/demo` gets `report.json` and `ledger.log`; nothing
+//! else stays, also after a signal.
+//!
+//! Exit code: 0 when no request failed and the books balance, 1 when not, 128 + n after signal n.
+
+mod books;
+mod error;
+mod ledger;
+mod load;
+mod login;
+mod progress;
+mod report;
+mod run;
+mod scratch;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::error::DemoError;
+use self::progress::Progress;
+use self::scratch::Scratch;
+
+/// Runs the ledger service under load and rotates its password twice.
+#[derive(Parser, Clone)]
+#[command(name = "demo", version)]
+pub(crate) struct Options {
+    /// How long the load runs.
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    seconds: u64,
+    /// How many clients ask at the same time, each as soon as it has its last answer.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    tasks: u32,
+    /// The folder for report.json and ledger.log.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/demo"), hide_default_value = true)]
+    folder: PathBuf,
+    /// The folder for all that is removed at the end; it must not exist. Set by the demo itself.
+    #[arg(long, hide = true)]
+    scratch: Option<PathBuf>,
+}
+
+/// How the demo ended, when nothing went wrong in running it.
+enum End {
+    /// The run is over; whether it was good.
+    Verdict(bool),
+    Interrupted(Signal),
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let Some(scratch) = options.scratch.clone() else {
+        return failed(&scratch::begin_again_in_one());
+    };
+    let ended = runtime().and_then(|runtime| {
+        // Entered by now: `scratch` is removed after the runtime, and with it all that uses the folder.
+        let scratch = Scratch::at(scratch);
+        let ended = runtime.block_on(demo(options, &scratch));
+        drop(runtime);
+        ended
+    });
+    match ended {
+        Ok(End::Verdict(true)) => ExitCode::SUCCESS,
+        Ok(End::Verdict(false)) => ExitCode::FAILURE,
+        Ok(End::Interrupted(signal)) => {
+            ExitCode::from(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX))
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, DemoError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|source| DemoError::Io {
+        doing: "starting the runtime".to_owned(),
+        source,
+    })
+}
+
+/// Runs until the end or a signal, whichever is first; what was started is stopped by being dropped.
+async fn demo(options: Options, scratch: &Scratch) -> Result<End, DemoError> {
+    let progress = Progress::new();
+    let mut signals = Signals::listen().map_err(|source| DemoError::Io {
+        doing: "listening for signals".to_owned(),
+        source,
+    })?;
+    scratch.create()?;
+    tokio::select! {
+        verdict = run::run(&options, scratch, &progress) => verdict.map(End::Verdict),
+        signal = signals.next() => {
+            progress.say("interrupted: stopping the servers");
+            Ok(End::Interrupted(signal))
+        }
+    }
+}
+
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hang_up.recv() => Signal::HUP,
+        }
+    }
+}
+
+/// Says why the demo could not be run to its end.
+fn failed(error: &DemoError) -> ExitCode {
+    let mut text = format!("demo failed: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    // Where standard error is closed, the exit code must do.
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::FAILURE
+}

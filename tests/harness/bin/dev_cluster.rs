@@ -1,0 +1,179 @@
+//! The development servers of `just up` and `just down`.
+//!
+//! `up` starts `serve` as a process of its own, which keeps PostgreSQL and PgBouncer until `down`.
+//! Data and URLs lie in `target/dev`.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use harness::{AppServers, BouncerBinary, BouncerOptions, ClusterOptions, kept_folder};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Keeps a PostgreSQL and a PgBouncer for development.
+#[derive(Parser)]
+#[command(name = "dev-cluster", version)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Starts the servers, unless they run, and prints their URLs.
+    Up,
+    /// Stops them; the data stay.
+    Down,
+    /// Runs them until SIGTERM.
+    #[command(hide = true)]
+    Serve,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().action {
+        Action::Up => up(),
+        Action::Down => down(),
+        Action::Serve => serve(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("dev-cluster: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn up() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(FOLDER);
+    fs::create_dir_all(folder)?;
+    if running(folder).is_none() {
+        let _ = fs::remove_file(folder.join(ENV));
+        let log = File::create(folder.join("serve.log"))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        // A group of its own, so that the terminal's Ctrl-C is not meant for it.
+        command
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
+        wait_for_env(folder, &mut command.spawn()?)?;
+    }
+    say(&fs::read_to_string(folder.join(ENV))?);
+    say("For the present shell: . target/dev/env");
+    Ok(())
+}
+
+fn wait_for_env(folder: &Path, server: &mut Child) -> Result<(), Box<dyn Error>> {
+    let start = Instant::now();
+    while !folder.join(ENV).exists() {
+        if server.try_wait()?.is_some() || start.elapsed() > PATIENCE {
+            return Err(fs::read_to_string(folder.join("serve.log"))?.into());
+        }
+        std::thread::sleep(INTERVAL);
+    }
+    Ok(())
+}
+
+fn down() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(FOLDER);
+    let Some(pid) = running(folder) else {
+        say("the development servers do not run");
+        return Ok(());
+    };
+    kill_process(pid, Signal::TERM)?;
+    let start = Instant::now();
+    while folder.join(PID).exists() {
+        if start.elapsed() > PATIENCE {
+            return Err(format!("process {} did not stop", pid.as_raw_nonzero()).into());
+        }
+        std::thread::sleep(INTERVAL);
+    }
+    Ok(())
+}
+
+/// The process that serves, if it is alive.
+fn running(folder: &Path) -> Option<Pid> {
+    let pid = Pid::from_raw(
+        fs::read_to_string(folder.join(PID))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?,
+    )?;
+    test_kill_process(pid).is_ok().then_some(pid)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(FOLDER);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let options = ClusterOptions::default()
+        .kept_in(&kept_folder(folder)?)
+        .port(PORT);
+    let bouncer = BouncerBinary::find()
+        .ok()
+        .map(|_| BouncerOptions::default().port(BOUNCER_PORT));
+    let servers = AppServers::start(options, bouncer).await?;
+    let mut text = String::new();
+    if servers.bouncer().is_none() {
+        text.push_str("# No pgbouncer was found: DATABASE_URL goes straight to the server.\n");
+    }
+    for (name, url) in servers.variables() {
+        text.push_str(&format!("export {name}={url}\n"));
+    }
+    write_whole(&folder.join(PID), &std::process::id().to_string())?;
+    write_whole(&folder.join(ENV), &text)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // The terminal that started us may close.
+            _ = hang_up.recv() => {}
+        }
+    }
+    let stopped = servers.stop().await;
+    let _ = (
+        fs::remove_file(folder.join(ENV)),
+        fs::remove_file(folder.join(PID)),
+    );
+    Ok(stopped?)
+}
+
+/// Whoever sees the file sees all of it; only we can read it, since it may hold a password.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let growing = path.with_extension("growing");
+    let _ = fs::remove_file(&growing);
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&growing)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&growing, path)
+}
+
+#[expect(clippy::print_stderr, reason = "what the user reads")]
+fn say(text: &str) {
+    eprintln!("{}", text.trim_end());
+}
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/dev");
+const ENV: &str = "env";
+const PID: &str = "pid";
+const PORT: u16 = 5433;
+const BOUNCER_PORT: u16 = 6433;
+const PATIENCE: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_millis(20);

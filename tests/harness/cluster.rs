@@ -1,0 +1,328 @@
+//! A PostgreSQL cluster that lives as long as its value.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, fs};
+
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::account::Account;
+use crate::error::Doing;
+use crate::folder::{RunFolder, write_private};
+use crate::server::{Server, scalar};
+use crate::supervisor::Supervised;
+use crate::template::Template;
+use crate::{Binaries, Certificate, HarnessError, Stop};
+
+mod options;
+mod port;
+
+pub use options::ClusterOptions;
+pub(crate) use port::free_port;
+
+/// A PostgreSQL server on 127.0.0.1 with data of its own.
+///
+/// Its [`Server`] (by `Deref`) answers queries as the superuser. Everything is removed on drop.
+/// Stopping and starting may run beside queries of the same test.
+#[derive(Debug)]
+pub struct Cluster {
+    server: Server,
+    data: PathBuf,
+    log: PathBuf,
+    own: Option<Own>,
+}
+
+/// What the process that started a cluster has, and one that attached to it has not.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) account: Account,
+    pub(crate) binaries: Binaries,
+    options: ClusterOptions,
+    /// The server's process; none while it is stopped.
+    process: Mutex<Option<Supervised>>,
+    /// Removed after the process has ended, hence last.
+    _folder: Option<Arc<RunFolder>>,
+}
+
+impl Cluster {
+    /// Starts a private cluster, in about 150 ms.
+    pub async fn start(options: ClusterOptions) -> Result<Self, HarnessError> {
+        let account = Account::of_servers()?;
+        let binaries = options.binaries.clone().map_or_else(Binaries::find, Ok)?;
+        let (folder, data, password) = blocking({
+            let (binaries, kept) = (binaries.clone(), options.folder.clone());
+            move || lay_out(account, &binaries, kept)
+        })
+        .await?;
+        Self::launch(account, binaries, options, (folder, data, password)).await
+    }
+
+    /// Starts a server over data that are there already.
+    pub(crate) async fn launch(
+        account: Account,
+        binaries: Binaries,
+        options: ClusterOptions,
+        (folder, data, password): (Option<Arc<RunFolder>>, PathBuf, String),
+    ) -> Result<Self, HarnessError> {
+        let home = data.parent().map(Path::to_owned).unwrap_or_default();
+        options.write_files(account, &home, &data)?;
+        let port_wanted = options.port;
+        let own = Own {
+            account,
+            binaries,
+            options,
+            process: Mutex::new(None),
+            _folder: folder,
+        };
+        let mut cluster = Self {
+            server: Server::new(0, password),
+            log: home.join("postgres.log"),
+            data,
+            own: Some(own),
+        };
+        let (mut attempts, mut wanted) = (0, port_wanted);
+        loop {
+            attempts += 1;
+            let port = free_port(wanted.take())?;
+            cluster.server = Server::new(port, cluster.server.password().to_owned());
+            match cluster.start_again().await {
+                Err(HarnessError::Start { log, .. })
+                    if log.contains(PORT_TAKEN) && attempts < 5 => {}
+                started => break started?,
+            }
+        }
+        write_private(
+            account,
+            &home.join(ACCESS),
+            &format!("{}\n{}\n", cluster.port(), cluster.password()),
+        )?;
+        Ok(cluster)
+    }
+
+    /// The cluster for tests that only need databases: that of `with-cluster` when it runs us, otherwise
+    /// one for this process.
+    pub async fn shared() -> Result<&'static Self, HarnessError> {
+        static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+        SHARED
+            .get_or_try_init(async || match env::var_os(SHARED_VARIABLE) {
+                Some(folder) => Self::attach(Path::new(&folder)),
+                None => Self::start(ClusterOptions::default().max_connections(300)).await,
+            })
+            .await
+    }
+
+    /// The cluster that another process started in `folder`.
+    fn attach(folder: &Path) -> Result<Self, HarnessError> {
+        let file = folder.join(ACCESS);
+        let text = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;
+        let (port, password) = text.trim().split_once('\n').unwrap_or_default();
+        let server = Server::new(port.parse().unwrap_or(0), password.to_owned());
+        Ok(Self {
+            server,
+            data: folder.join("data"),
+            log: folder.join("postgres.log"),
+            own: None,
+        })
+    }
+
+    /// How to reach it.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The value of `DB_TESTS_CLUSTER` with which another process's [`Cluster::shared`] is this one.
+    pub fn folder(&self) -> &Path {
+        self.data.parent().unwrap_or(&self.data)
+    }
+
+    /// Stops the server; its data stay.
+    pub async fn stop(&self, how: Stop) -> Result<(), HarnessError> {
+        let process = self.own("stop it")?.process.lock().await.take();
+        match process {
+            Some(process) => process.stop(how).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the stopped server at its old port and waits until it answers.
+    pub async fn start_again(&self) -> Result<(), HarnessError> {
+        let own = self.own("start it")?;
+        let mut process = own.process.lock().await;
+        let before = self.log_text().len();
+        let stays = own._folder.is_none();
+        let (last, remove) = if stays {
+            (Stop::Fast, None)
+        } else {
+            (Stop::Immediate, Some(self.folder()))
+        };
+        let command = self.command(own);
+        let started =
+            Supervised::start(own.account, "postgres", &command, &self.log, (last, remove))?;
+        let started = process.insert(started);
+        let answered = self.wait_for_answer(started, before).await;
+        if answered.is_err() {
+            process.take();
+        }
+        answered
+    }
+
+    /// Stops and starts.
+    pub async fn restart(&self, how: Stop) -> Result<(), HarnessError> {
+        self.stop(how).await?;
+        self.start_again().await
+    }
+
+    /// Makes the server read its configuration files again.
+    pub async fn reload(&self) -> Result<(), HarnessError> {
+        self.sql("SELECT pg_reload_conf()").await
+    }
+
+    /// Changes a setting for good (`ALTER SYSTEM`) and reloads.
+    pub async fn set(&self, setting: &str, value: &str) -> Result<(), HarnessError> {
+        let admin = self.admin().await?;
+        admin
+            .batch_execute(&format!("ALTER SYSTEM SET {setting} = '{value}'"))
+            .await?;
+        self.reload().await
+    }
+
+    /// Replaces the server's certificate and reloads; needs [`ClusterOptions::tls`].
+    pub async fn use_certificate(&self, certificate: &Certificate) -> Result<(), HarnessError> {
+        options::write_certificate(
+            self.own("change its certificate")?.account,
+            self.folder(),
+            certificate,
+        )?;
+        self.reload().await
+    }
+
+    /// The file with the certificate of the authority given to [`ClusterOptions::tls`].
+    pub fn root_cert(&self) -> PathBuf {
+        self.folder().join(options::ROOT_CERT)
+    }
+
+    /// Ends recovery on a standby.
+    pub async fn promote(&self) -> Result<(), HarnessError> {
+        self.sql("SELECT pg_promote(true, 30)").await
+    }
+
+    /// Everything the server has logged.
+    pub fn log_text(&self) -> String {
+        fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Whether the server has logged a text.
+    pub fn log_contains(&self, text: &str) -> bool {
+        self.log_text().contains(text)
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub(crate) fn own(&self, doing: &'static str) -> Result<&Own, HarnessError> {
+        self.own.as_ref().ok_or(HarnessError::Shared { doing })
+    }
+
+    fn command(&self, own: &Own) -> Command {
+        let mut command = Command::new(own.binaries.program("postgres"));
+        command
+            .arg("-D")
+            .arg(&self.data)
+            .args(["-p", &self.port().to_string()]);
+        for setting in own.options.settings() {
+            command.args(["-c", &setting]);
+        }
+        command
+    }
+
+    async fn wait_for_answer(
+        &self,
+        process: &mut Supervised,
+        log_before: usize,
+    ) -> Result<(), HarnessError> {
+        let failed = |why: String| HarnessError::Start {
+            server: "postgres",
+            why,
+            log: self
+                .log_text()
+                .get(log_before..)
+                .unwrap_or_default()
+                .to_owned(),
+        };
+        let answered = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(status) = process.ended() {
+                    return Err(failed(status.to_string()));
+                }
+                if self.answers().await {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        answered
+            .await
+            .unwrap_or_else(|_| Err(failed(format!("no answer in {PATIENCE:?}"))))
+    }
+
+    /// Whether it is this cluster, and not another at the same port, that answers.
+    async fn answers(&self) -> bool {
+        let Ok(admin) = self.admin().await else {
+            return false;
+        };
+        let folder = scalar::<String>(&admin, "SHOW data_directory").await;
+        folder.is_ok_and(|folder| Path::new(&folder) == self.data)
+    }
+}
+
+impl Deref for Cluster {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+fn lay_out(
+    account: Account,
+    binaries: &Binaries,
+    kept: Option<PathBuf>,
+) -> Result<(Option<Arc<RunFolder>>, PathBuf, String), HarnessError> {
+    let template = Template::prepare(account, binaries)?;
+    let (folder, home) = match kept {
+        Some(home) => (None, home),
+        None => {
+            let folder = RunFolder::create(account, "postgres")?;
+            let home = folder.path().to_owned();
+            (Some(Arc::new(folder)), home)
+        }
+    };
+    let (data, secret) = (home.join("data"), home.join("password"));
+    if !data.exists() {
+        template.copy_to(account, &data)?;
+        write_private(account, &secret, template.password())?;
+    }
+    let password = fs::read_to_string(&secret).doing(|| format!("reading {}", secret.display()))?;
+    Ok((folder, data, password))
+}
+
+/// Runs blocking work off the runtime's threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HarnessError> + Send + 'static,
+) -> Result<T, HarnessError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+pub(crate) const SHARED_VARIABLE: &str = "DB_TESTS_CLUSTER";
+const ACCESS: &str = "access";
+const PORT_TAKEN: &str = "could not bind";
+const PATIENCE: Duration = Duration::from_secs(30);

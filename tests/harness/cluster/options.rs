@@ -1,0 +1,128 @@
+//! What a private cluster may differ in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::account::Account;
+use crate::error::Doing;
+use crate::folder::write_private;
+use crate::{Binaries, Certificate, HarnessError};
+
+/// Settings, access rules and TLS of a cluster to start.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterOptions {
+    settings: Vec<(String, String)>,
+    hba: Vec<String>,
+    tls: Option<Certificate>,
+    pub(super) binaries: Option<Binaries>,
+    pub(super) folder: Option<PathBuf>,
+    pub(super) port: Option<u16>,
+}
+
+impl ClusterOptions {
+    /// A server setting, as by `postgres -c`.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The server's limit of connections; three of them are the superuser's.
+    #[must_use]
+    pub fn max_connections(self, count: u32) -> Self {
+        self.setting("max_connections", &count.to_string())
+    }
+
+    /// A line of `pg_hba.conf`, before the standing ones. The superuser always has access.
+    #[must_use]
+    pub fn hba(mut self, line: &str) -> Self {
+        self.hba.push(line.to_owned());
+        self
+    }
+
+    /// Lets the server speak TLS with a certificate, and trust client certificates of its authority.
+    #[must_use]
+    pub fn tls(mut self, certificate: Certificate) -> Self {
+        self.tls = Some(certificate);
+        self
+    }
+
+    /// Another installation than the one found first.
+    #[must_use]
+    pub fn binaries(mut self, binaries: Binaries) -> Self {
+        self.binaries = Some(binaries);
+        self
+    }
+
+    /// Keeps the data in a folder that exists, and writes them out: for development, not for tests.
+    #[must_use]
+    pub fn kept_in(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// The port to take when it is free.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// The `name=value` pairs for the command line.
+    pub(super) fn settings(&self) -> impl Iterator<Item = String> {
+        // synchronous_commit and full_page_writes stay on: replicas and pg_rewind need them.
+        let fixed = ["listen_addresses=127.0.0.1", "unix_socket_directories="].map(str::to_owned);
+        let fsync = self.folder.is_none().then(|| "fsync=off".to_owned());
+        let tls = self.tls.iter().flat_map(|_| {
+            let files = [
+                ("cert", SERVER_CERT),
+                ("key", SERVER_KEY),
+                ("ca", ROOT_CERT),
+            ];
+            let files = files.map(|(what, file)| format!("ssl_{what}_file=../{file}"));
+            std::iter::once("ssl=on".to_owned()).chain(files)
+        });
+        let own = self
+            .settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        fixed.into_iter().chain(fsync).chain(tls).chain(own)
+    }
+
+    /// Writes the certificate into `home` and the access rules into `data`.
+    pub(super) fn write_files(
+        &self,
+        account: Account,
+        home: &Path,
+        data: &Path,
+    ) -> Result<(), HarnessError> {
+        if let Some(certificate) = &self.tls {
+            write_certificate(account, home, certificate)?;
+        }
+        if self.hba.is_empty() {
+            return Ok(());
+        }
+        let file = data.join("pg_hba.conf");
+        let standing = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;
+        let superuser = "host all postgres 127.0.0.1/32 scram-sha-256";
+        write_private(
+            account,
+            &file,
+            &format!("{superuser}\n{}\n{standing}", self.hba.join("\n")),
+        )
+    }
+}
+
+pub(super) fn write_certificate(
+    account: Account,
+    home: &Path,
+    certificate: &Certificate,
+) -> Result<(), HarnessError> {
+    write_private(account, &home.join(SERVER_CERT), &certificate.cert)?;
+    write_private(account, &home.join(SERVER_KEY), &certificate.key)?;
+    write_private(account, &home.join(ROOT_CERT), &certificate.authority)
+}
+
+pub(super) const ROOT_CERT: &str = "root.pem";
+const SERVER_CERT: &str = "server.pem";
+const SERVER_KEY: &str = "server.key";

@@ -1,0 +1,50 @@
+//! Real servers for tests: PostgreSQL clusters, PgBouncer, a TCP proxy with faults.
+//!
+//! A test takes a [`TestDatabase`], one of its own, cloned from a migrated template on a cluster that
+//! is shared. A test that restarts, freezes or reconfigures its server starts a private [`Cluster`]
+//! (about 150 ms). The fixtures speak to the servers through `tokio-postgres` alone, so that no test
+//! trusts the layer it is testing.
+//!
+//! Everything here removes what it made: on drop, by a supervising shell when the process dies
+//! without dropping, and by a sweep at the next start when even the shell was killed.
+//!
+//! Variables of the environment:
+//! - `DB_TESTS_CLUSTER`: the folder of a running cluster that [`Cluster::shared`] attaches to; set by `with-cluster`.
+//! - `DB_TESTS_POSTGRES_BIN`: the folder of `postgres` and `initdb` to use instead of those found.
+//! - `DB_TESTS_PGBOUNCER`: the `pgbouncer` to use instead of the one found.
+
+mod account;
+mod app_servers;
+mod binaries;
+mod bouncer;
+mod certificates;
+mod cluster;
+mod database;
+mod error;
+mod faults;
+mod folder;
+mod frozen;
+mod migrated;
+mod proxy;
+mod replica;
+mod server;
+mod supervisor;
+mod template;
+mod urls;
+mod wait;
+
+pub use app_servers::AppServers;
+pub use binaries::Binaries;
+pub use bouncer::{Bouncer, BouncerBinary, BouncerOptions, PoolMode};
+pub use certificates::{Authority, Certificate};
+pub use cluster::{Cluster, ClusterOptions};
+pub use database::{Backend, TestDatabase, TestRole};
+pub use error::HarnessError;
+pub use faults::Fault;
+pub use folder::kept_folder;
+pub use frozen::Frozen;
+pub use proxy::Proxy;
+pub use server::Server;
+pub use supervisor::Stop;
+pub use urls::{through_port, url};
+pub use wait::wait_until;

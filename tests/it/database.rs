@@ -1,0 +1,197 @@
+//! The handle of a service: its pools, its health, what it says.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use app_db::Kind;
+use diesel::QueryResult;
+use diesel::sql_types::{Bool, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use harness::{Cluster, ClusterOptions, Stop, TestDatabase, wait_until};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::SOON;
+use crate::transaction::{config, database};
+
+async fn in_recovery(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
+    diesel::dsl::sql::<Bool>("select pg_is_in_recovery()")
+        .get_result(conn)
+        .await
+}
+
+/// req 2.30, 2.31, 2.33: reads go to the replica with its own sizes, everything else to the primary.
+#[tokio::test]
+async fn reads_go_to_the_replica() {
+    let primary = Cluster::start(ClusterOptions::default()).await.unwrap();
+    let standby = primary.replica("replica1").await.unwrap();
+    let db = TestDatabase::empty_on(&primary).await.unwrap();
+    standby.caught_up_with(&primary).await.unwrap();
+    let replica = harness::through_port(&db.url(), standby.port());
+    let database = database(&db.url(), &[("DATABASE_URL_REPLICA", &replica)]).await;
+    assert!(database.read(in_recovery).await.unwrap());
+    assert!(!database.write(in_recovery).await.unwrap());
+    assert!(
+        !database
+            .transaction()
+            .read_only()
+            .run(in_recovery)
+            .await
+            .unwrap()
+    );
+    let status = database.status();
+    assert_eq!((&*status[0].pool, status[0].max), ("write", 20));
+    assert_eq!((&*status[1].pool, status[1].max), ("read", 50));
+
+    // A replica that is down is said, and does not take the service out of traffic.
+    standby.stop(Stop::Fast).await.unwrap();
+    let health = database.health().await;
+    assert!(health.is_ready());
+    assert_eq!(health.others[0].error.as_ref().unwrap().kind(), Kind::Down);
+}
+
+/// req 4.19, 4.22: further pools have their own bounds, and an unused one costs nothing.
+#[tokio::test]
+async fn further_pools_are_opened_when_they_are_asked_for() {
+    let db = TestDatabase::empty().await.unwrap();
+    let database = database(
+        &db.url(),
+        &[
+            ("APP_DB__POOLS__BATCH__MAX", "2"),
+            ("APP_DB__POOLS__BATCH__MIN_IDLE", "1"),
+            ("APP_DB__POOLS__BATCH__APPLICATION_NAME", "batch"),
+            ("APP_DB__POOLS__ADMIN__VIA", "direct"),
+            ("DATABASE_URL_DIRECT", &db.url()),
+        ],
+    )
+    .await;
+    assert_eq!(database.status().len(), 1);
+    assert!(db.backends("batch").await.unwrap().is_empty());
+    let batch = database.pool("batch").unwrap();
+    assert_eq!(batch.profile().max, 2);
+    drop(batch.get().await.unwrap());
+    assert_eq!(db.backends("batch").await.unwrap().len(), 1);
+    assert_eq!(database.status().len(), 2);
+    assert!(database.pool("admin").is_some() && database.pool("nosuch").is_none());
+    assert_eq!(database.pool("read").unwrap().name(), "write");
+}
+
+/// req 2.26, 2.27; case R03: health says what is wrong, and when it is right again.
+#[tokio::test]
+async fn health_follows_the_server() {
+    let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let database = database(&db.url(), &[("APP_DB__PROFILE__CHECKOUT_TIMEOUT", "300ms")]).await;
+    let health = database.health().await;
+    assert!(health.is_ready());
+    assert!(health.write.latency < Duration::from_secs(1));
+    cluster.stop(Stop::Immediate).await.unwrap();
+    let health = database.health().await;
+    assert!(!health.is_ready());
+    assert_eq!(health.write.error.as_ref().unwrap().kind(), Kind::Down);
+    cluster.start_again().await.unwrap();
+    wait_until("it is healthy again", SOON, async || {
+        database.health().await.is_ready()
+    })
+    .await;
+}
+
+/// A pool whose every connection is at work is busy, not ill.
+#[tokio::test]
+async fn a_busy_pool_is_healthy() {
+    let db = TestDatabase::empty().await.unwrap();
+    let more = [
+        ("APP_DB__PROFILE__MAX", "1"),
+        ("APP_DB__PROFILE__CHECKOUT_TIMEOUT", "50ms"),
+    ];
+    let database = database(&db.url(), &more).await;
+    let _held = database.get().await.unwrap();
+    let health = database.health().await;
+    assert!(health.is_ready());
+    assert_eq!(health.write.status.in_use, 1);
+}
+
+/// A pool that connects directly needs a direct URL, and says so at start.
+#[tokio::test]
+async fn a_direct_pool_without_a_direct_url_is_refused() {
+    let url = "postgres://u:canary@127.0.0.1:6432/d";
+    let config = config(url, &[("APP_DB__POOLS__ADMIN__VIA", "direct")]);
+    let error = app_db::Database::connect(&config).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Configuration);
+    assert!(error.to_string().contains("DATABASE_URL_DIRECT"), "{error}");
+    assert!(!format!("{error:?}{error}").contains("canary"));
+}
+
+/// req 2.08, 2.09, 3.13, 4.47: the log has the profile and slow statements, and no value and no secret.
+#[tokio::test]
+async fn the_log_says_what_is_slow_and_nothing_secret() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let db = TestDatabase::empty().await.unwrap();
+    let database = database(&db.url(), &[("APP_DB__SLOW_QUERY__THRESHOLD", "50ms")]).await;
+    let slow: QueryResult<usize> = database
+        .transaction()
+        .label("nightly")
+        .run(async |conn| {
+            diesel::sql_query("select pg_sleep(0.1), $1")
+                .bind::<Text, _>("valuecanary")
+                .execute(conn)
+                .await
+        })
+        .await;
+    slow.unwrap();
+    database.read(in_recovery).await.unwrap();
+    let log = log.text();
+    let slow: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("app_db::slow_query"))
+        .collect();
+    assert_eq!(slow.len(), 1, "{log}");
+    for part in [
+        "select pg_sleep(0.1), $1",
+        "duration_ms=1",
+        "in_transaction=true",
+        "pool=\"write\"",
+        "label=\"nightly\"",
+    ] {
+        assert!(slow[0].contains(part), "{part} in {}", slow[0]);
+    }
+    assert!(
+        log.contains("pool opened") && log.contains("max=20"),
+        "{log}"
+    );
+    assert!(!log.contains("valuecanary"), "{log}");
+    assert!(!log.contains(&db.password()), "{log}");
+    assert_eq!(database.status()[0].slow_queries, 1);
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}

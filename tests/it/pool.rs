@@ -1,0 +1,580 @@
+//! What a pool hands out, and what becomes of what comes back.
+
+use std::time::{Duration, Instant};
+
+use app_db::{Environment, Kind, Pool, PoolError, PoolProfile, PooledUrl};
+use db_pool::Failure;
+use diesel::sql_types::{Integer, Text};
+use diesel::{IntoSql, QueryResult};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use harness::{TestDatabase, wait_until};
+use tokio::time::timeout;
+
+use crate::SOON;
+
+/// A profile whose size a test chooses, without connections made ahead.
+pub(crate) fn sized(max: u32) -> PoolProfile {
+    let mut profile = PoolProfile::of(&Environment::Test);
+    profile.max = max;
+    profile.min_idle = 0;
+    profile
+}
+
+pub(crate) fn url(text: &str) -> PooledUrl {
+    PooledUrl::parse(text).unwrap()
+}
+
+async fn pool_of(db: &TestDatabase, max: u32) -> Pool {
+    Pool::connect(url(&db.url()), sized(max)).await.unwrap()
+}
+
+async fn backend_pid(conn: &mut AsyncPgConnection) -> i32 {
+    diesel::dsl::sql::<Integer>("select pg_backend_pid()")
+        .get_result(conn)
+        .await
+        .unwrap()
+}
+
+async fn existing_code(conn: &mut AsyncPgConnection, n: i32) -> QueryResult<i32> {
+    diesel::select(n.into_sql::<Integer>())
+        .get_result(conn)
+        .await
+}
+
+/// Functions over `&mut AsyncPgConnection` work unchanged, and a clean connection is used again.
+#[tokio::test]
+async fn existing_code_runs_on_a_pooled_connection() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 4).await;
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(existing_code(&mut conn, 7).await, Ok(7));
+    let pid = backend_pid(&mut conn).await;
+    assert_eq!(conn.observed().backend_pid(), pid);
+    drop(conn);
+    let mut again = pool.get().await.unwrap();
+    assert_eq!(backend_pid(&mut again).await, pid);
+    assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
+}
+
+/// Case R01: the third of two is told why, on time, and nothing is lost.
+#[tokio::test]
+async fn a_full_pool_times_out_with_its_state() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(2);
+    profile.checkout_timeout = Duration::from_millis(300);
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let held = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    let began = Instant::now();
+    let error = pool.get().await.unwrap_err();
+    let waited = began.elapsed();
+    assert!(
+        waited >= Duration::from_millis(295) && waited < Duration::from_millis(550),
+        "{waited:?}"
+    );
+    assert_eq!(error.kind(), Kind::Busy);
+    let PoolError::Timeout {
+        status,
+        last_failure: None,
+        longest_held: Some((_, holder)),
+        ..
+    } = &error
+    else {
+        panic!("{error:?}");
+    };
+    assert_eq!(
+        (status.max, status.in_use, status.idle, status.open),
+        (2, 2, 0, 2)
+    );
+    assert!(holder.file().ends_with("pool.rs"), "{holder}");
+    assert!(
+        error
+            .to_string()
+            .contains("2 of 2 connections open, 2 in use"),
+        "{error}"
+    );
+    drop(held);
+    let again = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    drop(again);
+    assert_eq!((pool.status().opened, pool.status().timeouts), (2, 1));
+}
+
+/// Case R02, F6; req 4.47: a wrong password is said at once and not shown.
+#[tokio::test]
+async fn a_wrong_password_fails_fast() {
+    let db = TestDatabase::empty().await.unwrap();
+    let wrong = harness::url(
+        db.server().port(),
+        db.name(),
+        db.role().name(),
+        "wrongcanary",
+    );
+    let began = Instant::now();
+    let error = Pool::connect(url(&wrong), sized(2)).await.unwrap_err();
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(error.sqlstate().unwrap().code(), "28P01");
+    assert_eq!(
+        error.connect_error().unwrap().failure(),
+        Failure::Authentication
+    );
+    assert_eq!(error.kind(), Kind::Configuration);
+    let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
+    assert!(!shown.contains("wrongcanary"), "{shown}");
+}
+
+/// Case R03: a missing database and a role that may not log in fail fast, at start and later.
+#[tokio::test]
+async fn what_cannot_heal_is_reported_at_once() {
+    let db = TestDatabase::empty().await.unwrap();
+    let missing = harness::url(
+        db.server().port(),
+        "no_such_db",
+        db.role().name(),
+        &db.password(),
+    );
+    let error = Pool::connect(url(&missing), sized(2)).await.unwrap_err();
+    assert_eq!(error.sqlstate().unwrap().code(), "3D000");
+
+    let pool = Pool::connect_lazy(url(&db.url()), sized(2));
+    let role = db.role().name();
+    db.server()
+        .sql(&format!("ALTER ROLE {role} NOLOGIN"))
+        .await
+        .unwrap();
+    let began = Instant::now();
+    let error = pool.get().await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(error.sqlstate().unwrap().code(), "28000");
+}
+
+/// An unreachable host is a connect error that names the address, within the connect timeout.
+#[tokio::test]
+async fn an_unreachable_host_is_named() {
+    let mut profile = sized(1);
+    profile.checkout_timeout = Duration::from_millis(400);
+    let error = Pool::connect(url("postgres://u:canary@127.0.0.1:1/d"), profile)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Down);
+    assert_eq!(
+        error.connect_error().unwrap().failure(),
+        Failure::Unreachable
+    );
+    let cause = error.connect_error().unwrap().to_string();
+    assert!(
+        cause.contains("127.0.0.1:1/d") && !cause.contains("canary"),
+        "{cause}"
+    );
+}
+
+/// Case F1: a cancelled statement is cancelled on the server and its connection never handed out again.
+#[tokio::test]
+async fn a_cancelled_statement_costs_nobody_else_anything() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 1).await;
+    let mut conn = pool.get().await.unwrap();
+    let pid = backend_pid(&mut conn).await;
+    let sleeping = diesel::sql_query("select pg_sleep(60)").execute(&mut conn);
+    timeout(Duration::from_millis(100), sleeping)
+        .await
+        .unwrap_err();
+    drop(conn);
+    let began = Instant::now();
+    let mut next = pool.get().await.unwrap();
+    assert_ne!(backend_pid(&mut next).await, pid);
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    let running = db.backends("app-db").await.unwrap();
+    assert!(
+        running
+            .iter()
+            .all(|backend| !backend.query.contains("pg_sleep")),
+        "{running:?}"
+    );
+    assert_eq!(pool.status().discarded, 1);
+}
+
+/// Case F1 at its worst: the future is dropped before a byte of its query has left the process.
+#[tokio::test(flavor = "current_thread")]
+async fn a_query_dropped_before_it_was_sent_does_not_run_for_the_next_borrower() {
+    let db = TestDatabase::empty().await.unwrap();
+    db.sql("create table t (x int)").await.unwrap();
+    db.sql("grant all on t to public").await.unwrap();
+    let pool = pool_of(&db, 1).await;
+    let mut conn = pool.get().await.unwrap();
+    {
+        // Polled once: diesel has queued the statement, the driver's task has not run yet.
+        let insert = conn.batch_execute("begin; insert into t values (1)");
+        let mut insert = std::pin::pin!(insert);
+        assert!(futures_util::poll!(&mut insert).is_pending());
+    }
+    drop(conn);
+    let mut next = pool.get().await.unwrap();
+    diesel::sql_query("insert into t values (2)")
+        .execute(&mut next)
+        .await
+        .unwrap();
+    drop(next);
+    let seen: String = db
+        .scalar("select string_agg(x::text, ',') from t")
+        .await
+        .unwrap();
+    assert_eq!(seen, "2");
+    assert_eq!(pool.status().discarded, 1);
+}
+
+/// Case F2, R31: a BEGIN that diesel does not know of never reaches the next borrower.
+#[tokio::test]
+async fn a_transaction_left_open_is_rolled_back() {
+    let db = TestDatabase::empty().await.unwrap();
+    db.sql("create table t (x int); grant all on t to public")
+        .await
+        .unwrap();
+    let pool = pool_of(&db, 1).await;
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("BEGIN; insert into t values (1)")
+        .await
+        .unwrap();
+    drop(conn);
+    let mut next = pool.get().await.unwrap();
+    diesel::sql_query("insert into t values (2)")
+        .execute(&mut next)
+        .await
+        .unwrap();
+    let seen: String = db
+        .scalar("select string_agg(x::text, ',') from t")
+        .await
+        .unwrap();
+    assert_eq!(seen, "2");
+    assert_eq!(pool.status().discarded, 1);
+}
+
+/// Case R13: a panic while a connection is held rolls back and gives the place free.
+#[tokio::test]
+async fn a_panic_in_a_transaction_rolls_back() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 1).await;
+    let panicking = {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let mut conn = pool.get().await.unwrap();
+            conn.transaction(async |conn| {
+                diesel::sql_query("create table half_done (x int)")
+                    .execute(conn)
+                    .await?;
+                assert!(
+                    conn.batch_execute("select 1").await.is_err(),
+                    "a panic on purpose"
+                );
+                QueryResult::Ok(())
+            })
+            .await
+        })
+    };
+    assert!(panicking.await.unwrap_err().is_panic());
+    let mut next = timeout(Duration::from_secs(1), pool.get())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(existing_code(&mut next, 1).await, Ok(1));
+    let there: bool = db
+        .scalar("select to_regclass('half_done') is not null")
+        .await
+        .unwrap();
+    assert!(!there);
+}
+
+/// A borrower that puts its own instrumentation in our place gets a fresh connection replaced behind it.
+#[tokio::test]
+async fn a_connection_without_its_observer_is_not_kept() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 1).await;
+    let mut conn = pool.get().await.unwrap();
+    conn.set_instrumentation(|_: diesel::connection::InstrumentationEvent<'_>| {});
+    drop(conn);
+    assert_eq!(
+        existing_code(&mut pool.get().await.unwrap(), 1).await,
+        Ok(1)
+    );
+    assert_eq!(pool.status().discarded, 1);
+}
+
+/// The first row of many is enough for `first()`; the rest of the answer does not cost the connection.
+#[tokio::test]
+async fn taking_only_the_first_row_keeps_the_connection() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 1).await;
+    for _ in 0..20 {
+        let mut conn = pool.get().await.unwrap();
+        let first: String =
+            diesel::dsl::sql::<Text>("select repeat('x', 9000) from generate_series(1, 50)")
+                .get_result(&mut conn)
+                .await
+                .unwrap();
+        assert_eq!(first.len(), 9000);
+    }
+    assert_eq!((pool.status().opened, pool.status().discarded), (1, 0));
+}
+
+/// Case R06: connections that the server ended while idle are never handed out.
+#[tokio::test]
+async fn terminated_idle_connections_are_not_seen_by_borrowers() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 5).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(pool.get().await.unwrap());
+    }
+    held.clear();
+    db.sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity \
+         where application_name = 'app-db' and datname = current_database()",
+    )
+    .await
+    .unwrap();
+    for n in 0..200 {
+        let mut conn = pool.get().await.unwrap();
+        assert_eq!(existing_code(&mut conn, n).await, Ok(n));
+    }
+}
+
+/// Case R07: a connection that ends in mid-statement is replaced, and `min_idle` is kept.
+#[tokio::test]
+async fn the_keeper_refills_to_min_idle() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(4);
+    profile.min_idle = 3;
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    wait_until("three are idle", SOON, async || pool.status().idle == 3).await;
+    let mut conn = pool.get().await.unwrap();
+    let pid = backend_pid(&mut conn).await;
+    let sleeping = tokio::spawn(async move {
+        let outcome = diesel::sql_query("select pg_sleep(60)")
+            .execute(&mut conn)
+            .await;
+        (outcome, conn.observed().last_error())
+    });
+    wait_until("it sleeps", SOON, async || {
+        db.backends("app-db")
+            .await
+            .unwrap()
+            .iter()
+            .any(|b| b.query.contains("pg_sleep") && b.state == "active")
+    })
+    .await;
+    db.sql(&format!("select pg_terminate_backend({pid})"))
+        .await
+        .unwrap();
+    let (outcome, last) = sleeping.await.unwrap();
+    outcome.unwrap_err();
+    assert_eq!(last.unwrap().sqlstate().code(), "57P01");
+    wait_until("three are idle again", SOON, async || {
+        pool.status().idle == 3
+    })
+    .await;
+    assert_eq!(pool.status().in_use, 0);
+}
+
+/// Case R05, R08: a pool survives a restart of its server without a restart of its own.
+#[tokio::test]
+async fn a_restarted_server_is_found_again() {
+    let cluster = harness::Cluster::start(harness::ClusterOptions::default())
+        .await
+        .unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let mut profile = sized(2);
+    profile.checkout_timeout = Duration::from_secs(10);
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    drop(pool.get().await.unwrap());
+    cluster.stop(harness::Stop::Immediate).await.unwrap();
+    let waiting = {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            existing_code(&mut *pool.get().await?, 5)
+                .await
+                .map_err(|e| panic!("{e}"))
+                .map_err(|e: PoolError| e)
+        })
+    };
+    wait_until("connecting has failed", SOON, async || {
+        pool.status().connect_failures > 0
+    })
+    .await;
+    cluster.start_again().await.unwrap();
+    let back = Instant::now();
+    assert_eq!(waiting.await.unwrap().unwrap(), 5);
+    assert!(
+        back.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        back.elapsed()
+    );
+    assert!(pool.status().connect_failures <= 10);
+}
+
+/// Case R09, R10: lifetime and idle timeout end connections, spread out and not below `min_idle`.
+#[tokio::test]
+async fn old_and_idle_connections_end() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(5);
+    profile.min_idle = 2;
+    profile.idle_timeout = Some(Duration::from_millis(200));
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(pool.get().await.unwrap());
+    }
+    held.clear();
+    wait_until("three are gone", SOON, async || {
+        pool.status().idle == 2 && db.backends("app-db").await.unwrap().len() == 2
+    })
+    .await;
+    let before = pool.status().expired;
+    assert_eq!(before, 3);
+
+    let mut profile = sized(1);
+    profile.max_lifetime = Some(Duration::from_millis(200));
+    let short = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let mut conn = short.get().await.unwrap();
+    let pid = backend_pid(&mut conn).await;
+    drop(conn);
+    wait_until("it is replaced", SOON, async || {
+        backend_pid(&mut short.get().await.unwrap()).await != pid
+    })
+    .await;
+}
+
+/// req 2.05, 2.13: a connection is replaced after its last use.
+#[tokio::test]
+async fn a_connection_is_used_only_so_often() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(1);
+    profile.max_uses = 3;
+    // The first use is the pool's own proof.
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let mut pids = Vec::new();
+    for _ in 0..6 {
+        pids.push(backend_pid(&mut pool.get().await.unwrap()).await);
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 3, "{pids:?}");
+}
+
+/// Case R12: dropping the pool first is fine; what is held is closed when it comes back.
+#[tokio::test]
+async fn the_last_handle_may_go_before_its_connections() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 3).await;
+    let mut held = pool.get().await.unwrap();
+    drop(pool.get().await.unwrap());
+    drop(pool);
+    assert_eq!(existing_code(&mut held, 3).await, Ok(3));
+    drop(held);
+    wait_until("the server has closed them", SOON, async || {
+        db.backends("app-db").await.unwrap().is_empty()
+    })
+    .await;
+}
+
+/// Case R18: growing and shrinking under load loses no waiter and ends at the new size.
+#[tokio::test]
+async fn a_pool_is_resized_under_load() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 3).await;
+    let tasks: Vec<_> = (0..40)
+        .map(|n| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    existing_code(&mut pool.get().await.unwrap(), n)
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    pool.resize(10);
+    wait_until("it has grown", SOON, async || pool.status().open > 3).await;
+    pool.resize(2);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    wait_until("it has shrunk", SOON, async || {
+        pool.status().open <= 2 && db.backends("app-db").await.unwrap().len() <= 2
+    })
+    .await;
+    let held = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    assert!(
+        timeout(Duration::from_millis(100), pool.get())
+            .await
+            .is_err()
+    );
+    drop(held);
+    assert_eq!(pool.status().max, 2);
+}
+
+/// Case R04: a server without room is waited for, and named when the wait was in vain.
+#[tokio::test]
+async fn a_server_that_is_full_is_the_cause_of_the_timeout() {
+    let db = TestDatabase::empty().await.unwrap();
+    let role = db.role().name();
+    db.server()
+        .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"))
+        .await
+        .unwrap();
+    let mut profile = sized(2);
+    profile.checkout_timeout = Duration::from_millis(500);
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let _held = pool.get().await.unwrap();
+    let error = pool.get().await.unwrap_err();
+    assert!(matches!(error, PoolError::Timeout { .. }), "{error:?}");
+    assert_eq!(error.sqlstate().unwrap().code(), "53300");
+}
+
+/// Case F8: a server that accepts and stays silent does not hold a caller beyond its deadline.
+#[tokio::test]
+async fn a_silent_server_is_given_up_on_time() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut profile = sized(1);
+    profile.connect_timeout = Duration::from_millis(200);
+    profile.checkout_timeout = Duration::from_millis(500);
+    let pool = Pool::connect_lazy(url(&format!("postgres://u:p@127.0.0.1:{port}/d")), profile);
+    let began = Instant::now();
+    let error = pool.get().await.unwrap_err();
+    assert!(
+        began.elapsed() < Duration::from_millis(750),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(error.connect_error().unwrap().failure(), Failure::TimedOut);
+}
+
+/// Case F9: a connection that has gone silent is found out by a ping that ends, and is thrown away.
+#[tokio::test]
+async fn a_half_open_connection_is_thrown_away() {
+    let db = TestDatabase::empty().await.unwrap();
+    let proxy = harness::Proxy::start(db.server().port()).await.unwrap();
+    let mut profile = sized(2);
+    profile.validate_after = Duration::ZERO;
+    profile.validation_timeout = Duration::from_millis(100);
+    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile)
+        .await
+        .unwrap();
+    proxy.set(harness::Fault::Stall).await;
+    let stalled = {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.get().await.map(drop) })
+    };
+    wait_until("it is thrown away", SOON, async || {
+        pool.status().discarded > 0
+    })
+    .await;
+    proxy.set(harness::Fault::None).await;
+    stalled.await.unwrap().unwrap();
+}

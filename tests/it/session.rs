@@ -1,0 +1,129 @@
+//! What a session is set to, directly and through PgBouncer.
+
+use app_db::{Config, Environment, Pool, PoolProfile};
+use diesel::sql_types::Text;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use harness::{Bouncer, BouncerOptions, PoolMode, TestDatabase};
+
+use crate::pool::url;
+
+async fn setting(conn: &mut AsyncPgConnection, name: &str) -> String {
+    diesel::dsl::sql::<Text>("select current_setting(")
+        .bind::<Text, _>(name)
+        .sql(")")
+        .get_result(conn)
+        .await
+        .unwrap()
+}
+
+fn profile() -> PoolProfile {
+    let mut profile = PoolProfile::of(&Environment::Test);
+    profile.min_idle = 0;
+    profile.application_name = "harca_memory_system".to_owned();
+    profile.search_path = Some("mid_term, long_term, vector, public".to_owned());
+    profile.timezone = "Asia/Tokyo".to_owned();
+    profile.lock_timeout = Some(std::time::Duration::from_millis(1500));
+    profile
+}
+
+async fn assert_settings(conn: &mut AsyncPgConnection) {
+    for (name, value) in [
+        ("application_name", "harca_memory_system"),
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "1500ms"),
+        ("search_path", "mid_term, long_term, vector, public"),
+        ("default_transaction_isolation", "read committed"),
+        ("client_encoding", "UTF8"),
+        ("TimeZone", "Asia/Tokyo"),
+        ("idle_in_transaction_session_timeout", "1min"),
+    ] {
+        assert_eq!(setting(conn, name).await, value, "{name}");
+    }
+}
+
+/// req 2.07, 2.20, 2.21, 2.22, 2.23, 2.24, 2.25: and `RESET ALL` returns to them (failure case F4).
+#[tokio::test]
+async fn settings_travel_in_the_startup_packet() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = profile();
+    profile.timezone = "UTC".to_owned();
+    let pool = Pool::connect(url(&db.url()), profile.clone())
+        .await
+        .unwrap();
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(setting(&mut conn, "statement_timeout").await, "30s");
+    diesel::sql_query("set statement_timeout = 1")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    diesel::sql_query("reset all")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(setting(&mut conn, "statement_timeout").await, "30s");
+    assert_eq!(
+        setting(&mut conn, "search_path").await,
+        "mid_term, long_term, vector, public"
+    );
+    drop(conn);
+
+    profile.timezone = "Asia/Tokyo".to_owned();
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    assert_settings(&mut pool.get().await.unwrap()).await;
+}
+
+/// req 2.20 to 2.25: a pooler that refuses `options` gets the settings after connect, on every connection.
+#[tokio::test]
+async fn settings_arrive_through_a_session_pooler() {
+    let db = TestDatabase::empty().await.unwrap();
+    let bouncer = Bouncer::start(db.server(), BouncerOptions::mode(PoolMode::Session))
+        .await
+        .unwrap();
+    let pool = Pool::connect(url(&db.pooled_url(&bouncer)), profile())
+        .await
+        .unwrap();
+    let (mut one, mut two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
+    assert_settings(&mut one).await;
+    assert_settings(&mut two).await;
+    assert_eq!(pool.status().connect_failures, 0);
+}
+
+/// req 2.23: through the URL, as libpq reads it; the URL wins over the profile.
+#[tokio::test]
+async fn the_urls_own_settings_win() {
+    let db = TestDatabase::empty().await.unwrap();
+    let separator = if db.url().contains('?') { '&' } else { '?' };
+    let with_settings = format!(
+        "{}{separator}application_name=own&statement_timeout=7000&options=-c%20lock_timeout%3D3s%20-c%20search_path%3Da,%5C%20b",
+        db.url()
+    );
+    let pool = Pool::connect(url(&with_settings), profile()).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    for (name, value) in [
+        ("application_name", "own"),
+        ("statement_timeout", "7s"),
+        ("lock_timeout", "3s"),
+        ("search_path", "a, b"),
+    ] {
+        assert_eq!(setting(&mut conn, name).await, value, "{name}");
+    }
+}
+
+/// req 1.06, 1.10: the lambda profile holds one connection and none ahead.
+#[tokio::test]
+async fn the_lambda_profile_holds_one_connection() {
+    let db = TestDatabase::empty().await.unwrap();
+    let vars = [
+        ("APP_ENV".to_owned(), "lambda".to_owned()),
+        ("DATABASE_URL".to_owned(), db.url()),
+    ];
+    let config = Config::load_from(std::path::Path::new("/var/empty/none"), vars).unwrap();
+    let database = app_db::Database::connect(&config).await.unwrap();
+    let held = database.get().await.unwrap();
+    assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
+    drop(held);
+    assert_eq!(
+        (database.status()[0].max, database.status()[0].open),
+        (1, 1)
+    );
+}

@@ -1,0 +1,525 @@
+//! The helpers around transactions: what commits, what is tried again, what the caller is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use app_db::{Config, ConnectionExt, Database, Error, Kind};
+use diesel::QueryResult;
+use diesel::result::Error as QueryError;
+use diesel::sql_types::{BigInt, Integer, Text};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use harness::{Fault, Proxy, TestDatabase, wait_until};
+use tokio::sync::Barrier;
+
+use crate::SOON;
+
+/// A database handle over `url`, with further variables.
+pub(crate) async fn database(url: &str, more: &[(&str, &str)]) -> Database {
+    Database::connect(&config(url, more)).await.unwrap()
+}
+
+pub(crate) fn config(url: &str, more: &[(&str, &str)]) -> Config {
+    let vars = [
+        ("APP_ENV", "test"),
+        ("DATABASE_URL", url),
+        ("APP_DB__PROFILE__MIN_IDLE", "0"),
+    ];
+    let vars = vars
+        .iter()
+        .chain(more)
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    // A folder without `config/` and `.env`.
+    Config::load_from(std::path::Path::new("/var/empty/none"), vars).unwrap()
+}
+
+async fn prepared() -> (TestDatabase, Database) {
+    let db = TestDatabase::empty().await.unwrap();
+    db.sql(
+        "create table t (id int primary key, n bigint not null default 0); \
+         insert into t select g, 0 from generate_series(1, 10) g; grant all on t to public",
+    )
+    .await
+    .unwrap();
+    let database = database(&db.url(), &[]).await;
+    (db, database)
+}
+
+/// `load` by its full name: diesel has one for everything.
+fn value(counter: &AtomicU32) -> u32 {
+    AtomicU32::load(counter, Ordering::SeqCst)
+}
+
+async fn bump(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<usize> {
+    diesel::sql_query("update t set n = n + 1 where id = $1")
+        .bind::<Integer, _>(id)
+        .execute(conn)
+        .await
+}
+
+async fn n(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<i64> {
+    diesel::dsl::sql::<BigInt>("select n from t where id = ")
+        .bind::<Integer, _>(id)
+        .get_result(conn)
+        .await
+}
+
+async fn setting(conn: &mut AsyncPgConnection, name: &str) -> QueryResult<String> {
+    diesel::dsl::sql::<Text>("select current_setting(")
+        .bind::<Text, _>(name)
+        .sql(")")
+        .get_result(conn)
+        .await
+}
+
+/// req 2.33, 2.34: committed on success, rolled back on error, the connection back in either case.
+#[tokio::test]
+async fn write_commits_on_success_and_rolls_back_on_error() {
+    let (db, database) = prepared().await;
+    let one = database.write(async |conn| bump(conn, 1).await).await;
+    assert_eq!(one, Ok(1));
+    let failed: QueryResult<()> = database
+        .write(async |conn| {
+            bump(conn, 2).await?;
+            Err(QueryError::RollbackTransaction)
+        })
+        .await;
+    assert_eq!(failed, Err(QueryError::RollbackTransaction));
+    let sums: String = db
+        .scalar("select string_agg(n::text, '' order by id) from t")
+        .await
+        .unwrap();
+    assert_eq!(sums, "1000000000");
+    let status = &database.status()[0];
+    assert_eq!((status.in_use, status.opened, status.discarded), (0, 1, 0));
+}
+
+/// A function by its name, a borrowing closure in a spawned task, and a user's own error type all work.
+#[tokio::test]
+async fn work_comes_in_every_shape() {
+    #[derive(Debug, thiserror::Error)]
+    enum Own {
+        #[error(transparent)]
+        Db(#[from] Error),
+        #[error(transparent)]
+        Query(#[from] QueryError),
+        #[error("taken")]
+        Taken,
+    }
+    async fn count(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+        diesel::dsl::sql::<BigInt>("select count(*) from t")
+            .get_result(conn)
+            .await
+    }
+    let (_db, database) = prepared().await;
+    assert_eq!(database.read(count).await, Ok(10));
+    let id = 3;
+    tokio::spawn(async move {
+        let name = String::from("x");
+        let seen = database
+            .write(async |conn| {
+                assert_eq!(name, "x");
+                conn.transaction(async |conn| bump(conn, id).await).await?;
+                Ok::<_, Own>(n(conn, id).await?)
+            })
+            .await;
+        assert_eq!(seen.unwrap(), 1);
+        let mut once = Vec::new();
+        let run = database
+            .transaction()
+            .run_once(async |conn| {
+                once.push(n(conn, id).await?);
+                Err::<(), _>(Own::Taken)
+            })
+            .await;
+        assert!(matches!(run, Err(Own::Taken)));
+        assert_eq!(once, [1]);
+    })
+    .await
+    .unwrap();
+}
+
+/// Case R62; req 2.33: reading is READ ONLY in every environment.
+#[tokio::test]
+async fn writing_in_read_fails_with_25006() {
+    let (_db, database) = prepared().await;
+    let error = database
+        .read(async |conn| {
+            let failed = bump(conn, 1).await;
+            assert_eq!(conn.last_error().unwrap().sqlstate().code(), "25006");
+            failed.map_err(Error::from)
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Query);
+    assert_eq!(error.sqlstate().unwrap().code(), "25006");
+}
+
+/// Case R27: isolation, access and deferrability reach the server and do not stay.
+#[tokio::test]
+async fn options_reach_the_server_and_do_not_leak() {
+    let (_db, database) = prepared().await;
+    let seen: QueryResult<_> = database
+        .transaction()
+        .serializable()
+        .read_only()
+        .deferrable()
+        .run(async |conn| {
+            Ok((
+                setting(conn, "transaction_isolation").await?,
+                setting(conn, "transaction_read_only").await?,
+                setting(conn, "transaction_deferrable").await?,
+            ))
+        })
+        .await;
+    assert_eq!(
+        seen.unwrap(),
+        ("serializable".into(), "on".into(), "on".into())
+    );
+    let after: QueryResult<_> = database
+        .write(async |conn| {
+            Ok((
+                setting(conn, "transaction_isolation").await?,
+                setting(conn, "transaction_read_only").await?,
+            ))
+        })
+        .await;
+    assert_eq!(after.unwrap(), ("read committed".into(), "off".into()));
+}
+
+/// Case R20: write skew under SERIALIZABLE is retried until everybody is through.
+#[tokio::test]
+async fn serialization_conflicts_are_tried_again() {
+    let (db, database) = prepared().await;
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let database = database.clone();
+            tokio::spawn(async move {
+                for _ in 0..25 {
+                    database
+                        .transaction()
+                        .serializable()
+                        .attempts(50)
+                        .run(async |conn| {
+                            let total: i64 = n(conn, 1).await? + n(conn, 2).await?;
+                            let id = 1 + i32::try_from(total % 2).unwrap();
+                            bump(conn, id).await
+                        })
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let total: i64 = db.scalar("select sum(n)::bigint from t").await.unwrap();
+    assert_eq!(total, 200);
+}
+
+/// Case R21, F5: the victim of a deadlock is tried again, and both effects are there once.
+#[tokio::test]
+async fn a_deadlock_is_tried_again() {
+    let (db, database) = prepared().await;
+    let both_have_one = Arc::new(Barrier::new(2));
+    let attempts = Arc::new(AtomicU32::new(0));
+    let tasks: Vec<_> = [(1, 2), (2, 1)]
+        .into_iter()
+        .map(|(first, second)| {
+            let (database, barrier, attempts) = (
+                database.clone(),
+                Arc::clone(&both_have_one),
+                Arc::clone(&attempts),
+            );
+            tokio::spawn(async move {
+                database
+                    .write(async |conn| {
+                        let nth = attempts.fetch_add(1, Ordering::SeqCst);
+                        bump(conn, first).await?;
+                        if nth < 2 {
+                            barrier.wait().await;
+                        }
+                        bump(conn, second).await
+                    })
+                    .await
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), Ok(1));
+    }
+    assert_eq!(value(&attempts), 3);
+    let counts: String = db
+        .scalar("select string_agg(n::text, ',' order by id) from t where id < 3")
+        .await
+        .unwrap();
+    assert_eq!(counts, "2,2");
+}
+
+/// A conflict that never ends is reported as such, with its exact code, and as diesel's own word for it.
+#[tokio::test]
+async fn attempts_are_bounded() {
+    let (_db, database) = prepared().await;
+    let attempts = AtomicU32::new(0);
+    let conflicting = async |conn: &mut AsyncPgConnection| {
+        attempts.fetch_add(1, Ordering::SeqCst);
+        conn.batch_execute("do $$ begin raise exception 'no' using errcode = '40P01'; end $$")
+            .await
+    };
+    let error = database
+        .transaction()
+        .attempts(4)
+        .run(async |conn| conflicting(conn).await.map_err(Error::from))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Conflict { attempts: 4, .. }),
+        "{error:?}"
+    );
+    assert_eq!(
+        (error.kind(), error.sqlstate().unwrap().code().to_owned()),
+        (Kind::Conflict, "40P01".to_owned())
+    );
+    assert_eq!(value(&attempts), 4);
+    let as_diesel: QueryResult<()> = database.transaction().attempts(1).run(conflicting).await;
+    assert!(matches!(
+        as_diesel,
+        Err(QueryError::DatabaseError(
+            diesel::result::DatabaseErrorKind::SerializationFailure,
+            _
+        ))
+    ));
+}
+
+/// Case R22: a failure that the work ignored is not reported as a success.
+#[tokio::test]
+async fn a_swallowed_failure_does_not_commit() {
+    let (db, database) = prepared().await;
+    let outcome = database
+        .write(async |conn| {
+            bump(conn, 1).await?;
+            let _ignored = conn.batch_execute("select 1/0").await;
+            Ok::<_, Error>("fine")
+        })
+        .await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::Aborted(_)), "{error:?}");
+    assert_eq!(error.sqlstate().unwrap().code(), "22012");
+    let n: i64 = db.scalar("select n from t where id = 1").await.unwrap();
+    assert_eq!(n, 0);
+    assert_eq!(database.status()[0].discarded, 0);
+}
+
+/// Case R23: what is no conflict is tried once.
+#[tokio::test]
+async fn other_errors_are_not_tried_again() {
+    let (_db, database) = prepared().await;
+    let attempts = AtomicU32::new(0);
+    let outcome: QueryResult<usize> = database
+        .write(async |conn| {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            diesel::sql_query("insert into t values (1, 1)")
+                .execute(conn)
+                .await
+        })
+        .await;
+    assert!(matches!(
+        outcome,
+        Err(QueryError::DatabaseError(
+            diesel::result::DatabaseErrorKind::UniqueViolation,
+            _
+        ))
+    ));
+    assert_eq!(value(&attempts), 1);
+}
+
+/// Case R26: a nested transaction is a savepoint.
+#[tokio::test]
+async fn a_nested_rollback_keeps_the_outer_work() {
+    let (db, database) = prepared().await;
+    let outcome: QueryResult<()> = database
+        .write(async |conn| {
+            bump(conn, 1).await?;
+            let inner: QueryResult<()> = conn
+                .transaction(async |conn| {
+                    bump(conn, 2).await?;
+                    Err(QueryError::RollbackTransaction)
+                })
+                .await;
+            assert_eq!(inner, Err(QueryError::RollbackTransaction));
+            Ok(())
+        })
+        .await;
+    outcome.unwrap();
+    let counts: String = db
+        .scalar("select string_agg(n::text, ',' order by id) from t where id < 3")
+        .await
+        .unwrap();
+    assert_eq!(counts, "1,0");
+}
+
+/// Case R28: the time given to a transaction bounds attempts and delays alike.
+#[tokio::test]
+async fn the_timeout_bounds_the_whole() {
+    let (db, database) = prepared().await;
+    let began = std::time::Instant::now();
+    let error = database
+        .transaction()
+        .timeout(Duration::from_millis(200))
+        .run(async |conn| {
+            bump(conn, 1).await?;
+            Ok::<_, Error>(
+                diesel::sql_query("select pg_sleep(60)")
+                    .execute(conn)
+                    .await?,
+            )
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::TimedOut { attempt: 1, .. }),
+        "{error:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(1));
+    wait_until("the server has stopped it", SOON, async || {
+        db.backends("app-db")
+            .await
+            .unwrap()
+            .iter()
+            .all(|backend| backend.state != "active")
+    })
+    .await;
+    let n: i64 = db.scalar("select n from t where id = 1").await.unwrap();
+    assert_eq!(n, 0);
+}
+
+/// A COMMIT whose answer is lost is reported as unknown and never repeated.
+#[tokio::test]
+async fn a_lost_commit_is_unknown_and_not_repeated() {
+    let (db, _direct) = prepared().await;
+    let proxy = Proxy::start(db.server().port()).await.unwrap();
+    let database = database(&db.proxied_url(&proxy), &[]).await;
+    proxy.set(Fault::LoseReply(b"COMMIT")).await;
+    let attempts = AtomicU32::new(0);
+    let outcome = database
+        .write(async |conn| {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            conn.after_commit(|| panic!("nobody knows of a commit"));
+            bump(conn, 1).await.map_err(Error::from)
+        })
+        .await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::CommitUnknown(_)), "{error:?}");
+    assert_eq!(error.kind(), Kind::OutcomeUnknown);
+    assert_eq!(value(&attempts), 1);
+    // It was committed in fact.
+    let n: i64 = db.scalar("select n from t where id = 1").await.unwrap();
+    assert_eq!(n, 1);
+}
+
+/// What is left for after the commit runs then, once, and not after a rollback or for a failed attempt.
+#[tokio::test]
+async fn after_commit_runs_after_a_commit() {
+    let (_db, database) = prepared().await;
+    let ran = Arc::new(AtomicU32::new(0));
+    let attempts = AtomicU32::new(0);
+    let outcome: QueryResult<()> = database
+        .write(async |conn| {
+            let count = Arc::clone(&ran);
+            conn.after_commit(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+            assert_eq!(value(&ran), 0);
+            if attempts.fetch_add(1, Ordering::SeqCst) == 0 {
+                conn.batch_execute(
+                    "do $$ begin raise exception 'no' using errcode = '40001'; end $$",
+                )
+                .await?;
+            }
+            Ok(())
+        })
+        .await;
+    outcome.unwrap();
+    assert_eq!(value(&ran), 1);
+    let rolled_back: QueryResult<()> = database
+        .write(async |conn| {
+            let count = Arc::clone(&ran);
+            conn.after_commit(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+            Err(QueryError::RollbackTransaction)
+        })
+        .await;
+    rolled_back.unwrap_err();
+    database
+        .write(async |_conn| QueryResult::Ok(()))
+        .await
+        .unwrap();
+    assert_eq!(value(&ran), 1);
+}
+
+/// Case R11; req 2.28: a shutdown lets work in flight finish and refuses new work at once.
+#[tokio::test]
+async fn shutdown_waits_for_work_and_refuses_more() {
+    let (db, database) = prepared().await;
+    let started = Arc::new(Barrier::new(6));
+    let tasks: Vec<_> = (1..=5)
+        .map(|id| {
+            let (database, started) = (database.clone(), Arc::clone(&started));
+            tokio::spawn(async move {
+                database
+                    .write(async |conn| {
+                        bump(conn, id).await?;
+                        started.wait().await;
+                        diesel::sql_query("select pg_sleep(0.3)")
+                            .execute(conn)
+                            .await
+                    })
+                    .await
+            })
+        })
+        .collect();
+    started.wait().await;
+    let closing = database.shutdown(Duration::from_secs(5));
+    let mut closing = std::pin::pin!(closing);
+    assert!(futures_util::poll!(&mut closing).is_pending());
+    let refused = database.get().await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::ShuttingDown);
+    assert_eq!(closing.await.abandoned, 0);
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let total: i64 = db.scalar("select sum(n)::bigint from t").await.unwrap();
+    assert_eq!(total, 5);
+    assert!(db.backends("app-db").await.unwrap().is_empty());
+}
+
+/// Case R11: after the grace what is still running is cancelled and counted.
+#[tokio::test]
+async fn shutdown_cancels_what_outlasts_the_grace() {
+    let (db, database) = prepared().await;
+    let running = {
+        let database = database.clone();
+        tokio::spawn(async move {
+            database
+                .write(async |conn| diesel::sql_query("select pg_sleep(60)").execute(conn).await)
+                .await
+        })
+    };
+    wait_until("it runs", SOON, async || {
+        db.backends("app-db")
+            .await
+            .unwrap()
+            .iter()
+            .any(|b| b.query.contains("pg_sleep") && b.state == "active")
+    })
+    .await;
+    let closed = database.shutdown(Duration::from_millis(100)).await;
+    assert_eq!(closed.abandoned, 1);
+    running.await.unwrap().unwrap_err();
+    wait_until("the server is left", SOON, async || {
+        db.backends("app-db").await.unwrap().is_empty()
+    })
+    .await;
+}
