@@ -6,6 +6,7 @@ set shell := ["sh", "-euc"]
 export PATH := env("PATH") + ":" + justfile_directory() + "/target/tools/bin"
 with_cluster := "target/debug/with-cluster"
 dev_cluster := "target/debug/dev-cluster"
+demo := "target/debug/demo"
 
 # List the recipes.
 _list:
@@ -57,8 +58,8 @@ bench *ARGS: setup
 
 # The ledger service under load, with a password rotated under it; cleans up after itself.
 demo *ARGS: setup
-    @cargo build -q -p app-db --example ledger
-    @cargo run -q -p db-tests --bin demo -- {{ ARGS }}
+    @cargo build -p app-db -p db-tests --example ledger --bin demo
+    @exec {{ demo }} {{ ARGS }}
 
 # Build the documentation, and open it where there is a browser.
 docs *ARGS:
