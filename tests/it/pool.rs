@@ -125,6 +125,28 @@ async fn a_wrong_password_fails_fast() {
     assert!(!shown.contains("wrongcanary"), "{shown}");
 }
 
+/// Case R02, F6: the same with connections made ahead; one login fails and not one for each of them.
+#[tokio::test]
+async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
+    let db = TestDatabase::empty().await.unwrap();
+    let wrong = harness::url(db.server().port(), db.name(), db.role().name(), "wrong");
+    for _ in 0..5 {
+        let began = Instant::now();
+        let profile = PoolProfile::of(&Environment::Prod);
+        let pool = Pool::connect_lazy(url(&wrong), profile);
+        let error = pool.get().await.unwrap_err();
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
+        assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
+        // Whoever comes next is told at once, without another login.
+        pool.get().await.unwrap_err();
+        assert!(pool.status().connect_failures <= 2, "{:?}", pool.status());
+    }
+}
+
 /// Case R03: a missing database and a role that may not log in fail fast, at start and later.
 #[tokio::test]
 async fn what_cannot_heal_is_reported_at_once() {
@@ -338,6 +360,10 @@ async fn terminated_idle_connections_are_not_seen_by_borrowers() {
     )
     .await
     .unwrap();
+    wait_until("they have ended", SOON, async || {
+        db.backends("app-db").await.unwrap().is_empty()
+    })
+    .await;
     for n in 0..200 {
         let mut conn = pool.get().await.unwrap();
         assert_eq!(existing_code(&mut conn, n).await, Ok(n));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ struct Inner {
     /// The credentials of the last rotation and the user they replaced; orders rotations and the making
     /// of further pools.
     rotated: Mutex<Vec<(String, Credentials)>>,
+    /// One rotation at a time.
+    rotating: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
 }
 
 /// A pool that is made when it is first asked for, so that an unused one costs nothing.
@@ -74,6 +77,8 @@ impl Database {
                     further: plan.further,
                     retry: plan.retry,
                     rotated: Mutex::default(),
+                    rotating: tokio::sync::Mutex::default(),
+                    closed: AtomicBool::new(false),
                 }),
             })
         }
@@ -161,22 +166,28 @@ impl Database {
     ///
     /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
+        let _alone = self.inner.rotating.lock().await;
         let pools = self.inner.open_pools();
         let user = match pools.iter().any(|pool| pool.user() == credentials.user()) {
             true => credentials.user().to_owned(),
             false => self.inner.write.user(),
         };
-        let concerned: Vec<_> = pools
-            .into_iter()
+        let proofs = pools
+            .iter()
             .filter(|pool| pool.user() == user)
-            .collect();
-        let rotation = Pool::rotate_all(&concerned, credentials.clone()).await?;
-        self.inner
+            .map(|pool| pool.prove(&credentials));
+        futures_util::future::try_join_all(proofs).await?;
+        // A pool that is opened from here on finds the rotation in the list; one that was opened during
+        // the proofs is found among the open ones.
+        let mut rotated = self
+            .inner
             .rotated
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((user, credentials));
-        Ok(rotation)
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut concerned = self.inner.open_pools();
+        concerned.retain(|pool| pool.user() == user);
+        rotated.push((user, credentials.clone()));
+        Ok(Pool::put_in_place(&concerned, &credentials))
     }
 
     /// Probes every open pool at once.
@@ -201,7 +212,16 @@ impl Database {
     ///
     /// Dropping the future leaves the pools closed.
     pub async fn shutdown(&self, grace: Duration) -> Closed {
-        let pools = self.inner.open_pools();
+        let pools = {
+            // A pool that is opened from here on is closed at once.
+            let _rotated = self
+                .inner
+                .rotated
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.inner.closed.store(true, Ordering::Release);
+            self.inner.open_pools()
+        };
         let closing = pools.iter().map(|pool| pool.close(grace));
         futures_util::future::join_all(closing)
             .await
@@ -250,6 +270,9 @@ impl Inner {
                     });
             let pool = Pool::connect_lazy(endpoint, further.profile.clone());
             log_profile(&pool);
+            if self.closed.load(Ordering::Acquire) {
+                pool.begin_close();
+            }
             pool
         })
     }
@@ -275,7 +298,14 @@ impl Plan {
         let replicas = config
             .replica_urls()
             .iter()
-            .map(|url| (Endpoint::from(url), read.clone()))
+            .zip(1..)
+            .map(|(url, nth)| {
+                let mut read = read.clone();
+                if nth > 1 {
+                    read.name = format!("read.{nth}").into();
+                }
+                (Endpoint::from(url), read)
+            })
             .collect();
         let mut further = BTreeMap::new();
         for name in config.pool_names() {

@@ -54,6 +54,7 @@ impl Error {
         match self {
             Self::Config(_) => Kind::Configuration,
             Self::Pool(error) => error.kind(),
+            Self::Query(error) if is_lost(error) => Kind::Down,
             Self::Query(_) | Self::Aborted(_) | Self::TimedOut { .. } => Kind::Query,
             Self::Conflict { .. } => Kind::Conflict,
             Self::CommitUnknown(_) => Kind::OutcomeUnknown,
@@ -102,6 +103,21 @@ impl From<Error> for QueryError {
             }
             other => Self::QueryBuilderError(Box::new(other)),
         }
+    }
+}
+
+/// Whether the connection ended under the query. The texts are tokio-postgres's own, which no server
+/// translates.
+fn is_lost(error: &QueryError) -> bool {
+    match error {
+        QueryError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => true,
+        QueryError::DatabaseError(_, info) => {
+            info.message() == "connection closed"
+                || info
+                    .message()
+                    .starts_with("error communicating with the server")
+        }
+        _ => false,
     }
 }
 

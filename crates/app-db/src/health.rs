@@ -62,11 +62,7 @@ impl PoolHealth {
         // A pool whose every connection is at work is busy, not ill: it must not take the service out
         // of its load balancer on top.
         let error = match probing.await {
-            Err(Error::Pool(error @ PoolError::Timeout { .. }))
-                if error.kind() == db_pool::Kind::Busy && error.connect_error().is_none() =>
-            {
-                None
-            }
+            Err(Error::Pool(error @ PoolError::Timeout { .. })) if is_busy(&error) => None,
             outcome => outcome.err(),
         };
         Self {
@@ -76,4 +72,9 @@ impl PoolHealth {
             error,
         }
     }
+}
+
+/// Whether nothing is wrong but that every connection is at work.
+fn is_busy(error: &PoolError) -> bool {
+    matches!(error, PoolError::Timeout { status, last_failure: None, .. } if status.in_use > 0)
 }

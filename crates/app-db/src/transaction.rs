@@ -209,6 +209,8 @@ impl<'db> Transaction<'db> {
                 return conflict.map_or(Err(error), |last| Ok(Attempt::Conflict(last)));
             }
         };
+        // An error may have reached the work before the ReadyForQuery that belongs to it reached us.
+        observed.settled().await;
         // The server has the last word: COMMIT of a failed transaction would answer ROLLBACK, which
         // diesel takes for a success.
         if observed.transaction_status() == TransactionStatus::Failed {

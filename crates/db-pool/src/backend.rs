@@ -105,7 +105,15 @@ impl Backend {
             Arc::clone(&in_slot),
         ));
         let now = Instant::now();
-        let lease = Arc::new(Lease::new(canceller, Arc::clone(&link.observed)));
+        registry.established.fetch_add(1, Ordering::AcqRel);
+        let lease = Arc::new(Lease {
+            canceller,
+            observed: Arc::clone(&link.observed),
+            activity: Arc::clone(&activity),
+            held_since: AtomicU64::new(0),
+            holder: Mutex::default(),
+            made: now,
+        });
         Self {
             conn: Some(conn),
             farewell: Some(link.farewell),
@@ -257,8 +265,6 @@ impl Drop for Backend {
         let closing = Closing {
             conn: self.conn.take(),
             farewell: self.farewell.take(),
-            cancel: (self.observed.is_working() || self.activity.is_unfinished())
-                && !self.observed.is_committing(),
             lease: Arc::clone(&self.lease),
             place: self.place.take(),
             registry: Arc::clone(&self.registry),
@@ -271,7 +277,6 @@ impl Drop for Backend {
 struct Closing {
     conn: Option<AsyncPgConnection>,
     farewell: Option<oneshot::Receiver<Transport>>,
-    cancel: bool,
     lease: Arc<Lease>,
     place: Option<Place>,
     registry: Arc<Registry>,
@@ -279,11 +284,7 @@ struct Closing {
 
 impl Closing {
     async fn run(mut self) {
-        // Never while a COMMIT is on its way: under synchronous replication a cancelled COMMIT reports
-        // success for what only the primary has.
-        if self.cancel {
-            self.lease.canceller.cancel().await;
-        }
+        self.lease.cancel().await;
         // Ends the driver, whose stream then hands us the transport.
         drop(self.conn.take());
         if let Some(farewell) = self.farewell.take() {
@@ -295,6 +296,7 @@ impl Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         // In this order: whoever is woken finds the place free.
+        self.registry.established.fetch_sub(1, Ordering::AcqRel);
         drop(self.place.take());
         self.registry.changed.notify_one();
     }
@@ -317,8 +319,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Who holds a backend, since when, and how to stop it; readable while it is held.
 pub(crate) struct Lease {
-    pub(crate) canceller: Canceller,
-    pub(crate) observed: Arc<Observed>,
+    canceller: Canceller,
+    observed: Arc<Observed>,
+    activity: Arc<Activity>,
     /// Milliseconds since `made`, plus one; 0 while nobody holds it.
     held_since: AtomicU64,
     holder: Mutex<Option<&'static std::panic::Location<'static>>>,
@@ -326,13 +329,15 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    fn new(canceller: Canceller, observed: Arc<Observed>) -> Self {
-        Self {
-            canceller,
-            observed,
-            held_since: AtomicU64::new(0),
-            holder: Mutex::default(),
-            made: Instant::now(),
+    /// Stops on the server what the connection is doing, if it may be stopped.
+    ///
+    /// Never while a COMMIT is on its way, from the moment the client asked for it: under synchronous
+    /// replication a cancelled COMMIT reports success for what only the primary has.
+    pub(crate) async fn cancel(&self) {
+        let working = self.observed.is_working() || self.activity.is_unfinished();
+        let committing = self.observed.is_committing() || self.activity.is_committing();
+        if working && !committing && !self.observed.is_closed() {
+            self.canceller.cancel().await;
         }
     }
 

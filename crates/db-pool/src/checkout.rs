@@ -50,6 +50,16 @@ impl Shared {
             if self.registry.is_closed() {
                 return Err(self.closed());
             }
+            // Nothing lives and nothing will: whoever comes within the delay is told what the last one was.
+            if let Some(source) = self.backoff.refusal()
+                && dialling.is_none()
+                && self.registry.established() == 0
+            {
+                return Err(PoolError::Connect {
+                    pool: self.name(),
+                    source,
+                });
+            }
             let not_before = self
                 .backoff
                 .earliest(arrived)
@@ -66,7 +76,7 @@ impl Shared {
                     // While a connection lives there is hope for this caller too: during a rotation
                     // the old credentials fail, and the connections made with them work on.
                     if let Some(source) = failure.filter(ConnectError::is_permanent)
-                        && self.open() == 0
+                        && self.registry.established() == 0
                     {
                         return Err(PoolError::Connect { pool: self.name(), source });
                     }
@@ -158,7 +168,7 @@ impl Shared {
         }
         PoolError::Timeout {
             pool: self.name(),
-            waited: arrived.elapsed(),
+            waited: Duration::from_millis(arrived.elapsed().as_millis() as u64),
             status: Box::new(self.status()),
             longest_held: longest,
             last_failure: self.backoff.last_failure(),
@@ -224,6 +234,9 @@ impl Shared {
             drop(refused);
         }
         self.registry.changed.notify_one();
+        if self.registry.established() < self.profile.min_idle {
+            self.wake_keeper();
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl Dialler {
             connector: connector(endpoint),
             settings: SessionSettings::new(endpoint, profile),
             connect_timeout: profile.connect_timeout,
-            keepalive_idle: Some(profile.keepalive_idle),
+            keepalive_idle: Some(profile.keepalive_idle).filter(|idle| !idle.is_zero()),
             pooler: profile.pooler,
             options_refused: AtomicBool::new(false),
         }

@@ -92,13 +92,20 @@ impl Shared {
 
     /// Dials as many connections as `min_idle` lacks.
     fn replenish(self: &Arc<Self>) {
-        let now = Instant::now();
-        if self.registry.is_closed() || self.backoff.earliest(now).is_some_and(|at| at > now) {
+        let not_before = self.backoff.not_before();
+        if self.registry.is_closed() || not_before.is_some_and(|at| at > Instant::now()) {
             return;
         }
         let idle = self.store.state().idle_connections;
-        let coming = self.open().saturating_sub(idle + self.registry.in_use());
-        for _ in idle + coming..self.profile.min_idle.min(self.max()) {
+        let coming = self
+            .occupied()
+            .saturating_sub(idle + self.registry.in_use());
+        let mut wanted = self.profile.min_idle.min(self.max());
+        if not_before.is_some() || self.registry.established() == 0 {
+            // One goes ahead: many at once at a server that refuses them could lock the account.
+            wanted = wanted.min(1);
+        }
+        for _ in idle + coming..wanted {
             // What it makes, or why it fails, is seen to by the task itself.
             let Some(_report) = self.dial_in_background() else {
                 return;

@@ -3,7 +3,7 @@
 //! It tells the pool two things that the wire cannot: that a query was begun and its future dropped
 //! before a byte was sent, and that a borrower put an instrumentation of its own in our place.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ pub(crate) struct Activity {
     started: AtomicU64,
     finished: AtomicU64,
     slow: AtomicU64,
+    committing: AtomicBool,
     label: Mutex<Option<&'static str>>,
     after_commit: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
@@ -27,6 +28,11 @@ impl Activity {
     /// Whether a query was begun whose future was dropped, or is still there.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.started.load(Ordering::Acquire) != self.finished.load(Ordering::Acquire)
+    }
+
+    /// Whether a COMMIT was begun that is not finished, wherever on its way it is.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::Acquire)
     }
 
     /// Slow queries since the last time this was asked.
@@ -156,7 +162,12 @@ impl Instrumentation for Observer {
             }
             InstrumentationEvent::FinishQuery { query, error, .. } => {
                 self.activity.finished.fetch_add(1, Ordering::AcqRel);
+                self.activity.committing.store(false, Ordering::Release);
                 self.finish(*query, error.is_some());
+            }
+            // Only the outermost one commits; those below release a savepoint.
+            InstrumentationEvent::CommitTransaction { depth, .. } if depth.get() == 1 => {
+                self.activity.committing.store(true, Ordering::Release);
             }
             _ => {}
         }

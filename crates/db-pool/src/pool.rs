@@ -143,19 +143,32 @@ impl Pool {
     ///
     /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, PoolError> {
-        rotation::rotate(std::slice::from_ref(self), credentials).await
+        self.prove(&credentials).await?;
+        Ok(Self::put_in_place(std::slice::from_ref(self), &credentials))
     }
 
-    /// The same for several pools: all of them change, or none.
+    /// Logs in once with new credentials, on a connection beside the pool: the first half of a rotation
+    /// over several pools.
     ///
     /// # Errors
     ///
-    /// As [`Pool::rotate`], for the first pool that the new credentials do not work for.
-    pub async fn rotate_all(
-        pools: &[Pool],
-        credentials: Credentials,
-    ) -> Result<Rotation, PoolError> {
-        rotation::rotate(pools, credentials).await
+    /// [`PoolError::Connect`] when they do not work, [`PoolError::Closed`]. Dropping the future closes
+    /// the connection.
+    pub async fn prove(&self, credentials: &Credentials) -> Result<(), PoolError> {
+        rotation::prove(self, credentials).await
+    }
+
+    /// Puts proved credentials in place for all of these pools: the second half.
+    ///
+    /// Nothing is awaited in it, so that no dropped future leaves half of the pools behind.
+    pub fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
+        rotation::put_in_place(pools, credentials)
+    }
+
+    /// Refuses checkouts from now on, sends waiting callers away and closes idle connections, without
+    /// waiting for those in use; [`Pool::close`] does that.
+    pub fn begin_close(&self) {
+        self.shared.begin_close();
     }
 
     /// Changes how many connections may be alive.
@@ -234,10 +247,7 @@ impl std::fmt::Debug for Pool {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let shared = &self.0;
-        shared.registry.closing.cancel();
-        shared.gate.close();
-        shared.sweep();
+        self.0.begin_close();
     }
 }
 
@@ -254,8 +264,8 @@ impl Shared {
         self.keeper.notify_one();
     }
 
-    /// Connections alive, or being made.
-    pub(crate) fn open(&self) -> u32 {
+    /// Places taken: connections alive or being made.
+    pub(crate) fn occupied(&self) -> u32 {
         let owed = *self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
         let free = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
         (self.max() + owed).saturating_sub(free)
@@ -269,7 +279,7 @@ impl Shared {
             pool: self.name(),
             generation: registry.generations.current().number,
             max: self.max(),
-            open: self.open(),
+            open: registry.established(),
             idle: self.store.state().idle_connections,
             in_use: registry.in_use(),
             waiting: self.gate.waiting(),
@@ -323,10 +333,14 @@ impl Shared {
         self.wake_keeper();
     }
 
-    async fn close(&self, grace: Duration) -> Closed {
+    fn begin_close(&self) {
         self.registry.closing.cancel();
         self.gate.close();
         self.sweep();
+    }
+
+    async fn close(&self, grace: Duration) -> Closed {
+        self.begin_close();
         let _in_time = timeout(grace, self.unused()).await;
         let held: Vec<_> = self
             .registry
@@ -335,10 +349,7 @@ impl Shared {
             .filter(|lease| lease.held().is_some())
             .collect();
         let abandoned = u32::try_from(held.len()).unwrap_or(u32::MAX);
-        let cancelling = held
-            .iter()
-            .filter(|lease| lease.observed.is_working() && !lease.observed.is_committing())
-            .map(|lease| lease.canceller.cancel());
+        let cancelling = held.iter().map(|lease| lease.cancel());
         futures_util::future::join_all(cancelling).await;
         // What was cancelled has a moment to come back, what came back to be closed by the server.
         self.registry.tasks.close();

@@ -45,7 +45,8 @@ pub struct PoolProfile {
     pub validation_timeout: Duration,
     /// What stands between this pool and the server.
     pub pooler: PoolerMode,
-    /// Idle time before the first TCP keepalive probe, unless the URL says otherwise.
+    /// Idle time before the first TCP keepalive probe, unless the URL says otherwise; zero leaves the
+    /// system's own.
     #[serde(with = "db_config::duration")]
     pub keepalive_idle: Duration,
     /// The session's `statement_timeout`; `None` leaves the server's own.

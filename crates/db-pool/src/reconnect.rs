@@ -45,6 +45,19 @@ impl Backoff {
         Some(not_before)
     }
 
+    /// When to try again on nobody's behalf.
+    pub(crate) fn not_before(&self) -> Option<Instant> {
+        self.lock().not_before
+    }
+
+    /// The last failure, while its delay runs, if waiting does not heal it.
+    pub(crate) fn refusal(&self) -> Option<ConnectError> {
+        let failures = self.lock();
+        let (failed_at, error) = failures.last.as_ref()?;
+        let fresh = failed_at.elapsed() < self.rules.base_delay;
+        (fresh && error.is_permanent()).then(|| error.clone())
+    }
+
     pub(crate) fn failed(&self, error: ConnectError) {
         let mut failures = self.lock();
         failures.in_a_row = failures.in_a_row.saturating_add(1);

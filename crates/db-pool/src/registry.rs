@@ -22,6 +22,8 @@ pub(crate) struct Registry {
     pub(crate) totals: Totals,
     /// Told whenever a backend has become idle or a place free.
     pub(crate) changed: Notify,
+    /// How many connections are established and not yet closed by the server.
+    pub(crate) established: AtomicU32,
     /// How many connections are handed out.
     pub(crate) in_use: AtomicU32,
     /// Set once, when the pool begins to close.
@@ -41,6 +43,7 @@ impl Registry {
             generations,
             totals: Totals::default(),
             changed: Notify::new(),
+            established: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -71,6 +74,10 @@ impl Registry {
             .iter()
             .filter_map(Weak::upgrade)
             .collect()
+    }
+
+    pub(crate) fn established(&self) -> u32 {
+        self.established.load(Ordering::Acquire)
     }
 
     pub(crate) fn in_use(&self) -> u32 {

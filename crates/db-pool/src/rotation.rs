@@ -40,14 +40,8 @@ impl Rotation {
     }
 }
 
-/// Proves the credentials for every pool, then puts them in place for all of them.
-pub(crate) async fn rotate(
-    pools: &[Pool],
-    credentials: Credentials,
-) -> Result<Rotation, PoolError> {
-    let proofs = pools.iter().map(|pool| prove(pool, &credentials));
-    futures_util::future::try_join_all(proofs).await?;
-    // Nothing is awaited from here on: a dropped future leaves all pools changed or none.
+/// Makes proved credentials those of every new connection, and retires the older connections.
+pub(crate) fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
     let mut rotation = Rotation {
         generation: 0,
         older: Vec::new(),
@@ -55,10 +49,7 @@ pub(crate) async fn rotate(
     for pool in pools {
         let shared = pool.shared();
         let generations = &shared.registry.generations;
-        let endpoint = generations
-            .current()
-            .endpoint
-            .with_credentials(&credentials);
+        let endpoint = generations.current().endpoint.with_credentials(credentials);
         let (current, older) = generations.publish(endpoint);
         tracing::info!(
             pool = pool.name(),
@@ -73,11 +64,11 @@ pub(crate) async fn rotate(
         shared.wake_keeper();
         shared.registry.changed.notify_one();
     }
-    Ok(rotation)
+    rotation
 }
 
 /// Logs in once with the new credentials, beside the pool.
-async fn prove(pool: &Pool, credentials: &Credentials) -> Result<(), PoolError> {
+pub(crate) async fn prove(pool: &Pool, credentials: &Credentials) -> Result<(), PoolError> {
     let shared = pool.shared();
     if shared.registry.is_closed() {
         return Err(PoolError::Closed {

@@ -43,6 +43,8 @@ async fn with_cluster_puts_a_bouncer_behind_the_pooled_url() {
         .simple_query("SELECT 1")
         .await
         .unwrap();
+    // `wait` would close it first, and its end ends the command as well.
+    let _input = running.child.stdin.take();
     signal(&running.child, Signal::TERM);
     assert_eq!(running.child.wait().unwrap().code(), Some(128 + 15));
     assert!(connect(&running.pooled).await.is_err());

@@ -245,7 +245,7 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Count { min: 1, max: 1_000 },
         built_in: BuiltIn::Same("10"),
         too_high: "Callers wait long for a server that is gone.",
-        too_low: "A restart of the server opens the breaker.",
+        too_low: "The delay stays short, and a server that is coming back is asked often.",
     },
     Key {
         path: "reconnect.base_delay",

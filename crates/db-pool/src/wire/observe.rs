@@ -94,7 +94,7 @@ impl Observed {
     }
 
     /// Resolves once nothing is being worked on, or the connection is closed.
-    pub(crate) async fn settled(&self) {
+    pub async fn settled(&self) {
         loop {
             let changed = self.settled.notified();
             if !self.is_working() || self.is_closed() {
