@@ -194,9 +194,11 @@ impl<'db> Transaction<'db> {
         progress: &Progress,
     ) -> Result<Attempt<T>, E> {
         let (mut conn, observed) = self.open(caller).await?;
-        let conflicts = observed.conflicts();
+        // A statement that was prepared before a table changed has not run either.
+        let repeatable = || observed.conflicts() + observed.stale_statements();
+        let conflicts = repeatable();
         let conflicted = || {
-            (observed.conflicts() > conflicts)
+            (repeatable() > conflicts)
                 .then(|| observed.last_error())
                 .flatten()
         };
@@ -271,8 +273,14 @@ impl<'db> Transaction<'db> {
     /// Commits; an ERROR of the server means that nothing was, anything else that nobody knows.
     async fn commit(&self, conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
         let errors = observed.errors();
+        let refused = observed.refused_commits();
         let Err(error) = AnsiTransactionManager::commit_transaction(&mut **conn).await else {
-            return Ok(());
+            return match observed.last_error() {
+                Some(failure) if observed.refused_commits() > refused => {
+                    Err(Error::Aborted(failure))
+                }
+                _ => Ok(()),
+            };
         };
         let refusal = (observed.errors() > errors)
             .then(|| observed.last_error())

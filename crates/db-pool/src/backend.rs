@@ -21,6 +21,7 @@ use crate::generation::Member;
 use crate::observer::{Activity, Observer};
 use crate::profile::PoolProfile;
 use crate::registry::Registry;
+use crate::slow_query;
 use crate::status::Totals;
 use crate::wire::{Observed, TransactionStatus};
 
@@ -98,12 +99,15 @@ impl Backend {
         let activity = Arc::new(Activity::default());
         let in_slot = Arc::new(());
         conn.set_instrumentation(Observer::new(
-            Arc::clone(&profile.name),
             Arc::clone(&link.observed),
             Arc::clone(&activity),
-            profile.slow_query,
             Arc::clone(&in_slot),
         ));
+        if let Some(threshold) = profile.slow_query {
+            let name = Arc::clone(&profile.name);
+            let watcher = slow_query::watcher(name, threshold, Arc::clone(&activity));
+            link.steering.set_watcher(watcher);
+        }
         let now = Instant::now();
         registry.established.fetch_add(1, Ordering::AcqRel);
         let lease = Arc::new(Lease {
@@ -181,7 +185,7 @@ impl Backend {
         if self.doomed.is_some() {
             return self.doomed;
         }
-        if self.observed.is_closed() {
+        if self.observed.is_closed() || self.observed.is_spoilt() {
             return Some(Doom::Closed);
         }
         if self.registry.is_closed() {

@@ -194,11 +194,14 @@ impl Dial {
             place,
             report,
         } = self;
-        let endpoint = &place.member.generation().endpoint;
+        let generation = place.member.generation();
         // A panic while connecting must not cost the pool its place for ever (failure case F7).
-        let dialling = std::panic::AssertUnwindSafe(shared.dialler.dial(endpoint)).catch_unwind();
+        let dialling = std::panic::AssertUnwindSafe(shared.dialler.dial(generation)).catch_unwind();
         let dialled = dialling.await.unwrap_or_else(|_panic| {
-            Err(ConnectError::new(&endpoint.address(), Failure::Panicked))
+            Err(ConnectError::new(
+                &generation.endpoint.address(),
+                Failure::Panicked,
+            ))
         });
         match dialled {
             Ok(dialled) => {

@@ -20,7 +20,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::TlsRefused;
-use crate::wire::{Observed, Wire};
+use crate::wire::{Observed, Steering, Wire};
 
 /// What carries the bytes below the wire.
 #[expect(
@@ -37,6 +37,7 @@ pub(crate) enum Transport {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) observed: Arc<Observed>,
+    pub(crate) steering: Arc<Steering>,
     pub(crate) farewell: oneshot::Receiver<Transport>,
 }
 
@@ -46,6 +47,8 @@ pub(crate) struct Connector {
     mode: TlsMode,
     negotiated: bool,
     tls: Option<MakeRustlsConnect>,
+    startup: Arc<[(String, String)]>,
+    answers_set_up: bool,
     /// The link of the newest socket: with several hosts, the last one is the one that stays.
     newest: Arc<Mutex<Option<Link>>>,
 }
@@ -57,8 +60,18 @@ impl Connector {
             mode,
             negotiated: !direct,
             tls,
+            startup: Arc::default(),
+            answers_set_up: false,
             newest: Arc::default(),
         }
+    }
+
+    /// For connections that diesel-async takes over: with these parameters in the startup packet, and its
+    /// set-up statements answered by the wire.
+    pub(crate) fn for_diesel(mut self, startup: Vec<(String, String)>) -> Self {
+        self.startup = startup.into();
+        self.answers_set_up = true;
+        self
     }
 
     /// The same rules, for another connection.
@@ -80,13 +93,16 @@ impl Connector {
     /// An observed stream whose link replaces the newest one.
     pub(crate) fn observe(&self, transport: Transport) -> Wire<Transport> {
         let observed = Arc::new(Observed::default());
+        let steering = Steering::new(Arc::clone(&self.startup), self.answers_set_up);
+        let steering = Arc::new(steering);
         let (sender, farewell) = oneshot::channel();
         let link = Link {
             observed: Arc::clone(&observed),
+            steering: Arc::clone(&steering),
             farewell,
         };
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
-        Wire::new(transport, observed, Some(sender))
+        Wire::new(transport, observed, steering, Some(sender))
     }
 
     async fn open(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs};
@@ -15,7 +16,9 @@ use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 
 use crate::connector::{Connector, Link, Transport};
 use crate::error::{ConnectError, Failure};
-use crate::profile::{PoolProfile, PoolerMode};
+use crate::generation::Generation;
+use crate::pooler::{self, Pooler};
+use crate::profile::PoolProfile;
 use crate::session::SessionSettings;
 use crate::tls;
 use crate::wire::Wire;
@@ -34,39 +37,33 @@ pub async fn connect_client(
     endpoint: &Endpoint,
     connect_timeout: Duration,
 ) -> Result<Client, ConnectError> {
-    let dialler = Dialler {
+    let login = Login {
         connector: connector(endpoint),
         settings: SessionSettings::of_endpoint(endpoint, "app-db"),
-        connect_timeout,
         keepalive_idle: None,
-        pooler: PoolerMode::Auto,
         options_refused: AtomicBool::new(false),
     };
-    dialler
-        .within_deadline(endpoint, async {
-            match dialler.open(endpoint).await?.0 {
-                Opened::Tcp(client, connection) => {
-                    tokio::spawn(connection);
-                    Ok(client)
-                }
-                Opened::Unix(client, connection) => {
-                    tokio::spawn(connection);
-                    Ok(client)
-                }
+    let opening = async {
+        match login.open(endpoint).await?.0 {
+            Opened::Tcp(client, connection) => {
+                tokio::spawn(connection);
+                Ok(client)
             }
-        })
-        .await
+            Opened::Unix(client, connection) => {
+                tokio::spawn(connection);
+                Ok(client)
+            }
+        }
+    };
+    within(connect_timeout, endpoint, opening).await
 }
 
 /// Opens the connections of one pool.
 pub(crate) struct Dialler {
-    connector: Result<Connector, ConnectError>,
-    settings: SessionSettings,
-    connect_timeout: Duration,
-    keepalive_idle: Option<Duration>,
-    pooler: PoolerMode,
-    /// A pooler has refused the startup packet's `options`; it will again.
-    options_refused: AtomicBool,
+    login: Login,
+    profile: PoolProfile,
+    /// What was found at the other end, and with which generation.
+    found: Mutex<Option<(u64, Pooler)>>,
 }
 
 /// A connection that is ready for work.
@@ -76,47 +73,44 @@ pub(crate) struct Dialled {
     pub(crate) canceller: Canceller,
 }
 
-enum Opened {
-    Tcp(Client, Connection<Socket, Wire<Transport>>),
-    Unix(
-        Client,
-        Connection<Wire<Transport>, tokio_postgres::tls::NoTlsStream>,
-    ),
-}
-
 impl Dialler {
     /// Reads certificates, and keeps what is wrong with them for whoever connects first.
     pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
-        Self {
-            connector: connector(endpoint),
-            settings: SessionSettings::new(endpoint, profile),
-            connect_timeout: profile.connect_timeout,
+        let settings = SessionSettings::new(endpoint, profile);
+        let startup = settings.startup.clone();
+        let login = Login {
+            connector: connector(endpoint).map(|connector| connector.for_diesel(startup)),
+            settings,
             keepalive_idle: Some(profile.keepalive_idle).filter(|idle| !idle.is_zero()),
-            pooler: profile.pooler,
             options_refused: AtomicBool::new(false),
+        };
+        Self {
+            login,
+            profile: profile.clone(),
+            found: Mutex::default(),
         }
+    }
+
+    /// What stands between the pool and its server, as far as it is known.
+    pub(crate) fn pooler(&self) -> Pooler {
+        let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.map_or(Pooler::Unknown, |(_generation, pooler)| pooler)
     }
 
     /// Connects, logs in and sets the session up, all within the connect timeout.
-    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Dialled, ConnectError> {
-        self.within_deadline(endpoint, self.establish(endpoint))
-            .await
+    pub(crate) async fn dial(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
+        let endpoint = &generation.endpoint;
+        within(
+            self.profile.connect_timeout,
+            endpoint,
+            self.establish(generation),
+        )
+        .await
     }
 
-    async fn within_deadline<T>(
-        &self,
-        endpoint: &Endpoint,
-        connecting: impl Future<Output = Result<T, ConnectError>>,
-    ) -> Result<T, ConnectError> {
-        match timeout(self.connect_timeout, connecting).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(ConnectError::new(&endpoint.address(), Failure::TimedOut)
-                .explained(format!("{:?} have passed", self.connect_timeout))),
-        }
-    }
-
-    async fn establish(&self, endpoint: &Endpoint) -> Result<Dialled, ConnectError> {
-        let (opened, connector) = self.open(endpoint).await?;
+    async fn establish(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
+        let endpoint = &generation.endpoint;
+        let (opened, connector) = self.login.open(endpoint).await?;
         let socket = opened.socket(endpoint);
         let token = opened.cancel_token();
         let adopted = match opened {
@@ -135,9 +129,8 @@ impl Dialler {
             .take_link()
             .ok_or_else(|| ConnectError::new(&address, Failure::Unreachable))?;
         let refused = |error: &dyn std::fmt::Display| {
-            let sent = link.observed.last_error();
             let refused = ConnectError::new(&address, Failure::Refused);
-            match sent {
+            match link.observed.last_error() {
                 Some(sent) => refused.because(&sent),
                 None => refused.explained(error.to_string()),
             }
@@ -146,11 +139,8 @@ impl Dialler {
             ConnectionError::CouldntSetupConfiguration(error) => refused(&error),
             error => refused(&error),
         })?;
-        if let Some(batch) = self.batch_after_connect() {
-            conn.batch_execute(&batch)
-                .await
-                .map_err(|error| refused(&error))?;
-        }
+        let set_up = self.set_up(&mut conn, &link, generation.number).await;
+        set_up.map_err(|error| refused(&error))?;
         Ok(Dialled {
             conn,
             canceller: Canceller {
@@ -162,6 +152,65 @@ impl Dialler {
         })
     }
 
+    /// Finds out what is at the other end, once for each generation, and steers the wire by it.
+    async fn set_up(
+        &self,
+        conn: &mut AsyncPgConnection,
+        link: &Link,
+        generation: u64,
+    ) -> diesel::QueryResult<()> {
+        let known = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let pooler = match known {
+            Some((of, pooler)) if of == generation => pooler,
+            _ => {
+                let pooler = pooler::detect(conn, link, &self.profile).await?;
+                *self.found.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((generation, pooler));
+                tracing::info!(pool = &*self.profile.name, %pooler, "found between pool and server");
+                pooler
+            }
+        };
+        let settings = &self.login.settings;
+        link.steering
+            .set_rules(pooler::rules(pooler, &self.profile, settings));
+        if pooler == Pooler::Session {
+            // The session is the client's own; what the pooler would not take at login is set here.
+            conn.batch_execute(&settings.statements()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The way in: an endpoint, with what is known of how it is to be talked to.
+struct Login {
+    connector: Result<Connector, ConnectError>,
+    settings: SessionSettings,
+    keepalive_idle: Option<Duration>,
+    /// A pooler has refused the startup packet's `options`; it will again.
+    options_refused: AtomicBool,
+}
+
+enum Opened {
+    Tcp(Client, Connection<Socket, Wire<Transport>>),
+    Unix(
+        Client,
+        Connection<Wire<Transport>, tokio_postgres::tls::NoTlsStream>,
+    ),
+}
+
+async fn within<T>(
+    bound: Duration,
+    endpoint: &Endpoint,
+    connecting: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    match timeout(bound, connecting).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(ConnectError::new(&endpoint.address(), Failure::TimedOut)
+            .explained(format!("{bound:?} have passed"))),
+    }
+}
+
+impl Login {
     /// Opens the session; once more without `options` where a pooler refuses them.
     async fn open(&self, endpoint: &Endpoint) -> Result<(Opened, Connector), ConnectError> {
         let connector = self.connector.clone()?.afresh();
@@ -175,11 +224,9 @@ impl Dialler {
             if !(with_options && refuses_startup_parameter(&error)) {
                 return Err(ConnectError::from_postgres(&address, &error));
             }
-            self.options_refused.store(true, Ordering::Relaxed);
-            tracing::info!(
-                address,
-                "the server refuses `options` in the startup packet; settings are sent after connect"
-            );
+            if !self.options_refused.swap(true, Ordering::Relaxed) {
+                tracing::info!(address, "a pooler refuses `options` in the startup packet");
+            }
         }
     }
 
@@ -259,15 +306,6 @@ impl Dialler {
         }
         add_hosts(&mut config, &endpoint.hosts);
         config
-    }
-
-    /// What a session still lacks once it is open.
-    fn batch_after_connect(&self) -> Option<String> {
-        if !self.options_refused.load(Ordering::Relaxed) {
-            return self.settings.time_zone_statement();
-        }
-        // Behind a transaction-mode pooler a SET would land on some other client's session.
-        (self.pooler != PoolerMode::Transaction).then(|| self.settings.statements())
     }
 }
 

@@ -26,6 +26,11 @@ impl Generation {
         })
     }
 
+    /// For a connection that belongs to no pool: one that proves credentials.
+    pub(crate) fn beside(endpoint: Endpoint) -> Arc<Self> {
+        Self::new(0, endpoint)
+    }
+
     /// Counts a connection of this generation from before it is made until the server has closed it.
     pub(crate) fn join(self: &Arc<Self>) -> Member {
         self.live.fetch_add(1, Ordering::AcqRel);

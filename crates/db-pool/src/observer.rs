@@ -5,13 +5,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use diesel::connection::{
-    DebugQuery, Instrumentation, InstrumentationEvent, get_default_instrumentation,
-};
+use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_instrumentation};
 
-use crate::wire::{Observed, TransactionStatus};
+use crate::wire::Observed;
 
 /// What the observer tells the pool.
 #[derive(Default)]
@@ -33,6 +30,15 @@ impl Activity {
     /// Whether a COMMIT was begun that is not finished, wherever on its way it is.
     pub(crate) fn is_committing(&self) -> bool {
         self.committing.load(Ordering::Acquire)
+    }
+
+    /// The name of the work in progress.
+    pub(crate) fn label(&self) -> Option<&'static str> {
+        *self.label.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn count_slow(&self) {
+        self.slow.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Slow queries since the last time this was asked.
@@ -58,30 +64,18 @@ impl Activity {
 ///
 /// From a plain `&mut AsyncPgConnection` it is found again with [`Observer::of`].
 pub struct Observer {
-    pool: Arc<str>,
     observed: Arc<Observed>,
     activity: Arc<Activity>,
-    slow_query: Option<Duration>,
-    began: Option<Instant>,
     next: Option<Box<dyn Instrumentation>>,
     /// The backend counts this handle's owners to learn whether we are still in diesel's slot.
     _in_slot: Arc<()>,
 }
 
 impl Observer {
-    pub(crate) fn new(
-        pool: Arc<str>,
-        observed: Arc<Observed>,
-        activity: Arc<Activity>,
-        slow_query: Option<Duration>,
-        in_slot: Arc<()>,
-    ) -> Self {
+    pub(crate) fn new(observed: Arc<Observed>, activity: Arc<Activity>, in_slot: Arc<()>) -> Self {
         Self {
-            pool,
             observed,
             activity,
-            slow_query,
-            began: None,
             next: get_default_instrumentation(),
             _in_slot: in_slot,
         }
@@ -126,31 +120,6 @@ impl Observer {
                 .unwrap_or_else(PoisonError::into_inner),
         )
     }
-
-    fn finish(&mut self, query: &dyn DebugQuery, failed: bool) {
-        let Some(duration) = self.began.take().map(|began| began.elapsed()) else {
-            return;
-        };
-        if self.slow_query.is_none_or(|threshold| duration < threshold) {
-            return;
-        }
-        self.activity.slow.fetch_add(1, Ordering::Relaxed);
-        let label = *self
-            .activity
-            .label
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        tracing::warn!(
-            target: "app_db::slow_query",
-            pool = &*self.pool,
-            label,
-            duration_ms = duration.as_millis() as u64,
-            in_transaction = self.observed.transaction_status() != TransactionStatus::Idle,
-            failed,
-            sql = text_without_values(query),
-            "slow query"
-        );
-    }
 }
 
 impl Instrumentation for Observer {
@@ -158,12 +127,10 @@ impl Instrumentation for Observer {
         match &event {
             InstrumentationEvent::StartQuery { .. } => {
                 self.activity.started.fetch_add(1, Ordering::AcqRel);
-                self.began = Some(Instant::now());
             }
-            InstrumentationEvent::FinishQuery { query, error, .. } => {
+            InstrumentationEvent::FinishQuery { .. } => {
                 self.activity.finished.fetch_add(1, Ordering::AcqRel);
                 self.activity.committing.store(false, Ordering::Release);
-                self.finish(*query, error.is_some());
             }
             // Only the outermost one commits; those below release a savepoint.
             InstrumentationEvent::CommitTransaction { depth, .. } if depth.get() == 1 => {
@@ -174,42 +141,5 @@ impl Instrumentation for Observer {
         if let Some(next) = &mut self.next {
             next.on_connection_event(event);
         }
-    }
-}
-
-/// The SQL with its placeholders, on one line.
-///
-/// diesel shows a query as `SQL -- binds: [values]`. The cut is made at the first such mark: where the
-/// SQL itself holds one the text ends early, but no value ever passes.
-fn text_without_values(query: &dyn DebugQuery) -> String {
-    let shown = query.to_string();
-    let sql = shown.split("-- binds:").next().unwrap_or_default();
-    // A line break or an escape sequence in a comment must not forge a line of the log.
-    sql.trim_end()
-        .chars()
-        .take(MAX_TEXT)
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect()
-}
-
-/// How many characters of a statement are logged.
-const MAX_TEXT: usize = 2_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use diesel::IntoSql;
-    use diesel::sql_types::Text;
-
-    /// req 2.08, 4.47; case R63
-    #[test]
-    fn the_logged_text_has_no_values_and_no_line_breaks() {
-        let query = diesel::select("CANARY -- binds: [x]".into_sql::<Text>());
-        let shown = diesel::debug_query::<diesel::pg::Pg, _>(&query);
-        assert_eq!(text_without_values(&shown), "SELECT $1");
-
-        let query = diesel::sql_query("select 1 /* \r\n\x1b[31mforged */");
-        let shown = diesel::debug_query::<diesel::pg::Pg, _>(&query);
-        assert_eq!(text_without_values(&shown), "select 1 /*    [31mforged */");
     }
 }

@@ -278,6 +278,7 @@ impl Shared {
         Status {
             pool: self.name(),
             generation: registry.generations.current().number,
+            pooler: self.dialler.pooler(),
             max: self.max(),
             open: registry.established(),
             idle: self.store.state().idle_connections,

@@ -45,6 +45,13 @@ pub struct PoolProfile {
     pub validation_timeout: Duration,
     /// What stands between this pool and the server.
     pub pooler: PoolerMode,
+    /// How statements are named on the server.
+    pub statements: Statements,
+    /// How many texts each connection keeps prepared; 0 is none beyond diesel's own cache.
+    pub statement_cache: u32,
+    /// Whether BEGIN travels with the first statement of its transaction.
+    #[serde(deserialize_with = "on_or_off")]
+    pub defer_begin: bool,
     /// Idle time before the first TCP keepalive probe, unless the URL says otherwise; zero leaves the
     /// system's own.
     #[serde(with = "db_config::duration")]
@@ -103,6 +110,20 @@ pub enum PoolerMode {
     Session,
     /// A pooler that gives a client a server connection for one transaction.
     Transaction,
+}
+
+/// How statements are named on the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Statements {
+    /// By name where the server or a proven pooler keeps names, else not at all.
+    #[default]
+    Auto,
+    /// By name.
+    Named,
+    /// Not at all: each is parsed in the batch that runs it, which is right through any pooler.
+    Unnamed,
 }
 
 /// When connecting is tried again after a failure.
@@ -172,6 +193,11 @@ impl PoolProfile {
             ..profile?
         })
     }
+}
+
+fn on_or_off<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let word = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+    Ok(word == "on")
 }
 
 fn unnamed() -> Arc<str> {

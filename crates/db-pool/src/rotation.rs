@@ -81,7 +81,7 @@ pub(crate) async fn prove(pool: &Pool, credentials: &Credentials) -> Result<(), 
         .current()
         .endpoint
         .with_credentials(credentials);
-    match shared.dialler.dial(&endpoint).await {
+    match shared.dialler.dial(&Generation::beside(endpoint)).await {
         Ok(_proof) => Ok(()),
         Err(source) => Err(PoolError::Connect {
             pool: shared.name(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use db_config::Endpoint;
 
 use crate::profile::PoolProfile;
+use crate::wire::{LocalSettings, literal};
 
 /// The server settings of a pool's sessions, in the order in which they are sent.
 ///
@@ -12,6 +13,8 @@ use crate::profile::PoolProfile;
 #[derive(Clone, Debug)]
 pub(crate) struct SessionSettings {
     pub(crate) application_name: String,
+    /// What poolers keep for each client, and so can travel as it is.
+    pub(crate) startup: Vec<(String, String)>,
     settings: Vec<(String, String)>,
 }
 
@@ -46,7 +49,11 @@ impl SessionSettings {
         }
         // tokio-postgres sends client_encoding itself and decodes nothing but UTF8.
         settings.retain(|(name, _)| !name.eq_ignore_ascii_case("client_encoding"));
+        let startup = settings
+            .extract_if(.., |(name, _)| is_tracked(name))
+            .collect();
         Self {
+            startup,
             application_name: endpoint
                 .application_name
                 .clone()
@@ -62,6 +69,7 @@ impl SessionSettings {
                 .application_name
                 .clone()
                 .unwrap_or_else(|| application_name.to_owned()),
+            startup: Vec::new(),
             settings: endpoint.settings.clone().into_iter().collect(),
         }
     }
@@ -105,28 +113,26 @@ impl SessionSettings {
         batch
     }
 
-    /// The statement that puts back the time zone which diesel-async sets to UTC at connect.
-    pub(crate) fn time_zone_statement(&self) -> Option<String> {
-        let (_, zone) = self
-            .settings
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("timezone"))?;
-        (!zone.eq_ignore_ascii_case("utc")).then(|| {
-            format!(
-                "SELECT pg_catalog.set_config('TimeZone', {}, false)",
-                literal(zone)
-            )
+    /// The same for the transactions of a session that is shared with others.
+    pub(crate) fn local(&self) -> Option<LocalSettings> {
+        LocalSettings::new(&self.settings)
+    }
+
+    /// Whether transactions are SERIALIZABLE where they do not say otherwise.
+    pub(crate) fn is_serializable(&self) -> bool {
+        self.settings.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("default_transaction_isolation")
+                && value.eq_ignore_ascii_case("serializable")
         })
     }
 }
 
-/// A string literal that means the same whatever `standard_conforming_strings` says.
-fn literal(text: &str) -> String {
-    let escape = if text.contains('\\') { " E" } else { "" };
-    format!(
-        "{escape}'{}'",
-        text.replace('\\', "\\\\").replace('\'', "''")
-    )
+/// PgBouncer gives these back to each client whose server connection was another's before
+/// (`track_extra_parameters` and its built-in list).
+fn is_tracked(name: &str) -> bool {
+    ["timezone", "datestyle", "standard_conforming_strings"]
+        .iter()
+        .any(|tracked| name.eq_ignore_ascii_case(tracked))
 }
 
 #[cfg(test)]
@@ -145,24 +151,23 @@ mod tests {
         let plain = settings("postgres://u@localhost/d");
         assert_eq!(plain.application_name, "app-db");
         assert!(plain.options().contains("-c statement_timeout=30000ms"));
-        assert!(plain.options().contains("-c TimeZone=UTC"));
+        assert_eq!(plain.startup, [("TimeZone".to_owned(), "UTC".to_owned())]);
         assert!(
             plain
                 .options()
                 .contains("-c default_transaction_isolation=read\\ committed")
         );
-        assert_eq!(plain.time_zone_statement(), None);
 
         let own = settings(
             "postgres://u@localhost/d?application_name=own&statement_timeout=5s&options=-c%20timezone%3DAsia/Tokyo",
         );
         assert_eq!(own.application_name, "own");
         assert!(!own.options().contains("30000ms"));
-        assert_eq!(own.options().matches("imezone=").count(), 1);
-        assert!(
-            own.time_zone_statement()
-                .is_some_and(|sql| sql.contains("Asia/Tokyo"))
+        assert_eq!(
+            own.startup,
+            [("timezone".to_owned(), "Asia/Tokyo".to_owned())]
         );
+        assert!(!own.is_serializable());
     }
 
     /// req 2.22, case R50

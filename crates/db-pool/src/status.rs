@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::pooler::Pooler;
+
 /// The counts of one pool.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct Status {
     pub pool: Arc<str>,
     /// The number of the current generation of credentials; it begins at 1.
     pub generation: u64,
+    /// What stands between the pool and its server.
+    pub pooler: Pooler,
     /// The most connections alive at a time.
     pub max: u32,
     /// Connections alive: idle, in use, or being closed.

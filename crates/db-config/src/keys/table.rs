@@ -151,6 +151,32 @@ pub const KEYS: &[Key] = &[
         too_low: "",
     },
     Key {
+        path: "profile.statements",
+        kind: Kind::Choice(&["auto", "named", "unnamed"]),
+        built_in: BuiltIn::Same("auto"),
+        too_high: "How statements are named on the server. `named` before a pooler that does not keep \
+                   names: errors and other clients' rows. `unnamed`: each run parses again.",
+        too_low: "",
+    },
+    Key {
+        path: "profile.statement_cache",
+        kind: Kind::Count {
+            min: 0,
+            max: 10_000,
+        },
+        built_in: BuiltIn::Same("256"),
+        too_high: "Each connection keeps as many plans on the server, which costs memory there.",
+        too_low: "Statements are parsed again and again; 0 does so for every UPDATE.",
+    },
+    Key {
+        path: "profile.defer_begin",
+        kind: Kind::Choice(&["on", "off"]),
+        built_in: BuiltIn::Same("on"),
+        too_high: "Whether BEGIN travels with the first statement. `off`: a round trip more for each \
+                   transaction, and one for the COMMIT of each that only reads.",
+        too_low: "",
+    },
+    Key {
         path: "profile.keepalive_idle",
         kind: duration(SECOND, DAY, Some("the system's default")),
         built_in: BuiltIn::Same("30s"),

@@ -1,57 +1,57 @@
 //! The wire: the stream under tokio-postgres, above TLS.
 //!
-//! It knows the protocol and nothing of pools. Bytes pass through unchanged; on the way their frames
-//! are read, and what they say is kept in [`Observed`]. When the connection is dropped the stream
-//! hands its transport to whoever asked for it, so that the end of the server's work can be awaited.
+//! It knows the protocol and nothing of pools. What passes is read, kept in [`Observed`], and rewritten
+//! where that removes a round trip or makes a pooler safe; see `conversation.rs` for how. When the
+//! connection is dropped the stream hands its transport to whoever asked for it, so that the end of the
+//! server's work can be awaited.
 
+mod conversation;
+mod exchange;
 mod frame;
+mod message;
 mod observe;
+mod replies;
+mod requests;
+mod rules;
+mod statements;
+mod text;
+mod transaction;
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 pub use self::observe::{Observed, TransactionStatus};
+pub(crate) use self::rules::{Command, LocalSettings, Naming, Rules, Steering, Watcher, literal};
 
-use self::frame::{BadLength, FrameReader, Keep};
-use self::observe::Request;
-use crate::server_error::ServerError;
+use self::conversation::Conversation;
+use self::frame::BadLength;
 
-/// An observed stream over the transport `T`.
+/// A stream that conducts a conversation over the transport `T`.
 #[derive(Debug)]
 pub(crate) struct Wire<T> {
     /// Taken only when the wire is dropped.
     transport: Option<T>,
-    observed: Arc<Observed>,
-    sent: FrameReader,
-    received: FrameReader,
-    /// The strongest request since the last Sync.
-    batch: Request,
-    /// What each ReadyForQuery still to come will answer.
-    unanswered: VecDeque<Request>,
+    conversation: Conversation,
     farewell: Option<oneshot::Sender<T>>,
 }
 
 impl<T> Wire<T> {
-    /// Wraps a transport on which nothing has been sent yet.
+    /// Wraps a transport on which nothing of the protocol has been sent yet.
     pub(crate) fn new(
         transport: T,
         observed: Arc<Observed>,
+        steering: Arc<Steering>,
         farewell: Option<oneshot::Sender<T>>,
     ) -> Self {
         Self {
             transport: Some(transport),
-            observed,
-            sent: FrameReader::client(),
-            received: FrameReader::server(),
-            batch: Request::Housekeeping,
-            // The startup packet is answered by a ReadyForQuery as well.
-            unanswered: VecDeque::from([Request::Housekeeping]),
+            conversation: Conversation::new(observed, steering),
             farewell,
         }
     }
@@ -60,132 +60,115 @@ impl<T> Wire<T> {
     pub(crate) fn transport(&self) -> Option<&T> {
         self.transport.as_ref()
     }
+}
 
-    fn observe_sent(&mut self, bytes: &[u8]) -> Result<(), BadLength> {
-        let (batch, unanswered, observed) = (&mut self.batch, &mut self.unanswered, &self.observed);
-        self.sent.feed(
-            bytes,
-            |tag| {
-                if tag == b'Q' {
-                    Keep::Body
-                } else {
-                    Keep::Nothing
+impl<T: AsyncWrite + Unpin> Wire<T> {
+    /// Writes what waits for the server, as far as the transport takes it.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(transport) = self.transport.as_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let waiting = self.conversation.for_server();
+        while !waiting.is_empty() {
+            match ready!(Pin::new(&mut *transport).poll_write(cx, waiting)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => waiting.advance(count),
+                Err(error) => {
+                    self.conversation.observed().connection_closed();
+                    return Poll::Ready(Err(error));
                 }
-            },
-            |tag, body| {
-                let mut ends = |request| {
-                    observed.request_sent(request);
-                    unanswered.push_back(request);
-                };
-                match tag {
-                    b'E' => *batch = Request::Work,
-                    b'S' => ends(std::mem::replace(batch, Request::Housekeeping)),
-                    b'Q' if is_commit(body) => ends(Request::Commit),
-                    b'Q' | b'F' => ends(Request::Work),
-                    _ => {}
-                }
-            },
-        )
-    }
-
-    fn observe_received(&mut self, bytes: &[u8]) -> Result<(), BadLength> {
-        let (unanswered, observed) = (&mut self.unanswered, &self.observed);
-        self.received.feed(
-            bytes,
-            |tag| match tag {
-                b'E' | b'K' | b'S' | b'Z' => Keep::Body,
-                _ => Keep::Nothing,
-            },
-            |tag, body| match (tag, body) {
-                (b'C' | b'I', _) => observed.statement_completed(),
-                (b'E', fields) => observed.error_reported(ServerError::from_fields(fields)),
-                (b'K', [a, b, c, d, ..]) => {
-                    observed.backend_named(i32::from_be_bytes([*a, *b, *c, *d]));
-                }
-                (b'S', pair) => {
-                    let mut texts = pair.split(|b| *b == 0).map(String::from_utf8_lossy);
-                    if let (Some(name), Some(value)) = (texts.next(), texts.next()) {
-                        observed.parameter_reported(&name, &value);
-                    }
-                }
-                (b'Z', [status, ..]) => {
-                    let request = unanswered.pop_front().unwrap_or(Request::Housekeeping);
-                    observed.request_answered(request, *status);
-                }
-                _ => {}
-            },
-        )
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-/// Whether a simple query begins with the word that must not be cancelled.
-fn is_commit(query: &[u8]) -> bool {
-    let query = query.trim_ascii_start();
-    let word = |word: &[u8]| {
-        query.len() >= word.len()
-            && query[..word.len()].eq_ignore_ascii_case(word)
-            && !query.get(word.len()).is_some_and(u8::is_ascii_alphanumeric)
-    };
-    word(b"COMMIT") || word(b"END")
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let Some(transport) = this.transport.as_mut() else {
-            return Poll::Ready(Ok(()));
-        };
-        let before = buf.filled().len();
-        let outcome = ready!(Pin::new(transport).poll_read(cx, buf));
-        let fresh = &buf.filled()[before..];
-        if outcome.is_err() || fresh.is_empty() {
-            this.observed.connection_closed();
-            return Poll::Ready(outcome);
+        loop {
+            let waiting = this.conversation.for_client();
+            if !waiting.is_empty() {
+                let count = waiting.len().min(buf.remaining());
+                buf.put_slice(&waiting[..count]);
+                waiting.advance(count);
+                return Poll::Ready(Ok(()));
+            }
+            let Some(transport) = this.transport.as_mut() else {
+                return Poll::Ready(Ok(()));
+            };
+            let before = buf.filled().len();
+            let outcome = ready!(Pin::new(transport).poll_read(cx, buf));
+            let fresh = &mut buf.filled_mut()[before..];
+            if outcome.is_err() || fresh.is_empty() {
+                this.conversation.observed().connection_closed();
+                return Poll::Ready(outcome);
+            }
+            let kept = this.conversation.server_sent(fresh)?;
+            buf.set_filled(before + kept);
+            // An answer may have set free what had to wait for it.
+            if !this.conversation.for_server().is_empty()
+                && let Poll::Ready(Err(error)) = this.poll_drain(cx)
+            {
+                return Poll::Ready(Err(error));
+            }
+            if kept > 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(this.observe_received(fresh).map_err(io::Error::from))
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let Some(transport) = this.transport.as_mut() else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        let written = ready!(Pin::new(transport).poll_write(cx, buf));
-        match &written {
-            Ok(count) => this.observe_sent(&buf[..*count])?,
-            Err(_) => this.observed.connection_closed(),
+        if this.conversation.for_server().len() > MAX_WAITING {
+            ready!(this.poll_drain(cx))?;
         }
-        Poll::Ready(written)
+        this.conversation.client_sent(buf)?;
+        if let Poll::Ready(Err(error)) = this.poll_drain(cx) {
+            return Poll::Ready(Err(error));
+        }
+        if !this.conversation.for_client().is_empty() {
+            // The reader is the same task and has looked already: it must look once more.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(buf.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut().transport.as_mut() {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        match this.transport.as_mut() {
             Some(transport) => Pin::new(transport).poll_flush(cx),
             None => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut().transport.as_mut() {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        match this.transport.as_mut() {
             Some(transport) => Pin::new(transport).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
     }
 }
 
+/// How much may wait for a server that does not read, before its client has to wait too.
+const MAX_WAITING: usize = 64 * 1024;
+
 impl<T> Drop for Wire<T> {
     fn drop(&mut self) {
-        self.observed.connection_closed();
+        self.conversation.observed().connection_closed();
         if let (Some(farewell), Some(transport)) = (self.farewell.take(), self.transport.take()) {
             // Nobody waits for it: then the transport closes here, as it would without us.
             let _unclaimed = farewell.send(transport);
@@ -219,7 +202,7 @@ mod tests {
     async fn the_wire_sees_status_work_and_sqlstate() {
         let (ours, mut server) = duplex(4096);
         let observed = Arc::new(Observed::default());
-        let mut wire = Wire::new(ours, Arc::clone(&observed), None);
+        let mut wire = Wire::new(ours, Arc::clone(&observed), Arc::default(), None);
         let mut read = [0; 256];
 
         wire.write_all(STARTUP).await.unwrap();
@@ -250,7 +233,7 @@ mod tests {
     async fn an_error_is_kept_with_its_code() {
         let (ours, mut server) = duplex(4096);
         let observed = Arc::new(Observed::default());
-        let mut wire = Wire::new(ours, Arc::clone(&observed), None);
+        let mut wire = Wire::new(ours, Arc::clone(&observed), Arc::default(), None);
         let fields = b"SFEHLER\0VERROR\0C40P01\0Mwechselseitige Blockade\0nkey\0Rroutine\0\0";
         let mut bytes = vec![b'E'];
         bytes.extend_from_slice(&(fields.len() as u32 + 4).to_be_bytes());
@@ -268,23 +251,13 @@ mod tests {
         let (ours, _server) = duplex(16);
         let observed = Arc::new(Observed::default());
         let (farewell, claimed) = oneshot::channel();
-        drop(Wire::new(ours, Arc::clone(&observed), Some(farewell)));
+        drop(Wire::new(
+            ours,
+            Arc::clone(&observed),
+            Arc::default(),
+            Some(farewell),
+        ));
         claimed.await.unwrap();
         assert!(observed.is_closed());
-    }
-
-    #[test]
-    fn a_commit_is_known_by_its_first_word() {
-        for query in [
-            &b"COMMIT\0"[..],
-            b" commit;\0",
-            b"END\0",
-            b"Commit and chain\0",
-        ] {
-            assert!(is_commit(query), "{query:?}");
-        }
-        for query in [&b"COMMITTED\0"[..], b"SELECT 1\0", b"ENDLESS", b""] {
-            assert!(!is_commit(query), "{query:?}");
-        }
     }
 }

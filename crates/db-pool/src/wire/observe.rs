@@ -20,6 +20,9 @@ pub struct Observed {
     statements: AtomicU64,
     errors: AtomicU64,
     conflicts: AtomicU64,
+    stale: AtomicU64,
+    refused_commits: AtomicU64,
+    spoilt: AtomicBool,
     last_error: Mutex<Option<ServerError>>,
     backend_pid: AtomicI32,
     parameters: Mutex<HashMap<String, String>>,
@@ -113,14 +116,54 @@ impl Observed {
         }
     }
 
-    pub(crate) fn request_answered(&self, request: Request, status: u8) {
-        self.status.store(status, Ordering::Release);
+    /// `told` is the status that the client was told with it, if it was told at all.
+    pub(crate) fn request_answered(&self, request: Request, told: Option<u8>) {
+        if let Some(status) = told {
+            self.status.store(status, Ordering::Release);
+        }
         if request == Request::Commit {
             self.committing.fetch_sub(1, Ordering::AcqRel);
         }
         if request.works() && self.working.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.settled.notify_waiters();
         }
+    }
+
+    /// The client was told this status by the wire itself.
+    pub(crate) fn answered_locally(&self, status: u8) {
+        self.status.store(status, Ordering::Release);
+    }
+
+    /// The connection is not what its client has been told it is: it must not be used again.
+    pub(crate) fn spoil(&self) {
+        self.spoilt.store(true, Ordering::Release);
+    }
+
+    /// Whether it must not be used again.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.spoilt.load(Ordering::Acquire)
+    }
+
+    /// The server found a prepared statement out of date, or did not know it.
+    pub(crate) fn statement_was_stale(&self) {
+        self.stale.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often a prepared statement was out of date: work that met it may be tried again.
+    #[must_use]
+    pub fn stale_statements(&self) -> u64 {
+        self.stale.load(Ordering::Acquire)
+    }
+
+    /// The server answered ROLLBACK to a COMMIT.
+    pub(crate) fn commit_was_refused(&self) {
+        self.refused_commits.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often the server answered ROLLBACK to a COMMIT, which is no error to anybody but its client.
+    #[must_use]
+    pub fn refused_commits(&self) -> u64 {
+        self.refused_commits.load(Ordering::Acquire)
     }
 
     pub(crate) fn statement_completed(&self) {
@@ -198,12 +241,12 @@ mod tests {
         assert!(!observed.is_working());
         observed.request_sent(Request::Commit);
         assert!(observed.is_working() && observed.is_committing());
-        observed.request_answered(Request::Housekeeping, b'T');
+        observed.request_answered(Request::Housekeeping, Some(b'T'));
         assert_eq!(
             observed.transaction_status(),
             TransactionStatus::InTransaction
         );
-        observed.request_answered(Request::Commit, b'I');
+        observed.request_answered(Request::Commit, Some(b'I'));
         assert!(!observed.is_working() && !observed.is_committing());
         assert_eq!(observed.transaction_status(), TransactionStatus::Idle);
     }

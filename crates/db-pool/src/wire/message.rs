@@ -1,0 +1,124 @@
+//! Messages: writing whole ones, and taking apart the few that the wire understands.
+
+use bytes::{BufMut, BytesMut};
+use tokio_postgres::error::SqlState;
+
+/// Appends one message.
+pub(crate) fn put(out: &mut BytesMut, tag: u8, parts: &[&[u8]]) {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    out.reserve(length + 5);
+    out.put_u8(tag);
+    // A message that the other side sent fits, and so does what is made of it here.
+    out.put_u32((length + 4) as u32);
+    for part in parts {
+        out.put_slice(part);
+    }
+}
+
+/// Appends Parse of a statement under a name; `tail` is everything behind the name's NUL.
+pub(crate) fn put_parse(out: &mut BytesMut, name: &[u8], tail: &[u8]) {
+    put(out, b'P', &[name, b"\0", tail]);
+}
+
+/// Appends Describe of a statement.
+pub(crate) fn put_describe(out: &mut BytesMut, name: &[u8]) {
+    put(out, b'D', &[b"S", name, b"\0"]);
+}
+
+/// Appends Close of a statement.
+pub(crate) fn put_close(out: &mut BytesMut, name: &[u8]) {
+    put(out, b'C', &[b"S", name, b"\0"]);
+}
+
+/// Appends Sync.
+pub(crate) fn put_sync(out: &mut BytesMut) {
+    put(out, b'S', &[]);
+}
+
+/// Appends a statement without parameters as Parse, Bind and Execute, all unnamed.
+pub(crate) fn put_statement(out: &mut BytesMut, sql: &[u8]) {
+    put(out, b'P', &[b"\0", sql, b"\0\0\0"]);
+    put(out, b'B', &[b"\0\0\0\0\0\0\0\0"]);
+    put(out, b'E', &[b"\0\0\0\0\0"]);
+}
+
+/// Appends ReadyForQuery.
+pub(crate) fn put_ready(out: &mut BytesMut, status: u8) {
+    put(out, b'Z', &[&[status]]);
+}
+
+/// Appends CommandComplete.
+pub(crate) fn put_complete(out: &mut BytesMut, tag: &[u8]) {
+    put(out, b'C', &[tag, b"\0"]);
+}
+
+/// Appends an ErrorResponse of our own; its routine names the wire, as PostgreSQL's name their function.
+pub(crate) fn put_error(out: &mut BytesMut, code: &SqlState, message: &str) {
+    put(
+        out,
+        b'E',
+        &[
+            b"SERROR\0VERROR\0C",
+            code.code().as_bytes(),
+            b"\0M",
+            message.as_bytes(),
+            b"\0R",
+            ROUTINE.as_bytes(),
+            b"\0\0",
+        ],
+    );
+}
+
+/// The routine in errors that the wire makes itself.
+pub(crate) const ROUTINE: &str = "app_db_wire";
+
+/// A text and what stands behind its NUL.
+pub(crate) fn split_text(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = body.iter().position(|byte| *byte == 0)?;
+    Some((&body[..end], &body[end + 1..]))
+}
+
+/// The number of rows in a command's tag: `SELECT 5`, `INSERT 0 1`.
+pub(crate) fn rows_of(tag: &[u8]) -> u64 {
+    let tag = tag.strip_suffix(b"\0").unwrap_or(tag);
+    let number = tag.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    std::str::from_utf8(number)
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server_error::ServerError;
+
+    #[test]
+    fn messages_are_written_as_the_protocol_has_them() {
+        let mut out = BytesMut::new();
+        put_parse(&mut out, b"s1", b"SELECT 1\0\0\0");
+        put_sync(&mut out);
+        assert_eq!(&out[..], b"P\0\0\0\x12s1\0SELECT 1\0\0\0S\0\0\0\x04");
+        assert_eq!(split_text(b"s1\0rest"), Some((&b"s1"[..], &b"rest"[..])));
+        assert_eq!(split_text(b"s1"), None);
+    }
+
+    #[test]
+    fn an_error_of_ours_reads_like_the_servers() {
+        let mut out = BytesMut::new();
+        put_error(&mut out, &SqlState::IN_FAILED_SQL_TRANSACTION, "no");
+        let error = ServerError::from_fields(&out[5..]);
+        assert_eq!((error.sqlstate().code(), error.message()), ("25P02", "no"));
+        assert_eq!(
+            (error.severity(), error.routine()),
+            ("ERROR", Some(ROUTINE))
+        );
+    }
+
+    #[test]
+    fn rows_stand_at_the_end_of_a_tag() {
+        assert_eq!(rows_of(b"SELECT 5\0"), 5);
+        assert_eq!(rows_of(b"INSERT 0 12\0"), 12);
+        assert_eq!(rows_of(b"BEGIN\0"), 0);
+    }
+}

@@ -1,0 +1,147 @@
+//! What the wire is told to do, and whom it tells what it saw.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+/// How the wire treats statements and transactions of one connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) naming: Naming,
+    /// How many texts are kept prepared; 0 prepares each statement as its client asks.
+    pub(crate) statement_cache: usize,
+    /// Whether BEGIN travels with the first statement, and a read-only COMMIT is not waited for.
+    pub(crate) defer_begin: bool,
+    /// Settings that cannot be the session's own, put into each transaction.
+    pub(crate) local_settings: Option<LocalSettings>,
+    /// Whether the session is shared with others, so that LISTEN and session locks are refused.
+    pub(crate) shared_session: bool,
+    /// Whether a transaction that names no isolation level is SERIALIZABLE.
+    pub(crate) serializable_by_default: bool,
+}
+
+/// How statements are named on the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// By the client's own names.
+    #[default]
+    Named,
+    /// Not at all: each is parsed in the batch that runs it, which any pooler sends to one server.
+    Unnamed,
+}
+
+/// Settings of a transaction, as one statement that the wire runs before the client's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalSettings(Vec<u8>);
+
+impl LocalSettings {
+    /// `None` where there is nothing to set.
+    pub(crate) fn new(settings: &[(String, String)]) -> Option<Self> {
+        if settings.is_empty() {
+            return None;
+        }
+        let calls: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| {
+                let (name, value) = (literal(name), literal(value));
+                format!("pg_catalog.set_config({name}, {value}, true)")
+            })
+            .collect();
+        Some(Self(format!("SELECT {}", calls.join(", ")).into_bytes()))
+    }
+
+    pub(crate) fn sql(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A string literal that means the same whatever `standard_conforming_strings` says.
+pub(crate) fn literal(text: &str) -> String {
+    let escape = if text.contains('\\') { " E" } else { "" };
+    format!(
+        "{escape}'{}'",
+        text.replace('\\', "\\\\").replace('\'', "''")
+    )
+}
+
+/// One finished command, as the wire saw it.
+pub(crate) struct Command<'c> {
+    /// The text with its placeholders.
+    pub(crate) sql: &'c [u8],
+    /// From sending it, or from the end of what was before it, to its completion.
+    pub(crate) duration: Duration,
+    pub(crate) rows: u64,
+    pub(crate) failed: bool,
+    pub(crate) in_transaction: bool,
+}
+
+/// Whoever wants to hear of finished commands.
+pub(crate) type Watcher = Box<dyn Fn(&Command<'_>) + Send + Sync>;
+
+/// What one connection's wire is steered by; the rules are set after login, when it is known what is at
+/// the other end.
+#[derive(Default)]
+pub(crate) struct Steering {
+    /// Parameters for the startup packet beside those that tokio-postgres knows.
+    pub(crate) startup: Arc<[(String, String)]>,
+    /// Whether diesel-async's two set-up statements are answered by the wire.
+    pub(crate) answers_set_up: bool,
+    rules: ArcSwapOption<Rules>,
+    watcher: OnceLock<Watcher>,
+}
+
+impl Steering {
+    pub(crate) fn new(startup: Arc<[(String, String)]>, answers_set_up: bool) -> Self {
+        Self {
+            startup,
+            answers_set_up,
+            ..Self::default()
+        }
+    }
+
+    /// Until they are set, bytes pass as they are.
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        self.rules.store(Some(Arc::new(rules)));
+    }
+
+    pub(crate) fn set_watcher(&self, watcher: Watcher) {
+        let _first = self.watcher.set(watcher);
+    }
+
+    pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
+        self.rules.load_full()
+    }
+
+    pub(crate) fn watcher(&self) -> Option<&Watcher> {
+        self.watcher.get()
+    }
+}
+
+impl std::fmt::Debug for Steering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Steering")
+            .field("rules", &self.rules.load())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case R50
+    #[test]
+    fn settings_become_one_statement_of_literals() {
+        let settings = [
+            ("lock_timeout".to_owned(), "2s".to_owned()),
+            ("search_path".to_owned(), "o'b\\".to_owned()),
+        ];
+        assert_eq!(
+            LocalSettings::new(&settings).unwrap().sql(),
+            b"SELECT pg_catalog.set_config('lock_timeout', '2s', true), \
+              pg_catalog.set_config('search_path',  E'o''b\\\\', true)"
+        );
+        assert_eq!(LocalSettings::new(&[]), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! The statements that this connection has prepared, by text and by the names its client gave them.
+//!
+//! A client prepares the same text again and again, each time under a new name. The text is prepared on
+//! the server once; later names are other words for the same record. A record leaves when neither the
+//! cache nor a name holds it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::text;
+
+/// A record's place; stays the same while the record lives.
+pub(crate) type Id = usize;
+
+/// Texts, names, and what is prepared under them.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    capacity: usize,
+    by_text: HashMap<Arc<[u8]>, Id>,
+    by_name: HashMap<Box<[u8]>, Id>,
+    records: Vec<Option<Record>>,
+    free: Vec<Id>,
+    clock: u64,
+    /// Names that the server may forget; told to it with the next batch.
+    to_close: Vec<Box<[u8]>>,
+}
+
+/// One statement.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// The text, its NUL, and the parameter types: a Parse without its name.
+    pub(crate) tail: Arc<[u8]>,
+    /// ParameterDescription and RowDescription or NoData, as the client was told.
+    pub(crate) description: Option<Box<[u8]>>,
+    /// The name it is prepared under on the server, if it is.
+    pub(crate) prepared: Option<Box<[u8]>>,
+    /// The name to prepare it under.
+    pub(crate) name: Box<[u8]>,
+    pub(crate) plain_select: bool,
+    pub(crate) touches_resolution: bool,
+    pub(crate) alone: bool,
+    cached: bool,
+    holders: u32,
+    used: u64,
+}
+
+impl Statements {
+    /// A cache of at most `capacity` texts; 0 keeps none beyond the names its client holds.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            by_text: HashMap::new(),
+            by_name: HashMap::new(),
+            records: Vec::new(),
+            free: Vec::new(),
+            clock: 0,
+            to_close: Vec::new(),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn get(&self, id: Id) -> Option<&Record> {
+        self.records.get(id)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut Record> {
+        self.records.get_mut(id)?.as_mut()
+    }
+
+    /// The record behind a client's name.
+    pub(crate) fn named(&mut self, name: &[u8]) -> Option<Id> {
+        let id = *self.by_name.get(name)?;
+        self.clock += 1;
+        let now = self.clock;
+        self.get_mut(id)?.used = now;
+        Some(id)
+    }
+
+    /// Gives a known text another name; only one whose description is known can be answered for.
+    pub(crate) fn adopt(&mut self, name: &[u8], tail: &[u8]) -> Option<Id> {
+        let id = *self.by_text.get(tail)?;
+        self.get(id)?.description.as_ref()?;
+        self.release(name);
+        self.by_name.insert(name.into(), id);
+        self.clock += 1;
+        let now = self.clock;
+        let record = self.get_mut(id)?;
+        record.holders += 1;
+        record.used = now;
+        Some(id)
+    }
+
+    /// A new record under a client's name; not in the cache until it is described.
+    pub(crate) fn create(&mut self, name: &[u8], tail: &[u8]) -> Id {
+        self.release(name);
+        self.clock += 1;
+        let sql = tail.split(|byte| *byte == 0).next().unwrap_or_default();
+        let record = Record {
+            tail: tail.into(),
+            description: None,
+            prepared: None,
+            name: name.into(),
+            plain_select: text::is_plain_select(sql),
+            touches_resolution: text::touches_resolution(sql),
+            alone: text::wants_to_be_alone(sql),
+            cached: false,
+            holders: 1,
+            used: self.clock,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.records[id] = Some(record);
+                id
+            }
+            None => {
+                self.records.push(Some(record));
+                self.records.len() - 1
+            }
+        };
+        self.by_name.insert(name.into(), id);
+        id
+    }
+
+    /// Puts a described record into the cache, and the least recently used one out where it is full.
+    pub(crate) fn remember(&mut self, id: Id) {
+        if self.capacity == 0 {
+            return;
+        }
+        let Some(record) = self.get_mut(id) else {
+            return;
+        };
+        record.cached = true;
+        let tail = Arc::clone(&record.tail);
+        if let Some(previous) = self.by_text.insert(tail, id)
+            && previous != id
+        {
+            self.uncache(previous);
+        }
+        while self.by_text.len() > self.capacity {
+            let oldest = self
+                .by_text
+                .iter()
+                .min_by_key(|(_, id)| self.get(**id).map_or(0, |record| record.used))
+                .map(|(tail, id)| (Arc::clone(tail), *id));
+            let Some((tail, oldest)) = oldest else { return };
+            self.by_text.remove(&tail);
+            // A name that the client still holds keeps its text, and is parsed again when it is used.
+            if let Some(name) = self
+                .get_mut(oldest)
+                .and_then(|record| record.prepared.take())
+            {
+                self.to_close.push(name);
+            }
+            self.uncache(oldest);
+        }
+    }
+
+    /// The client closed a name.
+    pub(crate) fn release(&mut self, name: &[u8]) {
+        let Some(id) = self.by_name.remove(name) else {
+            return;
+        };
+        if let Some(record) = self.get_mut(id) {
+            record.holders = record.holders.saturating_sub(1);
+        }
+        self.drop_if_unheld(id);
+    }
+
+    /// Takes one text out of the cache: what the server says of it has changed.
+    pub(crate) fn forget(&mut self, id: Id) {
+        let Some(record) = self.get_mut(id) else {
+            return;
+        };
+        let (tail, prepared) = (Arc::clone(&record.tail), record.prepared.take());
+        self.to_close.extend(prepared);
+        if self.by_text.get(&tail) == Some(&id) {
+            self.by_text.remove(&tail);
+        }
+        self.uncache(id);
+    }
+
+    /// Takes every text out of the cache; names that the client holds stay good.
+    pub(crate) fn forget_all(&mut self) {
+        for (_, id) in std::mem::take(&mut self.by_text) {
+            self.uncache(id);
+        }
+    }
+
+    /// The server has lost every prepared statement of this connection.
+    pub(crate) fn names_lost(&mut self) {
+        self.to_close.clear();
+        for record in self.records.iter_mut().flatten() {
+            record.prepared = None;
+        }
+    }
+
+    /// Names that the server may forget now.
+    pub(crate) fn take_to_close(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.to_close)
+    }
+
+    fn uncache(&mut self, id: Id) {
+        if let Some(record) = self.get_mut(id) {
+            record.cached = false;
+        }
+        self.drop_if_unheld(id);
+    }
+
+    fn drop_if_unheld(&mut self, id: Id) {
+        let unheld = self
+            .get(id)
+            .is_some_and(|record| !record.cached && record.holders == 0);
+        if unheld && let Some(record) = self.records[id].take() {
+            self.to_close.extend(record.prepared);
+            self.free.push(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &[u8] = b"select 1\0\0\0";
+    const B: &[u8] = b"select 2\0\0\0";
+
+    fn learn(statements: &mut Statements, name: &[u8], tail: &[u8]) -> Id {
+        let id = statements.create(name, tail);
+        let record = statements.get_mut(id).unwrap();
+        record.prepared = Some(name.into());
+        record.description = Some(b"t".as_slice().into());
+        statements.remember(id);
+        id
+    }
+
+    #[test]
+    fn a_text_is_prepared_once_and_known_by_every_name() {
+        let mut statements = Statements::new(2);
+        let id = learn(&mut statements, b"s1", A);
+        statements.release(b"s1");
+        assert_eq!(statements.adopt(b"s2", A), Some(id));
+        assert_eq!(statements.named(b"s2"), Some(id));
+        assert_eq!(statements.named(b"s1"), None);
+        assert_eq!(statements.adopt(b"s3", B), None);
+        assert_eq!(&*statements.get(id).unwrap().tail, A);
+        assert!(statements.take_to_close().is_empty());
+    }
+
+    #[test]
+    fn the_least_recently_used_text_leaves_and_is_closed() {
+        let mut statements = Statements::new(1);
+        learn(&mut statements, b"s1", A);
+        statements.release(b"s1");
+        learn(&mut statements, b"s2", B);
+        assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
+        assert_eq!(statements.adopt(b"s3", A), None);
+    }
+
+    #[test]
+    fn a_name_that_is_held_keeps_its_text_when_the_cache_lets_it_go() {
+        let mut statements = Statements::new(1);
+        let id = learn(&mut statements, b"s1", A);
+        learn(&mut statements, b"s2", B);
+        assert_eq!(statements.named(b"s1"), Some(id));
+        let record = statements.get(id).unwrap();
+        assert!(record.prepared.is_none() && record.description.is_some());
+        statements.release(b"s1");
+        assert!(statements.get(id).is_none());
+    }
+
+    #[test]
+    fn forgetting_leaves_held_names_good_and_asks_for_the_rest_to_be_closed() {
+        let mut statements = Statements::new(4);
+        let held = learn(&mut statements, b"s1", A);
+        learn(&mut statements, b"s2", B);
+        statements.release(b"s2");
+        statements.forget_all();
+        assert_eq!(statements.adopt(b"s3", A), None);
+        assert_eq!(statements.named(b"s1"), Some(held));
+        assert!(statements.get(held).unwrap().prepared.is_some());
+        assert_eq!(statements.take_to_close(), [Box::from(&b"s2"[..])]);
+    }
+
+    #[test]
+    fn without_a_cache_only_held_names_are_known() {
+        let mut statements = Statements::new(0);
+        let id = learn(&mut statements, b"s1", A);
+        assert_eq!(statements.adopt(b"s2", A), None);
+        assert_eq!(statements.named(b"s1"), Some(id));
+        statements.release(b"s1");
+        assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
+    }
+}
