@@ -47,6 +47,22 @@ struct Further {
     pool: OnceLock<Pool>,
 }
 
+impl Further {
+    /// Where it connects now: every rotation since the start, in order, as each may have renamed the user
+    /// again.
+    fn current(&self, rotated: &[(String, Credentials)]) -> Endpoint {
+        rotated
+            .iter()
+            .fold(self.endpoint.clone(), |endpoint, (user, credentials)| {
+                if endpoint.user == *user {
+                    endpoint.with_credentials(credentials)
+                } else {
+                    endpoint
+                }
+            })
+    }
+}
+
 impl Database {
     /// Opens the pools that the configuration names, and proves the write pool with a connection.
     ///
@@ -156,8 +172,8 @@ impl Database {
 
     /// Replaces the credentials in every pool whose connections log in as the rotated user.
     ///
-    /// These are the pools that use the user of the new credentials; or, when no pool does, those that
-    /// use the write pool's user, who is replaced by another then. The new credentials are proved for
+    /// These are the pools that use the user of the new credentials, opened or not; or, when no pool does,
+    /// those that use the write pool's user, who is replaced by another then. The new credentials are proved for
     /// each of them first: all change, or none.
     ///
     /// # Errors
@@ -168,7 +184,7 @@ impl Database {
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
         let _alone = self.inner.rotating.lock().await;
         let pools = self.inner.open_pools();
-        let user = match pools.iter().any(|pool| pool.user() == credentials.user()) {
+        let user = match self.inner.is_used(credentials.user()) {
             true => credentials.user().to_owned(),
             false => self.inner.write.user(),
         };
@@ -239,6 +255,17 @@ impl Database {
 }
 
 impl Inner {
+    /// Whether a pool logs in as this user, or would when it is opened.
+    fn is_used(&self, user: &str) -> bool {
+        let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unopened = self
+            .further
+            .values()
+            .filter(|further| further.pool.get().is_none());
+        self.open_pools().iter().any(|pool| pool.user() == user)
+            || unopened.any(|further| further.current(&rotated).user == user)
+    }
+
     fn beside_write(&self) -> impl Iterator<Item = &Pool> {
         let further = self
             .further
@@ -257,18 +284,7 @@ impl Inner {
     fn open_further<'f>(&self, further: &'f Further) -> &'f Pool {
         further.pool.get_or_init(|| {
             let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
-            // Every rotation since the start, in order: each may have renamed the user again.
-            let endpoint =
-                rotated
-                    .iter()
-                    .fold(further.endpoint.clone(), |endpoint, (user, credentials)| {
-                        if endpoint.user == *user {
-                            endpoint.with_credentials(credentials)
-                        } else {
-                            endpoint
-                        }
-                    });
-            let pool = Pool::connect_lazy(endpoint, further.profile.clone());
+            let pool = Pool::connect_lazy(further.current(&rotated), further.profile.clone());
             log_profile(&pool);
             if self.closed.load(Ordering::Acquire) {
                 pool.begin_close();

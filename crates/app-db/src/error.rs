@@ -23,6 +23,10 @@ pub enum Error {
     /// A statement failed, the work ignored it and returned a success that the server cannot commit.
     #[error("the work succeeded although a statement in it had failed, and was rolled back")]
     Aborted(#[source] ServerError),
+    /// The work returned a success that was none: a statement of it was still running, a nested
+    /// transaction of it was open, or it had ended the transaction itself. Nothing was committed.
+    #[error("the work returned a success while {0}, and was rolled back")]
+    Unfinished(&'static str),
     /// The transaction conflicted with others on every attempt.
     #[error("gave up after {attempts} attempts that conflicted with other transactions")]
     Conflict {
@@ -37,6 +41,9 @@ pub enum Error {
     /// Never retried. A caller finds out by looking for what it wrote.
     #[error("the connection was lost during COMMIT, so that its outcome is unknown")]
     CommitUnknown(#[source] QueryError),
+    /// A connection did not answer a probe in time.
+    #[error("no answer to a probe within {0:?}")]
+    Silent(Duration),
     /// The time given to the transaction as a whole was up; it was rolled back.
     #[error("the transaction was not done within {after:?}, on attempt {attempt}")]
     TimedOut {
@@ -55,7 +62,10 @@ impl Error {
             Self::Config(_) => Kind::Configuration,
             Self::Pool(error) => error.kind(),
             Self::Query(error) if is_lost(error) => Kind::Down,
-            Self::Query(_) | Self::Aborted(_) | Self::TimedOut { .. } => Kind::Query,
+            Self::Silent(_) => Kind::Down,
+            Self::Query(_) | Self::Aborted(_) | Self::Unfinished(_) | Self::TimedOut { .. } => {
+                Kind::Query
+            }
             Self::Conflict { .. } => Kind::Conflict,
             Self::CommitUnknown(_) => Kind::OutcomeUnknown,
         }
@@ -70,7 +80,7 @@ impl Error {
                 Some(error.sqlstate().clone())
             }
             Self::Query(error) | Self::CommitUnknown(error) => code_of(error),
-            Self::Config(_) | Self::TimedOut { .. } => None,
+            Self::Config(_) | Self::Unfinished(_) | Self::Silent(_) | Self::TimedOut { .. } => None,
         }
     }
 

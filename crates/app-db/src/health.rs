@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use db_pool::{Pool, PoolError, Status};
 use diesel_async::SimpleAsyncConnection;
+use tokio::time::timeout;
 
 use crate::error::Error;
 
@@ -54,15 +55,20 @@ impl PoolHealth {
     /// Checks a connection out and asks the server `SELECT 1`.
     pub(crate) async fn probe(pool: &Pool) -> Self {
         let began = Instant::now();
+        let profile = pool.profile();
         let probing = async {
             let mut conn = pool.get().await?;
-            conn.batch_execute("SELECT 1").await?;
-            Ok::<_, Error>(())
+            let asking = conn.batch_execute("SELECT 1");
+            // A server that has stopped answers nothing, and a session has no timeout for that.
+            match timeout(profile.validation_timeout, asking).await {
+                Ok(answer) => Ok(answer?),
+                Err(_elapsed) => Err(Error::Silent(profile.validation_timeout)),
+            }
         };
-        // A pool whose every connection is at work is busy, not ill: it must not take the service out
-        // of its load balancer on top.
         let error = match probing.await {
-            Err(Error::Pool(error @ PoolError::Timeout { .. })) if is_busy(&error) => None,
+            // A pool whose every connection is at work is busy, not ill, and must not take the service
+            // out of its load balancer on top; whether the server is alive, a login tells.
+            Err(Error::Pool(error)) if is_busy(&error) => pool.probe().await.err().map(Error::Pool),
             outcome => outcome.err(),
         };
         Self {

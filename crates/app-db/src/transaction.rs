@@ -1,13 +1,14 @@
 //! Transactions: described first, then run, again after a conflict.
 
+use std::num::NonZeroU32;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use db_pool::{Connection, Observed, Observer, Pool, ServerError, TransactionStatus};
 use diesel::result::Error as QueryError;
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::time::{sleep, timeout};
 
 use crate::backoff::Retry;
@@ -110,11 +111,17 @@ impl<'db> Transaction<'db> {
             let (this, progress) = (&self, &Progress::default());
             let attempts = this.retry.attempts;
             let running = async move {
-                for attempt in 1.. {
+                let (mut attempt, mut stale) = (1, 0);
+                loop {
                     progress.attempt.store(attempt, Ordering::Relaxed);
                     let last = match this.attempt(work.clone(), caller, progress).await? {
                         Attempt::Done(value) => return Ok(value),
                         Attempt::Conflict(last) => last,
+                        Attempt::Stale if stale < MAX_STALE => {
+                            stale += 1;
+                            continue;
+                        }
+                        Attempt::Stale => return Err(ended().into()),
                     };
                     if attempt >= attempts {
                         return Err(Error::Conflict {
@@ -132,8 +139,8 @@ impl<'db> Transaction<'db> {
                         "a transaction conflicted and is tried again"
                     );
                     sleep(delay).await;
+                    attempt += 1;
                 }
-                unreachable!("the loop ends by returning")
             };
             this.bounded(progress, running).await
         }
@@ -155,10 +162,12 @@ impl<'db> Transaction<'db> {
         let caller = Location::caller();
         async move {
             let progress = Progress::default();
+            progress.attempt.store(1, Ordering::Relaxed);
             let running = async {
                 match self.attempt(work, caller, &progress).await? {
                     Attempt::Done(value) => Ok(value),
                     Attempt::Conflict(last) => Err(Error::Conflict { attempts: 1, last }.into()),
+                    Attempt::Stale => Err(ended().into()),
                 }
             };
             self.bounded(&progress, running).await
@@ -194,39 +203,22 @@ impl<'db> Transaction<'db> {
         progress: &Progress,
     ) -> Result<Attempt<T>, E> {
         let (mut conn, observed) = self.open(caller).await?;
-        // A statement that was prepared before a table changed has not run either.
-        let repeatable = || observed.conflicts() + observed.stale_statements();
-        let conflicts = repeatable();
-        let conflicted = || {
-            (repeatable() > conflicts)
-                .then(|| observed.last_error())
-                .flatten()
-        };
-
+        let before = Before::of(&observed);
         let value = match work(&mut conn).await {
             Ok(value) => value,
             Err(error) => {
-                let conflict = conflicted();
+                let outcome = before.failed(&observed);
                 roll_back(&mut conn, &observed).await;
-                return conflict.map_or(Err(error), |last| Ok(Attempt::Conflict(last)));
+                return outcome.ok_or(error);
             }
         };
-        // An error may have reached the work before the ReadyForQuery that belongs to it reached us.
-        observed.settled().await;
-        // The server has the last word: COMMIT of a failed transaction would answer ROLLBACK, which
-        // diesel takes for a success.
-        if observed.transaction_status() == TransactionStatus::Failed {
-            let conflict = conflicted();
-            let failure = observed.last_error();
+        if let Err(refusal) = self.may_commit(&mut conn, &observed).await {
+            let outcome = before.failed(&observed);
             roll_back(&mut conn, &observed).await;
-            return match (conflict, failure) {
-                (Some(last), _) => Ok(Attempt::Conflict(last)),
-                (None, Some(failure)) => Err(Error::Aborted(failure).into()),
-                (None, None) => Err(Error::Query(QueryError::BrokenTransactionManager).into()),
-            };
+            return outcome.ok_or(refusal.into());
         }
         progress.committing.store(true, Ordering::Relaxed);
-        let outcome = self.commit(&mut conn, &observed).await;
+        let outcome = commit(&mut conn, &observed).await;
         progress.committing.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {
@@ -238,19 +230,50 @@ impl<'db> Transaction<'db> {
                 left.into_iter().for_each(|action| action());
                 Ok(Attempt::Done(value))
             }
-            Err(error) => match conflicted() {
-                Some(last) if !matches!(error, Error::CommitUnknown(_)) => {
-                    Ok(Attempt::Conflict(last))
-                }
-                _ => Err(error.into()),
-            },
+            Err(unknown @ Error::CommitUnknown(_)) => Err(unknown.into()),
+            Err(error) => before.failed(&observed).ok_or(error.into()),
+        }
+    }
+
+    /// Whether the work's success is one that COMMIT makes true.
+    ///
+    /// diesel takes every answer to COMMIT for a success, ROLLBACK too, and sends RELEASE SAVEPOINT in its
+    /// place where the work has left a nested transaction open.
+    async fn may_commit(&self, conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
+        if conn.is_unfinished() {
+            return Err(Error::Unfinished("a statement of it was still running"));
+        }
+        // An error may have reached the work before the ReadyForQuery that belongs to it reached us.
+        let _in_time = timeout(SETTLE, observed.settled()).await;
+        if observed.is_working() {
+            return Err(Error::Unfinished("a statement of it was still running"));
+        }
+        if observed.is_closed() {
+            return Err(match observed.last_error() {
+                Some(error) if error.is_fatal() => Error::Aborted(error),
+                _ => Error::Query(QueryError::BrokenTransactionManager),
+            });
+        }
+        let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **conn);
+        let depth = status
+            .transaction_depth()
+            .ok()
+            .flatten()
+            .map(NonZeroU32::get);
+        match (observed.transaction_status(), depth) {
+            (TransactionStatus::InTransaction, Some(1)) => Ok(()),
+            (TransactionStatus::Failed, _) => Err(match observed.last_error() {
+                Some(error) => Error::Aborted(error),
+                None => Error::Query(QueryError::BrokenTransactionManager),
+            }),
+            (TransactionStatus::InTransaction, _) => {
+                Err(Error::Unfinished("a nested transaction of it was open"))
+            }
+            _ => Err(Error::Unfinished("it had ended the transaction itself")),
         }
     }
 
     /// A connection with the transaction begun.
-    ///
-    /// A connection may end while it is idle, without our noticing before BEGIN does: nothing has run
-    /// then, and another one is taken.
     async fn open(
         &self,
         caller: &'static Location<'static>,
@@ -258,38 +281,18 @@ impl<'db> Transaction<'db> {
         for stale in 0.. {
             let mut conn = self.pool.get_for(caller).await?;
             let observed = Arc::clone(conn.observed());
+            let errors = observed.errors();
             if let Some(observer) = Observer::of(&mut conn) {
                 observer.set_label(self.label);
             }
             match AnsiTransactionManager::begin_transaction_sql(&mut *conn, &self.begin()).await {
                 Ok(()) => return Ok((conn, observed)),
-                Err(_ended) if observed.is_closed() && stale < MAX_STALE => {}
+                // It ended while it was idle, without our noticing: nothing has run.
+                Err(_ended) if has_ended(&observed, errors) && stale < MAX_STALE => {}
                 Err(error) => return Err(Error::Query(error)),
             }
         }
         unreachable!("the loop ends by returning")
-    }
-
-    /// Commits; an ERROR of the server means that nothing was, anything else that nobody knows.
-    async fn commit(&self, conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
-        let errors = observed.errors();
-        let refused = observed.refused_commits();
-        let Err(error) = AnsiTransactionManager::commit_transaction(&mut **conn).await else {
-            return match observed.last_error() {
-                Some(failure) if observed.refused_commits() > refused => {
-                    Err(Error::Aborted(failure))
-                }
-                _ => Ok(()),
-            };
-        };
-        let refusal = (observed.errors() > errors)
-            .then(|| observed.last_error())
-            .flatten();
-        match refusal {
-            // A FATAL may have come while the server waited for its standby, with the work committed.
-            Some(refusal) if !refusal.is_fatal() => Err(Error::Query(error)),
-            _ => Err(Error::CommitUnknown(error)),
-        }
     }
 
     fn begin(&self) -> String {
@@ -307,6 +310,85 @@ impl<'db> Transaction<'db> {
     }
 }
 
+/// What the wire had counted before the work began.
+struct Before {
+    began: Instant,
+    errors: u64,
+    repeatable: u64,
+    statements: u64,
+}
+
+impl Before {
+    fn of(observed: &Observed) -> Self {
+        Self {
+            began: Instant::now(),
+            errors: observed.errors(),
+            repeatable: repeatable(observed),
+            statements: observed.statements(),
+        }
+    }
+
+    /// Why a failed attempt may be made again, if it may.
+    fn failed<T>(&self, observed: &Observed) -> Option<Attempt<T>> {
+        if repeatable(observed) > self.repeatable {
+            return observed.last_error().map(Attempt::Conflict);
+        }
+        // A session that ended while it was idle says so as soon as it is spoken to. One that was ended in
+        // its work does not come back: somebody may have ended it for that work.
+        let nothing_ran =
+            observed.statements() == self.statements && self.began.elapsed() < AT_ONCE;
+        (nothing_ran && has_ended(observed, self.errors)).then_some(Attempt::Stale)
+    }
+}
+
+/// Conflicts with other transactions, and statements that were prepared before a table changed.
+fn repeatable(observed: &Observed) -> u64 {
+    observed.conflicts() + observed.stale_statements()
+}
+
+/// Whether the connection has ended, or the server has said since that it ends it.
+fn has_ended(observed: &Observed, errors: u64) -> bool {
+    let fatal = || observed.last_error().is_some_and(|error| error.is_fatal());
+    observed.is_closed() || (observed.errors() > errors && fatal())
+}
+
+/// Commits; an ERROR of the server means that nothing was, anything else that nobody knows.
+async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
+    let (errors, refused) = (observed.errors(), observed.refused_commits());
+    let Err(error) = AnsiTransactionManager::commit_transaction(&mut **conn).await else {
+        if observed.refused_commits() == refused {
+            return Ok(());
+        }
+        return Err(match observed.last_error() {
+            Some(failure) => Error::Aborted(failure),
+            None => Error::Unfinished("the server rolled it back"),
+        });
+    };
+    let refusal = (observed.errors() > errors)
+        .then(|| observed.last_error())
+        .flatten();
+    match refusal {
+        // A FATAL may have come while the server waited for its standby, with the work committed.
+        Some(refusal) if !refusal.is_fatal() => Err(Error::Query(error)),
+        _ => Err(Error::CommitUnknown(error)),
+    }
+}
+
+/// What is said when connection after connection has ended before it was used.
+fn ended() -> Error {
+    let closed = diesel::result::DatabaseErrorKind::ClosedConnection;
+    Error::Query(QueryError::DatabaseError(
+        closed,
+        Box::new("every connection had ended before its first statement".to_owned()),
+    ))
+}
+
+/// How long the rest of an answer may take whose beginning the work has had.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// How soon the end of an idle session shows when it is used.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
 /// How many connections in a row may turn out to have ended.
 const MAX_STALE: u32 = 3;
 
@@ -320,15 +402,19 @@ struct Progress {
 enum Attempt<T> {
     Done(T),
     Conflict(ServerError),
+    /// The connection had ended before the first statement ran.
+    Stale,
 }
 
 /// Rolls back where there is something to roll back; a connection on which that fails is discarded at
 /// its return, which rolls back as well.
-async fn roll_back(conn: &mut AsyncPgConnection, observed: &Observed) {
-    if observed.is_closed() {
+async fn roll_back(conn: &mut Connection, observed: &Observed) {
+    let _in_time = timeout(SETTLE, observed.settled()).await;
+    // ROLLBACK would queue behind a statement that nobody waits for; the pool cancels it instead.
+    if observed.is_closed() || observed.is_working() || conn.is_unfinished() {
         return;
     }
-    if let Err(error) = AnsiTransactionManager::rollback_transaction(conn).await {
+    if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut **conn).await {
         tracing::debug!(%error, "a rollback failed; the connection is discarded");
     }
 }

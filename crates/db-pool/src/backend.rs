@@ -168,6 +168,11 @@ impl Backend {
         self.doomed = None;
     }
 
+    /// Whether a query was begun on it whose future was dropped, or is still there.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.activity.is_unfinished()
+    }
+
     pub(crate) fn doomed(&self) -> Option<Doom> {
         self.doomed
     }
@@ -269,6 +274,12 @@ impl Drop for Backend {
         let closing = Closing {
             conn: self.conn.take(),
             farewell: self.farewell.take(),
+            patience: match doom {
+                // It has ended already; or it answers nobody, and would not answer a cancel either.
+                Doom::Closed => Duration::ZERO,
+                Doom::Silent => LAST_WORDS / 10,
+                _ => LAST_WORDS,
+            },
             lease: Arc::clone(&self.lease),
             place: self.place.take(),
             registry: Arc::clone(&self.registry),
@@ -281,6 +292,7 @@ impl Drop for Backend {
 struct Closing {
     conn: Option<AsyncPgConnection>,
     farewell: Option<oneshot::Receiver<Transport>>,
+    patience: Duration,
     lease: Arc<Lease>,
     place: Option<Place>,
     registry: Arc<Registry>,
@@ -288,12 +300,16 @@ struct Closing {
 
 impl Closing {
     async fn run(mut self) {
-        self.lease.cancel().await;
-        // Ends the driver, whose stream then hands us the transport.
-        drop(self.conn.take());
-        if let Some(farewell) = self.farewell.take() {
-            let _in_time = timeout(LAST_WORDS, await_end(farewell)).await;
-        }
+        let (conn, farewell) = (self.conn.take(), self.farewell.take());
+        let ending = async {
+            self.lease.cancel().await;
+            // Ends the driver, whose stream then hands us the transport.
+            drop(conn);
+            if let Some(farewell) = farewell {
+                await_end(farewell).await;
+            }
+        };
+        let _in_time = timeout(self.patience, ending).await;
     }
 }
 
@@ -302,7 +318,7 @@ impl Drop for Closing {
         // In this order: whoever is woken finds the place free.
         self.registry.established.fetch_sub(1, Ordering::AcqRel);
         drop(self.place.take());
-        self.registry.changed.notify_one();
+        self.registry.changed.notify_waiters();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bb8::PooledConnection;
@@ -31,7 +32,7 @@ impl Shared {
         caller: &'static Location<'static>,
     ) -> Result<Connection, PoolError> {
         let arrived = Instant::now();
-        let deadline = arrived + patience;
+        let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
         let permit = match self.gate.enter(deadline).await {
             Ok(permit) => permit,
             Err(Barred::Closed) => return Err(self.closed()),
@@ -41,7 +42,8 @@ impl Shared {
         let mut dialling: Option<oneshot::Receiver<ConnectError>> = None;
         loop {
             // Registered before looking, so that what happens in between is not missed.
-            let changed = registry.changed.notified();
+            let mut changed = std::pin::pin!(registry.changed.notified());
+            changed.as_mut().enable();
             while let Some(stored) = self.take_idle() {
                 if let Some(fit) = self.proved(stored, deadline).await {
                     return Ok(Connection::new(fit, permit, self, caller));
@@ -53,7 +55,7 @@ impl Shared {
             // Nothing lives and nothing will: whoever comes within the delay is told what the last one was.
             if let Some(source) = self.backoff.refusal()
                 && dialling.is_none()
-                && self.registry.established() == 0
+                && self.is_hopeless()
             {
                 return Err(PoolError::Connect {
                     pool: self.name(),
@@ -76,7 +78,7 @@ impl Shared {
                     // While a connection lives there is hope for this caller too: during a rotation
                     // the old credentials fail, and the connections made with them work on.
                     if let Some(source) = failure.filter(ConnectError::is_permanent)
-                        && self.registry.established() == 0
+                        && self.is_hopeless()
                     {
                         return Err(PoolError::Connect { pool: self.name(), source });
                     }
@@ -91,11 +93,18 @@ impl Shared {
         }
     }
 
+    /// Whether no connection lives that could come back, and no new credentials are being proved.
+    fn is_hopeless(&self) -> bool {
+        self.registry.established() == 0 && self.registry.proving.load(Ordering::Acquire) == 0
+    }
+
     /// The idle backend that was returned last.
     pub(crate) fn take_idle(&self) -> Option<Stored> {
         if self.store.state().idle_connections == 0 {
             return None;
         }
+        // The store makes a timer for every taking, also where the last handle is dropped: outside.
+        let _runtime = self.registry.enter();
         // Ready at once, or somebody else took it in between.
         self.store.get_owned().now_or_never()?.ok()
     }
@@ -121,7 +130,7 @@ impl Shared {
             stored.conn_mut().batch_execute(""),
         );
         match timeout_at(deadline, patience).await {
-            Ok(Ok(Ok(()))) => {
+            Ok(Ok(Ok(()))) if !self.registry.is_closed() => {
                 stored.pardon();
                 Some(stored)
             }
@@ -136,7 +145,7 @@ impl Shared {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         let place = Place {
             _slot: slot,
-            member: self.registry.generations.current().join(),
+            member: self.registry.generations.join(),
         };
         let (report, reported) = oneshot::channel();
         self.registry.spawn(
@@ -166,12 +175,22 @@ impl Shared {
                 "no connection in time; this one has been held longest"
             );
         }
+        let waited = Duration::from_millis(arrived.elapsed().as_millis() as u64);
+        let last_failure = self.backoff.last_failure().or_else(|| {
+            // Nobody has failed yet, because the first attempt has not ended: a server that is silent.
+            let silent = self.registry.established() == 0 && self.occupied() > 0;
+            let address = self.registry.generations.current().endpoint.address();
+            silent.then(|| {
+                ConnectError::new(&address, Failure::TimedOut)
+                    .explained(format!("no answer within {waited:?}"))
+            })
+        });
         PoolError::Timeout {
             pool: self.name(),
-            waited: Duration::from_millis(arrived.elapsed().as_millis() as u64),
+            waited,
             status: Box::new(self.status()),
             longest_held: longest,
-            last_failure: self.backoff.last_failure(),
+            last_failure,
         }
     }
 
@@ -194,6 +213,7 @@ impl Dial {
             place,
             report,
         } = self;
+        let began = Instant::now();
         let generation = place.member.generation();
         // A panic while connecting must not cost the pool its place for ever (failure case F7).
         let dialling = std::panic::AssertUnwindSafe(shared.dialler.dial(generation)).catch_unwind();
@@ -216,11 +236,15 @@ impl Dial {
                 Totals::count(&shared.registry.totals.connect_failures);
                 tracing::warn!(pool = &*shared.registry.name, %error, "connecting failed");
                 // In this order: whoever hears of the failure finds the place free again and the
-                // delay set.
+                // delay set. What fails with credentials that have been replaced meanwhile says nothing
+                // of the new ones: its caller tries again.
+                let replaced = !shared.registry.generations.is_current(&place.member);
                 drop(place);
-                shared.backoff.failed(error.clone());
-                let _unheard = report.send(error);
-                shared.registry.changed.notify_one();
+                if !replaced {
+                    shared.backoff.failed(began, error.clone());
+                    let _unheard = report.send(error);
+                }
+                shared.registry.changed.notify_waiters();
             }
         }
     }
@@ -236,7 +260,10 @@ impl Shared {
             // Dropping it ends its session.
             drop(refused);
         }
-        self.registry.changed.notify_one();
+        self.registry.changed.notify_waiters();
+        if self.registry.is_closed() {
+            self.sweep();
+        }
         if self.registry.established() < self.profile.min_idle {
             self.wake_keeper();
         }
@@ -248,6 +275,9 @@ async fn failure_of(
 ) -> Option<ConnectError> {
     dialling.as_mut()?.await.ok()
 }
+
+/// Instead of a deadline that the clock cannot hold.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// From how long an idle time on the socket is looked at; a connection in steady use never is.
 const UNHEARD: Duration = Duration::from_millis(1);

@@ -63,6 +63,13 @@ impl Connection {
         self.backend().observed()
     }
 
+    /// Whether a query was begun on it whose future was dropped, or is still there: the server may be
+    /// working on it, or be about to.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.backend().is_unfinished()
+    }
+
     /// The number of the generation of credentials it was made with.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -112,6 +119,8 @@ impl Drop for Connection {
             Verdict::Keep => held.give_back(),
             Verdict::Discard(doom) => held.throw_away(doom),
             Verdict::Settle => {
+                // Until it has settled it is no good: if the task is dropped, it goes with it.
+                held.backend.doom(Doom::Busy);
                 let registry = Arc::clone(&held.shared.registry);
                 registry.spawn(held.settle());
             }
@@ -121,10 +130,17 @@ impl Drop for Connection {
 
 impl Held {
     fn give_back(self) {
+        if self.shared.is_oversized() {
+            return self.throw_away(Doom::Expired);
+        }
         // In this order: whoever is woken finds the backend in the store, and whoever passes the gate
         // finds it there too.
         drop(self.backend);
-        self.shared.registry.changed.notify_one();
+        self.shared.registry.changed.notify_waiters();
+        if self.shared.registry.is_closed() {
+            // Closing may have swept before it came back.
+            self.shared.sweep();
+        }
         drop(self.permit);
     }
 
@@ -139,6 +155,7 @@ impl Held {
     /// many rows: it is on its way and not worth a connection.
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
+        self.backend.pardon();
         match self.backend.check_in(self.shared.profile.max_uses) {
             Verdict::Keep => self.give_back(),
             Verdict::Discard(doom) => self.throw_away(doom),

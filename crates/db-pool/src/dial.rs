@@ -1,7 +1,7 @@
 //! Dialling: from an endpoint to a session that is set up, within one deadline.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs
 use diesel::ConnectionError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::config as pg;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
@@ -42,14 +42,15 @@ pub async fn connect_client(
         settings: SessionSettings::of_endpoint(endpoint, "app-db"),
         keepalive_idle: None,
         options_refused: AtomicBool::new(false),
+        answered_last: AtomicUsize::new(0),
     };
     let opening = async {
-        match login.open(endpoint).await?.0 {
+        match login.open(endpoint, connect_timeout).await?.0 {
             Opened::Tcp(client, connection) => {
                 tokio::spawn(connection);
                 Ok(client)
             }
-            Opened::Unix(client, connection) => {
+            Opened::Unix(client, connection, _socket) => {
                 tokio::spawn(connection);
                 Ok(client)
             }
@@ -83,6 +84,7 @@ impl Dialler {
             settings,
             keepalive_idle: Some(profile.keepalive_idle).filter(|idle| !idle.is_zero()),
             options_refused: AtomicBool::new(false),
+            answered_last: AtomicUsize::new(0),
         };
         Self {
             login,
@@ -110,8 +112,11 @@ impl Dialler {
 
     async fn establish(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
         let endpoint = &generation.endpoint;
-        let (opened, connector) = self.login.open(endpoint).await?;
-        let socket = opened.socket(endpoint);
+        let (opened, connector) = self
+            .login
+            .open(endpoint, self.profile.connect_timeout)
+            .await?;
+        let socket = opened.socket();
         let token = opened.cancel_token();
         let adopted = match opened {
             Opened::Tcp(client, connection) => {
@@ -119,7 +124,7 @@ impl Dialler {
             }
             // A connection over a Unix socket is driven here: diesel-async takes over TCP ones only,
             // so there is no stream of notifications on it.
-            Opened::Unix(client, connection) => {
+            Opened::Unix(client, connection, _socket) => {
                 tokio::spawn(connection);
                 AsyncPgConnection::try_from(client).await
             }
@@ -164,9 +169,14 @@ impl Dialler {
             Some((of, pooler)) if of == generation => pooler,
             _ => {
                 let pooler = pooler::detect(conn, link, &self.profile).await?;
-                *self.found.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some((generation, pooler));
-                tracing::info!(pool = &*self.profile.name, %pooler, "found between pool and server");
+                let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                if found.is_none_or(|(_, before)| before != pooler) {
+                    tracing::info!(pool = &*self.profile.name, %pooler, "found before the server");
+                }
+                // A connection beside the pool proves nothing for its generations.
+                if generation > 0 {
+                    *found = Some((generation, pooler));
+                }
                 pooler
             }
         };
@@ -188,6 +198,8 @@ struct Login {
     keepalive_idle: Option<Duration>,
     /// A pooler has refused the startup packet's `options`; it will again.
     options_refused: AtomicBool,
+    /// The place in the list of the host that answered last.
+    answered_last: AtomicUsize,
 }
 
 enum Opened {
@@ -195,6 +207,7 @@ enum Opened {
     Unix(
         Client,
         Connection<Wire<Transport>, tokio_postgres::tls::NoTlsStream>,
+        PathBuf,
     ),
 }
 
@@ -211,8 +224,45 @@ async fn within<T>(
 }
 
 impl Login {
-    /// Opens the session; once more without `options` where a pooler refuses them.
-    async fn open(&self, endpoint: &Endpoint) -> Result<(Opened, Connector), ConnectError> {
+    /// Opens the session on the first host that will do, beginning with the one that did last.
+    ///
+    /// Each host has its share of the time that is left, or the URL's own `connect_timeout`: one that
+    /// accepts and stays silent must not use up what the others need.
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        bound: Duration,
+    ) -> Result<(Opened, Connector), ConnectError> {
+        let deadline = Instant::now() + bound;
+        let mut order: Vec<usize> = (0..endpoint.hosts.len()).collect();
+        if endpoint.load_balance_hosts {
+            fastrand::shuffle(&mut order);
+        } else {
+            let preferred = self.answered_last.load(Ordering::Relaxed);
+            order.sort_by_key(|place| *place != preferred);
+        }
+        let mut last = ConnectError::new(&endpoint.address(), Failure::Unreachable);
+        for (tried, place) in order.iter().enumerate() {
+            let mut single = endpoint.clone();
+            single.hosts = vec![endpoint.hosts[*place].clone()];
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / (order.len() - tried) as u32;
+            let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
+            match within(share, &single, self.open_on(&single)).await {
+                Ok(opened) => {
+                    self.answered_last.store(*place, Ordering::Relaxed);
+                    return Ok(opened);
+                }
+                // As with libpq: a refused login is refused, whichever host it was.
+                Err(error) if error.is_permanent() => return Err(error),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Opens the session on one host; once more without `options` where a pooler refuses them.
+    async fn open_on(&self, endpoint: &Endpoint) -> Result<(Opened, Connector), ConnectError> {
         let connector = self.connector.clone()?.afresh();
         let address = endpoint.address();
         loop {
@@ -255,7 +305,7 @@ impl Login {
         };
         let wire = connector.observe(Transport::Unix(stream));
         let (client, connection) = config.connect_raw(wire, NoTls).await?;
-        Ok(Opened::Unix(client, connection))
+        Ok(Opened::Unix(client, connection, socket))
     }
 
     /// The login as tokio-postgres takes it, with TLS left to our connector.
@@ -301,9 +351,6 @@ impl Login {
                 TargetSessionAttrs::ReadOnly => pg::TargetSessionAttrs::ReadOnly,
                 _ => pg::TargetSessionAttrs::Any,
             });
-        if endpoint.load_balance_hosts {
-            config.load_balance_hosts(pg::LoadBalanceHosts::Random);
-        }
         add_hosts(&mut config, &endpoint.hosts);
         config
     }
@@ -312,14 +359,14 @@ impl Login {
 impl Opened {
     fn cancel_token(&self) -> CancelToken {
         match self {
-            Self::Tcp(client, _) | Self::Unix(client, _) => client.cancel_token(),
+            Self::Tcp(client, _) | Self::Unix(client, _, _) => client.cancel_token(),
         }
     }
 
-    fn socket(&self, endpoint: &Endpoint) -> Option<PathBuf> {
+    fn socket(&self) -> Option<PathBuf> {
         match self {
             Self::Tcp(..) => None,
-            Self::Unix(..) => unix_socket(endpoint),
+            Self::Unix(_, _, socket) => Some(socket.clone()),
         }
     }
 }

@@ -92,6 +92,17 @@ impl Generations {
         self.current.load_full()
     }
 
+    /// Counts a connection that is about to be made with the current credentials.
+    pub(crate) fn join(&self) -> Member {
+        loop {
+            let member = self.current().join();
+            // A rotation that came in between may have found nobody to wait for.
+            if self.is_current(&member) {
+                return member;
+            }
+        }
+    }
+
     pub(crate) fn is_current(&self, member: &Member) -> bool {
         std::ptr::eq(Arc::as_ptr(&self.current.load()), Arc::as_ptr(&member.0))
     }

@@ -69,8 +69,9 @@ impl Shared {
             idle.push(stored);
         }
         let needed = self.profile.min_idle.min(self.max()) as usize;
+        let mut ended = 0;
         // The store hands out the freshest first, so that the stalest are at the end.
-        while idle.len() > needed {
+        while idle.len() > needed || self.owed() > ended {
             let Some(stalest) = idle.last_mut() else {
                 break;
             };
@@ -78,15 +79,20 @@ impl Shared {
                 .profile
                 .idle_timeout
                 .is_some_and(|bound| stalest.idle_for() >= bound);
-            if !too_long {
+            if !too_long && self.owed() <= ended {
                 break;
             }
             stalest.doom(Doom::Expired);
             idle.pop();
+            ended += 1;
         }
         while let Some(stored) = idle.pop() {
             drop(stored);
-            self.registry.changed.notify_one();
+            self.registry.changed.notify_waiters();
+        }
+        if self.registry.is_closed() {
+            // Closing may have swept while these were in hand.
+            self.sweep();
         }
     }
 

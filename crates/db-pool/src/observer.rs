@@ -18,7 +18,14 @@ pub(crate) struct Activity {
     slow: AtomicU64,
     committing: AtomicBool,
     label: Mutex<Option<&'static str>>,
-    after_commit: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    after_commit: Mutex<AfterCommit>,
+}
+
+/// What is left to be done after COMMIT, and how much of it there was when each savepoint began.
+#[derive(Default)]
+struct AfterCommit {
+    actions: Vec<Box<dyn FnOnce() + Send>>,
+    savepoints: Vec<usize>,
 }
 
 impl Activity {
@@ -35,6 +42,12 @@ impl Activity {
     /// The name of the work in progress.
     pub(crate) fn label(&self) -> Option<&'static str> {
         *self.label.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn left(&self) -> std::sync::MutexGuard<'_, AfterCommit> {
+        self.after_commit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn count_slow(&self) {
@@ -107,6 +120,7 @@ impl Observer {
             .after_commit
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .actions
             .push(Box::new(action));
     }
 
@@ -119,6 +133,7 @@ impl Observer {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+        .actions
     }
 }
 
@@ -132,9 +147,26 @@ impl Instrumentation for Observer {
                 self.activity.finished.fetch_add(1, Ordering::AcqRel);
                 self.activity.committing.store(false, Ordering::Release);
             }
-            // Only the outermost one commits; those below release a savepoint.
-            InstrumentationEvent::CommitTransaction { depth, .. } if depth.get() == 1 => {
-                self.activity.committing.store(true, Ordering::Release);
+            InstrumentationEvent::BeginTransaction { .. } => {
+                let mut left = self.activity.left();
+                let count = left.actions.len();
+                left.savepoints.push(count);
+            }
+            InstrumentationEvent::CommitTransaction { depth, .. } => {
+                // Only the outermost one commits; those below release a savepoint.
+                if depth.get() == 1 {
+                    self.activity.committing.store(true, Ordering::Release);
+                }
+                self.activity.left().savepoints.pop();
+            }
+            InstrumentationEvent::RollbackTransaction { .. } => {
+                let undone = {
+                    let mut left = self.activity.left();
+                    let before = left.savepoints.pop().unwrap_or_default();
+                    let before = before.min(left.actions.len());
+                    left.actions.split_off(before)
+                };
+                drop(undone);
             }
             _ => {}
         }

@@ -44,8 +44,10 @@ pub(crate) struct Shared {
     pub(crate) backoff: Backoff,
     pub(crate) keeper: Notify,
     max: AtomicU32,
-    /// Orders changes of size; holds the permits that are still to be taken away.
-    resizing: Mutex<u32>,
+    /// Orders changes of size.
+    resizing: Mutex<()>,
+    /// How many places are still to be taken away.
+    owed: AtomicU32,
 }
 
 struct Owner(Arc<Shared>);
@@ -87,6 +89,10 @@ impl Pool {
     /// Outside a tokio runtime.
     pub fn connect_lazy(endpoint: impl Into<Endpoint>, profile: PoolProfile) -> Self {
         let endpoint = endpoint.into();
+        let profile = PoolProfile {
+            max: profile.max.max(1),
+            ..profile
+        };
         let generations = Generations::new(endpoint.clone());
         let registry = Arc::new(Registry::new(Arc::clone(&profile.name), generations));
         let shared = Arc::new(Shared {
@@ -97,7 +103,8 @@ impl Pool {
             backoff: Backoff::new(profile.reconnect.clone()),
             keeper: Notify::new(),
             max: AtomicU32::new(profile.max),
-            resizing: Mutex::new(0),
+            resizing: Mutex::default(),
+            owed: AtomicU32::new(0),
             profile,
             registry,
         });
@@ -156,6 +163,18 @@ impl Pool {
     /// the connection.
     pub async fn prove(&self, credentials: &Credentials) -> Result<(), PoolError> {
         rotation::prove(self, credentials).await
+    }
+
+    /// Logs in on a connection beside the pool: whether the server answers, when every connection of the
+    /// pool is at work and cannot tell.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Connect`] after the connect timeout at the latest, [`PoolError::Closed`]. Dropping the
+    /// future closes the connection.
+    pub async fn probe(&self) -> Result<(), PoolError> {
+        let endpoint = self.shared.registry.generations.current().endpoint.clone();
+        rotation::log_in_beside(self, endpoint).await
     }
 
     /// Puts proved credentials in place for all of these pools: the second half.
@@ -266,9 +285,19 @@ impl Shared {
 
     /// Places taken: connections alive or being made.
     pub(crate) fn occupied(&self) -> u32 {
-        let owed = *self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let owed = self.owed();
         let free = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
         (self.max() + owed).saturating_sub(free)
+    }
+
+    /// How many connections there are too many since the pool has shrunk.
+    pub(crate) fn owed(&self) -> u32 {
+        self.owed.load(Ordering::Acquire)
+    }
+
+    /// Whether the pool has shrunk below what is alive.
+    pub(crate) fn is_oversized(&self) -> bool {
+        self.owed() > 0
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -307,12 +336,12 @@ impl Shared {
         // The store hands out what was put back last: the freshest goes back last.
         while let Some(stored) = kept.pop() {
             drop(stored);
-            self.registry.changed.notify_one();
+            self.registry.changed.notify_waiters();
         }
     }
 
     fn resize(self: &Arc<Self>, max: u32) {
-        let mut owed = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let resizing = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.max.swap(max, Ordering::AcqRel);
         if max > before {
             let grown = max - before;
@@ -320,7 +349,7 @@ impl Shared {
             self.slots.add_permits(grown as usize);
         } else if max < before {
             let shrunk = before - max;
-            *owed += shrunk;
+            self.owed.fetch_add(shrunk, Ordering::AcqRel);
             self.registry.spawn(
                 Shrink {
                     shared: Arc::clone(self),
@@ -329,8 +358,8 @@ impl Shared {
                 .run(),
             );
         }
-        drop(owed);
-        self.registry.changed.notify_one();
+        drop(resizing);
+        self.registry.changed.notify_waiters();
         self.wake_keeper();
     }
 
@@ -381,28 +410,19 @@ struct Shrink {
 impl Shrink {
     async fn run(self) {
         for _ in 0..self.by {
+            let shared = &self.shared;
+            let taking = async {
+                shared.gate.narrow(1).await;
+                // The keeper and those who return connections end what is too many.
+                if let Ok(slot) = Arc::clone(&shared.slots).acquire_owned().await {
+                    slot.forget();
+                }
+            };
             tokio::select! {
-                () = self.shared.gate.narrow(1) => {}
-                () = self.shared.registry.closing.cancelled() => return,
+                () = taking => {}
+                () = shared.registry.closing.cancelled() => return,
             }
-            // A holder has left, so that a backend is idle or a slot free; the idle one must go first.
-            if let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() {
-                slot.forget();
-            } else {
-                if let Some(mut stored) = self.shared.take_idle() {
-                    stored.doom(crate::backend::Doom::Expired);
-                }
-                match Arc::clone(&self.shared.slots).acquire_owned().await {
-                    Ok(slot) => slot.forget(),
-                    Err(_closed) => return,
-                }
-            }
-            let mut owed = self
-                .shared
-                .resizing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *owed = owed.saturating_sub(1);
+            shared.owed.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }

@@ -58,10 +58,18 @@ impl Backoff {
         (fresh && error.is_permanent()).then(|| error.clone())
     }
 
-    pub(crate) fn failed(&self, error: ConnectError) {
+    /// Notes the failure of an attempt that began then.
+    pub(crate) fn failed(&self, began: Instant, error: ConnectError) {
         let mut failures = self.lock();
-        failures.in_a_row = failures.in_a_row.saturating_add(1);
         let now = Instant::now();
+        if let Some((failed_at, last)) = &mut failures.last
+            && began < *failed_at
+        {
+            // Of many attempts at once the first to fail has set the delay for all.
+            *last = error;
+            return;
+        }
+        failures.in_a_row = failures.in_a_row.saturating_add(1);
         failures.not_before = Some(now + self.delay(failures.in_a_row));
         failures.last = Some((now, error));
     }
@@ -107,7 +115,14 @@ mod tests {
         assert_eq!(backoff.earliest(arrived), None);
         let expected = [1, 2, 4, 8, 16, 30, 30];
         for seconds in expected {
-            backoff.failed(ConnectError::new("db", Failure::Unreachable));
+            tokio::time::advance(Duration::from_millis(1)).await;
+            let began = Instant::now();
+            backoff.failed(began, ConnectError::new("db", Failure::Unreachable));
+            // One that ran beside it changes nothing.
+            backoff.failed(
+                began - Duration::from_nanos(1),
+                ConnectError::new("db", Failure::TimedOut),
+            );
             let delay = backoff.earliest(arrived).unwrap() - Instant::now();
             let full = Duration::from_secs(seconds);
             assert!(delay >= full / 2 && delay <= full, "{delay:?} of {full:?}");

@@ -24,6 +24,8 @@ pub(crate) struct Registry {
     pub(crate) changed: Notify,
     /// How many connections are established and not yet closed by the server.
     pub(crate) established: AtomicU32,
+    /// How many rotations are proving new credentials.
+    pub(crate) proving: AtomicU32,
     /// How many connections are handed out.
     pub(crate) in_use: AtomicU32,
     /// Set once, when the pool begins to close.
@@ -44,6 +46,7 @@ impl Registry {
             totals: Totals::default(),
             changed: Notify::new(),
             established: AtomicU32::new(0),
+            proving: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -56,10 +59,15 @@ impl Registry {
         self.closing.is_cancelled()
     }
 
-    /// Runs a task on the current runtime, or on the one the pool was made in.
+    /// Runs a task on the runtime that the pool was made in: its sockets live there, and it lasts longer
+    /// than that of whoever happens to drop a connection.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let runtime = Handle::try_current().unwrap_or_else(|_outside| self.runtime.clone());
-        self.tasks.spawn_on(task, &runtime);
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// That runtime, for what wants one around it.
+    pub(crate) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
+        self.runtime.enter()
     }
 
     pub(crate) fn enlist(&self, lease: &Arc<Lease>) {

@@ -1,8 +1,9 @@
 //! Rotation: new credentials, proved first, without dropping work in flight.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use db_config::Credentials;
+use db_config::{Credentials, Endpoint};
 
 use crate::error::PoolError;
 use crate::generation::Generation;
@@ -62,30 +63,52 @@ pub(crate) fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotatio
         shared.backoff.succeeded();
         shared.sweep();
         shared.wake_keeper();
-        shared.registry.changed.notify_one();
+        shared.registry.changed.notify_waiters();
     }
     rotation
 }
 
 /// Logs in once with the new credentials, beside the pool.
 pub(crate) async fn prove(pool: &Pool, credentials: &Credentials) -> Result<(), PoolError> {
+    let registry = &pool.shared().registry;
+    // While they are being proved, a refusal of the old ones is not the last word.
+    let _proving = Proving::new(&registry.proving);
+    let endpoint = registry
+        .generations
+        .current()
+        .endpoint
+        .with_credentials(credentials);
+    log_in_beside(pool, endpoint).await
+}
+
+/// Makes one connection that no pool counts, and drops it.
+pub(crate) async fn log_in_beside(pool: &Pool, endpoint: Endpoint) -> Result<(), PoolError> {
     let shared = pool.shared();
     if shared.registry.is_closed() {
         return Err(PoolError::Closed {
             pool: shared.name(),
         });
     }
-    let endpoint = shared
-        .registry
-        .generations
-        .current()
-        .endpoint
-        .with_credentials(credentials);
     match shared.dialler.dial(&Generation::beside(endpoint)).await {
         Ok(_proof) => Ok(()),
         Err(source) => Err(PoolError::Connect {
             pool: shared.name(),
             source,
         }),
+    }
+}
+
+struct Proving<'c>(&'c AtomicU32);
+
+impl<'c> Proving<'c> {
+    fn new(count: &'c AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Proving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

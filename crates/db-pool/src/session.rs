@@ -86,7 +86,8 @@ impl SessionSettings {
             }
             options.push_str("-c ");
             for char in name.chars().chain("=".chars()).chain(value.chars()) {
-                if char.is_ascii_whitespace() || char == '\\' {
+                // The server's isspace() knows the vertical tab, Rust's does not.
+                if char.is_ascii_whitespace() || matches!(char, '\x0b' | '\\') {
                     options.push('\\');
                 }
                 options.push(char);
