@@ -208,7 +208,7 @@ impl Database {
 
     /// Probes every open pool at once.
     ///
-    /// Takes as long as the slowest probe, at most the checkout timeout and a round trip.
+    /// Takes as long as the slowest probe, at most twice the validation timeout.
     pub async fn health(&self) -> Health {
         let (write, others) = tokio::join!(
             PoolHealth::probe(&self.inner.write),

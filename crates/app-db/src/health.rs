@@ -52,24 +52,21 @@ impl PoolHealth {
         self.error.is_none()
     }
 
-    /// Checks a connection out and asks the server `SELECT 1`.
+    /// Checks a connection out and asks the server `SELECT 1`, within twice the validation timeout.
     pub(crate) async fn probe(pool: &Pool) -> Self {
         let began = Instant::now();
         let profile = pool.profile();
-        let probing = async {
-            let mut conn = pool.get().await?;
-            let asking = conn.batch_execute("SELECT 1");
-            // A server that has stopped answers nothing, and a session has no timeout for that.
-            match timeout(profile.validation_timeout, asking).await {
-                Ok(answer) => Ok(answer?),
-                Err(_elapsed) => Err(Error::Silent(profile.validation_timeout)),
-            }
-        };
-        let error = match probing.await {
-            // A pool whose every connection is at work is busy, not ill, and must not take the service
-            // out of its load balancer on top; whether the server is alive, a login tells.
-            Err(Error::Pool(error)) if is_busy(&error) => pool.probe().await.err().map(Error::Pool),
-            outcome => outcome.err(),
+        let patience = profile.validation_timeout;
+        let error = match timeout(patience, ask(pool)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) if !is_busy(&error) => Some(error),
+            // Every connection is at work, or none was to be had so soon: a pool that is busy is not ill,
+            // and must not take the service out of its load balancer on top. Whether the server is alive,
+            // a login beside the pool tells.
+            _ => match timeout(patience, pool.probe()).await {
+                Ok(outcome) => outcome.err().map(Error::Pool),
+                Err(_elapsed) => Some(Error::Silent(patience)),
+            },
         };
         Self {
             pool: pool.name().to_owned(),
@@ -80,7 +77,15 @@ impl PoolHealth {
     }
 }
 
+async fn ask(pool: &Pool) -> Result<(), Error> {
+    let mut conn = pool.get().await?;
+    Ok(conn.batch_execute("SELECT 1").await?)
+}
+
 /// Whether nothing is wrong but that every connection is at work.
-fn is_busy(error: &PoolError) -> bool {
-    matches!(error, PoolError::Timeout { status, last_failure: None, .. } if status.in_use > 0)
+fn is_busy(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pool(PoolError::Timeout { status, last_failure: None, .. }) if status.in_use > 0
+    )
 }
