@@ -1,10 +1,11 @@
 //! What can go wrong around the caller's own work.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use db_config::ConfigError;
-use db_pool::{Kind, PoolError, ServerError, SqlState};
+use db_pool::{Kind, Observed, PoolError, ServerError, SqlState};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
 /// What the helpers of [`Database`](crate::Database) report.
@@ -19,7 +20,7 @@ pub enum Error {
     Pool(#[from] PoolError),
     /// A statement failed.
     #[error("the query failed")]
-    Query(#[from] QueryError),
+    Query(#[source] QueryError),
     /// A statement failed, the work ignored it and returned a success that the server cannot commit.
     #[error("the work succeeded although a statement in it had failed, and was rolled back")]
     Aborted(#[source] ServerError),
@@ -61,7 +62,7 @@ impl Error {
         match self {
             Self::Config(_) => Kind::Configuration,
             Self::Pool(error) => error.kind(),
-            Self::Query(error) if is_lost(error) => Kind::Down,
+            Self::Query(error) if ServerError::is_end_of_connection(error) => Kind::Down,
             Self::Silent(_) => Kind::Down,
             Self::Query(_) | Self::Aborted(_) | Self::Unfinished(_) | Self::TimedOut { .. } => {
                 Kind::Query
@@ -79,7 +80,9 @@ impl Error {
             Self::Aborted(error) | Self::Conflict { last: error, .. } => {
                 Some(error.sqlstate().clone())
             }
-            Self::Query(error) | Self::CommitUnknown(error) => code_of(error),
+            Self::Query(error) | Self::CommitUnknown(error) => ServerError::behind(error)
+                .map(|error| error.sqlstate().clone())
+                .or_else(|| code_of(error)),
             Self::Config(_) | Self::Unfinished(_) | Self::Silent(_) | Self::TimedOut { .. } => None,
         }
     }
@@ -102,6 +105,25 @@ impl Error {
     }
 }
 
+/// Inside the work of a helper the error keeps what the server said, exact SQLSTATE included.
+impl From<QueryError> for Error {
+    fn from(error: QueryError) -> Self {
+        let said = AT_WORK
+            .try_with(|observed| observed.last_error())
+            .ok()
+            .flatten();
+        Self::Query(match said {
+            Some(said) => said.put_into(error),
+            None => error,
+        })
+    }
+}
+
+tokio::task_local! {
+    /// The connection that the work in progress runs on.
+    pub(crate) static AT_WORK: Arc<Observed>;
+}
+
 /// For closures that return `QueryResult`: a conflict becomes the diesel error of its last attempt, and
 /// what diesel has no word for travels in a box where [`Error::find`] finds it.
 impl From<Error> for QueryError {
@@ -109,25 +131,14 @@ impl From<Error> for QueryError {
         match error {
             Error::Query(error) => error,
             Error::Conflict { last, .. } => {
-                Self::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(last))
+                let message = Box::new(last.message().to_owned());
+                last.put_into(Self::DatabaseError(
+                    DatabaseErrorKind::SerializationFailure,
+                    message,
+                ))
             }
             other => Self::QueryBuilderError(Box::new(other)),
         }
-    }
-}
-
-/// Whether the connection ended under the query. The texts are tokio-postgres's own, which no server
-/// translates.
-fn is_lost(error: &QueryError) -> bool {
-    match error {
-        QueryError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => true,
-        QueryError::DatabaseError(_, info) => {
-            info.message() == "connection closed"
-                || info
-                    .message()
-                    .starts_with("error communicating with the server")
-        }
-        _ => false,
     }
 }
 

@@ -12,7 +12,7 @@ use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::time::{sleep, timeout};
 
 use crate::backoff::Retry;
-use crate::error::Error;
+use crate::error::{AT_WORK, Error};
 use crate::work::Work;
 
 /// A transaction being described.
@@ -204,7 +204,8 @@ impl<'db> Transaction<'db> {
     ) -> Result<Attempt<T>, E> {
         let (mut conn, observed) = self.open(caller).await?;
         let before = Before::of(&observed);
-        let value = match work(&mut conn).await {
+        let working = AT_WORK.scope(Arc::clone(&observed), work(&mut conn));
+        let value = match working.await {
             Ok(value) => value,
             Err(error) => {
                 let outcome = before.failed(&observed);
@@ -289,7 +290,13 @@ impl<'db> Transaction<'db> {
                 Ok(()) => return Ok((conn, observed)),
                 // It ended while it was idle, without our noticing: nothing has run.
                 Err(_ended) if has_ended(&observed, errors) && stale < MAX_STALE => {}
-                Err(error) => return Err(Error::Query(error)),
+                Err(error) => {
+                    let said = observed.last_error().filter(|_| observed.errors() > errors);
+                    return Err(Error::Query(match said {
+                        Some(said) => said.put_into(error),
+                        None => error,
+                    }));
+                }
             }
         }
         unreachable!("the loop ends by returning")
@@ -369,8 +376,9 @@ async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), Error>
         .flatten();
     match refusal {
         // A FATAL may have come while the server waited for its standby, with the work committed.
-        Some(refusal) if !refusal.is_fatal() => Err(Error::Query(error)),
-        _ => Err(Error::CommitUnknown(error)),
+        Some(refusal) if !refusal.is_fatal() => Err(Error::Query(refusal.put_into(error))),
+        Some(last_words) => Err(Error::CommitUnknown(last_words.put_into(error))),
+        None => Err(Error::CommitUnknown(error)),
     }
 }
 

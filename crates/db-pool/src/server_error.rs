@@ -2,8 +2,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use diesel::result::DatabaseErrorKind;
 use tokio_postgres::error::SqlState;
 
 /// An error as the server sent it, with the code that diesel does not keep.
@@ -23,9 +24,63 @@ struct Fields {
     table: Option<String>,
     column: Option<String>,
     routine: Option<String>,
+    position: Option<i32>,
 }
 
+/// The errors that stand as the information in a diesel error somewhere, as far as they still do.
+///
+/// diesel's error keeps its information as a trait object without a way back to the type, and no field of
+/// it is free for a code. The address of the message, which nobody else can have while it lives, leads from
+/// the one to the other.
+static IN_DIESEL: Mutex<Vec<Weak<Fields>>> = Mutex::new(Vec::new());
+
 impl ServerError {
+    /// Puts this error in the place of what diesel-async kept of it; then [`ServerError::behind`] finds it
+    /// again.
+    ///
+    /// Only if it is the same error, or the server's last words before the end of the connection that
+    /// diesel-async reports.
+    #[must_use]
+    pub fn put_into(&self, error: diesel::result::Error) -> diesel::result::Error {
+        match error {
+            diesel::result::Error::DatabaseError(kind, info)
+                if info.message() == self.message()
+                    || (self.is_fatal() && is_end(info.message())) =>
+            {
+                let closed = DatabaseErrorKind::ClosedConnection;
+                let kind = if self.is_fatal() { closed } else { kind };
+                let mut known = IN_DIESEL.lock().unwrap_or_else(PoisonError::into_inner);
+                known.retain(|error| error.strong_count() > 0);
+                known.push(Arc::downgrade(&self.0));
+                diesel::result::Error::DatabaseError(kind, Box::new(self.clone()))
+            }
+            error => error,
+        }
+    }
+
+    /// Whether a diesel error says that the connection has ended.
+    #[must_use]
+    pub fn is_end_of_connection(error: &diesel::result::Error) -> bool {
+        match error {
+            diesel::result::Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => true,
+            diesel::result::Error::DatabaseError(_, info) => is_end(info.message()),
+            _ => false,
+        }
+    }
+
+    /// The error that was put into a diesel error.
+    #[must_use]
+    pub fn behind(error: &diesel::result::Error) -> Option<Self> {
+        let diesel::result::Error::DatabaseError(_, info) = error else {
+            return None;
+        };
+        let known = IN_DIESEL.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.iter().filter_map(Weak::upgrade);
+        known
+            .find(|fields| std::ptr::eq(&*fields.message, info.message()))
+            .map(Self)
+    }
+
     /// Reads the body of an ErrorResponse.
     pub(crate) fn from_fields(body: &[u8]) -> Self {
         let mut fields = Fields {
@@ -38,6 +93,7 @@ impl ServerError {
             table: None,
             column: None,
             routine: None,
+            position: None,
         };
         for field in body.split(|byte| *byte == 0) {
             let [name, value @ ..] = field else { continue };
@@ -53,6 +109,7 @@ impl ServerError {
                 b't' => fields.table = Some(value),
                 b'c' => fields.column = Some(value),
                 b'R' => fields.routine = Some(value),
+                b'P' => fields.position = value.parse().ok(),
                 _ => {}
             }
         }
@@ -127,6 +184,11 @@ impl ServerError {
     }
 }
 
+/// How tokio-postgres itself, and no server, says that a connection has ended.
+fn is_end(message: &str) -> bool {
+    message == "connection closed" || message.starts_with("error communicating with the server")
+}
+
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -166,7 +228,7 @@ impl diesel::result::DatabaseErrorInformation for ServerError {
     }
 
     fn statement_position(&self) -> Option<i32> {
-        None
+        self.0.position
     }
 }
 
@@ -180,6 +242,28 @@ mod tests {
         assert!(error.is_fatal());
         assert_eq!(error.sqlstate(), &SqlState::ADMIN_SHUTDOWN);
         assert!(!error.is_conflict());
+    }
+
+    #[test]
+    fn an_error_is_found_again_inside_diesels() {
+        use diesel::result::{DatabaseErrorKind, Error};
+        let error = ServerError::from_fields(b"VERROR\0C57014\0Mzu lang\0P7\0\0");
+        let of = |message: &str| {
+            Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned()))
+        };
+        assert_eq!(ServerError::behind(&of("zu lang")), None);
+        let put = error.put_into(of("zu lang"));
+        drop(error);
+        assert_eq!(
+            ServerError::behind(&put).unwrap().sqlstate().code(),
+            "57014"
+        );
+        let Error::DatabaseError(_, info) = &put else {
+            panic!("{put:?}")
+        };
+        assert_eq!(info.statement_position(), Some(7));
+        let another = ServerError::from_fields(b"VERROR\0C40001\0Mother\0\0");
+        assert_eq!(ServerError::behind(&another.put_into(of("zu lang"))), None);
     }
 
     #[test]
