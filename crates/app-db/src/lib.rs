@@ -1,6 +1,7 @@
 //! What a service on PostgreSQL imports: read, write and transaction helpers, a slow-query log, and
 //! credential rotation that drops no work in flight.
 
+mod attempt;
 mod backoff;
 mod database;
 mod error;

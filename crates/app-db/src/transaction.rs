@@ -1,16 +1,16 @@
 //! Transactions: described first, then run, again after a conflict.
 
-use std::num::NonZeroU32;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use db_pool::{Connection, Observed, Observer, Pool, ServerError, TransactionStatus};
+use db_pool::{Connection, Observed, Observer, Pool};
 use diesel::result::Error as QueryError;
-use diesel_async::{AnsiTransactionManager, TransactionManager};
+use diesel_async::AnsiTransactionManager;
 use tokio::time::{sleep, timeout};
 
+use crate::attempt::{Attempt, Before, commit, has_ended, may_commit, roll_back};
 use crate::backoff::Retry;
 use crate::error::{AT_WORK, Error};
 use crate::work::Work;
@@ -213,7 +213,7 @@ impl<'db> Transaction<'db> {
                 return outcome.ok_or(error);
             }
         };
-        if let Err(refusal) = self.may_commit(&mut conn, &observed).await {
+        if let Err(refusal) = may_commit(&mut conn, &observed).await {
             let outcome = before.failed(&observed);
             roll_back(&mut conn, &observed).await;
             return outcome.ok_or(refusal.into());
@@ -233,44 +233,6 @@ impl<'db> Transaction<'db> {
             }
             Err(unknown @ Error::CommitUnknown(_)) => Err(unknown.into()),
             Err(error) => before.failed(&observed).ok_or(error.into()),
-        }
-    }
-
-    /// Whether the work's success is one that COMMIT makes true.
-    ///
-    /// diesel takes every answer to COMMIT for a success, ROLLBACK too, and sends RELEASE SAVEPOINT in its
-    /// place where the work has left a nested transaction open.
-    async fn may_commit(&self, conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
-        if conn.is_unfinished() {
-            return Err(Error::Unfinished("a statement of it was still running"));
-        }
-        // An error may have reached the work before the ReadyForQuery that belongs to it reached us.
-        let _in_time = timeout(SETTLE, observed.settled()).await;
-        if observed.is_working() {
-            return Err(Error::Unfinished("a statement of it was still running"));
-        }
-        if observed.is_closed() {
-            return Err(match observed.last_error() {
-                Some(error) if error.is_fatal() => Error::Aborted(error),
-                _ => Error::Query(QueryError::BrokenTransactionManager),
-            });
-        }
-        let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **conn);
-        let depth = status
-            .transaction_depth()
-            .ok()
-            .flatten()
-            .map(NonZeroU32::get);
-        match (observed.transaction_status(), depth) {
-            (TransactionStatus::InTransaction, Some(1)) => Ok(()),
-            (TransactionStatus::Failed, _) => Err(match observed.last_error() {
-                Some(error) => Error::Aborted(error),
-                None => Error::Query(QueryError::BrokenTransactionManager),
-            }),
-            (TransactionStatus::InTransaction, _) => {
-                Err(Error::Unfinished("a nested transaction of it was open"))
-            }
-            _ => Err(Error::Unfinished("it had ended the transaction itself")),
         }
     }
 
@@ -317,71 +279,6 @@ impl<'db> Transaction<'db> {
     }
 }
 
-/// What the wire had counted before the work began.
-struct Before {
-    began: Instant,
-    errors: u64,
-    repeatable: u64,
-    statements: u64,
-}
-
-impl Before {
-    fn of(observed: &Observed) -> Self {
-        Self {
-            began: Instant::now(),
-            errors: observed.errors(),
-            repeatable: repeatable(observed),
-            statements: observed.statements(),
-        }
-    }
-
-    /// Why a failed attempt may be made again, if it may.
-    fn failed<T>(&self, observed: &Observed) -> Option<Attempt<T>> {
-        if repeatable(observed) > self.repeatable {
-            return observed.last_error().map(Attempt::Conflict);
-        }
-        // A session that ended while it was idle says so as soon as it is spoken to. One that was ended in
-        // its work does not come back: somebody may have ended it for that work.
-        let nothing_ran =
-            observed.statements() == self.statements && self.began.elapsed() < AT_ONCE;
-        (nothing_ran && has_ended(observed, self.errors)).then_some(Attempt::Stale)
-    }
-}
-
-/// Conflicts with other transactions, and statements that were prepared before a table changed.
-fn repeatable(observed: &Observed) -> u64 {
-    observed.conflicts() + observed.stale_statements()
-}
-
-/// Whether the connection has ended, or the server has said since that it ends it.
-fn has_ended(observed: &Observed, errors: u64) -> bool {
-    let fatal = || observed.last_error().is_some_and(|error| error.is_fatal());
-    observed.is_closed() || (observed.errors() > errors && fatal())
-}
-
-/// Commits; an ERROR of the server means that nothing was, anything else that nobody knows.
-async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
-    let (errors, refused) = (observed.errors(), observed.refused_commits());
-    let Err(error) = AnsiTransactionManager::commit_transaction(&mut **conn).await else {
-        if observed.refused_commits() == refused {
-            return Ok(());
-        }
-        return Err(match observed.last_error() {
-            Some(failure) => Error::Aborted(failure),
-            None => Error::Unfinished("the server rolled it back"),
-        });
-    };
-    let refusal = (observed.errors() > errors)
-        .then(|| observed.last_error())
-        .flatten();
-    match refusal {
-        // A FATAL may have come while the server waited for its standby, with the work committed.
-        Some(refusal) if !refusal.is_fatal() => Err(Error::Query(refusal.put_into(error))),
-        Some(last_words) => Err(Error::CommitUnknown(last_words.put_into(error))),
-        None => Err(Error::CommitUnknown(error)),
-    }
-}
-
 /// What is said when connection after connection has ended before it was used.
 fn ended() -> Error {
     let closed = diesel::result::DatabaseErrorKind::ClosedConnection;
@@ -391,12 +288,6 @@ fn ended() -> Error {
     ))
 }
 
-/// How long the rest of an answer may take whose beginning the work has had.
-const SETTLE: Duration = Duration::from_millis(250);
-
-/// How soon the end of an idle session shows when it is used.
-const AT_ONCE: Duration = Duration::from_millis(20);
-
 /// How many connections in a row may turn out to have ended.
 const MAX_STALE: u32 = 3;
 
@@ -405,24 +296,4 @@ const MAX_STALE: u32 = 3;
 struct Progress {
     attempt: AtomicU32,
     committing: AtomicBool,
-}
-
-enum Attempt<T> {
-    Done(T),
-    Conflict(ServerError),
-    /// The connection had ended before the first statement ran.
-    Stale,
-}
-
-/// Rolls back where there is something to roll back; a connection on which that fails is discarded at
-/// its return, which rolls back as well.
-async fn roll_back(conn: &mut Connection, observed: &Observed) {
-    let _in_time = timeout(SETTLE, observed.settled()).await;
-    // ROLLBACK would queue behind a statement that nobody waits for; the pool cancels it instead.
-    if observed.is_closed() || observed.is_working() || conn.is_unfinished() {
-        return;
-    }
-    if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut **conn).await {
-        tracing::debug!(%error, "a rollback failed; the connection is discarded");
-    }
 }

@@ -15,8 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
+use crate::cancel::Canceller;
 use crate::connector::Transport;
-use crate::dial::{Canceller, Dialled};
+use crate::dial::Dialled;
 use crate::generation::Member;
 use crate::observer::{Activity, Observer};
 use crate::profile::PoolProfile;

@@ -1,27 +1,21 @@
-//! Dialling: from an endpoint to a session that is set up, within one deadline.
+//! Dialling: from a generation of a pool to a connection that is ready for work, within one deadline.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs};
+use db_config::Endpoint;
 use diesel::ConnectionError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout};
-use tokio_postgres::config as pg;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
+use tokio_postgres::Client;
 
-use crate::connector::{Connector, Link, Transport};
+use crate::cancel::Canceller;
+use crate::connector::Link;
 use crate::error::{ConnectError, Failure};
 use crate::generation::Generation;
+use crate::login::{Login, Opened, within};
 use crate::pooler::{self, Pooler};
 use crate::profile::PoolProfile;
 use crate::session::SessionSettings;
-use crate::tls;
-use crate::wire::Wire;
 
 /// Opens a connection outside any pool, for migrations and administration.
 ///
@@ -37,13 +31,8 @@ pub async fn connect_client(
     endpoint: &Endpoint,
     connect_timeout: Duration,
 ) -> Result<Client, ConnectError> {
-    let login = Login {
-        connector: connector(endpoint),
-        settings: SessionSettings::of_endpoint(endpoint, "app-db"),
-        keepalive_idle: None,
-        options_refused: AtomicBool::new(false),
-        answered_last: AtomicUsize::new(0),
-    };
+    let settings = SessionSettings::of_endpoint(endpoint, "app-db");
+    let login = Login::new(endpoint, settings, None);
     let opening = async {
         match login.open(endpoint, connect_timeout).await?.0 {
             Opened::Tcp(client, connection) => {
@@ -78,16 +67,9 @@ impl Dialler {
     /// Reads certificates, and keeps what is wrong with them for whoever connects first.
     pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
         let settings = SessionSettings::new(endpoint, profile);
-        let startup = settings.startup.clone();
-        let login = Login {
-            connector: connector(endpoint).map(|connector| connector.for_diesel(startup)),
-            settings,
-            keepalive_idle: Some(profile.keepalive_idle).filter(|idle| !idle.is_zero()),
-            options_refused: AtomicBool::new(false),
-            answered_last: AtomicUsize::new(0),
-        };
+        let keepalive_idle = Some(profile.keepalive_idle).filter(|idle| !idle.is_zero());
         Self {
-            login,
+            login: Login::new(endpoint, settings, keepalive_idle).for_diesel(),
             profile: profile.clone(),
             found: Mutex::default(),
         }
@@ -180,7 +162,7 @@ impl Dialler {
                 pooler
             }
         };
-        let settings = &self.login.settings;
+        let settings = self.login.settings();
         link.steering
             .set_rules(pooler::rules(pooler, &self.profile, settings));
         if pooler == Pooler::Session {
@@ -190,265 +172,3 @@ impl Dialler {
         Ok(())
     }
 }
-
-/// The way in: an endpoint, with what is known of how it is to be talked to.
-struct Login {
-    connector: Result<Connector, ConnectError>,
-    settings: SessionSettings,
-    keepalive_idle: Option<Duration>,
-    /// A pooler has refused the startup packet's `options`; it will again.
-    options_refused: AtomicBool,
-    /// The place in the list of the host that answered last.
-    answered_last: AtomicUsize,
-}
-
-enum Opened {
-    Tcp(Client, Connection<Socket, Wire<Transport>>),
-    Unix(
-        Client,
-        Connection<Wire<Transport>, tokio_postgres::tls::NoTlsStream>,
-        PathBuf,
-    ),
-}
-
-async fn within<T>(
-    bound: Duration,
-    endpoint: &Endpoint,
-    connecting: impl Future<Output = Result<T, ConnectError>>,
-) -> Result<T, ConnectError> {
-    match timeout(bound, connecting).await {
-        Ok(outcome) => outcome,
-        Err(_elapsed) => Err(ConnectError::new(&endpoint.address(), Failure::TimedOut)
-            .explained(format!("{bound:?} have passed"))),
-    }
-}
-
-impl Login {
-    /// Opens the session on the first host that will do, beginning with the one that did last.
-    ///
-    /// Each host has its share of the time that is left, or the URL's own `connect_timeout`: one that
-    /// accepts and stays silent must not use up what the others need.
-    async fn open(
-        &self,
-        endpoint: &Endpoint,
-        bound: Duration,
-    ) -> Result<(Opened, Connector), ConnectError> {
-        let deadline = Instant::now() + bound;
-        let mut order: Vec<usize> = (0..endpoint.hosts.len()).collect();
-        if endpoint.load_balance_hosts {
-            fastrand::shuffle(&mut order);
-        } else {
-            let preferred = self.answered_last.load(Ordering::Relaxed);
-            order.sort_by_key(|place| *place != preferred);
-        }
-        let mut last = ConnectError::new(&endpoint.address(), Failure::Unreachable);
-        for (tried, place) in order.iter().enumerate() {
-            let mut single = endpoint.clone();
-            single.hosts = vec![endpoint.hosts[*place].clone()];
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / (order.len() - tried) as u32;
-            let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
-            match within(share, &single, self.open_on(&single)).await {
-                Ok(opened) => {
-                    self.answered_last.store(*place, Ordering::Relaxed);
-                    return Ok(opened);
-                }
-                // As with libpq: a refused login is refused, whichever host it was.
-                Err(error) if error.is_permanent() => return Err(error),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    /// Opens the session on one host; once more without `options` where a pooler refuses them.
-    async fn open_on(&self, endpoint: &Endpoint) -> Result<(Opened, Connector), ConnectError> {
-        let connector = self.connector.clone()?.afresh();
-        let address = endpoint.address();
-        loop {
-            let with_options = !self.options_refused.load(Ordering::Relaxed);
-            let error = match self.attempt(endpoint, &connector, with_options).await {
-                Ok(opened) => return Ok((opened, connector)),
-                Err(error) => error,
-            };
-            if !(with_options && refuses_startup_parameter(&error)) {
-                return Err(ConnectError::from_postgres(&address, &error));
-            }
-            if !self.options_refused.swap(true, Ordering::Relaxed) {
-                tracing::info!(address, "a pooler refuses `options` in the startup packet");
-            }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        endpoint: &Endpoint,
-        connector: &Connector,
-        with_options: bool,
-    ) -> Result<Opened, tokio_postgres::Error> {
-        let mut config = self.login(endpoint);
-        if with_options {
-            config.options(self.settings.options());
-        }
-        let Some(socket) = unix_socket(endpoint) else {
-            let (client, connection) = config.connect(connector.clone()).await?;
-            return Ok(Opened::Tcp(client, connection));
-        };
-        // tokio-postgres keeps its error type to itself; a socket that is not there becomes one by
-        // asking it to connect there.
-        let Ok(stream) = UnixStream::connect(&socket).await else {
-            let mut config = config;
-            config.host_path(socket.parent().unwrap_or(Path::new("/")));
-            config.port(endpoint.hosts[0].port());
-            let (client, connection) = config.connect(connector.clone()).await?;
-            return Ok(Opened::Tcp(client, connection));
-        };
-        let wire = connector.observe(Transport::Unix(stream));
-        let (client, connection) = config.connect_raw(wire, NoTls).await?;
-        Ok(Opened::Unix(client, connection, socket))
-    }
-
-    /// The login as tokio-postgres takes it, with TLS left to our connector.
-    fn login(&self, endpoint: &Endpoint) -> tokio_postgres::Config {
-        let mut config = tokio_postgres::Config::new();
-        config
-            .user(&endpoint.user)
-            .dbname(&endpoint.dbname)
-            .application_name(&self.settings.application_name)
-            .keepalives(endpoint.keepalives)
-            .channel_binding(match endpoint.tls.channel_binding {
-                ChannelBinding::Disable => pg::ChannelBinding::Disable,
-                ChannelBinding::Prefer => pg::ChannelBinding::Prefer,
-                ChannelBinding::Require => pg::ChannelBinding::Require,
-            });
-        if let Some(password) = &endpoint.password {
-            config.password(password.expose_secret());
-        }
-        if let Some(bound) = endpoint.connect_timeout {
-            config.connect_timeout(bound);
-        }
-        if let Some(bound) = endpoint.tcp_user_timeout {
-            config.tcp_user_timeout(bound);
-        }
-        if let Some(idle) = endpoint.keepalives_idle.or(self.keepalive_idle) {
-            config.keepalives_idle(idle);
-        }
-        if let Some(interval) = endpoint.keepalives_interval {
-            config.keepalives_interval(interval);
-        }
-        if let Some(retries) = endpoint.keepalives_retries {
-            config.keepalives_retries(retries);
-        }
-        if unix_socket(endpoint).is_some() {
-            config.ssl_mode(pg::SslMode::Disable);
-            return config;
-        }
-        config
-            .ssl_mode(pg::SslMode::Require)
-            .ssl_negotiation(pg::SslNegotiation::Direct)
-            .target_session_attrs(match endpoint.target_session_attrs {
-                TargetSessionAttrs::ReadWrite => pg::TargetSessionAttrs::ReadWrite,
-                TargetSessionAttrs::ReadOnly => pg::TargetSessionAttrs::ReadOnly,
-                _ => pg::TargetSessionAttrs::Any,
-            });
-        add_hosts(&mut config, &endpoint.hosts);
-        config
-    }
-}
-
-impl Opened {
-    fn cancel_token(&self) -> CancelToken {
-        match self {
-            Self::Tcp(client, _) | Self::Unix(client, _, _) => client.cancel_token(),
-        }
-    }
-
-    fn socket(&self) -> Option<PathBuf> {
-        match self {
-            Self::Tcp(..) => None,
-            Self::Unix(_, _, socket) => Some(socket.clone()),
-        }
-    }
-}
-
-fn connector(endpoint: &Endpoint) -> Result<Connector, ConnectError> {
-    let tls = tls::prepare(&endpoint.tls, &endpoint.address())?;
-    Ok(Connector::new(endpoint.tls.mode, endpoint.tls.direct, tls))
-}
-
-fn add_hosts(config: &mut tokio_postgres::Config, hosts: &[Host]) {
-    // tokio-postgres takes addresses for every host or for none.
-    let all_addressed = hosts
-        .iter()
-        .all(|host| matches!(host, Host::Tcp { addr: Some(_), .. }));
-    for host in hosts {
-        match host {
-            Host::Tcp {
-                name,
-                addr: Some(addr),
-                ..
-            } if all_addressed => {
-                config.host(name).hostaddr(*addr);
-            }
-            Host::Tcp {
-                addr: Some(addr), ..
-            } => {
-                config.host(addr.to_string());
-            }
-            Host::Tcp { name, .. } => {
-                config.host(name);
-            }
-            Host::Unix { dir, .. } => {
-                config.host_path(dir);
-            }
-        }
-        config.port(host.port());
-    }
-}
-
-/// The socket's file, where the endpoint is one Unix socket.
-fn unix_socket(endpoint: &Endpoint) -> Option<PathBuf> {
-    match endpoint.hosts.as_slice() {
-        [Host::Unix { dir, port }] => Some(dir.join(format!(".s.PGSQL.{port}"))),
-        _ => None,
-    }
-}
-
-/// PgBouncer says "unsupported startup parameter: options" or "… in options: statement_timeout".
-fn refuses_startup_parameter(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_some_and(|db| {
-        *db.code() == SqlState::PROTOCOL_VIOLATION
-            && db.message().contains("unsupported startup parameter")
-    })
-}
-
-/// Asks the server to stop what a connection is doing.
-#[derive(Clone)]
-pub(crate) struct Canceller {
-    token: CancelToken,
-    connector: Connector,
-    socket: Option<PathBuf>,
-}
-
-impl Canceller {
-    /// Sends a CancelRequest over a connection of its own; gives up after two seconds.
-    pub(crate) async fn cancel(&self) {
-        let cancelling = async {
-            match &self.socket {
-                None => self.token.cancel_query(self.connector.afresh()).await,
-                Some(socket) => match UnixStream::connect(socket).await {
-                    Ok(stream) => self.token.cancel_query_raw(stream, NoTls).await,
-                    Err(_unreachable) => Ok(()),
-                },
-            }
-        };
-        match timeout(CANCEL_TIMEOUT, cancelling).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "a cancel request was not delivered"),
-            Err(_elapsed) => tracing::debug!("a cancel request took too long"),
-        }
-    }
-}
-
-/// A server that does not take a cancel request within this is not going to act on it either.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -5,6 +5,7 @@
 //! environment.
 
 mod backend;
+mod cancel;
 mod checkout;
 mod connection;
 mod connector;
@@ -13,6 +14,7 @@ mod error;
 mod gate;
 mod generation;
 mod keeper;
+mod login;
 mod manager;
 mod observer;
 mod pool;
@@ -20,6 +22,7 @@ mod pooler;
 mod profile;
 mod reconnect;
 mod registry;
+mod resize;
 mod rotation;
 mod server_error;
 mod session;

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use db_config::{Credentials, Endpoint};
@@ -43,11 +43,11 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) backoff: Backoff,
     pub(crate) keeper: Notify,
-    max: AtomicU32,
+    pub(crate) max: AtomicU32,
     /// Orders changes of size.
-    resizing: Mutex<()>,
+    pub(crate) resizing: Mutex<()>,
     /// How many places are still to be taken away.
-    owed: AtomicU32,
+    pub(crate) owed: AtomicU32,
 }
 
 struct Owner(Arc<Shared>);
@@ -340,29 +340,6 @@ impl Shared {
         }
     }
 
-    fn resize(self: &Arc<Self>, max: u32) {
-        let resizing = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.max.swap(max, Ordering::AcqRel);
-        if max > before {
-            let grown = max - before;
-            self.gate.widen(grown);
-            self.slots.add_permits(grown as usize);
-        } else if max < before {
-            let shrunk = before - max;
-            self.owed.fetch_add(shrunk, Ordering::AcqRel);
-            self.registry.spawn(
-                Shrink {
-                    shared: Arc::clone(self),
-                    by: shrunk,
-                }
-                .run(),
-            );
-        }
-        drop(resizing);
-        self.registry.changed.notify_waiters();
-        self.wake_keeper();
-    }
-
     fn begin_close(&self) {
         self.registry.closing.cancel();
         self.gate.close();
@@ -397,32 +374,6 @@ impl Shared {
                 () = changed => {}
                 () = sleep(LOOK_AGAIN) => {}
             }
-        }
-    }
-}
-
-/// Takes permits away as they come back, in a task of its own.
-struct Shrink {
-    shared: Arc<Shared>,
-    by: u32,
-}
-
-impl Shrink {
-    async fn run(self) {
-        for _ in 0..self.by {
-            let shared = &self.shared;
-            let taking = async {
-                shared.gate.narrow(1).await;
-                // The keeper and those who return connections end what is too many.
-                if let Ok(slot) = Arc::clone(&shared.slots).acquire_owned().await {
-                    slot.forget();
-                }
-            };
-            tokio::select! {
-                () = taking => {}
-                () = shared.registry.closing.cancelled() => return,
-            }
-            shared.owed.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }

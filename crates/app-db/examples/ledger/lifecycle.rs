@@ -3,11 +3,14 @@
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::num::ParseIntError;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use app_db::{Config, Credentials, Database};
 use axum::Router;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
+use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -23,13 +26,15 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Starts the task that waits for signals; it ends with the first SIGTERM or SIGINT.
-    pub(crate) fn watch_signals(db: Database) -> io::Result<Self> {
+    /// Starts the task that waits for signals; it ends with the first SIGTERM or SIGINT, or, where
+    /// `ends_with_input` says so, with the end of standard input.
+    pub(crate) fn watch_signals(db: Database, ends_with_input: bool) -> io::Result<Self> {
         let (sender, draining) = watch::channel(false);
         let signals = Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            parent: ends_with_input.then(pipe_of_standard_input).transpose()?,
             db,
             draining: sender,
         };
@@ -74,11 +79,13 @@ impl Lifecycle {
     }
 }
 
-/// Started by [`Lifecycle::watch_signals`]; woken by signals; ends with SIGTERM or SIGINT.
+/// Started by [`Lifecycle::watch_signals`]; woken by signals; ends with SIGTERM or SIGINT, or with whoever
+/// holds the other end of standard input.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    parent: Option<pipe::Receiver>,
     db: Database,
     draining: watch::Sender<bool>,
 }
@@ -89,6 +96,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
+                () = end_of(&mut self.parent) => break,
                 _ = self.hangup.recv() => {
                     if let Err(error) = renew_credentials(&self.db).await {
                         tracing::error!(error = error::chain(&*error), "the old credentials stay in use");
@@ -99,6 +107,20 @@ impl Signals {
         tracing::info!("shutting down");
         self.draining.send_replace(true);
     }
+}
+
+/// Standard input, read without a thread that nothing could end.
+fn pipe_of_standard_input() -> io::Result<pipe::Receiver> {
+    pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)
+}
+
+/// Resolves when nobody holds the other end of the pipe any more, however that came about.
+async fn end_of(pipe: &mut Option<pipe::Receiver>) {
+    let Some(pipe) = pipe else {
+        return std::future::pending().await;
+    };
+    // Nobody is expected to write into it.
+    while let Ok(1..) = pipe.read(&mut [0; 64]).await {}
 }
 
 /// Reads user and password anew, which may be in the file of `DATABASE_URL_FILE`.

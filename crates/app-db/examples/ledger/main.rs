@@ -17,7 +17,8 @@
 //! `LEDGER_LISTEN` is the address to listen on, `127.0.0.1:8080` by default; the first line on standard
 //! output is the address in use. `LEDGER_DRAIN_MS` is how long the service goes on serving after it has
 //! withdrawn its readiness, so that a load balancer notices; 1000 by default. SIGTERM and SIGINT shut
-//! down, SIGHUP reads the credentials anew.
+//! down, SIGHUP reads the credentials anew. With `LEDGER_ENDS_WITH_INPUT` set it shuts down as well when the
+//! pipe on its standard input closes, so that it does not outlive the program that started it.
 
 mod accounts;
 mod error;
@@ -65,7 +66,8 @@ async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let drain = lifecycle::drain_from(std::env::var("LEDGER_DRAIN_MS").ok())?;
     let listen = std::env::var("LEDGER_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let db = Database::connect(&Config::load()?).await?;
-    let lifecycle = Lifecycle::watch_signals(db.clone())?;
+    let ends_with_input = std::env::var_os("LEDGER_ENDS_WITH_INPUT").is_some();
+    let lifecycle = Lifecycle::watch_signals(db.clone(), ends_with_input)?;
 
     let listener = TcpListener::bind(&listen).await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;

@@ -1,0 +1,141 @@
+//! One attempt at a transaction: when it may commit, how it ends, and whether it may be made again.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use db_pool::{Connection, Observed, ServerError, TransactionStatus};
+use diesel::result::Error as QueryError;
+use diesel_async::{AnsiTransactionManager, TransactionManager};
+use tokio::time::timeout;
+
+use crate::error::Error;
+
+/// What became of one attempt.
+pub(crate) enum Attempt<T> {
+    Done(T),
+    Conflict(ServerError),
+    /// The connection had ended before the first statement ran.
+    Stale,
+}
+
+/// What the wire had counted before the work began.
+pub(crate) struct Before {
+    began: Instant,
+    errors: u64,
+    repeatable: u64,
+    statements: u64,
+}
+
+impl Before {
+    pub(crate) fn of(observed: &Observed) -> Self {
+        Self {
+            began: Instant::now(),
+            errors: observed.errors(),
+            repeatable: repeatable(observed),
+            statements: observed.statements(),
+        }
+    }
+
+    /// Why a failed attempt may be made again, if it may.
+    pub(crate) fn failed<T>(&self, observed: &Observed) -> Option<Attempt<T>> {
+        if repeatable(observed) > self.repeatable {
+            return observed.last_error().map(Attempt::Conflict);
+        }
+        // A session that ended while it was idle says so as soon as it is spoken to. One that was ended in
+        // its work does not come back: somebody may have ended it for that work.
+        let nothing_ran =
+            observed.statements() == self.statements && self.began.elapsed() < AT_ONCE;
+        (nothing_ran && has_ended(observed, self.errors)).then_some(Attempt::Stale)
+    }
+}
+
+/// Conflicts with other transactions, and statements that were prepared before a table changed.
+fn repeatable(observed: &Observed) -> u64 {
+    observed.conflicts() + observed.stale_statements()
+}
+
+/// Whether the connection has ended, or the server has said since that it ends it.
+pub(crate) fn has_ended(observed: &Observed, errors: u64) -> bool {
+    let fatal = || observed.last_error().is_some_and(|error| error.is_fatal());
+    observed.is_closed() || (observed.errors() > errors && fatal())
+}
+
+/// Commits; an ERROR of the server means that nothing was, anything else that nobody knows.
+pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
+    let (errors, refused) = (observed.errors(), observed.refused_commits());
+    let Err(error) = AnsiTransactionManager::commit_transaction(&mut **conn).await else {
+        if observed.refused_commits() == refused {
+            return Ok(());
+        }
+        return Err(match observed.last_error() {
+            Some(failure) => Error::Aborted(failure),
+            None => Error::Unfinished("the server rolled it back"),
+        });
+    };
+    let refusal = (observed.errors() > errors)
+        .then(|| observed.last_error())
+        .flatten();
+    match refusal {
+        // A FATAL may have come while the server waited for its standby, with the work committed.
+        Some(refusal) if !refusal.is_fatal() => Err(Error::Query(refusal.put_into(error))),
+        Some(last_words) => Err(Error::CommitUnknown(last_words.put_into(error))),
+        None => Err(Error::CommitUnknown(error)),
+    }
+}
+
+/// Whether the work's success is one that COMMIT makes true.
+///
+/// diesel takes every answer to COMMIT for a success, ROLLBACK too, and sends RELEASE SAVEPOINT in its
+/// place where the work has left a nested transaction open.
+pub(crate) async fn may_commit(conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
+    if conn.is_unfinished() {
+        return Err(Error::Unfinished("a statement of it was still running"));
+    }
+    // An error may have reached the work before the ReadyForQuery that belongs to it reached us.
+    let _in_time = timeout(SETTLE, observed.settled()).await;
+    if observed.is_working() {
+        return Err(Error::Unfinished("a statement of it was still running"));
+    }
+    if observed.is_closed() {
+        return Err(match observed.last_error() {
+            Some(error) if error.is_fatal() => Error::Aborted(error),
+            _ => Error::Query(QueryError::BrokenTransactionManager),
+        });
+    }
+    let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **conn);
+    let depth = status
+        .transaction_depth()
+        .ok()
+        .flatten()
+        .map(NonZeroU32::get);
+    match (observed.transaction_status(), depth) {
+        (TransactionStatus::InTransaction, Some(1)) => Ok(()),
+        (TransactionStatus::Failed, _) => Err(match observed.last_error() {
+            Some(error) => Error::Aborted(error),
+            None => Error::Query(QueryError::BrokenTransactionManager),
+        }),
+        (TransactionStatus::InTransaction, _) => {
+            Err(Error::Unfinished("a nested transaction of it was open"))
+        }
+        _ => Err(Error::Unfinished("it had ended the transaction itself")),
+    }
+}
+
+/// Rolls back where there is something to roll back; a connection on which that fails is discarded at
+/// its return, which rolls back as well.
+pub(crate) async fn roll_back(conn: &mut Connection, observed: &Observed) {
+    let _in_time = timeout(SETTLE, observed.settled()).await;
+    // ROLLBACK would queue behind a statement that nobody waits for; the pool cancels it instead.
+    if observed.is_closed() || observed.is_working() || conn.is_unfinished() {
+        return;
+    }
+    if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut **conn).await {
+        tracing::debug!(%error, "a rollback failed; the connection is discarded");
+    }
+}
+
+/// How long the rest of an answer may take whose beginning the work has had.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// How soon the end of an idle session shows when it is used.
+const AT_ONCE: Duration = Duration::from_millis(20);
