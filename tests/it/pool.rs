@@ -56,6 +56,26 @@ async fn existing_code_runs_on_a_pooled_connection() {
     assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
 }
 
+/// req 1.01, 1.17: the parts of connecting are timed apart.
+#[tokio::test]
+async fn the_parts_of_connecting_are_timed() {
+    let db = TestDatabase::empty().await.unwrap();
+    let proxy = harness::Proxy::start(db.server().port()).await.unwrap();
+    proxy
+        .set(harness::Fault::Delay(Duration::from_millis(20)))
+        .await;
+    let pool = Pool::connect(url(&db.proxied_url(&proxy)), sized(1))
+        .await
+        .unwrap();
+    let phases = pool.status().last_connect.unwrap();
+    let round_trip = Duration::from_millis(20);
+    assert!(phases.dns < round_trip && phases.tcp < round_trip, "{phases}");
+    // SCRAM takes several round trips, finding out what answers at least one.
+    assert!(phases.authentication > 2 * round_trip, "{phases}");
+    assert!(phases.set_up > round_trip, "{phases}");
+    assert!(phases.total() < SOON, "{phases}");
+}
+
 /// Case R01: the third of two is told why, on time, and nothing is lost.
 #[tokio::test]
 async fn a_full_pool_times_out_with_its_state() {

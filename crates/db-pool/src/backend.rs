@@ -96,7 +96,9 @@ impl Backend {
             mut conn,
             link,
             canceller,
+            phases,
         } = dialled;
+        registry.connected(phases);
         let activity = Arc::new(Activity::default());
         let in_slot = Arc::new(());
         conn.set_instrumentation(Observer::new(

@@ -10,6 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use db_config::TlsMode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -20,6 +21,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::TlsRefused;
+use crate::phases::Clock;
 use crate::wire::{Observed, Steering, Wire};
 
 /// What carries the bytes below the wire.
@@ -38,6 +40,7 @@ pub(crate) enum Transport {
 pub(crate) struct Link {
     pub(crate) observed: Arc<Observed>,
     pub(crate) steering: Arc<Steering>,
+    pub(crate) clock: Clock,
     pub(crate) farewell: oneshot::Receiver<Transport>,
 }
 
@@ -49,6 +52,7 @@ pub(crate) struct Connector {
     tls: Option<MakeRustlsConnect>,
     startup: Arc<[(String, String)]>,
     answers_set_up: bool,
+    clock: Clock,
     /// The link of the newest socket: with several hosts, the last one is the one that stays.
     newest: Arc<Mutex<Option<Link>>>,
 }
@@ -62,6 +66,7 @@ impl Connector {
             tls,
             startup: Arc::default(),
             answers_set_up: false,
+            clock: Clock::start(),
             newest: Arc::default(),
         }
     }
@@ -74,12 +79,18 @@ impl Connector {
         self
     }
 
-    /// The same rules, for another connection.
+    /// The same rules, for another connection that begins now.
     pub(crate) fn afresh(&self) -> Self {
         Self {
+            clock: Clock::start(),
             newest: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// Notes that the host's name is resolved.
+    pub(crate) fn resolved(&mut self) {
+        self.clock.resolved = Instant::now();
     }
 
     /// The link of the connection that was made last.
@@ -99,6 +110,10 @@ impl Connector {
         let link = Link {
             observed: Arc::clone(&observed),
             steering: Arc::clone(&steering),
+            clock: Clock {
+                secured: Instant::now(),
+                ..self.clock
+            },
             farewell,
         };
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
@@ -140,8 +155,10 @@ impl MakeTlsConnect<Socket> for Connector {
     type Error = ConnectorError;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Opening, ConnectorError> {
+        let mut connector = self.clone();
+        connector.clock.opened = Instant::now();
         Ok(Opening {
-            connector: self.clone(),
+            connector,
             domain: domain.to_owned(),
         })
     }

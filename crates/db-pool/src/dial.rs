@@ -13,6 +13,7 @@ use crate::connector::Link;
 use crate::error::{ConnectError, Failure};
 use crate::generation::Generation;
 use crate::login::{Login, Opened, within};
+use crate::phases::ConnectPhases;
 use crate::pooler::{self, Pooler};
 use crate::profile::PoolProfile;
 use crate::session::SessionSettings;
@@ -61,6 +62,7 @@ pub(crate) struct Dialled {
     pub(crate) conn: AsyncPgConnection,
     pub(crate) link: Link,
     pub(crate) canceller: Canceller,
+    pub(crate) phases: ConnectPhases,
 }
 
 impl Dialler {
@@ -128,7 +130,10 @@ impl Dialler {
         })?;
         let set_up = self.set_up(&mut conn, &link, generation.number).await;
         set_up.map_err(|error| refused(&error))?;
+        let phases = link.clock.phases(link.observed.logged_in());
+        tracing::debug!(pool = &*self.profile.name, %phases, "connected");
         Ok(Dialled {
+            phases,
             conn,
             canceller: Canceller {
                 token,

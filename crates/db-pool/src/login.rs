@@ -1,11 +1,13 @@
 //! Login: from an endpoint to an open session, host by host.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs};
-use tokio::net::UnixStream;
+use tokio::net::{UnixStream, lookup_host};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::config as pg;
 use tokio_postgres::error::SqlState;
@@ -118,11 +120,19 @@ impl Login {
 
     /// Opens the session on one host; once more without `options` where a pooler refuses them.
     async fn open_on(&self, endpoint: &Endpoint) -> Result<(Opened, Connector), ConnectError> {
-        let connector = self.connector.clone()?.afresh();
+        let mut connector = self.connector.clone()?.afresh();
         let address = endpoint.address();
+        let addresses = resolve(endpoint).await.map_err(|error| {
+            ConnectError::new(&address, Failure::Unreachable)
+                .explained(format!("its name is not resolved: {error}"))
+        })?;
+        connector.resolved();
         loop {
             let with_options = !self.options_refused.load(Ordering::Relaxed);
-            let error = match self.attempt(endpoint, &connector, with_options).await {
+            let error = match self
+                .attempt(endpoint, &addresses, &connector, with_options)
+                .await
+            {
                 Ok(opened) => return Ok((opened, connector)),
                 Err(error) => error,
             };
@@ -138,10 +148,11 @@ impl Login {
     async fn attempt(
         &self,
         endpoint: &Endpoint,
+        addresses: &[SocketAddr],
         connector: &Connector,
         with_options: bool,
     ) -> Result<Opened, tokio_postgres::Error> {
-        let mut config = self.login(endpoint);
+        let mut config = self.login(endpoint, addresses);
         if with_options {
             config.options(self.settings.options());
         }
@@ -164,7 +175,7 @@ impl Login {
     }
 
     /// The login as tokio-postgres takes it, with TLS left to our connector.
-    fn login(&self, endpoint: &Endpoint) -> tokio_postgres::Config {
+    fn login(&self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config
             .user(&endpoint.user)
@@ -206,7 +217,15 @@ impl Login {
                 TargetSessionAttrs::ReadOnly => pg::TargetSessionAttrs::ReadOnly,
                 _ => pg::TargetSessionAttrs::Any,
             });
-        add_hosts(&mut config, &endpoint.hosts);
+        if let [Host::Tcp { name, .. }] = endpoint.hosts.as_slice() {
+            for address in addresses {
+                // The name stays, for the certificate.
+                config
+                    .host(name)
+                    .hostaddr(address.ip())
+                    .port(address.port());
+            }
+        }
         config
     }
 }
@@ -226,33 +245,24 @@ impl Opened {
     }
 }
 
-fn add_hosts(config: &mut tokio_postgres::Config, hosts: &[Host]) {
-    // tokio-postgres takes addresses for every host or for none.
-    let all_addressed = hosts
-        .iter()
-        .all(|host| matches!(host, Host::Tcp { addr: Some(_), .. }));
-    for host in hosts {
-        match host {
+/// The addresses of a TCP host; none for a Unix socket.
+async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+    match endpoint.hosts.as_slice() {
+        [
             Host::Tcp {
-                name,
                 addr: Some(addr),
+                port,
                 ..
-            } if all_addressed => {
-                config.host(name).hostaddr(*addr);
+            },
+        ] => Ok(vec![SocketAddr::new(*addr, *port)]),
+        [Host::Tcp { name, port, .. }] => {
+            let found: Vec<_> = lookup_host((name.as_str(), *port)).await?.collect();
+            if found.is_empty() {
+                return Err(io::ErrorKind::NotFound.into());
             }
-            Host::Tcp {
-                addr: Some(addr), ..
-            } => {
-                config.host(addr.to_string());
-            }
-            Host::Tcp { name, .. } => {
-                config.host(name);
-            }
-            Host::Unix { dir, .. } => {
-                config.host_path(dir);
-            }
+            Ok(found)
         }
-        config.port(host.port());
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -321,6 +321,7 @@ impl Shared {
             connect_failures: count(&totals.connect_failures),
             timeouts: count(&totals.timeouts),
             slow_queries: count(&totals.slow_queries),
+            last_connect: registry.last_connect(),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backend::Lease;
 use crate::generation::Generations;
+use crate::phases::ConnectPhases;
 use crate::status::Totals;
 
 /// Shared by the backends of one pool.
@@ -33,6 +34,7 @@ pub(crate) struct Registry {
     /// Every task that dials, settles or ends a connection.
     pub(crate) tasks: TaskTracker,
     leases: Mutex<Vec<Weak<Lease>>>,
+    last_connect: Mutex<Option<ConnectPhases>>,
     /// For connections that are dropped outside any runtime.
     runtime: Handle,
 }
@@ -51,6 +53,7 @@ impl Registry {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             leases: Mutex::default(),
+            last_connect: Mutex::default(),
             runtime: Handle::current(),
         }
     }
@@ -68,6 +71,21 @@ impl Registry {
     /// That runtime, for what wants one around it.
     pub(crate) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
         self.runtime.enter()
+    }
+
+    pub(crate) fn connected(&self, phases: ConnectPhases) {
+        *self
+            .last_connect
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(phases);
+    }
+
+    /// How long the parts of the newest connection took.
+    pub(crate) fn last_connect(&self) -> Option<ConnectPhases> {
+        *self
+            .last_connect
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn enlist(&self, lease: &Arc<Lease>) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::phases::ConnectPhases;
 use crate::pooler::Pooler;
 
 /// The counts of one pool.
@@ -42,6 +43,8 @@ pub struct Status {
     pub timeouts: u64,
     /// Statements slower than the threshold.
     pub slow_queries: u64,
+    /// How long the parts of the newest connection took.
+    pub last_connect: Option<ConnectPhases>,
 }
 
 impl fmt::Display for Status {

@@ -1,8 +1,9 @@
 //! What the wire knows of a connection, read by the pool and by callers without a lock.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -25,6 +26,7 @@ pub struct Observed {
     spoilt: AtomicBool,
     last_error: Mutex<Option<ServerError>>,
     backend_pid: AtomicI32,
+    logged_in: OnceLock<Instant>,
     parameters: Mutex<HashMap<String, String>>,
     closed: AtomicBool,
     settled: Notify,
@@ -182,7 +184,13 @@ impl Observed {
         lock(&self.parameters).insert(name.to_owned(), value.to_owned());
     }
 
+    /// When the server, or the pooler in its place, let us in.
+    pub(crate) fn logged_in(&self) -> Option<Instant> {
+        self.logged_in.get().copied()
+    }
+
     pub(crate) fn backend_named(&self, pid: i32) {
+        let _first = self.logged_in.set(Instant::now());
         self.backend_pid.store(pid, Ordering::Relaxed);
     }
 

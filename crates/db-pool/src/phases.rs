@@ -1,0 +1,78 @@
+//! How long each part of connecting took.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The parts of one successful connect (req 1.01).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectPhases {
+    /// Resolving the host's name.
+    pub dns: Duration,
+    /// Opening the socket.
+    pub tcp: Duration,
+    /// Agreeing on TLS; next to nothing where there is none.
+    pub tls: Duration,
+    /// Logging in, until the server named its backend.
+    pub authentication: Duration,
+    /// Finding out what is at the other end, and the session's settings.
+    pub set_up: Duration,
+}
+
+impl ConnectPhases {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.dns + self.tcp + self.tls + self.authentication + self.set_up
+    }
+}
+
+impl fmt::Display for ConnectPhases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |part: Duration| part.as_secs_f64() * 1_000.0;
+        write!(
+            f,
+            "{:.1} ms (name {:.1}, TCP {:.1}, TLS {:.1}, login {:.1}, set-up {:.1})",
+            ms(self.total()),
+            ms(self.dns),
+            ms(self.tcp),
+            ms(self.tls),
+            ms(self.authentication),
+            ms(self.set_up)
+        )
+    }
+}
+
+/// The moments at which those parts end, as they are reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    pub(crate) began: Instant,
+    pub(crate) resolved: Instant,
+    pub(crate) opened: Instant,
+    pub(crate) secured: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        let now = Instant::now();
+        Self {
+            began: now,
+            resolved: now,
+            opened: now,
+            secured: now,
+        }
+    }
+
+    /// The parts, given when the login was over and that everything is done now.
+    pub(crate) fn phases(&self, logged_in: Option<Instant>) -> ConnectPhases {
+        let logged_in = logged_in.unwrap_or(self.secured);
+        let between = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        ConnectPhases {
+            dns: between(self.began, self.resolved),
+            tcp: between(self.resolved, self.opened),
+            tls: between(self.opened, self.secured),
+            authentication: between(self.secured, logged_in),
+            set_up: logged_in.elapsed(),
+        }
+    }
+}
