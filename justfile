@@ -57,9 +57,12 @@ bench *ARGS: setup
     {{ with_cluster }} -- cargo bench -p db-tests {{ ARGS }}
 
 # The ledger service under load, with a password rotated under it; cleans up after itself.
-demo *ARGS: setup
-    @cargo build -p app-db -p db-tests --example ledger --bin demo
+demo *ARGS: _build-demo
     @exec {{ demo }} {{ ARGS }}
+
+# `./run demo` builds by this and then becomes the demo.
+_build-demo: setup
+    @cargo build -p app-db -p db-tests --example ledger --bin demo
 
 # Build the documentation, and open it where there is a browser.
 docs *ARGS:

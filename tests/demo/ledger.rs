@@ -51,9 +51,11 @@ impl Ledger {
             .env("DATABASE_URL_FILE", url)
             .env("LEDGER_LISTEN", "127.0.0.1:0")
             .env("LEDGER_DRAIN_MS", "100")
+            .env("LEDGER_ENDS_WITH_INPUT", "1")
             .env("NO_COLOR", "1")
             .current_dir(folder)
-            .stdin(Stdio::null())
+            // Never written to; it closes when we are gone, also by SIGKILL, and then the ledger ends.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
             // A group of its own: the terminal's Ctrl-C is for the demo, which then ends the ledger.

@@ -1,7 +1,7 @@
 //! The main job of this workspace, to look at: a ledger service under load whose password changes.
 //!
-//! Starts a private PostgreSQL with a PgBouncer in front, migrates through the direct URL, runs the
-//! built `ledger` example through the pooled URL, moves money by HTTP, rotates the password twice in
+//! Starts a private PostgreSQL with a PgBouncer in front, in transaction mode unless told otherwise, migrates
+//! through the direct URL, runs the built `ledger` example through the pooled URL, moves money by HTTP, rotates the password twice in
 //! mid-run, and checks the books in SQL. `target/demo` gets `report.json` and `ledger.log`; nothing
 //! else stays, also after a signal.
 //!
@@ -22,8 +22,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use rustix::process::Signal;
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::error::DemoError;
@@ -40,12 +41,23 @@ pub(crate) struct Options {
     /// How many clients ask at the same time, each as soon as it has its last answer.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
     tasks: u32,
+    /// When PgBouncer takes the server's connection back: at the end of the session or of each transaction.
+    #[arg(long, value_enum, default_value_t = Mode::Transaction)]
+    pooler: Mode,
     /// The folder for report.json and ledger.log.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/demo"), hide_default_value = true)]
     folder: PathBuf,
     /// The folder for all that is removed at the end; it must not exist. Set by the demo itself.
     #[arg(long, hide = true)]
     scratch: Option<PathBuf>,
+}
+
+/// PgBouncer's pool mode.
+#[derive(Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    Session,
+    Transaction,
 }
 
 /// How the demo ended, when nothing went wrong in running it.

@@ -1,19 +1,21 @@
 //! What came out, for people and for programs.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
+use crate::Mode;
 use crate::error::{DemoError, Doing};
 
 /// The content of `report.json`.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) seconds: u64,
-    /// PgBouncer's version, or none when the service went straight to the server.
-    pub(crate) pgbouncer: Option<String>,
+    /// None when the service went straight to the server.
+    pub(crate) pooler: Option<Pooler>,
     /// Acknowledged by the service, the deposits among them.
     pub(crate) transfers_committed: u64,
     /// Of the load, without the deposits.
@@ -32,6 +34,23 @@ pub(crate) struct Report {
     pub(crate) secrets_in_log: usize,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+}
+
+/// The PgBouncer between service and server.
+#[derive(Serialize)]
+pub(crate) struct Pooler {
+    pub(crate) version: String,
+    pub(crate) mode: Mode,
+}
+
+impl fmt::Display for Pooler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            Mode::Session => "session",
+            Mode::Transaction => "transaction",
+        };
+        write!(f, "PgBouncer {} in {mode} mode", self.version)
+    }
 }
 
 impl Report {
@@ -66,8 +85,8 @@ impl Report {
     /// Prints the table and the verdict on standard output.
     pub(crate) fn print(&self) -> Result<(), DemoError> {
         let rate = self.transfers_per_second;
-        let way = match &self.pgbouncer {
-            Some(version) => format!("through PgBouncer {version} in session mode"),
+        let way = match &self.pooler {
+            Some(pooler) => format!("through {pooler}"),
             None => "straight to the server, without PgBouncer".to_owned(),
         };
         let lines = [
@@ -135,7 +154,7 @@ mod tests {
     fn good() -> Report {
         Report {
             seconds: 15,
-            pgbouncer: None,
+            pooler: None,
             transfers_committed: 7,
             transfers_per_second: 0,
             reads: 3,

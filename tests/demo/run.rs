@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use app_db::{DirectUrl, MigrationSource, Migrator};
-use harness::{AppServers, BouncerBinary, BouncerOptions, ClusterOptions, PoolMode};
+use harness::{AppServers, BouncerBinary, BouncerOptions, ClusterOptions, HarnessError, PoolMode};
 
-use crate::Options;
 use crate::books::Books;
 use crate::error::{DemoError, Doing};
 use crate::ledger::{Ledger, Pool};
 use crate::load::{Counts, Load, open_accounts};
 use crate::login::Login;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Pooler, Report};
 use crate::scratch::Scratch;
+use crate::{Mode, Options};
 
 /// Runs all of it and returns whether it went well. Dropped, it stops what it has started.
 pub(crate) async fn run(
@@ -31,7 +31,7 @@ pub(crate) async fn run(
     // A run that is broken off must not leave the report of another.
     let _ = fs::remove_file(&report);
 
-    let (servers, pgbouncer) = start_servers(progress).await?;
+    let (servers, pooler) = start_servers(options.pooler, progress).await?;
     let mut login = Login::new(&servers, scratch.path()).await?;
     let url = DirectUrl::parse(&login.direct_url())?;
     let applied = Migrator::new(url, MigrationSource::directory(MIGRATIONS))
@@ -71,7 +71,7 @@ pub(crate) async fn run(
     let logged = fs::read_to_string(&log).doing(|| format!("reading {}", log.display()))?;
     let result = Report {
         seconds: options.seconds,
-        pgbouncer,
+        pooler,
         transfers_committed: counts.transfers(),
         transfers_per_second: latencies.len() / options.seconds,
         reads: counts.reads(),
@@ -102,35 +102,39 @@ pub(crate) async fn run(
     Ok(result.is_good())
 }
 
-/// A private server with a PgBouncer in front, and PgBouncer's version; without one where there is none.
-async fn start_servers(progress: &Progress) -> Result<(AppServers, Option<String>), DemoError> {
-    let bouncer = match BouncerBinary::find() {
-        Ok(binary) => Some(binary),
-        Err(error) => {
-            progress.say(&format!("WARNING: {error}\n{DIRECT}"));
-            None
-        }
+/// A private server with the newest PgBouncer in front, and what that is; without one where there is none.
+async fn start_servers(
+    mode: Mode,
+    progress: &Progress,
+) -> Result<(AppServers, Option<Pooler>), DemoError> {
+    // The one that is named for the tests, else the newest of all.
+    let binary = match std::env::var_os("DB_TESTS_PGBOUNCER") {
+        Some(_) => BouncerBinary::find().ok(),
+        None => BouncerBinary::all()
+            .into_iter()
+            .max_by_key(BouncerBinary::version),
     };
-    let version = bouncer.as_ref().map(|binary| {
-        let (major, minor) = binary.version();
-        format!("{major}.{minor}")
+    let pooler = binary.as_ref().map(|binary| Pooler {
+        version: format!("{}.{}", binary.version().0, binary.version().1),
+        mode,
     });
     // In session mode each connection of the service takes one of the server's, and during a rotation
     // there are old ones beside the new.
     let cluster = ClusterOptions::default().max_connections(CONNECTIONS + 20);
-    let options = bouncer.map(|binary| {
-        BouncerOptions::mode(PoolMode::Session)
-            .pool_size(CONNECTIONS)
-            .binary(binary)
+    let options = binary.map(|binary| {
+        let options = match mode {
+            Mode::Session => BouncerOptions::mode(PoolMode::Session).pool_size(CONNECTIONS),
+            Mode::Transaction => BouncerOptions::mode(PoolMode::Transaction).pool_size(SHARED),
+        };
+        options.binary(binary)
     });
     progress.say("starting a private PostgreSQL");
     let servers = AppServers::start(cluster, options).await?;
-    if let Some(version) = &version {
-        progress.say(&format!(
-            "PgBouncer {version} in session mode is in front of it"
-        ));
+    match &pooler {
+        Some(pooler) => progress.say(&format!("{pooler} is in front of it")),
+        None => progress.say(&format!("WARNING: {}\n{DIRECT}", HarnessError::NoBouncer)),
     }
-    Ok((servers, version))
+    Ok((servers, pooler))
 }
 
 /// Changes the password after one and two thirds of the time, and returns how often it did.
@@ -183,6 +187,8 @@ WARNING: what it shows about the pooled URL is therefore only half of the truth.
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
 const ROTATIONS: u32 = 2;
 const CONNECTIONS: u32 = 200;
+/// Fewer than the service has, so that they are shared: transactions of one connection meet many of them.
+const SHARED: u32 = 10;
 /// How long connections with an old password may stay: longer than any request takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the ledger is asked whether they are gone.

@@ -14,13 +14,13 @@ use tokio::process::Command;
 use crate::programs;
 
 /// dbctl in an empty directory, with nothing in its environment but what a test puts there.
-struct Dbctl {
+pub(crate) struct Dbctl {
     directory: TempDir,
     variables: Vec<(&'static str, String)>,
 }
 
 impl Dbctl {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
             variables: Vec::new(),
@@ -49,7 +49,7 @@ impl Dbctl {
         fs::write(folder.join("up.sql"), up).unwrap();
     }
 
-    fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
         self.variables.retain(|(name, _)| *name != variable);
         self.variables.push((variable, value.into()));
         self
@@ -71,7 +71,7 @@ impl Dbctl {
         command
     }
 
-    async fn run(&self, arguments: &str) -> Outcome {
+    pub(crate) async fn run(&self, arguments: &str) -> Outcome {
         let mut command = self.command(arguments);
         let started = Instant::now();
         let output = command.output().await.unwrap();
@@ -80,9 +80,9 @@ impl Dbctl {
 }
 
 #[derive(Debug)]
-struct Outcome {
+pub(crate) struct Outcome {
     code: Option<i32>,
-    stdout: String,
+    pub(crate) stdout: String,
     stderr: String,
     elapsed: Duration,
 }
@@ -98,19 +98,19 @@ impl Outcome {
     }
 
     #[track_caller]
-    fn ended_with(self, code: i32) -> Self {
+    pub(crate) fn ended_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         self
     }
 
     #[track_caller]
-    fn says(self, text: &str) -> Self {
+    pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "no {text:?} in {self:?}");
         self
     }
 
     #[track_caller]
-    fn keeps(self, secret: &str) -> Self {
+    pub(crate) fn keeps(self, secret: &str) -> Self {
         assert!(
             !self.stdout.contains(secret) && !self.stderr.contains(secret),
             "{self:?}"

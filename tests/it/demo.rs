@@ -28,6 +28,17 @@ impl Demo {
     fn start(seconds: &str) -> Self {
         // The demo starts the ledger that lies beside it, so that is built here.
         programs::ledger();
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_demo")), seconds)
+    }
+
+    /// As a newcomer does, who has just cloned the repository.
+    fn run(seconds: &str) -> Self {
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../run"));
+        command.arg("demo");
+        Self::start_by(command, seconds)
+    }
+
+    fn start_by(mut command: Command, seconds: &str) -> Self {
         let results = tempfile::tempdir().unwrap();
         // The servers may run as another account, which has to pass through.
         let passable = Permissions::from_mode(0o711);
@@ -35,7 +46,7 @@ impl Demo {
             .permissions(passable)
             .tempdir()
             .unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_demo"))
+        let mut process = command
             .args(["--seconds", seconds, "--folder"])
             .arg(results.path())
             .env("TMPDIR", temporary.path())
@@ -135,6 +146,7 @@ async fn two_rotations_under_load_fail_no_transfer_and_the_books_balance() {
             .as_f64()
             .unwrap_or_else(|| panic!("no {name}: {report}"))
     };
+    assert_eq!(report["pooler"]["mode"], "transaction", "{report}");
     assert_eq!((number("errors"), number("rotations")), (0.0, 2.0));
     assert_eq!((number("ledger_sum"), number("secrets_in_log")), (0.0, 0.0));
     assert!(
@@ -162,6 +174,31 @@ async fn an_interrupted_demo_leaves_no_process_and_no_folder() {
         assert_eq!(demo.result("report.json"), None);
         demo.assert_nothing_remains().await;
     }
+}
+
+/// just does not pass on a SIGINT that the terminal has not sent to all.
+#[tokio::test]
+async fn a_signal_for_the_run_script_alone_ends_the_demo() {
+    let mut demo = Demo::run("60");
+    demo.progress_says("1/60 s").await;
+    demo.signal(Signal::INT);
+    let ended = tokio::time::timeout(SOON, demo.ended()).await.unwrap();
+    assert_eq!(ended, (Some(130), String::new()));
+    demo.assert_nothing_remains().await;
+}
+
+/// What it had no time to remove is its scratch folder; the servers' shells remove theirs.
+#[tokio::test]
+async fn a_killed_demo_leaves_no_process() {
+    let mut demo = Demo::start("60");
+    demo.progress_says("1/60 s").await;
+    demo.process("examples/ledger");
+    demo.signal(Signal::KILL);
+    demo.process.wait().await.unwrap();
+    wait_until("no process is left", 2 * SOON, async || {
+        demo.processes().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -12,13 +12,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::programs;
 
 /// A running ledger, killed on drop.
 struct Ledger {
     process: Child,
+    input: Option<ChildStdin>,
     client: reqwest::Client,
     base: String,
     _directory: TempDir,
@@ -33,7 +34,7 @@ impl Ledger {
             .env("LEDGER_DRAIN_MS", "600")
             .envs(variables.iter().copied())
             .current_dir(&directory)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -44,6 +45,7 @@ impl Ledger {
         };
         let client = reqwest::Client::new();
         Self {
+            input: process.stdin.take(),
             process,
             client,
             base: format!("http://{address}"),
@@ -92,17 +94,16 @@ async fn assert_the_books_balance(database: &TestDatabase) {
     assert_eq!((sum, wrong), (0, 0));
 }
 
-/// req 2.33, case R20
+/// req 2.33, case R20: also where the pooler shares the server's few connections and keeps no statements.
 #[tokio::test]
 async fn concurrent_transfers_through_a_pooler_keep_the_books_balanced() {
     let database = TestDatabase::create().await.unwrap();
-    // Older ones lose prepared statements in transaction mode, so they are used in session mode.
-    let options = match BouncerBinary::at_least(1, 21) {
-        Some(binary) => BouncerOptions::mode(PoolMode::Transaction)
-            .setting("max_prepared_statements", "200")
-            .binary(binary),
-        None => BouncerOptions::mode(PoolMode::Session),
+    let Some(old) = BouncerBinary::older_than(1, 21) else {
+        panic!("no PgBouncer before 1.21; run `just setup`");
     };
+    let options = BouncerOptions::mode(PoolMode::Transaction)
+        .pool_size(3)
+        .binary(old);
     let bouncer = Bouncer::start(database.server(), options).await.unwrap();
     let ledger = Ledger::start(&[("DATABASE_URL", &database.pooled_url(&bouncer))]).await;
     let mut accounts = Vec::new();
@@ -302,4 +303,21 @@ async fn without_a_database_the_service_lives_says_so_and_recovers_by_itself() {
             && ledger.get(&account).await.0 == StatusCode::OK
     })
     .await;
+}
+
+/// So that a service does not outlive the program that started it, however that ended.
+#[tokio::test]
+async fn the_end_of_its_input_ends_the_service_where_that_is_asked_for() {
+    let database = TestDatabase::create().await.unwrap();
+    let url = database.url();
+    let mut ledger =
+        Ledger::start(&[("DATABASE_URL", &url), ("LEDGER_ENDS_WITH_INPUT", "1")]).await;
+    ledger.open("one", 1).await;
+    drop(ledger.input.take());
+    let ended = tokio::time::timeout(Duration::from_secs(5), ledger.process.wait()).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(0));
+
+    let mut unasked = Ledger::start(&[("DATABASE_URL", &url)]).await;
+    drop(unasked.input.take());
+    unasked.open("two", 1).await;
 }

@@ -13,7 +13,7 @@ use crate::output;
 pub(crate) enum Exit {
     /// Done.
     Done = 0,
-    /// The command failed.
+    /// The command failed, or the doctor found a problem.
     Failed = 1,
     /// The arguments or the configuration are wrong.
     Configuration = 2,
@@ -34,7 +34,7 @@ pub(crate) enum Exit {
 /// The same for `--help`.
 pub(crate) const EXIT_CODES: &str = "Exit codes:
   0    done
-  1    failed: a migration, a query, a file
+  1    failed: a migration, a query, a file; or the doctor found a problem
   2    wrong arguments or configuration
   3    migrations are pending (migrate status --check)
   4    the direct URL leads to a pooler

@@ -1,9 +1,10 @@
-//! The command line of the connection layer: migrations, configuration, health.
+//! The command line of the connection layer: migrations, configuration, health, diagnosis.
 //!
 //! Standard output carries data, standard error progress and errors. Exit codes are part of the
 //! interface; [`Exit`] lists them.
 
 mod config;
+mod doctor;
 mod exit;
 mod health;
 mod migrate;
@@ -19,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::exit::{EXIT_CODES, Exit, Failure};
 
-/// Migrations, configuration and health of the database behind this directory's configuration.
+/// Migrations, configuration, health and diagnosis of the database behind this directory's configuration.
 ///
 /// Reads `config/*.toml`, `.env` and the environment of the current directory; APP_ENV chooses the
 /// environment.
@@ -40,6 +41,9 @@ enum Command {
     Config(config::Command),
     /// Connect every pool and report how it is; exit code 8 unless all of them are well
     Health(health::Arguments),
+    /// Connect to every URL and say what stands between, what it allows, and what to change
+    #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+    Doctor(doctor::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +87,7 @@ async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Migrate(command) => migrate::run(command, &load()?).await,
         Command::Config(command) => config::run(&command),
         Command::Health(arguments) => health::run(&arguments, &load()?).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &load()?).await,
     }
 }
 

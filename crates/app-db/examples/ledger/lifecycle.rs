@@ -91,21 +91,35 @@ struct Signals {
 }
 
 impl Signals {
-    async fn run(mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
-                () = end_of(&mut self.parent) => break,
-                _ = self.hangup.recv() => {
-                    if let Err(error) = renew_credentials(&self.db).await {
-                        tracing::error!(error = error::chain(&*error), "the old credentials stay in use");
-                    }
+    async fn run(self) {
+        let Self {
+            mut terminate,
+            mut interrupt,
+            mut hangup,
+            mut parent,
+            db,
+            draining,
+        } = self;
+        // A rotation waits for the last user of the old credentials; the end must not wait for that.
+        let renewals = async {
+            while hangup.recv().await.is_some() {
+                if let Err(error) = renew_credentials(&db).await {
+                    tracing::error!(
+                        error = error::chain(&*error),
+                        "the old credentials stay in use"
+                    );
                 }
             }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = end_of(&mut parent) => {}
+            () = renewals => {}
         }
         tracing::info!("shutting down");
-        self.draining.send_replace(true);
+        draining.send_replace(true);
     }
 }
 

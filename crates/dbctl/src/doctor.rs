@@ -1,0 +1,84 @@
+//! `dbctl doctor`.
+
+mod advice;
+mod examine;
+mod target;
+
+use std::fmt::Write;
+
+use app_db::Config;
+use clap::Args;
+use serde::Serialize;
+
+use self::advice::{Advice, Level};
+use self::examine::Examined;
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, Failure> {
+    let mut endpoints = Vec::new();
+    for target in target::of(config)? {
+        endpoints.push(examine::examine(target).await);
+    }
+    let advice = advice::on(config, &endpoints);
+    let exit = if endpoints.iter().any(|endpoint| endpoint.error.is_some()) {
+        Exit::Connection
+    } else if advice.iter().any(|advice| advice.level == Level::Problem) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    };
+    let report = Report {
+        schema: 1,
+        healthy: exit == Exit::Done,
+        endpoints,
+        advice,
+    };
+    if arguments.json {
+        output::json(&report)?;
+    } else {
+        output::data(report.text().trim_end())?;
+    }
+    Ok(exit)
+}
+
+/// `schema` grows when a field changes its meaning or goes away, and not when one is added.
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    healthy: bool,
+    endpoints: Vec<Examined>,
+    advice: Vec<Advice>,
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for endpoint in &self.endpoints {
+            // Writing to a String does not fail.
+            let _ = writeln!(
+                text,
+                "{}: {} (from {})",
+                endpoint.name, endpoint.address, endpoint.origin
+            );
+            for (name, value) in endpoint.lines() {
+                let _ = writeln!(text, "  {name:<14}{value}");
+            }
+            text.push('\n');
+        }
+        for advice in &self.advice {
+            let _ = writeln!(text, "{advice}");
+        }
+        if self.healthy {
+            text.push_str("all is well\n");
+        }
+        text
+    }
+}

@@ -1,0 +1,214 @@
+//! What to do about what was found.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use app_db::Config;
+use app_db::db_pool::{Failure, Pooler, PoolerMode, Statements};
+use serde::Serialize;
+
+use super::examine::{Examined, PoolReport};
+use super::target::Role;
+
+/// A sentence on one endpoint, or on all of one server.
+#[derive(Serialize)]
+pub(super) struct Advice {
+    pub(super) level: Level,
+    endpoint: String,
+    message: String,
+}
+
+/// Whether something is wrong, or only worth knowing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Level {
+    Problem,
+    Note,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Problem => "problem",
+            Level::Note => "note",
+        };
+        write!(f, "{level}: {}: {}", self.endpoint, self.message)
+    }
+}
+
+/// Everything there is to say, problems first.
+pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    if let Err(error) = config.direct_url() {
+        advice.push(problem("direct", error));
+    }
+    let variable = direct_variable(config);
+    for endpoint in endpoints {
+        match endpoint.error {
+            Some(_) => advice.extend(on_failure(endpoint)),
+            None => {
+                advice.extend(on_role(endpoint, &variable));
+                let pools = endpoint.pools.iter();
+                advice.extend(pools.filter_map(|pool| on_pool(endpoint, pool)));
+            }
+        }
+    }
+    advice.extend(on_limits(endpoints));
+    advice.sort_by_key(|advice| advice.level != Level::Problem);
+    advice
+}
+
+/// The error itself stands with the endpoint.
+fn on_failure(endpoint: &Examined) -> Option<Advice> {
+    let what = match endpoint.failure? {
+        Failure::Unreachable | Failure::TimedOut => {
+            "is the server running, and are host and port right"
+        }
+        Failure::Authentication => "are user and password right",
+        Failure::NoSuchDatabase => "is the database's name right, and has it been created",
+        Failure::Tls => "do sslmode and sslrootcert suit the server's certificate",
+        Failure::TooManyConnections => "does somebody take more connections than the server has",
+        _ => return None,
+    };
+    let message = format!("{what}? The URL is from {}", endpoint.origin);
+    Some(problem(&endpoint.name, message))
+}
+
+fn on_role(endpoint: &Examined, direct_variable: &str) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    let is_pooler = endpoint.found != Pooler::None;
+    if endpoint.role == Role::Direct && is_pooler {
+        let probably = endpoint.probable_direct.as_ref();
+        let probably = probably.map_or_else(String::new, |url| format!(", probably {url}"));
+        let message = format!(
+            "leads to a pooler or proxy, and migrations, LISTEN and session locks need the server itself: \
+             set {direct_variable} to its own URL{probably} (`dbctl migrate run --through-proxy` accepts a \
+             proxy that keeps one server connection per client)"
+        );
+        advice.push(problem(&endpoint.name, message));
+    }
+    match (endpoint.role, endpoint.in_recovery) {
+        (Role::Pooled | Role::Direct, Some(true)) => advice.push(problem(
+            &endpoint.name,
+            "the server is in recovery and takes no writes: name the primary",
+        )),
+        (Role::Replica, Some(false)) => advice.push(note(
+            &endpoint.name,
+            "the server is not in recovery: it is a primary, and no replica",
+        )),
+        _ => {}
+    }
+    if let (Some(hint), false) = (&endpoint.url_hint, is_pooler) {
+        let message = format!("{hint} suggests a pooler, but PostgreSQL itself answers");
+        advice.push(note(&endpoint.name, message));
+    }
+    advice
+}
+
+/// What a pool is configured for, against what was found.
+fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
+    let name = &pool.name;
+    let shared = matches!(endpoint.found, Pooler::Shared { .. });
+    if shared && pool.mode == PoolerMode::None {
+        let message = format!(
+            "pool `{name}` has pooler = \"none\", but a pooler answers: set it to \"auto\", since statements \
+             and settings may reach other clients' sessions"
+        );
+        return Some(problem(&endpoint.name, message));
+    }
+    let nameless = Pooler::Shared { keeps_names: false };
+    if pool.naming == Statements::Named && pool.in_force == nameless {
+        let message = format!(
+            "pool `{name}` has statements = \"named\", but the pooler is not proven to keep names: set it to \
+             \"auto\""
+        );
+        return Some(problem(&endpoint.name, message));
+    }
+    let message = match (pool.mode, shared) {
+        (PoolerMode::Session, true) => format!(
+            "pool `{name}` trusts the pooler to be in session mode, as configured; that cannot be \
+             seen from here"
+        ),
+        (PoolerMode::Session | PoolerMode::Transaction, false) => format!(
+            "pool `{name}` is configured for a pooler, but PostgreSQL itself answers: pooler = \"auto\" saves \
+             what that costs"
+        ),
+        (PoolerMode::Auto, true) if endpoint.found == nameless => format!(
+            "pool `{name}` parses each statement whenever it runs: PgBouncer keeps names from 1.21 on with \
+             max_prepared_statements; for one in session mode set pooler = \"session\""
+        ),
+        _ => return None,
+    };
+    Some(note(&endpoint.name, message))
+}
+
+/// The pools of one instance together against what each server has (req 0.05, 4.03, 4.10).
+fn on_limits(endpoints: &[Examined]) -> Vec<Advice> {
+    let mut servers: BTreeMap<&str, Vec<&Examined>> = BTreeMap::new();
+    for endpoint in endpoints {
+        if let Some(server) = &endpoint.server {
+            servers.entry(server).or_default().push(endpoint);
+        }
+    }
+    servers.values().filter_map(|same| on_limit(same)).collect()
+}
+
+fn on_limit(same: &[&Examined]) -> Option<Advice> {
+    let first = same.first()?;
+    let max = first.max_connections?;
+    let available = max - first.reserved_connections?;
+    let free = same.iter().filter_map(|one| one.free_connections).min()?;
+    let pools = || same.iter().flat_map(|endpoint| &endpoint.pools);
+    let wanted: i64 = pools().map(|pool| i64::from(pool.max)).sum();
+    // A pooler that shares the server's connections stands between its clients and this limit.
+    let own = pools().filter(|pool| !matches!(pool.in_force, Pooler::Shared { .. }));
+    let own: i64 = own.map(|pool| i64::from(pool.max)).sum();
+    let names: Vec<_> = same.iter().map(|one| one.name.as_str()).collect();
+    let names = names.join(", ");
+    if own > available {
+        let message = format!(
+            "the pools of one instance take up to {own} connections, but the server has {available} for \
+             clients: lower their max"
+        );
+        return Some(problem(&names, message));
+    }
+    let message = if wanted > available {
+        format!(
+            "the pools of one instance take up to {wanted} connections, but the server has {available} for \
+             clients: that is only right while the pooler shares them"
+        )
+    } else if own * 5 > max * 4 {
+        format!(
+            "one instance takes up to {own} of the server's {max} connections: 10 to 20 % are better kept for \
+             maintenance and emergencies"
+        )
+    } else if own > free {
+        format!("one instance takes up to {own} connections, but only {free} are free now")
+    } else {
+        return None;
+    };
+    Some(note(&names, message))
+}
+
+/// The variable that the direct URL is read from, which the configuration may name.
+fn direct_variable(config: &Config) -> String {
+    let key = "database.direct_url_variable";
+    let explained = config.explain().find(|explained| explained.key == key);
+    explained.map_or_else(|| "DATABASE_URL_DIRECT".to_owned(), |found| found.value)
+}
+
+fn problem(endpoint: &str, message: impl fmt::Display) -> Advice {
+    advice(Level::Problem, endpoint, &message)
+}
+
+fn note(endpoint: &str, message: impl fmt::Display) -> Advice {
+    advice(Level::Note, endpoint, &message)
+}
+
+fn advice(level: Level, endpoint: &str, message: &dyn fmt::Display) -> Advice {
+    Advice {
+        level,
+        endpoint: endpoint.to_owned(),
+        message: message.to_string(),
+    }
+}

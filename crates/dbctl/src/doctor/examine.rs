@@ -1,0 +1,304 @@
+//! Looks at one endpoint.
+
+use std::time::{Duration, Instant};
+
+use app_db::db_config::{Host, TlsMode};
+use app_db::db_pool::{Failure, Pooler, PoolerMode, Statements, connect_client};
+use app_db::{Endpoint, Pool};
+use serde::Serialize;
+
+use super::target::{Role, Target};
+use crate::exit::chain;
+
+/// What an endpoint looks like from here.
+#[derive(Serialize)]
+pub(super) struct Examined {
+    pub(super) name: String,
+    #[serde(skip)]
+    pub(super) role: Role,
+    pub(super) origin: String,
+    pub(super) address: String,
+    /// Whether somebody answered, even if it was with a refusal.
+    pub(super) reachable: bool,
+    pub(super) error: Option<String>,
+    #[serde(skip)]
+    pub(super) failure: Option<Failure>,
+    connect_ms: Option<f64>,
+    /// Whether the way to the first peer is encrypted; unknown where that depends on a pooler.
+    tls: Option<bool>,
+    server_version: Option<String>,
+    pub(super) in_recovery: Option<bool>,
+    /// `none`, `session`, `shared_names_kept` or `shared`.
+    pooler: Option<&'static str>,
+    #[serde(skip)]
+    between: Pooler,
+    /// What was found, whatever the configuration says.
+    #[serde(skip)]
+    pub(super) found: Pooler,
+    /// How the statements of its first pool are named: `named` or `unnamed`.
+    statements: Option<&'static str>,
+    pub(super) pools: Vec<PoolReport>,
+    pub(super) max_connections: Option<i64>,
+    /// Those of them that are kept for superusers and reserved roles.
+    pub(super) reserved_connections: Option<i64>,
+    pub(super) free_connections: Option<i64>,
+    /// What the pools of one instance may take here.
+    pub(super) configured_max: i64,
+    pub(super) url_hint: Option<String>,
+    #[serde(skip)]
+    pub(super) probable_direct: Option<String>,
+    /// The same for two endpoints of one server.
+    #[serde(skip)]
+    pub(super) server: Option<String>,
+}
+
+/// One pool of the configuration.
+#[derive(Serialize)]
+pub(super) struct PoolReport {
+    pub(super) name: String,
+    pub(super) max: u32,
+    #[serde(skip)]
+    pub(super) mode: PoolerMode,
+    #[serde(skip)]
+    pub(super) naming: Statements,
+    /// What its pooler is taken for.
+    #[serde(skip)]
+    pub(super) in_force: Pooler,
+    statements: &'static str,
+}
+
+/// Connects twice: once bare, for the time and the server's numbers, and once as a pool does, which
+/// finds out what stands between.
+pub(super) async fn examine(target: Target) -> Examined {
+    let mut examined = Examined::unseen(&target);
+    let bound = target.profile.connect_timeout;
+    let began = Instant::now();
+    let client = match connect_client(&target.endpoint, bound).await {
+        Ok(client) => client,
+        Err(error) => {
+            let failure = error.failure();
+            examined.reachable = !matches!(failure, Failure::Unreachable | Failure::TimedOut);
+            examined.failure = Some(failure);
+            examined.error = Some(error.to_string());
+            return examined;
+        }
+    };
+    examined.reachable = true;
+    // To a tenth.
+    examined.connect_ms = Some((began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0);
+
+    let asking = async {
+        // Unnamed, so that it is answered rightly through whatever pooler there is.
+        let rows = client.query_typed(FACTS, &[]).await?;
+        let row = rows.first().ok_or("the server answered without a row")?;
+        examined.server_version = Some(row.try_get(0)?);
+        examined.in_recovery = Some(row.try_get(1)?);
+        let (max, reserved, used): (i64, i64, i64) =
+            (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+        examined.max_connections = Some(max);
+        examined.reserved_connections = Some(reserved);
+        examined.free_connections = Some((max - reserved - used).max(0));
+        examined.server = Some(row.try_get(6)?);
+        Ok::<Option<bool>, Box<dyn std::error::Error>>(row.try_get(5)?)
+    };
+    let servers_tls = match tokio::time::timeout(bound, asking).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => {
+            examined.error = Some(chain(&*error));
+            return examined;
+        }
+        Err(_elapsed) => {
+            examined.error = Some(format!("no answer within {bound:?}"));
+            return examined;
+        }
+    };
+    drop(client);
+
+    match find_pooler(&target).await {
+        Ok(found) => examined.took(found, &target),
+        Err(error) => examined.error = Some(error),
+    }
+    examined.tls = match target.endpoint.tls.mode {
+        _ if is_unix(&target.endpoint) => Some(false),
+        TlsMode::Disable => Some(false),
+        // What the server says is about the connection that reaches it: ours, if nothing is between.
+        TlsMode::Allow | TlsMode::Prefer => servers_tls.filter(|_| examined.found == Pooler::None),
+        _ => Some(true),
+    };
+    examined
+}
+
+/// What stands between, as the pool finds it out when nothing is configured.
+async fn find_pooler(target: &Target) -> Result<Pooler, String> {
+    let mut profile = target.profile.clone();
+    profile.name = target.name.as_str().into();
+    (profile.max, profile.min_idle) = (1, 0);
+    profile.checkout_timeout = profile.connect_timeout;
+    profile.pooler = PoolerMode::Auto;
+    profile.statements = Statements::Auto;
+    let pool = Pool::connect_lazy(target.endpoint.clone(), profile);
+    let connected = pool.get().await;
+    let found = pool.status().pooler;
+    let outcome = connected.map(drop);
+    pool.close(GRACE).await;
+    outcome.map(|()| found).map_err(|error| chain(&error))
+}
+
+impl Examined {
+    fn unseen(target: &Target) -> Self {
+        let pool = |profile: &app_db::PoolProfile| PoolReport {
+            name: profile.name.to_string(),
+            max: profile.max,
+            mode: profile.pooler,
+            naming: profile.statements,
+            in_force: Pooler::Unknown,
+            statements: "unknown",
+        };
+        Self {
+            name: target.name.clone(),
+            role: target.role,
+            origin: target.origin.clone(),
+            address: target.endpoint.address(),
+            reachable: false,
+            error: None,
+            failure: None,
+            connect_ms: None,
+            tls: None,
+            server_version: None,
+            in_recovery: None,
+            pooler: None,
+            between: Pooler::Unknown,
+            found: Pooler::Unknown,
+            statements: None,
+            pools: target.pools.iter().map(pool).collect(),
+            max_connections: None,
+            reserved_connections: None,
+            free_connections: None,
+            configured_max: target.pools.iter().map(|pool| i64::from(pool.max)).sum(),
+            url_hint: target.endpoint.pooler_hint.clone(),
+            probable_direct: target.endpoint.probable_direct(),
+            server: None,
+        }
+    }
+
+    fn took(&mut self, found: Pooler, target: &Target) {
+        self.found = found;
+        for pool in &mut self.pools {
+            pool.in_force = in_force(found, pool.mode);
+            pool.statements = naming(pool.in_force, pool.naming);
+        }
+        // That a pooler keeps sessions apart cannot be seen, only be believed.
+        self.between = match (found, target.profile.pooler) {
+            (Pooler::Shared { .. }, PoolerMode::Session) => Pooler::Session,
+            (found, _) => found,
+        };
+        self.pooler = match self.between {
+            Pooler::None => Some("none"),
+            Pooler::Session => Some("session"),
+            Pooler::Shared { keeps_names: true } => Some("shared_names_kept"),
+            Pooler::Shared { keeps_names: false } => Some("shared"),
+            _ => None,
+        };
+        let profile = &target.profile;
+        self.statements = Some(naming(in_force(found, profile.pooler), profile.statements));
+    }
+
+    /// For people: names and values.
+    pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        if let Some(error) = &self.error {
+            lines.push(("error", error.clone()));
+        }
+        if let Some(time) = self.connect_ms {
+            let tls = match self.tls {
+                Some(true) => "with TLS",
+                Some(false) => "without TLS",
+                None => "with TLS if the pooler offers it",
+            };
+            lines.push(("connected", format!("in {time:.1} ms, {tls}")));
+        }
+        if let (Some(version), Some(in_recovery)) = (&self.server_version, self.in_recovery) {
+            let recovery = match in_recovery {
+                true => "in recovery: a standby",
+                false => "not in recovery: a primary",
+            };
+            lines.push(("server", format!("PostgreSQL {version}, {recovery}")));
+        }
+        if self.pooler.is_some() {
+            lines.push(("between", self.between.to_string()));
+        }
+        if let Some(statements) = self.statements {
+            let how = match statements {
+                "named" => "named, and prepared once on each connection",
+                _ => "unnamed, and parsed in the batch that runs them",
+            };
+            lines.push(("statements", how.to_owned()));
+        }
+        if !self.pools.is_empty() {
+            let pools = self.pools.iter();
+            let pools = pools.map(|pool| format!("{} (max {})", pool.name, pool.max));
+            lines.push(("pools", pools.collect::<Vec<_>>().join(", ")));
+        }
+        if let (Some(max), Some(reserved), Some(free)) = (
+            self.max_connections,
+            self.reserved_connections,
+            self.free_connections,
+        ) {
+            let mut connections = format!(
+                "{} for clients ({max}, of which {reserved} are reserved), {free} of them free",
+                max - reserved
+            );
+            if self.configured_max > 0 {
+                let wanted = format!("; these pools take up to {}", self.configured_max);
+                connections.push_str(&wanted);
+            }
+            lines.push(("connections", connections));
+        }
+        if let Some(hint) = &self.url_hint {
+            lines.push(("in the URL", format!("{hint} suggests a pooler")));
+        }
+        lines
+    }
+}
+
+/// What a pool takes its pooler for.
+fn in_force(found: Pooler, mode: PoolerMode) -> Pooler {
+    match mode {
+        PoolerMode::None => Pooler::None,
+        PoolerMode::Session => Pooler::Session,
+        PoolerMode::Transaction => Pooler::Shared {
+            keeps_names: found == Pooler::Shared { keeps_names: true },
+        },
+        _ => found,
+    }
+}
+
+fn naming(pooler: Pooler, statements: Statements) -> &'static str {
+    match (statements, pooler) {
+        (Statements::Named, _) => "named",
+        (Statements::Unnamed, _) | (_, Pooler::Shared { keeps_names: false }) => "unnamed",
+        _ => "named",
+    }
+}
+
+fn is_unix(endpoint: &Endpoint) -> bool {
+    let mut hosts = endpoint.hosts.iter();
+    hosts.all(|host| matches!(host, Host::Unix { .. }))
+}
+
+/// Version, recovery, limits, sessions of clients besides this one, TLS, and who the server is. Everybody
+/// may read these columns, also of other roles' sessions.
+const FACTS: &str = "
+SELECT split_part(current_setting('server_version'), ' ', 1),
+       pg_is_in_recovery(),
+       current_setting('max_connections')::int8,
+       current_setting('superuser_reserved_connections')::int8
+           + coalesce(current_setting('reserved_connections', true)::int8, 0),
+       (SELECT count(*)
+        FROM pg_stat_activity
+        WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND pid <> pg_backend_pid()),
+       (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
+       pg_postmaster_start_time()::text";
+
+/// The connection is idle; the server only has to hang up.
+const GRACE: Duration = Duration::from_secs(1);
