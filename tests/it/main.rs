@@ -2,18 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod checkout;
+mod commit;
 mod database;
 mod dbctl;
 mod demo;
+mod doctor;
 mod harness;
+mod hostile;
+mod hosts;
 mod ledger;
 mod migrate;
+mod outage;
 mod pool;
 mod programs;
 mod rotation;
+mod runtime;
 mod session;
+mod sqlstate;
 mod tls;
 mod transaction;
+mod transaction_pooler;
+mod wire;
 
 /// Longer than anything takes that a test waits for.
 const SOON: std::time::Duration = std::time::Duration::from_secs(10);

@@ -69,7 +69,10 @@ async fn the_parts_of_connecting_are_timed() {
         .unwrap();
     let phases = pool.status().last_connect.unwrap();
     let round_trip = Duration::from_millis(20);
-    assert!(phases.dns < round_trip && phases.tcp < round_trip, "{phases}");
+    assert!(
+        phases.dns < round_trip && phases.tcp < round_trip,
+        "{phases}"
+    );
     // SCRAM takes several round trips, finding out what answers at least one.
     assert!(phases.authentication > 2 * round_trip, "{phases}");
     assert!(phases.set_up > round_trip, "{phases}");

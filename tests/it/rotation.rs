@@ -8,7 +8,7 @@ use app_db::{Credentials, Database, Kind, Pool};
 use diesel::QueryResult;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use harness::{TestDatabase, wait_until};
+use harness::{Fault, Proxy, TestDatabase, wait_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::SOON;
@@ -155,4 +155,106 @@ async fn callers_wait_for_a_live_connection_while_the_old_password_fails() {
         .unwrap()
         .unwrap()
         .unwrap();
+}
+
+/// Case R41; req 4.44: a pool that is not open yet has its user too, and nobody else takes it over.
+#[tokio::test]
+async fn the_user_of_an_unopened_pool_is_rotated_alone() {
+    let db = TestDatabase::empty().await.unwrap();
+    let admin = db.add_role().await.unwrap();
+    let more = [
+        ("APP_DB__POOLS__ADMIN__VIA", "direct"),
+        ("DATABASE_URL_DIRECT", &db.url_as(&admin)),
+    ];
+    let database = database(&db.url(), &more).await;
+    admin.set_password(db.server(), "second1").await.unwrap();
+    let credentials = Credentials::new(admin.name(), "second1");
+    database.rotate(credentials).await.unwrap().drained().await;
+    assert_eq!(database.read(user).await.unwrap(), db.role().name());
+    assert_eq!(database.status()[0].generation, 1);
+    let mut conn = database.pool("admin").unwrap().get().await.unwrap();
+    assert_eq!(user(&mut conn).await.unwrap(), admin.name());
+}
+
+/// Case R41: a pool that is opened while the new credentials are being proved takes them as well.
+#[tokio::test]
+async fn a_pool_opened_during_a_rotation_is_rotated() {
+    let db = TestDatabase::empty().await.unwrap();
+    let second = db.add_role().await.unwrap();
+    let database = database(&db.url(), &[("APP_DB__POOLS__BATCH__MAX", "2")]).await;
+    let credentials = Credentials::new(second.name(), second.password());
+    let mut rotating = Box::pin(database.rotate(credentials));
+    assert!(futures_util::poll!(&mut rotating).is_pending());
+    let batch = database.pool("batch").unwrap();
+    assert_eq!(batch.user(), db.role().name());
+    rotating.await.unwrap().drained().await;
+    let mut conn = batch.get().await.unwrap();
+    assert_eq!(user(&mut conn).await.unwrap(), second.name());
+}
+
+/// Case R40: a login with the old password that is on its way fails nobody when the new one is there.
+#[tokio::test]
+async fn a_caller_who_dials_with_the_old_password_gets_the_new_one() {
+    let db = TestDatabase::empty().await.unwrap();
+    let proxy = Proxy::start(db.server().port()).await.unwrap();
+    let pool = Pool::connect_lazy(url(&db.proxied_url(&proxy)), sized(4));
+    db.set_password("second1").await.unwrap();
+    proxy.set(Fault::HoldReplies).await;
+    let dialling: Vec<_> = (0..3)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.get().await.map(|conn| conn.generation()) })
+        })
+        .collect();
+    wait_until("they dial", SOON, async || proxy.connections() == 3).await;
+    let rotating = {
+        let (pool, name) = (pool.clone(), db.role().name().to_owned());
+        tokio::spawn(async move {
+            pool.rotate(Credentials::new(name, "second1"))
+                .await
+                .map(drop)
+        })
+    };
+    wait_until("it is proved", SOON, async || proxy.connections() == 4).await;
+    proxy.set(Fault::None).await;
+    rotating.await.unwrap().unwrap();
+    for caller in dialling {
+        let generation = tokio::time::timeout(Duration::from_secs(3), caller)
+            .await
+            .unwrap();
+        assert_eq!(generation.unwrap().unwrap(), 2);
+    }
+}
+
+/// Case R40: who waits out the delay after a refusal of the old password need not wait for its end.
+#[tokio::test]
+async fn a_rotation_wakes_those_who_wait_to_connect_again() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(6);
+    profile.checkout_timeout = Duration::from_secs(60);
+    profile.reconnect.base_delay = Duration::from_secs(60);
+    profile.reconnect.max_delay = Duration::from_secs(60);
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let _held = pool.get().await.unwrap();
+    db.set_password("second1").await.unwrap();
+    let waiting: Vec<_> = (0..5)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.get().await.unwrap() })
+        })
+        .collect();
+    wait_until("the old password is refused", SOON, async || {
+        pool.status().connect_failures > 0
+    })
+    .await;
+    let credentials = Credentials::new(db.role().name(), "second1");
+    let rotation = pool.rotate(credentials).await.unwrap();
+    // Each keeps its connection, so that nobody is served by another's return.
+    let served = futures_util::future::join_all(waiting);
+    let served = tokio::time::timeout(Duration::from_secs(3), served)
+        .await
+        .unwrap();
+    for conn in served {
+        assert_eq!(conn.unwrap().generation(), rotation.generation());
+    }
 }

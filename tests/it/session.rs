@@ -127,3 +127,32 @@ async fn the_lambda_profile_holds_one_connection() {
         (1, 1)
     );
 }
+
+/// Case R50: the server splits `options` at a vertical tab too, which must not become a setting.
+#[tokio::test]
+async fn a_vertical_tab_in_a_setting_is_part_of_it() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = profile();
+    profile.lock_timeout = None;
+    profile.search_path = Some("public\u{b}-clock_timeout=1234".to_owned());
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(setting(&mut conn, "lock_timeout").await, "0");
+    assert_eq!(
+        setting(&mut conn, "search_path").await,
+        "public\u{b}-clock_timeout=1234"
+    );
+}
+
+/// req 2.20 to 2.25: a pooler that is told to ignore `options` gets the settings after connect as well.
+#[tokio::test]
+async fn settings_arrive_through_a_pooler_that_ignores_options() {
+    let db = TestDatabase::empty().await.unwrap();
+    let ignoring =
+        BouncerOptions::mode(PoolMode::Session).setting("ignore_startup_parameters", "options");
+    let bouncer = Bouncer::start(db.server(), ignoring).await.unwrap();
+    let pool = Pool::connect(url(&db.pooled_url(&bouncer)), profile())
+        .await
+        .unwrap();
+    assert_settings(&mut pool.get().await.unwrap()).await;
+}

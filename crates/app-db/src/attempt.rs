@@ -24,6 +24,7 @@ pub(crate) struct Before {
     errors: u64,
     repeatable: u64,
     statements: u64,
+    boundaries: u64,
 }
 
 impl Before {
@@ -33,6 +34,7 @@ impl Before {
             errors: observed.errors(),
             repeatable: repeatable(observed),
             statements: observed.statements(),
+            boundaries: observed.boundaries(),
         }
     }
 
@@ -87,7 +89,11 @@ pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result
 ///
 /// diesel takes every answer to COMMIT for a success, ROLLBACK too, and sends RELEASE SAVEPOINT in its
 /// place where the work has left a nested transaction open.
-pub(crate) async fn may_commit(conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
+pub(crate) async fn may_commit(
+    conn: &mut Connection,
+    observed: &Observed,
+    before: &Before,
+) -> Result<(), Error> {
     if conn.is_unfinished() {
         return Err(Error::Unfinished("a statement of it was still running"));
     }
@@ -101,6 +107,9 @@ pub(crate) async fn may_commit(conn: &mut Connection, observed: &Observed) -> Re
             Some(error) if error.is_fatal() => Error::Aborted(error),
             _ => Error::Query(QueryError::BrokenTransactionManager),
         });
+    }
+    if observed.boundaries() != before.boundaries {
+        return Err(Error::Unfinished(ENDED));
     }
     let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **conn);
     let depth = status
@@ -117,7 +126,7 @@ pub(crate) async fn may_commit(conn: &mut Connection, observed: &Observed) -> Re
         (TransactionStatus::InTransaction, _) => {
             Err(Error::Unfinished("a nested transaction of it was open"))
         }
-        _ => Err(Error::Unfinished("it had ended the transaction itself")),
+        _ => Err(Error::Unfinished(ENDED)),
     }
 }
 
@@ -134,8 +143,11 @@ pub(crate) async fn roll_back(conn: &mut Connection, observed: &Observed) {
     }
 }
 
+/// What a COMMIT or ROLLBACK in the work's own words is called.
+const ENDED: &str = "it had ended the transaction itself";
+
 /// How long the rest of an answer may take whose beginning the work has had.
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// How soon the end of an idle session shows when it is used.
-const AT_ONCE: Duration = Duration::from_millis(20);
+const AT_ONCE: Duration = Duration::from_millis(100);

@@ -192,7 +192,7 @@ impl Database {
             .iter()
             .filter(|pool| pool.user() == user)
             .map(|pool| pool.prove(&credentials));
-        futures_util::future::try_join_all(proofs).await?;
+        let _proofs = futures_util::future::try_join_all(proofs).await?;
         // A pool that is opened from here on finds the rotation in the list; one that was opened during
         // the proofs is found among the open ones.
         let mut rotated = self

@@ -24,9 +24,11 @@ pub enum Error {
     /// A statement failed, the work ignored it and returned a success that the server cannot commit.
     #[error("the work succeeded although a statement in it had failed, and was rolled back")]
     Aborted(#[source] ServerError),
-    /// The work returned a success that was none: a statement of it was still running, a nested
-    /// transaction of it was open, or it had ended the transaction itself. Nothing was committed.
-    #[error("the work returned a success while {0}, and was rolled back")]
+    /// The work returned a success that the helper cannot make true: a statement of it was still running, a
+    /// nested transaction of it was open, or it had ended the transaction itself.
+    ///
+    /// The helper has committed nothing; what the work's own COMMIT has, stays.
+    #[error("the work returned a success while {0}; the helper has committed nothing")]
     Unfinished(&'static str),
     /// The transaction conflicted with others on every attempt.
     #[error("gave up after {attempts} attempts that conflicted with other transactions")]

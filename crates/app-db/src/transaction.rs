@@ -213,7 +213,7 @@ impl<'db> Transaction<'db> {
                 return outcome.ok_or(error);
             }
         };
-        if let Err(refusal) = may_commit(&mut conn, &observed).await {
+        if let Err(refusal) = may_commit(&mut conn, &observed, &before).await {
             let outcome = before.failed(&observed);
             roll_back(&mut conn, &observed).await;
             return outcome.ok_or(refusal.into());

@@ -42,7 +42,7 @@ pub use self::phases::ConnectPhases;
 pub use self::pool::Pool;
 pub use self::pooler::Pooler;
 pub use self::profile::{PoolProfile, PoolerMode, Reconnect, Statements, Via};
-pub use self::rotation::Rotation;
+pub use self::rotation::{Proof, Rotation};
 pub use self::server_error::ServerError;
 pub use self::status::{Closed, Status};
 pub use self::wire::{Observed, TransactionStatus};

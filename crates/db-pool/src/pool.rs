@@ -20,7 +20,7 @@ use crate::manager::{Store, store};
 use crate::profile::PoolProfile;
 use crate::reconnect::Backoff;
 use crate::registry::Registry;
-use crate::rotation::{self, Rotation};
+use crate::rotation::{self, Proof, Rotation};
 use crate::status::{Closed, Status};
 
 /// A cloneable handle to one pool.
@@ -150,7 +150,7 @@ impl Pool {
     ///
     /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, PoolError> {
-        self.prove(&credentials).await?;
+        let _proof = self.prove(&credentials).await?;
         Ok(Self::put_in_place(std::slice::from_ref(self), &credentials))
     }
 
@@ -161,7 +161,10 @@ impl Pool {
     ///
     /// [`PoolError::Connect`] when they do not work, [`PoolError::Closed`]. Dropping the future closes
     /// the connection.
-    pub async fn prove(&self, credentials: &Credentials) -> Result<(), PoolError> {
+    ///
+    /// While the proof is kept, a refusal of the present credentials is not the last word to callers who
+    /// wait: keep it until the new ones are in place.
+    pub async fn prove(&self, credentials: &Credentials) -> Result<Proof, PoolError> {
         rotation::prove(self, credentials).await
     }
 

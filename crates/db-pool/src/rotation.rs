@@ -1,13 +1,14 @@
 //! Rotation: new credentials, proved first, without dropping work in flight.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use db_config::{Credentials, Endpoint};
 
 use crate::error::PoolError;
 use crate::generation::Generation;
 use crate::pool::Pool;
+use crate::registry::Registry;
 
 /// A rotation whose new credentials are in place; older connections may still be at work.
 #[derive(Debug)]
@@ -69,16 +70,16 @@ pub(crate) fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotatio
 }
 
 /// Logs in once with the new credentials, beside the pool.
-pub(crate) async fn prove(pool: &Pool, credentials: &Credentials) -> Result<(), PoolError> {
+pub(crate) async fn prove(pool: &Pool, credentials: &Credentials) -> Result<Proof, PoolError> {
     let registry = &pool.shared().registry;
-    // While they are being proved, a refusal of the old ones is not the last word.
-    let _proving = Proving::new(&registry.proving);
+    let proof = Proof::begin(Arc::clone(registry));
     let endpoint = registry
         .generations
         .current()
         .endpoint
         .with_credentials(credentials);
-    log_in_beside(pool, endpoint).await
+    log_in_beside(pool, endpoint).await?;
+    Ok(proof)
 }
 
 /// Makes one connection that no pool counts, and drops it.
@@ -98,17 +99,26 @@ pub(crate) async fn log_in_beside(pool: &Pool, endpoint: Endpoint) -> Result<(),
     }
 }
 
-struct Proving<'c>(&'c AtomicU32);
+/// That new credentials work for one pool.
+#[must_use = "callers of the pool may be refused by the old credentials once it is dropped"]
+pub struct Proof(Arc<Registry>);
 
-impl<'c> Proving<'c> {
-    fn new(count: &'c AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
+impl Proof {
+    fn begin(registry: Arc<Registry>) -> Self {
+        registry.proving.fetch_add(1, Ordering::AcqRel);
+        Self(registry)
     }
 }
 
-impl Drop for Proving<'_> {
+impl Drop for Proof {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.proving.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Proof").field(&self.0.name).finish()
     }
 }

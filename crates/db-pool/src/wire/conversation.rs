@@ -1,45 +1,49 @@
 //! The conversation between a client and a server, as the wire conducts it: bytes in, bytes out.
 //!
-//! It does no input or output itself. `requests.rs` takes what the client sends, `replies.rs` what the
-//! server sends; this file holds what both share: the order of answers, and the answers that the wire
-//! gives itself.
+//! It does no input or output itself. `login.rs` has its beginning; `requests.rs` takes what the client
+//! sends, which `simple.rs` and `extended.rs` turn into what the server gets; `replies.rs` takes what the
+//! server sends, with `outcome.rs`, `description.rs` and `repeat.rs` for what is learnt from it. This
+//! file holds what they share: the order of answers, and the answers that the wire gives itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use tokio_postgres::error::SqlState;
 
 use super::exchange::{Exchange, Expect};
-use super::frame::Reading;
+use super::frame::{Fate, Reading};
+use super::login::{Phase, SetUp};
 use super::message::{put_complete, put_error, put_ready};
 use super::observe::{Observed, Request};
-use super::requests::{SetUp, Span};
-use super::rules::Steering;
+use super::outbox::Outbox;
+use super::requests::{Copying, Span};
+use super::rules::{Naming, Steering};
 use super::statements::Statements;
 use super::transaction::Transaction;
-use tokio_postgres::error::SqlState;
 
 /// The state of one conversation.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     pub(super) observed: Arc<Observed>,
     pub(super) steering: Arc<Steering>,
-    /// Login is over: before, bytes pass as they are.
-    pub(super) ready: bool,
-    /// The startup packet has gone out.
-    pub(super) started: bool,
+    pub(super) phase: Phase,
+    pub(super) set_up: SetUp,
 
-    /// What the client has sent of a request that is not whole yet, or that waits for BEGIN's answer.
+    /// What the client has sent of a request that is not whole yet, or that has to wait.
     pub(super) inbox: Vec<u8>,
     /// The whole messages of that request.
     pub(super) frames: Vec<Span>,
     pub(super) scanned: usize,
-    pub(super) set_up: SetUp,
+    /// A part of the current request has gone out with a Flush: the rest belongs to the same exchange.
+    pub(super) flushed: bool,
+    pub(super) copying: Copying,
+    /// Nothing may follow before the last exchange is answered: it begins a transaction, or is run again.
+    pub(super) must_wait: bool,
 
     /// What is to be written to the server.
-    pub(super) to_server: BytesMut,
+    pub(super) to_server: Outbox,
     /// What is to be read by the client, behind what it reads straight off the socket.
-    pub(super) to_client: BytesMut,
+    pub(super) to_client: Outbox,
 
     pub(super) reading: Reading,
     /// A message of the server's that arrives in pieces and must be seen whole.
@@ -50,8 +54,6 @@ pub(crate) struct Conversation {
     pub(super) transaction: Transaction,
     /// The server's own status, as it said last.
     pub(super) status: u8,
-    /// A held BEGIN has been sent and not been answered: nothing may follow it before.
-    pub(super) begin_unanswered: bool,
     /// Something in this transaction changes how names resolve, until it ends.
     pub(super) resolution_borrowed: bool,
     /// Bind and Execute of the one exchange that may be repeated.
@@ -65,22 +67,23 @@ impl Conversation {
         Self {
             observed,
             steering,
-            ready: false,
-            started: false,
+            phase: Phase::Startup,
+            set_up: SetUp::default(),
             inbox: Vec::new(),
             frames: Vec::new(),
             scanned: 0,
-            set_up: SetUp::default(),
-            to_server: BytesMut::new(),
-            to_client: BytesMut::new(),
+            flushed: false,
+            copying: Copying::No,
+            must_wait: false,
+            to_server: Outbox::default(),
+            to_client: Outbox::default(),
             reading: Reading::default(),
             held: Vec::new(),
             // The startup packet is answered by a ReadyForQuery as well.
             plan: VecDeque::from([Expect::Remote(Exchange::new(Request::Housekeeping))]),
-            statements: Statements::new(0),
+            statements: Statements::new(0, Naming::Named),
             transaction: Transaction::Plain,
             status: b'I',
-            begin_unanswered: false,
             resolution_borrowed: false,
             retained: Vec::new(),
             described: Vec::new(),
@@ -88,12 +91,12 @@ impl Conversation {
     }
 
     /// What waits to be written to the server.
-    pub(crate) fn for_server(&mut self) -> &mut BytesMut {
+    pub(crate) fn for_server(&mut self) -> &mut Outbox {
         &mut self.to_server
     }
 
     /// What waits to be read by the client.
-    pub(crate) fn for_client(&mut self) -> &mut BytesMut {
+    pub(crate) fn for_client(&mut self) -> &mut Outbox {
         &mut self.to_client
     }
 
@@ -104,44 +107,64 @@ impl Conversation {
     /// Notes a request that goes to the server.
     pub(super) fn expect(&mut self, exchange: Exchange) {
         self.observed.request_sent(exchange.request);
-        self.begin_unanswered |= exchange.begins;
+        self.must_wait |= exchange.is_waited_for();
         self.plan.push_back(Expect::Remote(exchange));
     }
 
-    /// Answers in the server's place, in turn.
-    pub(super) fn answer(&mut self, messages: &[u8], becomes: Option<u8>) {
-        let messages = messages.to_vec();
-        self.plan.push_back(Expect::Local { messages, becomes });
+    /// Whether the server has answered everything that can change the transaction's status.
+    pub(super) fn is_settled(&self) -> bool {
+        self.plan
+            .iter()
+            .all(|expected| expected.is_settled(self.status))
+    }
+
+    /// Answers in the server's place, in turn; with a status where it is not the server's at that time.
+    pub(super) fn answer(&mut self, messages: &[u8], status: Option<u8>) {
+        self.plan.push_back(Expect::Local {
+            messages: messages.into(),
+            status: status.or(self.transaction.status()),
+        });
         self.deliver_local();
     }
 
     /// Answers a command that the server is not asked to run.
-    pub(super) fn answer_complete(&mut self, tag: &[u8], becomes: Option<u8>) {
-        let mut messages = BytesMut::new();
+    pub(super) fn answer_complete(&mut self, tag: &[u8], status: Option<u8>) {
+        let mut messages = Vec::new();
         put_complete(&mut messages, tag);
-        self.answer(&messages, becomes);
+        self.answer(&messages, status);
     }
 
     /// Answers a request with an error of our own.
     pub(super) fn answer_error(&mut self, code: &SqlState, message: &str) {
-        let mut messages = BytesMut::new();
+        let mut messages = Vec::new();
         put_error(&mut messages, code, message);
         self.answer(&messages, None);
     }
 
-    /// Gives out the answers of our own whose turn it is.
+    /// Gives out the answers of our own whose turn it is. What the client is not told of they pass by;
+    /// into the middle of another message they do not go.
     pub(super) fn deliver_local(&mut self) {
-        while let Some(Expect::Local { .. }) = self.plan.front() {
-            let Some(Expect::Local { messages, becomes }) = self.plan.pop_front() else {
+        if let Reading::Body {
+            fate: Fate::Pass, ..
+        } = self.reading
+        {
+            return;
+        }
+        while let Some(turn) = self.plan.iter().position(|expected| !expected.is_silent()) {
+            if let Some(Expect::Remote(_)) = self.plan.get(turn) {
+                return;
+            }
+            let Some(Expect::Local { messages, status }) = self.plan.remove(turn) else {
                 return;
             };
             if messages.first() == Some(&b'E') {
                 let error = crate::server_error::ServerError::from_fields(&messages[5..]);
                 self.observed.error_reported(error);
             }
-            let status = becomes.unwrap_or_else(|| self.transaction.status(self.status));
-            self.to_client.extend_from_slice(&messages);
-            put_ready(&mut self.to_client, status);
+            let status = status.unwrap_or(self.status);
+            let out = self.to_client.end();
+            out.extend_from_slice(&messages);
+            put_ready(out, status);
             self.observed.answered_locally(status);
         }
     }

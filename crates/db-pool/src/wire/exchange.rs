@@ -11,11 +11,31 @@ use super::statements::Id;
 pub(crate) enum Expect {
     /// The wire's own answer, all but its ReadyForQuery.
     Local {
-        messages: Vec<u8>,
-        becomes: Option<u8>,
+        messages: Box<[u8]>,
+        /// The status to be told with it; else the server's own.
+        status: Option<u8>,
     },
     /// The server's answer, with what the wire has put into the request.
     Remote(Exchange),
+}
+
+impl Expect {
+    /// Whether the client is not told of it.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Remote(exchange) if exchange.silent)
+    }
+
+    /// Whether it leaves the transaction's status as it is known.
+    pub(crate) fn is_settled(&self, status: u8) -> bool {
+        match self {
+            Self::Local { .. } => true,
+            // Outside a transaction a Parse or Close changes nothing, whatever comes of it.
+            Self::Remote(exchange) => {
+                let idle = exchange.request == Request::Housekeeping && status == b'I';
+                exchange.silent || (idle && !exchange.begins)
+            }
+        }
+    }
 }
 
 /// One request that went to the server.
@@ -26,18 +46,28 @@ pub(crate) struct Exchange {
     pub(crate) parts: Vec<Part>,
     /// The client is not told of it: it has its answer already.
     pub(crate) silent: bool,
+    /// How many characters the wire has put before the client's text: positions count from behind them.
+    pub(crate) head: usize,
+    /// It was sent by Execute and Sync, and not as a simple query.
+    pub(crate) extended: bool,
     /// It begins the transaction that the client believes to be in.
     pub(crate) begins: bool,
     /// That BEGIN is what failed.
     pub(crate) begin_failed: bool,
+    /// What must be put before the next statement depends on what comes of it.
+    pub(crate) controls: bool,
     pub(crate) text: Option<Arc<[u8]>>,
     /// The statement that its Bind runs, and whether its request is kept for a second try.
     pub(crate) statement: Option<Id>,
     pub(crate) repeatable: bool,
     pub(crate) repeat: Repeat,
     pub(crate) touches_resolution: bool,
+    /// It goes back to a savepoint, for which the server's answer is ROLLBACK too.
+    pub(crate) partial_rollback: bool,
     /// The server describes the statement in another way than the client was told.
     pub(crate) mismatch: bool,
+    /// Its rows have more values than the client was told of columns: so many of them are passed.
+    pub(crate) narrow: Option<u16>,
     pub(crate) failed: bool,
     /// Something of the answer has gone to the client.
     pub(crate) passed: bool,
@@ -72,20 +102,34 @@ pub(crate) enum Part {
     Learn(Id),
 }
 
+impl Part {
+    fn is_begin(self) -> bool {
+        matches!(
+            self,
+            Self::Statement { is_begin: true } | Self::Commands { is_begin: true, .. }
+        )
+    }
+}
+
 impl Exchange {
     pub(crate) fn new(request: Request) -> Self {
         Self {
             request,
             parts: Vec::new(),
             silent: false,
+            head: 0,
+            extended: false,
             begins: false,
             begin_failed: false,
+            controls: false,
             text: None,
             statement: None,
             repeatable: false,
             repeat: Repeat::No,
             touches_resolution: false,
+            partial_rollback: false,
             mismatch: false,
+            narrow: None,
             failed: false,
             passed: false,
             committed: false,
@@ -93,14 +137,37 @@ impl Exchange {
         }
     }
 
+    /// Whether nothing may be sent before it is over.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.begins || self.controls || self.repeat != Repeat::No
+    }
+
     /// The part that the next message belongs to.
-    pub(crate) fn part(&mut self) -> Option<&mut Part> {
-        self.parts.first_mut()
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.parts.first().copied()
     }
 
     pub(crate) fn part_done(&mut self) {
         if !self.parts.is_empty() {
             self.parts.remove(0);
         }
+    }
+
+    /// One of the wire's commands is through; once that is BEGIN, a later failure is not BEGIN's.
+    pub(crate) fn command_done(&mut self) {
+        match self.parts.first_mut() {
+            Some(Part::Commands { left, is_begin }) if *left > 1 => {
+                *left -= 1;
+                *is_begin = false;
+            }
+            _ => self.part_done(),
+        }
+    }
+
+    /// The server skips what is left of the request.
+    pub(crate) fn cut_short(&mut self) -> Vec<Part> {
+        let parts = std::mem::take(&mut self.parts);
+        self.begin_failed |= parts.iter().any(|part| part.is_begin());
+        parts
     }
 }

@@ -37,7 +37,7 @@ pub(crate) enum Reading {
     /// So many bytes of its header.
     Header { bytes: [u8; HEADER], filled: usize },
     /// So many bytes of its body are to come.
-    Body { left: usize, fate: Fate },
+    Body { tag: u8, left: usize, fate: Fate },
 }
 
 impl Default for Reading {

@@ -1,59 +1,58 @@
 //! Messages: writing whole ones, and taking apart the few that the wire understands.
 
-use bytes::{BufMut, BytesMut};
 use tokio_postgres::error::SqlState;
 
 /// Appends one message.
-pub(crate) fn put(out: &mut BytesMut, tag: u8, parts: &[&[u8]]) {
+pub(crate) fn put(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 5);
-    out.put_u8(tag);
+    out.push(tag);
     // A message that the other side sent fits, and so does what is made of it here.
-    out.put_u32((length + 4) as u32);
+    out.extend_from_slice(&(length as u32 + 4).to_be_bytes());
     for part in parts {
-        out.put_slice(part);
+        out.extend_from_slice(part);
     }
 }
 
 /// Appends Parse of a statement under a name; `tail` is everything behind the name's NUL.
-pub(crate) fn put_parse(out: &mut BytesMut, name: &[u8], tail: &[u8]) {
+pub(crate) fn put_parse(out: &mut Vec<u8>, name: &[u8], tail: &[u8]) {
     put(out, b'P', &[name, b"\0", tail]);
 }
 
 /// Appends Describe of a statement.
-pub(crate) fn put_describe(out: &mut BytesMut, name: &[u8]) {
+pub(crate) fn put_describe(out: &mut Vec<u8>, name: &[u8]) {
     put(out, b'D', &[b"S", name, b"\0"]);
 }
 
 /// Appends Close of a statement.
-pub(crate) fn put_close(out: &mut BytesMut, name: &[u8]) {
+pub(crate) fn put_close(out: &mut Vec<u8>, name: &[u8]) {
     put(out, b'C', &[b"S", name, b"\0"]);
 }
 
 /// Appends Sync.
-pub(crate) fn put_sync(out: &mut BytesMut) {
+pub(crate) fn put_sync(out: &mut Vec<u8>) {
     put(out, b'S', &[]);
 }
 
 /// Appends a statement without parameters as Parse, Bind and Execute, all unnamed.
-pub(crate) fn put_statement(out: &mut BytesMut, sql: &[u8]) {
+pub(crate) fn put_statement(out: &mut Vec<u8>, sql: &[u8]) {
     put(out, b'P', &[b"\0", sql, b"\0\0\0"]);
     put(out, b'B', &[b"\0\0\0\0\0\0\0\0"]);
     put(out, b'E', &[b"\0\0\0\0\0"]);
 }
 
 /// Appends ReadyForQuery.
-pub(crate) fn put_ready(out: &mut BytesMut, status: u8) {
+pub(crate) fn put_ready(out: &mut Vec<u8>, status: u8) {
     put(out, b'Z', &[&[status]]);
 }
 
 /// Appends CommandComplete.
-pub(crate) fn put_complete(out: &mut BytesMut, tag: &[u8]) {
+pub(crate) fn put_complete(out: &mut Vec<u8>, tag: &[u8]) {
     put(out, b'C', &[tag, b"\0"]);
 }
 
 /// Appends an ErrorResponse of our own; its routine names the wire, as PostgreSQL's name their function.
-pub(crate) fn put_error(out: &mut BytesMut, code: &SqlState, message: &str) {
+pub(crate) fn put_error(out: &mut Vec<u8>, code: &SqlState, message: &str) {
     put(
         out,
         b'E',
@@ -95,7 +94,7 @@ mod tests {
 
     #[test]
     fn messages_are_written_as_the_protocol_has_them() {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         put_parse(&mut out, b"s1", b"SELECT 1\0\0\0");
         put_sync(&mut out);
         assert_eq!(&out[..], b"P\0\0\0\x12s1\0SELECT 1\0\0\0S\0\0\0\x04");
@@ -105,7 +104,7 @@ mod tests {
 
     #[test]
     fn an_error_of_ours_reads_like_the_servers() {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         put_error(&mut out, &SqlState::IN_FAILED_SQL_TRANSACTION, "no");
         let error = ServerError::from_fields(&out[5..]);
         assert_eq!((error.sqlstate().code(), error.message()), ("25P02", "no"));

@@ -5,29 +5,41 @@
 //! connection is dropped the stream hands its transport to whoever asked for it, so that the end of the
 //! server's work can be awaited.
 
+mod boundary;
 mod conversation;
+mod description;
 mod exchange;
+mod extended;
 mod frame;
+mod local_settings;
+mod login;
 mod message;
 mod observe;
+mod outbox;
+mod outcome;
+mod repeat;
 mod replies;
 mod requests;
 mod rules;
+mod simple;
 mod statements;
+#[cfg(test)]
+mod tests;
 mod text;
 mod transaction;
+mod words;
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
+pub(crate) use self::local_settings::{LocalSettings, literal};
 pub use self::observe::{Observed, TransactionStatus};
-pub(crate) use self::rules::{Command, LocalSettings, Naming, Rules, Steering, Watcher, literal};
+pub(crate) use self::rules::{Command, Naming, Rules, Steering, Watcher};
 
 use self::conversation::Conversation;
 use self::frame::BadLength;
@@ -68,11 +80,11 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
         let Some(transport) = self.transport.as_mut() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let waiting = self.conversation.for_server();
-        while !waiting.is_empty() {
-            match ready!(Pin::new(&mut *transport).poll_write(cx, waiting)) {
+        let outbox = self.conversation.for_server();
+        while !outbox.is_empty() {
+            match ready!(Pin::new(&mut *transport).poll_write(cx, outbox.waiting())) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(count) => waiting.advance(count),
+                Ok(count) => outbox.take(count),
                 Err(error) => {
                     self.conversation.observed().connection_closed();
                     return Poll::Ready(Err(error));
@@ -91,11 +103,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            let waiting = this.conversation.for_client();
-            if !waiting.is_empty() {
+            let outbox = this.conversation.for_client();
+            if !outbox.is_empty() {
+                let waiting = outbox.waiting();
                 let count = waiting.len().min(buf.remaining());
                 buf.put_slice(&waiting[..count]);
-                waiting.advance(count);
+                outbox.take(count);
                 return Poll::Ready(Ok(()));
             }
             let Some(transport) = this.transport.as_mut() else {
@@ -130,7 +143,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.conversation.for_server().len() > MAX_WAITING {
+        if this.conversation.for_server().waiting().len() > MAX_WAITING {
             ready!(this.poll_drain(cx))?;
         }
         this.conversation.client_sent(buf)?;
@@ -186,78 +199,5 @@ impl From<BadLength> for io::Error {
                 bad.length
             ),
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    use super::*;
-
-    const STARTUP: &[u8] = b"\0\0\0\x08\0\x03\0\0";
-
-    /// Case F1, F2 and F5: what the pool must know is read off the bytes.
-    #[tokio::test]
-    async fn the_wire_sees_status_work_and_sqlstate() {
-        let (ours, mut server) = duplex(4096);
-        let observed = Arc::new(Observed::default());
-        let mut wire = Wire::new(ours, Arc::clone(&observed), Arc::default(), None);
-        let mut read = [0; 256];
-
-        wire.write_all(STARTUP).await.unwrap();
-        server
-            .write_all(b"K\0\0\0\x0c\0\0\x10\x01\0\0\0\x02S\0\0\0\x08a\0b\0Z\0\0\0\x05I")
-            .await
-            .unwrap();
-        let _count = wire.read(&mut read).await.unwrap();
-        assert_eq!(observed.backend_pid(), 0x1001);
-        assert_eq!(observed.parameter("a").as_deref(), Some("b"));
-        assert_eq!(observed.transaction_status(), TransactionStatus::Idle);
-
-        // A lone Close is not work; a statement is, until its ReadyForQuery.
-        wire.write_all(b"C\0\0\0\x06S\0S\0\0\0\x04").await.unwrap();
-        assert!(!observed.is_working());
-        wire.write_all(b"Q\0\0\0\x0bCOMMIT\0").await.unwrap();
-        assert!(observed.is_working() && observed.is_committing());
-        server
-            .write_all(b"3\0\0\0\x04Z\0\0\0\x05IC\0\0\0\x0bCOMMIT\0Z\0\0\0\x05I")
-            .await
-            .unwrap();
-        let _count = wire.read(&mut read).await.unwrap();
-        assert!(!observed.is_working() && !observed.is_committing());
-        assert_eq!(observed.statements(), 1);
-    }
-
-    #[tokio::test]
-    async fn an_error_is_kept_with_its_code() {
-        let (ours, mut server) = duplex(4096);
-        let observed = Arc::new(Observed::default());
-        let mut wire = Wire::new(ours, Arc::clone(&observed), Arc::default(), None);
-        let fields = b"SFEHLER\0VERROR\0C40P01\0Mwechselseitige Blockade\0nkey\0Rroutine\0\0";
-        let mut bytes = vec![b'E'];
-        bytes.extend_from_slice(&(fields.len() as u32 + 4).to_be_bytes());
-        bytes.extend_from_slice(fields);
-        server.write_all(&bytes).await.unwrap();
-        let _count = wire.read(&mut [0; 256]).await.unwrap();
-        let error = observed.last_error().unwrap();
-        assert_eq!(error.sqlstate().code(), "40P01");
-        assert_eq!(error.constraint(), Some("key"));
-        assert_eq!(observed.errors(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_dropped_wire_hands_its_transport_over() {
-        let (ours, _server) = duplex(16);
-        let observed = Arc::new(Observed::default());
-        let (farewell, claimed) = oneshot::channel();
-        drop(Wire::new(
-            ours,
-            Arc::clone(&observed),
-            Arc::default(),
-            Some(farewell),
-        ));
-        claimed.await.unwrap();
-        assert!(observed.is_closed());
     }
 }

@@ -23,6 +23,7 @@ pub struct Observed {
     conflicts: AtomicU64,
     stale: AtomicU64,
     refused_commits: AtomicU64,
+    boundaries: AtomicU64,
     spoilt: AtomicBool,
     last_error: Mutex<Option<ServerError>>,
     backend_pid: AtomicI32,
@@ -157,6 +158,18 @@ impl Observed {
         self.stale.load(Ordering::Acquire)
     }
 
+    /// A transaction began or ended, by a command of the client's own.
+    pub(crate) fn boundary_crossed(&self) {
+        self.boundaries.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many commands have begun or ended a transaction; the BEGIN that the wire sends with another
+    /// statement is not among them.
+    #[must_use]
+    pub fn boundaries(&self) -> u64 {
+        self.boundaries.load(Ordering::Acquire)
+    }
+
     /// The server answered ROLLBACK to a COMMIT.
     pub(crate) fn commit_was_refused(&self) {
         self.refused_commits.fetch_add(1, Ordering::AcqRel);
@@ -181,7 +194,10 @@ impl Observed {
     }
 
     pub(crate) fn parameter_reported(&self, name: &str, value: &str) {
-        lock(&self.parameters).insert(name.to_owned(), value.to_owned());
+        let mut parameters = lock(&self.parameters);
+        if parameters.len() < MAX_PARAMETERS || parameters.contains_key(name) {
+            parameters.insert(name.to_owned(), value.to_owned());
+        }
     }
 
     /// When the server, or the pooler in its place, let us in.
@@ -230,6 +246,9 @@ impl Request {
         self != Request::Housekeeping
     }
 }
+
+/// A server has some fifteen parameters to report; one that never ends must not fill the memory.
+const MAX_PARAMETERS: usize = 256;
 
 // A panic while one of these is held leaves a plain value behind, never a half-made one.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

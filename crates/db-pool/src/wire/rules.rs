@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use super::local_settings::LocalSettings;
+
 /// How the wire treats statements and transactions of one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -29,40 +31,6 @@ pub(crate) enum Naming {
     Named,
     /// Not at all: each is parsed in the batch that runs it, which any pooler sends to one server.
     Unnamed,
-}
-
-/// Settings of a transaction, as one statement that the wire runs before the client's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LocalSettings(Vec<u8>);
-
-impl LocalSettings {
-    /// `None` where there is nothing to set.
-    pub(crate) fn new(settings: &[(String, String)]) -> Option<Self> {
-        if settings.is_empty() {
-            return None;
-        }
-        let calls: Vec<_> = settings
-            .iter()
-            .map(|(name, value)| {
-                let (name, value) = (literal(name), literal(value));
-                format!("pg_catalog.set_config({name}, {value}, true)")
-            })
-            .collect();
-        Some(Self(format!("SELECT {}", calls.join(", ")).into_bytes()))
-    }
-
-    pub(crate) fn sql(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// A string literal that means the same whatever `standard_conforming_strings` says.
-pub(crate) fn literal(text: &str) -> String {
-    let escape = if text.contains('\\') { " E" } else { "" };
-    format!(
-        "{escape}'{}'",
-        text.replace('\\', "\\\\").replace('\'', "''")
-    )
 }
 
 /// One finished command, as the wire saw it.
@@ -123,25 +91,5 @@ impl std::fmt::Debug for Steering {
         f.debug_struct("Steering")
             .field("rules", &self.rules.load())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Case R50
-    #[test]
-    fn settings_become_one_statement_of_literals() {
-        let settings = [
-            ("lock_timeout".to_owned(), "2s".to_owned()),
-            ("search_path".to_owned(), "o'b\\".to_owned()),
-        ];
-        assert_eq!(
-            LocalSettings::new(&settings).unwrap().sql(),
-            b"SELECT pg_catalog.set_config('lock_timeout', '2s', true), \
-              pg_catalog.set_config('search_path',  E'o''b\\\\', true)"
-        );
-        assert_eq!(LocalSettings::new(&[]), None);
     }
 }

@@ -7,19 +7,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::rules::Naming;
 use super::text;
 
-/// A record's place; stays the same while the record lives.
-pub(crate) type Id = usize;
+/// A record's place, and which of those that have been there it is: an exchange may outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Id {
+    place: usize,
+    serial: u64,
+}
 
 /// Texts, names, and what is prepared under them.
 #[derive(Debug)]
 pub(crate) struct Statements {
     capacity: usize,
+    naming: Naming,
     by_text: HashMap<Arc<[u8]>, Id>,
     by_name: HashMap<Box<[u8]>, Id>,
     records: Vec<Option<Record>>,
-    free: Vec<Id>,
+    free: Vec<usize>,
     clock: u64,
     /// Names that the server may forget; told to it with the next batch.
     to_close: Vec<Box<[u8]>>,
@@ -32,13 +38,15 @@ pub(crate) struct Record {
     pub(crate) tail: Arc<[u8]>,
     /// ParameterDescription and RowDescription or NoData, as the client was told.
     pub(crate) description: Option<Box<[u8]>>,
-    /// The name it is prepared under on the server, if it is.
+    /// The name it is prepared under on the server, if it is or is about to be.
     pub(crate) prepared: Option<Box<[u8]>>,
     /// The name to prepare it under.
     pub(crate) name: Box<[u8]>,
     pub(crate) plain_select: bool,
     pub(crate) touches_resolution: bool,
     pub(crate) alone: bool,
+    pub(crate) may_commit: bool,
+    serial: u64,
     cached: bool,
     holders: u32,
     used: u64,
@@ -46,9 +54,10 @@ pub(crate) struct Record {
 
 impl Statements {
     /// A cache of at most `capacity` texts; 0 keeps none beyond the names its client holds.
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, naming: Naming) -> Self {
         Self {
             capacity,
+            naming,
             by_text: HashMap::new(),
             by_name: HashMap::new(),
             records: Vec::new(),
@@ -58,19 +67,27 @@ impl Statements {
         }
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+    /// Whether it keeps what these rules ask for.
+    pub(crate) fn is_for(&self, capacity: usize, naming: Naming) -> bool {
+        (self.capacity, self.naming) == (capacity, naming)
     }
 
     pub(crate) fn get(&self, id: Id) -> Option<&Record> {
-        self.records.get(id)?.as_ref()
+        let record = self.records.get(id.place)?.as_ref()?;
+        (record.serial == id.serial).then_some(record)
     }
 
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut Record> {
-        self.records.get_mut(id)?.as_mut()
+        let record = self.records.get_mut(id.place)?.as_mut()?;
+        (record.serial == id.serial).then_some(record)
     }
 
-    /// The record behind a client's name.
+    /// The record behind a client's name, only looked at.
+    pub(crate) fn known(&self, name: &[u8]) -> Option<Id> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The record behind a client's name, which is used now.
     pub(crate) fn named(&mut self, name: &[u8]) -> Option<Id> {
         let id = *self.by_name.get(name)?;
         self.clock += 1;
@@ -101,24 +118,25 @@ impl Statements {
         let record = Record {
             tail: tail.into(),
             description: None,
-            prepared: None,
+            prepared: (self.naming == Naming::Named).then(|| name.into()),
             name: name.into(),
             plain_select: text::is_plain_select(sql),
             touches_resolution: text::touches_resolution(sql),
             alone: text::wants_to_be_alone(sql),
+            may_commit: text::may_commit(sql),
+            serial: self.clock,
             cached: false,
             holders: 1,
             used: self.clock,
         };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.records[id] = Some(record);
-                id
-            }
-            None => {
-                self.records.push(Some(record));
-                self.records.len() - 1
-            }
+        let place = self.free.pop().unwrap_or(self.records.len());
+        if place == self.records.len() {
+            self.records.push(None);
+        }
+        self.records[place] = Some(record);
+        let id = Id {
+            place,
+            serial: self.clock,
         };
         self.by_name.insert(name.into(), id);
         id
@@ -129,7 +147,7 @@ impl Statements {
         if self.capacity == 0 {
             return;
         }
-        let Some(record) = self.get_mut(id) else {
+        let Some(record) = self.get_mut(id).filter(|record| !record.cached) else {
             return;
         };
         record.cached = true;
@@ -182,18 +200,35 @@ impl Statements {
         self.uncache(id);
     }
 
+    /// The server has refused to prepare it, or to describe what it had parsed: nobody has been given its
+    /// name.
+    pub(crate) fn refuse(&mut self, id: Id, parsed: bool) {
+        let Some(record) = self.get_mut(id) else {
+            return;
+        };
+        let name = record.name.clone();
+        record.prepared.take_if(|_| !parsed);
+        self.forget(id);
+        if self.by_name.get(&name) == Some(&id) {
+            self.release(&name);
+        }
+    }
+
     /// Takes every text out of the cache; names that the client holds stay good.
     pub(crate) fn forget_all(&mut self) {
-        for (_, id) in std::mem::take(&mut self.by_text) {
+        let mut ids: Vec<_> = std::mem::take(&mut self.by_text).into_values().collect();
+        // What goes to the server is the same each time the same is asked.
+        ids.sort_by_key(|id| id.serial);
+        for id in ids {
             self.uncache(id);
         }
     }
 
-    /// The server has lost every prepared statement of this connection.
+    /// The server has lost prepared statements of this connection, some or all: each is prepared again
+    /// when it is used next. Closing a name that the server does not know is no error.
     pub(crate) fn names_lost(&mut self) {
-        self.to_close.clear();
         for record in self.records.iter_mut().flatten() {
-            record.prepared = None;
+            self.to_close.extend(record.prepared.take());
         }
     }
 
@@ -213,9 +248,9 @@ impl Statements {
         let unheld = self
             .get(id)
             .is_some_and(|record| !record.cached && record.holders == 0);
-        if unheld && let Some(record) = self.records[id].take() {
+        if unheld && let Some(record) = self.records[id.place].take() {
             self.to_close.extend(record.prepared);
-            self.free.push(id);
+            self.free.push(id.place);
         }
     }
 }
@@ -238,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_text_is_prepared_once_and_known_by_every_name() {
-        let mut statements = Statements::new(2);
+        let mut statements = Statements::new(2, Naming::Named);
         let id = learn(&mut statements, b"s1", A);
         statements.release(b"s1");
         assert_eq!(statements.adopt(b"s2", A), Some(id));
@@ -251,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_text_leaves_and_is_closed() {
-        let mut statements = Statements::new(1);
+        let mut statements = Statements::new(1, Naming::Named);
         learn(&mut statements, b"s1", A);
         statements.release(b"s1");
         learn(&mut statements, b"s2", B);
@@ -261,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_held_keeps_its_text_when_the_cache_lets_it_go() {
-        let mut statements = Statements::new(1);
+        let mut statements = Statements::new(1, Naming::Named);
         let id = learn(&mut statements, b"s1", A);
         learn(&mut statements, b"s2", B);
         assert_eq!(statements.named(b"s1"), Some(id));
@@ -273,7 +308,7 @@ mod tests {
 
     #[test]
     fn forgetting_leaves_held_names_good_and_asks_for_the_rest_to_be_closed() {
-        let mut statements = Statements::new(4);
+        let mut statements = Statements::new(4, Naming::Named);
         let held = learn(&mut statements, b"s1", A);
         learn(&mut statements, b"s2", B);
         statements.release(b"s2");
@@ -286,11 +321,48 @@ mod tests {
 
     #[test]
     fn without_a_cache_only_held_names_are_known() {
-        let mut statements = Statements::new(0);
+        let mut statements = Statements::new(0, Naming::Named);
         let id = learn(&mut statements, b"s1", A);
         assert_eq!(statements.adopt(b"s2", A), None);
         assert_eq!(statements.named(b"s1"), Some(id));
         statements.release(b"s1");
+        assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
+    }
+
+    /// Neither a text that the server refused nor one of an earlier holder of the place is left behind.
+    #[test]
+    fn a_refused_text_leaves_no_trace_and_its_place_no_confusion() {
+        let mut statements = Statements::new(4, Naming::Named);
+        let refused = statements.create(b"s1", A);
+        statements.refuse(refused, false);
+        assert!(statements.take_to_close().is_empty());
+        assert_eq!(statements.named(b"s1"), None);
+        let next = learn(&mut statements, b"s2", B);
+        assert!(statements.get(refused).is_none());
+        statements.forget(refused);
+        assert_eq!(statements.adopt(b"s3", B), Some(next));
+        assert_eq!(statements.records.len(), 1);
+    }
+
+    /// Where nothing is prepared by name nothing is closed, however many texts come and go.
+    #[test]
+    fn unnamed_statements_are_never_closed() {
+        let mut statements = Statements::new(1, Naming::Unnamed);
+        for tail in [A, B, A, B] {
+            let id = statements.create(b"s1", tail);
+            statements.get_mut(id).unwrap().description = Some(b"t".as_slice().into());
+            statements.remember(id);
+        }
+        assert!(statements.take_to_close().is_empty());
+    }
+
+    /// A name that was not lost must not be prepared twice (42P05).
+    #[test]
+    fn after_a_loss_every_name_is_closed_before_it_is_prepared_again() {
+        let mut statements = Statements::new(4, Naming::Named);
+        let id = learn(&mut statements, b"s1", A);
+        statements.names_lost();
+        assert!(statements.get(id).unwrap().prepared.is_none());
         assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
     }
 }

@@ -1,86 +1,20 @@
 //! What the wire reads off a statement's text: its first words, and names that change a session.
 //!
-//! None of this is a parser of SQL. Each question is asked so that a wrong answer costs a round trip and
-//! never a wrong result.
+//! Each question is asked so that a wrong answer costs a round trip and never a wrong result.
 
-/// The options of a BEGIN that the wire may hold back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Begin {
-    pub(crate) read_only: bool,
-    pub(crate) serializable: bool,
-    /// Whether it names an isolation level, so that the session's default does not apply.
-    pub(crate) isolation: bool,
-}
+pub(crate) use super::boundary::{
+    Begin, End, controls_transaction, is_partial_rollback, may_commit,
+};
+use super::words::{Words, contains, find, is, is_any, pieces, trim};
 
-impl Begin {
-    /// Reads a BEGIN or START TRANSACTION that is nothing else besides.
-    pub(crate) fn parse(sql: &[u8]) -> Option<Self> {
-        let mut words = Words(trim(sql));
-        let mut begin = Self::default();
-        match words.next()? {
-            word if is(word, b"BEGIN") => {
-                if words.peek_is(b"TRANSACTION") || words.peek_is(b"WORK") {
-                    words.next();
-                }
-            }
-            word if is(word, b"START") => {
-                words.next().filter(|word| is(word, b"TRANSACTION"))?;
-            }
-            _ => return None,
-        }
-        while let Some(word) = words.next() {
-            if is(word, b"ISOLATION") {
-                words.next().filter(|word| is(word, b"LEVEL"))?;
-                begin.isolation = true;
-                match words.next()? {
-                    word if is(word, b"SERIALIZABLE") => begin.serializable = true,
-                    word if is(word, b"REPEATABLE") => {
-                        words.next().filter(|word| is(word, b"READ"))?;
-                    }
-                    word if is(word, b"READ") => {
-                        words
-                            .next()
-                            .filter(|word| is(word, b"COMMITTED") || is(word, b"UNCOMMITTED"))?;
-                    }
-                    _ => return None,
-                }
-            } else if is(word, b"READ") {
-                match words.next()? {
-                    word if is(word, b"ONLY") => begin.read_only = true,
-                    word if is(word, b"WRITE") => begin.read_only = false,
-                    _ => return None,
-                }
-            } else if is(word, b"NOT") {
-                words.next().filter(|word| is(word, b"DEFERRABLE"))?;
-            } else if !is(word, b"DEFERRABLE") {
-                return None;
-            }
-        }
-        Some(begin)
-    }
-}
-
-/// Whether the text is COMMIT and nothing else.
-pub(crate) fn is_commit(sql: &[u8]) -> bool {
-    is(trim(sql), b"COMMIT") || is(trim(sql), b"END")
-}
-
-/// Whether the text is ROLLBACK and nothing else.
-pub(crate) fn is_rollback(sql: &[u8]) -> bool {
-    is(trim(sql), b"ROLLBACK") || is(trim(sql), b"ABORT")
-}
-
-/// Whether it may commit: then it must not be cancelled.
-pub(crate) fn may_commit(sql: &[u8]) -> bool {
-    let first = Words(trim(sql)).next().unwrap_or_default();
-    [&b"COMMIT"[..], b"END", b"PREPARE"]
-        .iter()
-        .any(|word| is(first, word))
+/// Whether there is no statement in it.
+pub(crate) fn is_blank(sql: &[u8]) -> bool {
+    trim(sql).is_empty()
 }
 
 /// Whether a read-only transaction that ran it can be committed without waiting for the answer.
 pub(crate) fn is_plain_select(sql: &[u8]) -> bool {
-    is(Words(trim(sql)).next().unwrap_or_default(), b"SELECT")
+    is(Words::first(sql), b"SELECT")
         && !contains(sql, b"notify")
         && !contains(sql, b"set_config")
         && !contains(sql, b"lo_")
@@ -88,49 +22,85 @@ pub(crate) fn is_plain_select(sql: &[u8]) -> bool {
 
 /// Whether it may change how later statements are resolved: then every description is forgotten.
 pub(crate) fn touches_resolution(sql: &[u8]) -> bool {
-    let first = Words(trim(sql)).next().unwrap_or_default();
-    [&b"DISCARD"[..], b"RESET", b"DEALLOCATE"]
-        .iter()
-        .any(|word| is(first, word))
-        || CHANGES_RESOLUTION.iter().any(|name| contains(sql, name))
+    pieces(sql).any(|piece| {
+        is_any(
+            Words::first(piece),
+            &[
+                b"DISCARD",
+                b"RESET",
+                b"DEALLOCATE",
+                b"DO",
+                b"CALL",
+                b"CREATE",
+                b"ALTER",
+                b"DROP",
+            ],
+        ) || sets_or_makes(piece)
+    }) || contains(sql, b"search_path")
+        || configures_resolution(sql)
 }
 
-const CHANGES_RESOLUTION: [&[u8]; 6] = [
-    b"search_path",
-    b"set_config",
-    b"set role",
-    b"set local role",
-    b"set session role",
-    b"session authorization",
-];
+/// A `set_config` of one of the settings by which names are resolved, or of one that cannot be told.
+fn configures_resolution(sql: &[u8]) -> bool {
+    let mut rest = sql;
+    while let Some(place) = find(rest, SET_CONFIG) {
+        rest = &rest[place + SET_CONFIG.len()..];
+        let open = rest.trim_ascii_start().strip_prefix(b"(");
+        let name = open.and_then(|open| open.trim_ascii_start().strip_prefix(b"'"));
+        let name = name.and_then(|name| name.split(|byte| *byte == b'\'').next());
+        match name {
+            Some(name) if !is_any(name, &[b"search_path", b"role", b"session_authorization"]) => {}
+            _ => return true,
+        }
+    }
+    false
+}
+
+const SET_CONFIG: &[u8] = b"set_config";
+
+/// `SET ROLE`, `SET SCHEMA` and `SET SESSION AUTHORIZATION`, and `SELECT .. INTO`, whose table may hide
+/// another and has no tag of its own.
+fn sets_or_makes(piece: &[u8]) -> bool {
+    let sets = is(Words::first(piece), b"SET");
+    let mut previous = &b""[..];
+    for word in Words::of(piece) {
+        let made = is(word, b"INTO") && !is_any(previous, &[b"INSERT", b"MERGE"]);
+        if made || (sets && is_any(word, &[b"ROLE", b"SCHEMA", b"AUTHORIZATION"])) {
+            return true;
+        }
+        previous = word;
+    }
+    false
+}
 
 /// Whether the command that a tag names may have changed a table.
 pub(crate) fn is_ddl_tag(tag: &[u8]) -> bool {
-    [&b"ALTER"[..], b"CREATE", b"DROP"]
-        .iter()
-        .any(|word| is(Words(tag).next().unwrap_or_default(), word))
+    is_any(Words::first(tag), &[b"ALTER", b"CREATE", b"DROP"])
+}
+
+/// Whether the command that a tag names has forgotten every prepared statement.
+pub(crate) fn forgets_names(tag: &[u8]) -> bool {
+    tag.starts_with(b"DISCARD ALL") || tag.starts_with(b"DEALLOCATE ALL")
 }
 
 /// Whether PostgreSQL refuses it beside other statements (25001): it is sent alone.
 pub(crate) fn wants_to_be_alone(sql: &[u8]) -> bool {
-    let mut words = Words(trim(sql));
+    let mut words = Words::of(sql);
     let (first, second) = (
         words.next().unwrap_or_default(),
         words.next().unwrap_or_default(),
     );
-    let first_is = |names: &[&[u8]]| names.iter().any(|name| is(first, name));
-    let second_is = |names: &[&[u8]]| names.iter().any(|name| is(second, name));
-    first_is(&[b"VACUUM", b"CLUSTER", b"REINDEX"])
-        || (first_is(&[b"CREATE", b"DROP"])
-            && second_is(&[b"DATABASE", b"TABLESPACE", b"SUBSCRIPTION"]))
-        || (first_is(&[b"ALTER"]) && second_is(&[b"SYSTEM", b"DATABASE", b"SUBSCRIPTION", b"TYPE"]))
+    is_any(first, &[b"VACUUM", b"CLUSTER", b"REINDEX"])
+        || (is_any(first, &[b"CREATE", b"DROP"])
+            && is_any(second, &[b"DATABASE", b"TABLESPACE", b"SUBSCRIPTION"]))
+        || (is(first, b"ALTER")
+            && is_any(second, &[b"SYSTEM", b"DATABASE", b"SUBSCRIPTION", b"TYPE"]))
         || contains(sql, b"concurrently")
 }
 
 /// What of it needs a session of its own, which a transaction pooler does not give.
 pub(crate) fn needs_own_session(sql: &[u8]) -> Option<&'static str> {
-    let first = Words(trim(sql)).next().unwrap_or_default();
-    if is(first, b"LISTEN") {
+    if pieces(sql).any(|piece| is(Words::first(piece), b"LISTEN")) {
         return Some("LISTEN");
     }
     let session_lock = [&b"pg_advisory_lock"[..], b"pg_try_advisory_lock"]
@@ -139,149 +109,55 @@ pub(crate) fn needs_own_session(sql: &[u8]) -> Option<&'static str> {
     session_lock.then_some("a session-level advisory lock")
 }
 
-/// Without blanks, comments at the start, and the semicolon at the end.
-fn trim(sql: &[u8]) -> &[u8] {
-    let mut sql = sql.trim_ascii();
-    loop {
-        if let Some(rest) = sql.strip_prefix(b"--") {
-            let end = rest.iter().position(|byte| *byte == b'\n');
-            sql = end
-                .map_or(&rest[rest.len()..], |end| &rest[end..])
-                .trim_ascii_start();
-        } else if let Some(rest) = sql.strip_prefix(b"/*") {
-            match rest.windows(2).position(|pair| pair == b"*/") {
-                Some(end) => sql = rest[end + 2..].trim_ascii_start(),
-                None => return sql,
-            }
-        } else {
-            break;
-        }
-    }
-    while let Some(rest) = sql.strip_suffix(b";") {
-        sql = rest.trim_ascii_end();
-    }
-    sql
-}
-
-fn is(word: &[u8], name: &[u8]) -> bool {
-    word.eq_ignore_ascii_case(name)
-}
-
-fn contains(sql: &[u8], lower: &[u8]) -> bool {
-    sql.windows(lower.len())
-        .any(|window| window.eq_ignore_ascii_case(lower))
-}
-
-/// Words as far as they go: a run of letters, digits and underscores.
-struct Words<'s>(&'s [u8]);
-
-impl Words<'_> {
-    fn peek_is(&self, name: &[u8]) -> bool {
-        Words(self.0).next().is_some_and(|word| is(word, name))
-    }
-}
-
-impl<'s> Iterator for Words<'s> {
-    type Item = &'s [u8];
-
-    /// The next word; a character that no word has is given as one by itself, so that it is not overlooked.
-    fn next(&mut self) -> Option<&'s [u8]> {
-        let is_apart = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
-        let start = self.0.iter().position(|byte| !is_apart(byte))?;
-        let rest = &self.0[start..];
-        let length = rest
-            .iter()
-            .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
-            .unwrap_or(rest.len())
-            .max(1);
-        let (word, rest) = rest.split_at(length);
-        self.0 = rest;
-        Some(word)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_a_begin_and_nothing_but_a_begin_is_held_back() {
-        assert_eq!(Begin::parse(b"BEGIN"), Some(Begin::default()));
-        assert_eq!(
-            Begin::parse(b" begin transaction ; "),
-            Some(Begin::default())
-        );
-        let full = b"BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY NOT DEFERRABLE";
-        let expected = Begin {
-            read_only: true,
-            serializable: true,
-            isolation: true,
-        };
-        assert_eq!(Begin::parse(full), Some(expected));
-        let expected = Begin {
-            isolation: true,
-            ..Begin::default()
-        };
-        assert_eq!(
-            Begin::parse(b"START TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE"),
-            Some(expected)
-        );
+    fn what_changes_the_meaning_of_names_is_noticed() {
+        for touching in [
+            &b"SET Search_Path = a"[..],
+            b"set role x",
+            b"SET  LOCAL\nROLE x",
+            b"set schema 'a'",
+            b"select 1; set session authorization x",
+            b"select set_config('search_path', $1, true)",
+            b"select pg_catalog.set_config ( $1, $2, true)",
+            b"select set_config('app.a', 'b', true), set_config('role', 'b', true)",
+            b"create temp table a as select 1",
+            b"select 1 into temp a",
+            b"discard all",
+            b"do $$ begin end $$",
+        ] {
+            assert!(touches_resolution(touching), "{}", touching.escape_ascii());
+        }
         for other in [
-            &b"BEGIN; SELECT 1"[..],
-            b"BEGIN ATOMIC",
-            b"BEGIN READ",
-            b"BEGINNING",
-            b"BEGIN /* x */ READ ONLY",
-            b"SELECT 1",
-            b"",
+            &b"select 1"[..],
+            b"insert into a values (1)",
+            b"with a as (insert into b values (1) returning 1) select * from a",
+            b"update a set \"role\" = 1",
+            b"set local lock_timeout = '2s'",
+            b"select set_config('app.tenant', $1, true)",
         ] {
-            assert_eq!(
-                Begin::parse(other),
-                None,
-                "{:?}",
-                String::from_utf8_lossy(other)
-            );
+            assert!(!touches_resolution(other), "{}", other.escape_ascii());
         }
-    }
-
-    #[test]
-    fn ends_of_transactions_are_told_apart() {
-        assert!(
-            is_commit(b" commit ;")
-                && !is_commit(b"COMMIT AND CHAIN")
-                && !is_commit(b"commit; select 1")
-        );
-        assert!(is_rollback(b"ROLLBACK") && !is_rollback(b"ROLLBACK TO SAVEPOINT a"));
-        for commits in [
-            &b"COMMIT\0"[..],
-            b" commit;",
-            b"END",
-            b"Commit and chain",
-            b"-- x\ncommit",
-        ] {
-            assert!(may_commit(commits.trim_ascii_end()), "{commits:?}");
-        }
-        assert!(!may_commit(b"COMMITTED") && !may_commit(b"SELECT 1") && !may_commit(b""));
+        assert!(is_ddl_tag(b"ALTER TABLE") && is_ddl_tag(b"CREATE TABLE"));
+        assert!(!is_ddl_tag(b"SELECT 1"));
+        assert!(forgets_names(b"DISCARD ALL\0") && !forgets_names(b"DEALLOCATE\0"));
     }
 
     #[test]
     fn what_matters_to_a_session_is_noticed() {
-        assert!(touches_resolution(b"SET Search_Path = a") && touches_resolution(b"set role x"));
-        assert!(touches_resolution(b"discard all") && !touches_resolution(b"select 1"));
-        assert!(
-            is_ddl_tag(b"ALTER TABLE") && is_ddl_tag(b"CREATE TABLE") && !is_ddl_tag(b"SELECT 1")
-        );
-        assert!(
-            wants_to_be_alone(b"vacuum t")
-                && wants_to_be_alone(b"create index concurrently i on t(x)")
-        );
+        assert!(wants_to_be_alone(b"vacuum t"));
+        assert!(wants_to_be_alone(b"create index concurrently i on t(x)"));
         assert!(!wants_to_be_alone(b"create table t()"));
         assert_eq!(needs_own_session(b"listen c"), Some("LISTEN"));
+        assert_eq!(needs_own_session(b"select 1; listen c"), Some("LISTEN"));
         assert!(needs_own_session(b"select pg_try_advisory_lock(1)").is_some());
         assert_eq!(needs_own_session(b"select pg_advisory_xact_lock(1)"), None);
-        assert!(
-            is_plain_select(b"/* a */ select 1") && !is_plain_select(b"select pg_notify('a', 'b')")
-        );
+        assert!(is_plain_select(b"/* a */ select 1"));
+        assert!(!is_plain_select(b"select pg_notify('a', 'b')"));
         assert!(!is_plain_select(b"with a as (select 1) select 1"));
+        assert!(is_blank(b" -- x") && is_blank(b";") && !is_blank(b"select 1"));
     }
 }

@@ -1,6 +1,7 @@
 //! The transaction as the client believes it, where that is not what the server has been told.
 
-use super::text::Begin;
+use super::boundary::Begin;
+use super::rules::Rules;
 
 /// What stands between the client's belief and the server.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,34 +17,38 @@ pub(crate) enum Transaction {
         /// way that anybody must hear of.
         harmless: bool,
     },
-    /// The held BEGIN failed when it was sent: the server is in no transaction, the client believes to
-    /// be in a failed one. Until it ends it, nothing may reach the server.
-    Broken,
+    /// The client believes to be in a failed transaction, and until it ends it nothing may reach the
+    /// server. Either its held BEGIN failed when it was sent, or the wire has called a statement failed
+    /// that the server had completed: then the server's transaction is still to be rolled back.
+    Broken { begun: bool },
 }
 
 impl Transaction {
-    /// The status the client is told, given the server's.
-    pub(crate) fn status(&self, server: u8) -> u8 {
+    /// The status the client is told, where it is not the server's.
+    pub(crate) fn status(&self) -> Option<u8> {
         match self {
-            Self::Held { .. } => b'T',
-            Self::Broken => b'E',
-            Self::Plain | Self::Open { .. } => server,
+            Self::Held { .. } => Some(b'T'),
+            Self::Broken { .. } => Some(b'E'),
+            Self::Plain | Self::Open { .. } => None,
         }
     }
 
     /// Gives the held BEGIN out to be sent.
-    pub(crate) fn send_begin(&mut self, serializable_by_default: bool) -> Option<Box<[u8]>> {
-        let Self::Held { begin, .. } = self else {
+    pub(crate) fn send_begin(&mut self, rules: &Rules) -> Option<Box<[u8]>> {
+        let Self::Held { sql, begin } = self else {
             return None;
         };
-        let serializable = begin.serializable || (serializable_by_default && !begin.isolation);
-        let open = Self::Open {
+        let begin = *begin;
+        let mut sql = std::mem::take(sql).into_vec();
+        if let Some(settings) = &rules.local_settings {
+            sql.extend_from_slice(settings.begin(begin).as_bytes());
+        }
+        let serializable =
+            begin.serializable || (rules.serializable_by_default && !begin.isolation);
+        *self = Self::Open {
             harmless: begin.read_only && !serializable,
         };
-        match std::mem::replace(self, open) {
-            Self::Held { sql, .. } => Some(sql),
-            _ => None,
-        }
+        Some(sql.into())
     }
 
     /// Something other than a plain SELECT runs in it.

@@ -1,0 +1,267 @@
+//! Requests of the extended protocol: Parse, Bind, Execute and Close, and what the wire puts before them.
+
+use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
+
+use super::conversation::Conversation;
+use super::exchange::{Exchange, Part};
+use super::login::CLOSED;
+use super::message::{
+    put, put_close, put_describe, put_parse, put_statement, put_sync, split_text,
+};
+use super::observe::Request;
+use super::requests::Span;
+use super::rules::{Naming, Rules};
+use super::simple::{FAILED, refusal};
+use super::statements::Id;
+use super::text;
+use super::transaction::Transaction;
+
+const PARSED: &[u8] = b"1\0\0\0\x04";
+
+/// A request that is longer than this is not kept for a second try.
+const MAX_RETAINED: usize = 64 * 1024;
+
+const NAMELESS: &str = "this pipeline cannot be sent through a pooler without names; \
+     set `statements = \"named\"` for its pool";
+
+impl Conversation {
+    /// Parse and Describe: answered here where the text is known, else sent and remembered.
+    pub(super) fn prepare(&mut self, rules: &Rules, inbox: &[u8], frames: &[Span]) {
+        let Some((name, tail)) = split_text(frames[0].body(inbox)) else {
+            return self.other(rules, inbox, frames);
+        };
+        let described = frames[1].body(inbox);
+        let describes_it = described.strip_prefix(b"S").and_then(split_text) == Some((name, b""));
+        if name.is_empty() || !describes_it {
+            return self.other(rules, inbox, frames);
+        }
+        let sql = split_text(tail).map_or(tail, |(sql, _types)| sql);
+        if let Some(refusal) = refusal(rules, sql) {
+            return self.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, &refusal);
+        }
+        if let Some(id) = self.statements.adopt(name, tail) {
+            let mut messages = PARSED.to_vec();
+            if let Some(record) = self.statements.get(id) {
+                messages.extend_from_slice(record.description.as_deref().unwrap_or_default());
+            }
+            return self.answer(&messages, None);
+        }
+        if rules.naming == Naming::Named && rules.statement_cache == 0 {
+            return self.other(rules, inbox, frames);
+        }
+        let id = self.statements.create(name, tail);
+        let mut exchange = Exchange::new(Request::Housekeeping);
+        self.put_head(rules, &mut exchange, text::wants_to_be_alone(sql));
+        let name = match rules.naming {
+            Naming::Named => name,
+            Naming::Unnamed => b"",
+        };
+        let out = self.to_server.end();
+        put_parse(out, name, tail);
+        put_describe(out, name);
+        put_sync(out);
+        exchange.parts.push(Part::Learn(id));
+        self.expect(exchange);
+    }
+
+    /// Bind and Execute of a statement.
+    pub(super) fn execute(&mut self, rules: &Rules, inbox: &[u8], frames: &[Span]) {
+        let bind = frames[0].body(inbox);
+        let names = split_text(bind).and_then(|(portal, rest)| Some((portal, split_text(rest)?)));
+        let Some((portal, (name, arguments))) = names else {
+            return self.other(rules, inbox, frames);
+        };
+        let known = self.statements.named(name);
+        let Some((id, record)) = known.and_then(|id| Some((id, self.statements.get_mut(id)?)))
+        else {
+            return self.other(rules, inbox, frames);
+        };
+        let tail = Arc::clone(&record.tail);
+        let (alone, plain) = (record.alone, record.plain_select);
+        let mut exchange = Exchange::new(if record.may_commit {
+            Request::Commit
+        } else {
+            Request::Work
+        });
+        exchange.extended = true;
+        exchange.touches_resolution = record.touches_resolution;
+        let named = rules.naming == Naming::Named;
+        let to_parse = record.prepared.is_none();
+        let name: Box<[u8]> = match named {
+            true => record
+                .prepared
+                .get_or_insert_with(|| record.name.clone())
+                .clone(),
+            false => Box::default(),
+        };
+        exchange.statement = Some(id);
+        exchange.text = Some(Arc::clone(&tail));
+        // Only where nothing can have run before it.
+        exchange.repeatable = named
+            && self.status == b'I'
+            && self.is_settled()
+            && self.transaction == Transaction::Plain
+            && bind.len() <= MAX_RETAINED;
+
+        self.put_head(rules, &mut exchange, alone);
+        let out = self.to_server.end();
+        if to_parse {
+            put_parse(out, &name, &tail);
+            put_describe(out, &name);
+            exchange.parts.push(Part::Check(id));
+        }
+        let start = out.len();
+        put(out, b'B', &[portal, b"\0", &name, b"\0", arguments]);
+        out.extend_from_slice(frames[1].bytes(inbox));
+        if exchange.repeatable {
+            self.retained.clear();
+            self.retained.extend_from_slice(&out[start..]);
+        }
+        put_sync(out);
+        if !plain {
+            self.transaction.taint();
+        }
+        self.expect(exchange);
+    }
+
+    /// Close of a statement: its text may stay, under another name or none.
+    pub(super) fn close(&mut self, inbox: &[u8], frames: &[Span]) {
+        match frames[0]
+            .body(inbox)
+            .strip_prefix(b"S")
+            .and_then(split_text)
+        {
+            Some((name, _)) if self.statements.named(name).is_some() => {
+                self.statements.release(name);
+                self.answer(CLOSED, None);
+            }
+            _ => self.forward(inbox, frames),
+        }
+    }
+
+    /// A request of another shape: with the names the server knows, where it knows them.
+    pub(super) fn other(&mut self, rules: &Rules, inbox: &[u8], frames: &[Span]) {
+        if !frames.iter().any(|frame| b"PBDEFQ".contains(&frame.tag)) {
+            return self.forward(inbox, frames);
+        }
+        let Some((body, missing)) = self.renamed(rules.naming, inbox, frames) else {
+            return self.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, NAMELESS);
+        };
+        let runs = frames.iter().any(|frame| b"EFQ".contains(&frame.tag));
+        let mut exchange = Exchange::new(if runs {
+            Request::Work
+        } else {
+            Request::Housekeeping
+        });
+        exchange.extended = frames.iter().all(|frame| frame.tag != b'Q');
+        self.put_head(rules, &mut exchange, false);
+        self.transaction.taint();
+        for id in missing {
+            let Some(record) = self.statements.get_mut(id) else {
+                continue;
+            };
+            let name = match rules.naming {
+                Naming::Named => &**record.prepared.get_or_insert_with(|| record.name.clone()),
+                Naming::Unnamed => b"",
+            };
+            put_parse(self.to_server.end(), name, &record.tail);
+            put_describe(self.to_server.end(), name);
+            exchange.parts.push(Part::Check(id));
+        }
+        self.to_server.end().extend_from_slice(&body);
+        self.expect(exchange);
+    }
+
+    /// The rest of a request whose beginning has gone out with a Flush.
+    pub(super) fn continue_flushed(&mut self, inbox: &[u8], frames: &[Span]) {
+        let naming = self
+            .steering
+            .rules()
+            .map_or(Naming::Named, |rules| rules.naming);
+        match self.renamed(naming, inbox, frames) {
+            Some((body, _)) => self.to_server.end().extend_from_slice(&body),
+            None => self.pass(inbox, frames),
+        }
+    }
+
+    /// Messages with the server's names for the client's, and the statements to be prepared before them;
+    /// nothing where there are no names and one statement is not enough.
+    fn renamed(&self, naming: Naming, inbox: &[u8], frames: &[Span]) -> Option<(Vec<u8>, Vec<Id>)> {
+        let mut body = Vec::new();
+        let mut missing = Vec::new();
+        for frame in frames {
+            let Some(Known { before, after, id }) = self.known_name(frame.tag, frame.body(inbox))
+            else {
+                body.extend_from_slice(frame.bytes(inbox));
+                continue;
+            };
+            let record = self.statements.get(id)?;
+            if record.prepared.is_none() && !missing.contains(&id) {
+                missing.push(id);
+            }
+            let name: &[u8] = match naming {
+                Naming::Named => record.prepared.as_ref().unwrap_or(&record.name),
+                Naming::Unnamed => b"",
+            };
+            put(&mut body, frame.tag, &[before, name, b"\0", after]);
+        }
+        let parses = frames.iter().any(|frame| frame.tag == b'P');
+        let enough = naming == Naming::Named || missing.len() + usize::from(parses) < 2;
+        enough.then_some((body, missing))
+    }
+
+    /// What the wire puts before the client's own statement: names to close, BEGIN, settings.
+    pub(super) fn put_head(&mut self, rules: &Rules, exchange: &mut Exchange, alone: bool) {
+        let out = self.to_server.end();
+        for name in self.statements.take_to_close() {
+            put_close(out, &name);
+            exchange.parts.push(Part::Close);
+        }
+        let begin = self.transaction.send_begin(rules);
+        let begins = begin.is_some();
+        if let Some(begin) = begin {
+            put_statement(out, &begin);
+            exchange.parts.push(Part::Statement { is_begin: true });
+            exchange.begins = true;
+            if exchange.request == Request::Housekeeping {
+                exchange.request = Request::Work;
+            }
+        }
+        if let Some(settings) = &rules.local_settings
+            && (begins || (self.status == b'I' && !alone))
+        {
+            put_statement(out, settings.sql(begins));
+            exchange.parts.push(Part::Statement { is_begin: false });
+        }
+    }
+
+    /// In a transaction that never began nothing reaches the server.
+    pub(super) fn refuse_in_broken(&mut self, inbox: &[u8], frames: &[Span]) {
+        match frames {
+            [close, _sync] if close.tag == b'C' => self.close(inbox, frames),
+            [sync] if sync.tag == b'S' => self.answer(b"", None),
+            _ => self.answer_error(&SqlState::IN_FAILED_SQL_TRANSACTION, FAILED),
+        }
+    }
+
+    fn known_name<'b>(&self, tag: u8, body: &'b [u8]) -> Option<Known<'b>> {
+        let before = match tag {
+            b'B' => split_text(body)?.0.len() + 1,
+            b'D' | b'C' if body.first() == Some(&b'S') => 1,
+            _ => return None,
+        };
+        let (before, rest) = body.split_at(before);
+        let (name, after) = split_text(rest)?;
+        let id = self.statements.known(name)?;
+        Some(Known { before, after, id })
+    }
+}
+
+/// A message that speaks of a statement by a name of the client's.
+struct Known<'b> {
+    before: &'b [u8],
+    after: &'b [u8],
+    id: Id,
+}

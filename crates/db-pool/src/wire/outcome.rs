@@ -1,0 +1,137 @@
+//! What an exchange came to: an error, or the completion of a command.
+
+use tokio_postgres::error::SqlState;
+
+use super::conversation::Conversation;
+use super::exchange::{Exchange, Part, Repeat};
+use super::frame::Fate;
+use super::message::{put, rows_of};
+use super::observe::Request;
+use super::rules::Command;
+use super::text;
+use crate::server_error::ServerError;
+
+impl Conversation {
+    /// An error ends the exchange up to its ReadyForQuery; `alone` when nothing was sent behind it.
+    pub(super) fn error(&mut self, exchange: &mut Exchange, body: &[u8], alone: bool) -> Fate {
+        let moved = (exchange.head > 0).then(|| behind_head(body, exchange.head));
+        let error = ServerError::from_fields(moved.as_deref().unwrap_or(body));
+        exchange.failed = true;
+        exchange.mismatch = false;
+        for part in exchange.cut_short() {
+            match part {
+                Part::Learn(id) => self.statements.refuse(id, exchange.passed),
+                Part::Check(id) => self.statements.forget(id),
+                _ => {}
+            }
+        }
+        if let Some(id) = exchange.statement.filter(|_| is_stale(&error)) {
+            if *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME {
+                self.statements.names_lost();
+            }
+            self.statements.forget(id);
+            let untold = exchange.repeatable && !exchange.passed && alone;
+            if untold && exchange.repeat == Repeat::No && self.statements.get(id).is_some() {
+                exchange.repeat = Repeat::Wanted;
+                self.must_wait = true;
+                return Fate::Drop;
+            }
+            self.observed.statement_was_stale();
+        }
+        self.observed.error_reported(error);
+        if let Some(moved) = moved {
+            put(self.to_client.end(), b'E', &[&moved]);
+            return Fate::Drop;
+        }
+        if exchange.silent {
+            Fate::Drop
+        } else {
+            Fate::Pass
+        }
+    }
+
+    pub(super) fn completed(&mut self, exchange: &mut Exchange, tag: &[u8]) -> Fate {
+        match exchange.part() {
+            Some(Part::Statement { .. } | Part::Commands { .. }) => {
+                exchange.command_done();
+                return Fate::Drop;
+            }
+            Some(Part::Check(_) | Part::Close) => exchange.mismatch = true,
+            _ => {}
+        }
+        exchange.committed = tag.starts_with(b"COMMIT");
+        if exchange.request == Request::Commit && tag.starts_with(b"ROLLBACK") {
+            self.observed.commit_was_refused();
+        }
+        if exchange.silent {
+            return Fate::Drop;
+        }
+        if is_boundary(exchange, tag) {
+            self.observed.boundary_crossed();
+        }
+        self.observed.statement_completed();
+        if text::forgets_names(tag) {
+            self.statements.names_lost();
+        }
+        // Until the transaction ends it may be undone, and then the old descriptions hold again.
+        exchange.touches_resolution |= text::is_ddl_tag(tag);
+        if exchange.mismatch {
+            return Fate::Drop;
+        }
+        self.tell(exchange, rows_of(tag));
+        exchange.passed = true;
+        Fate::Pass
+    }
+
+    /// Tells whoever watches of a finished command.
+    pub(super) fn tell(&self, exchange: &Exchange, rows: u64) {
+        let (Some(text), Some(watcher)) = (&exchange.text, self.steering.watcher()) else {
+            return;
+        };
+        watcher(&Command {
+            sql: text.split(|byte| *byte == 0).next().unwrap_or_default(),
+            duration: exchange.began.elapsed(),
+            rows,
+            failed: exchange.failed || exchange.mismatch,
+            in_transaction: self.status != b'I' || exchange.begins,
+        });
+    }
+}
+
+/// An error's fields with the position counted from behind so many characters.
+fn behind_head(body: &[u8], head: usize) -> Vec<u8> {
+    let mut moved = Vec::with_capacity(body.len());
+    for field in body.split_inclusive(|byte| *byte == 0) {
+        let position = field
+            .strip_prefix(b"P")
+            .and_then(|text| text.strip_suffix(b"\0"));
+        let position = position.and_then(|text| str::from_utf8(text).ok()?.parse::<usize>().ok());
+        match position.and_then(|position| position.checked_sub(head)) {
+            Some(position) => moved.extend_from_slice(format!("P{position}\0").as_bytes()),
+            None => moved.extend_from_slice(field),
+        }
+    }
+    moved
+}
+
+/// Whether a transaction has begun or ended, going back to a savepoint left aside.
+fn is_boundary(exchange: &Exchange, tag: &[u8]) -> bool {
+    let partial = || {
+        let sql = exchange.text.as_deref().unwrap_or_default();
+        let sql = sql.split(|byte| *byte == 0).next().unwrap_or_default();
+        exchange.partial_rollback || text::is_partial_rollback(sql)
+    };
+    let is = |name: &[u8]| tag.starts_with(name);
+    is(b"BEGIN")
+        || is(b"START TRANSACTION")
+        || is(b"COMMIT")
+        || is(b"PREPARE TRANSACTION")
+        || (is(b"ROLLBACK") && !partial())
+}
+
+/// A plan whose result has changed, or a name that the server does not know.
+fn is_stale(error: &ServerError) -> bool {
+    let refused_plan = *error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED
+        && error.routine() == Some("RevalidateCachedQuery");
+    refused_plan || *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME
+}

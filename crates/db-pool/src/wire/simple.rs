@@ -1,0 +1,170 @@
+//! Simple queries: where transactions begin and end.
+
+use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
+
+use super::conversation::Conversation;
+use super::exchange::{Exchange, Part};
+use super::message::put;
+use super::observe::Request;
+use super::rules::Rules;
+use super::text::{self, Begin, End};
+use super::transaction::Transaction;
+use super::words::trim;
+
+/// What PostgreSQL says to every statement of a failed transaction.
+pub(super) const FAILED: &str =
+    "current transaction is aborted, commands ignored until end of transaction block";
+
+const EMPTY_QUERY: &[u8] = b"I\0\0\0\x04";
+
+impl Conversation {
+    pub(super) fn simple(&mut self, rules: &Rules, sql: &[u8]) {
+        if self.transaction.status().is_some() && self.simple_unsent(sql) {
+            return;
+        }
+        if let Some(refusal) = refusal(rules, sql) {
+            return self.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, &refusal);
+        }
+        let settled = self.is_settled();
+        if defers(rules)
+            && settled
+            && self.transaction == Transaction::Plain
+            && self.status == b'I'
+            && let Some(begin) = Begin::parse(sql)
+        {
+            let sql = trim(sql).into();
+            self.transaction = Transaction::Held { sql, begin };
+            return self.answer_complete(b"BEGIN", None);
+        }
+        if End::parse(sql) == Some(End::Commit)
+            && rules.defer_begin
+            && settled
+            && self.status == b'T'
+            && self.transaction.is_harmless()
+        {
+            return self.commit_silently();
+        }
+        self.transaction.taint();
+        self.send_simple(rules, sql);
+    }
+
+    /// Answers for a transaction that the server knows nothing of, or believes to be well; `false` when
+    /// the query is to be sent.
+    fn simple_unsent(&mut self, sql: &[u8]) -> bool {
+        match (&self.transaction, End::parse(sql)) {
+            (Transaction::Broken { begun }, Some(end)) => {
+                let begun = *begun;
+                self.transaction = Transaction::Plain;
+                if begun {
+                    put(self.to_server.end(), b'Q', &[b"ROLLBACK\0"]);
+                    self.expect(Exchange::new(match end {
+                        End::Commit => Request::Commit,
+                        End::Rollback => Request::Work,
+                    }));
+                    return true;
+                }
+                if end == End::Commit {
+                    self.observed.commit_was_refused();
+                }
+                self.answer_complete(b"ROLLBACK", None);
+            }
+            (_, Some(end)) => {
+                self.transaction = Transaction::Plain;
+                let tag: &[u8] = match end {
+                    End::Commit => b"COMMIT",
+                    End::Rollback => b"ROLLBACK",
+                };
+                self.answer_complete(tag, None);
+            }
+            (_, None) if text::is_blank(sql) => self.answer(EMPTY_QUERY, None),
+            (Transaction::Broken { begun: true }, None) if text::is_partial_rollback(sql) => {
+                self.transaction = Transaction::Open { harmless: false };
+                return false;
+            }
+            (Transaction::Broken { .. }, None) => {
+                self.answer_error(&SqlState::IN_FAILED_SQL_TRANSACTION, FAILED);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn send_simple(&mut self, rules: &Rules, sql: &[u8]) {
+        let mut exchange = Exchange::new(if text::may_commit(sql) {
+            Request::Commit
+        } else {
+            Request::Work
+        });
+        exchange.touches_resolution = text::touches_resolution(sql)
+            || (self.resolution_borrowed && text::is_partial_rollback(sql));
+        exchange.partial_rollback = text::is_partial_rollback(sql);
+        exchange.controls = rules.local_settings.is_some() && text::controls_transaction(sql);
+        exchange.text = self.watched(sql);
+        // One message for all of it: a BEGIN that fails must take the rest with it.
+        let mut head = Vec::new();
+        let mut commands = 0;
+        let begin = self.transaction.send_begin(rules);
+        let is_begin = begin.is_some();
+        if let Some(begin) = begin {
+            head.extend_from_slice(&begin);
+            head.push(b';');
+            commands += 1;
+            exchange.begins = true;
+            self.transaction.taint();
+        }
+        let alone = text::is_blank(sql) || text::wants_to_be_alone(sql);
+        if let Some(settings) = &rules.local_settings
+            && (is_begin || (self.status == b'I' && !alone))
+        {
+            head.extend_from_slice(settings.sql(is_begin));
+            head.push(b';');
+            commands += 1;
+        }
+        if commands > 0 {
+            exchange.parts.push(Part::Commands {
+                left: commands,
+                is_begin,
+            });
+        }
+        exchange.head = String::from_utf8_lossy(&head).chars().count();
+        put(self.to_server.end(), b'Q', &[&head, sql, b"\0"]);
+        self.expect(exchange);
+    }
+
+    /// Answers the COMMIT of a transaction that has only read, and sends it without waiting.
+    fn commit_silently(&mut self) {
+        self.transaction = Transaction::Plain;
+        self.status = b'I';
+        self.answer_complete(b"COMMIT", Some(b'I'));
+        put(self.to_server.end(), b'Q', &[b"COMMIT\0"]);
+        let mut exchange = Exchange::new(Request::Housekeeping);
+        exchange.silent = true;
+        self.expect(exchange);
+    }
+
+    /// A simple query's text, where somebody wants to hear of it.
+    fn watched(&self, sql: &[u8]) -> Option<Arc<[u8]>> {
+        // BEGIN, COMMIT and savepoints come with every transaction.
+        let worth = sql.len() > 32 || text::may_commit(sql);
+        (worth && self.steering.watcher().is_some()).then(|| sql.into())
+    }
+}
+
+fn defers(rules: &Rules) -> bool {
+    // Settings that travel in the transaction's first batch need the BEGIN there.
+    rules.defer_begin || rules.local_settings.is_some()
+}
+
+/// Why a statement cannot run on a session that is shared with others (case R32).
+pub(super) fn refusal(rules: &Rules, sql: &[u8]) -> Option<String> {
+    let what = rules
+        .shared_session
+        .then(|| text::needs_own_session(sql))
+        .flatten()?;
+    Some(format!(
+        "{what} needs a session of its own, and this pool goes through a transaction-mode pooler; \
+         use a pool with via = \"direct\", which connects by DATABASE_URL_DIRECT"
+    ))
+}

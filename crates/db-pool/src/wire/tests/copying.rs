@@ -1,0 +1,63 @@
+//! COPY, whose rows belong to no request of their own.
+
+use super::named;
+use super::peers::{NOTHING, Peers};
+
+/// By a simple query, as the first thing in a transaction too: its rows are not held back.
+#[test]
+fn copy_in_by_a_simple_query_passes() {
+    let mut peers = Peers::new(named());
+    peers.local(&["Q BEGIN"]);
+    assert_eq!(
+        peers.client(&["Q copy t from stdin"]),
+        ["Q BEGIN;copy t from stdin"]
+    );
+    assert_eq!(peers.client(&["d early"]), NOTHING);
+    assert_eq!(peers.server(&["C BEGIN", "G \0\0\0"]), ["G"]);
+    assert_eq!(peers.asked(), ["d"]);
+    assert_eq!(peers.client(&["d row", "d row", "c"]), ["d", "d", "c"]);
+    assert_eq!(peers.client(&["Q select 1"]), NOTHING);
+    assert_eq!(peers.server(&["C COPY 3", "Z T"]), ["C COPY 3", "Z T"]);
+    assert_eq!(peers.asked(), ["Q select 1"]);
+}
+
+/// By Execute, as tokio-postgres does: the server ignores the Sync before the rows, and answers the one
+/// behind them. Each Sync would else be waited for, and every later answer of ours with it.
+#[test]
+fn copy_in_by_execute_is_one_exchange() {
+    for end in ["c", "f no"] {
+        let mut peers = Peers::new(named());
+        peers.learns("s1", "copy t from stdin", "n");
+        peers.client(&["B s1", "E", "S"]);
+        assert_eq!(peers.server(&["2", "G \0\0\0"]), ["2", "G"]);
+        assert_eq!(peers.client(&["d row"]), ["d"]);
+        assert_eq!(peers.client(&[end, "S"]), [&end[..1], "S"]);
+        assert!(peers.observed.is_working());
+        assert_eq!(peers.server(&["C COPY 1", "Z I"]), ["C COPY 1", "Z I"]);
+        assert!(!peers.observed.is_working());
+        assert_eq!(peers.local(&["C s1", "S"]), ["3", "Z I"]);
+    }
+    // Refused before it began, both are answered.
+    let mut peers = Peers::new(named());
+    peers.learns("s1", "copy t from stdin", "n");
+    peers.client(&["B s1", "E", "S"]);
+    assert_eq!(
+        peers.server(&["2", "E 42501", "Z I"]),
+        ["2", "E 42501", "Z I"]
+    );
+    assert_eq!(peers.client(&["f no", "S"]), ["f", "S"]);
+    assert_eq!(peers.server(&["Z I"]), ["Z I"]);
+    assert_eq!(peers.local(&["C s1", "S"]), ["3", "Z I"]);
+}
+
+#[test]
+fn copy_out_passes() {
+    let mut peers = Peers::new(named());
+    peers.client(&["Q copy t to stdout"]);
+    let answers = ["H \0\0\0", "d row", "d row", "c", "C COPY 2", "Z I"];
+    assert_eq!(
+        peers.server(&answers),
+        ["H", "d", "d", "c", "C COPY 2", "Z I"]
+    );
+    assert_eq!(peers.local(&["Q BEGIN"]), ["C BEGIN", "Z T"]);
+}

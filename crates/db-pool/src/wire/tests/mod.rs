@@ -1,0 +1,42 @@
+//! Conversations without a server: messages in, messages out.
+
+mod copying;
+mod local_settings;
+mod peers;
+mod proptests;
+mod recordings;
+mod refusals;
+mod statements;
+mod stream;
+mod transactions;
+mod unnamed;
+
+use super::local_settings::LocalSettings;
+use super::rules::{Naming, Rules};
+
+fn named() -> Rules {
+    Rules {
+        statement_cache: 4,
+        defer_begin: true,
+        ..Rules::default()
+    }
+}
+
+fn unnamed() -> Rules {
+    Rules {
+        naming: Naming::Unnamed,
+        ..named()
+    }
+}
+
+/// Behind a transaction pooler with a search path of its own.
+fn shared(naming: Naming) -> Rules {
+    Rules {
+        naming,
+        local_settings: LocalSettings::new(&[("search_path".to_owned(), "a".to_owned())]),
+        shared_session: true,
+        ..named()
+    }
+}
+
+const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', 'a', true)";

@@ -1,0 +1,48 @@
+//! A checkout and one statement, by our pool and by bb8.
+
+use crate::contenders::{self, Contenders};
+use crate::pairs::pairs;
+
+/// How much faster is `pool.get()` and a SELECT than bb8 with its defaults, which ask every connection
+/// for a sign of life?
+pub(crate) async fn against_defaults(contenders: &Contenders, name: &'static str) {
+    select(contenders, name, true, 1.8).await;
+}
+
+/// Is `pool.get()` and a SELECT as fast as bb8 without validation?
+pub(crate) async fn against_unvalidated(contenders: &Contenders, name: &'static str) {
+    select(contenders, name, false, 0.95).await;
+}
+
+/// How much faster is `pool.get()` and an UPDATE than bb8 without validation?
+pub(crate) async fn update(contenders: &Contenders, name: &'static str) {
+    let bb8 = contenders.bb8(false).await;
+    let outcome = pairs(
+        name,
+        async || {
+            let mut conn = contenders.pool().get().await.unwrap();
+            assert_eq!(contenders::update(&mut conn).await, Ok(1));
+        },
+        async || {
+            let mut conn = bb8.get().await.unwrap();
+            assert_eq!(contenders::update(&mut conn).await, Ok(1));
+        },
+    );
+    outcome.await.answer(1.8);
+}
+
+async fn select(contenders: &Contenders, name: &'static str, validates: bool, target: f64) {
+    let bb8 = contenders.bb8(validates).await;
+    let outcome = pairs(
+        name,
+        async || {
+            let mut conn = contenders.pool().get().await.unwrap();
+            contenders::select(&mut conn).await;
+        },
+        async || {
+            let mut conn = bb8.get().await.unwrap();
+            contenders::select(&mut conn).await;
+        },
+    );
+    outcome.await.answer(target);
+}

@@ -1,0 +1,69 @@
+//! What our connections and pools cost and save, beside plain diesel-async and bb8 in the same run.
+//!
+//! Each question is a function whose first line states it; each prints the number that answers it, and
+//! whether that reaches what it should. Arguments are parts of the names of the questions to ask:
+//! `cargo bench -p db-tests -- update`.
+//!
+//! The machine is noisy and the server is on it: only ratios within one run mean anything, as medians
+//! of interleaved pairs.
+
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+mod checkout;
+mod contenders;
+mod pairs;
+mod statements;
+mod transactions;
+mod wait;
+
+use std::io::Write;
+
+use self::contenders::Contenders;
+
+/// A line for whoever runs the bench.
+fn say(line: &str) {
+    // Nobody reads it when standard output is closed.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+// One thread: a statement wakes its own thread, as it mostly does in a service, and no other.
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let contenders = Contenders::start().await;
+    for (name, ask) in QUESTIONS {
+        if asked.is_empty() || asked.iter().any(|part| name.contains(part)) {
+            ask(&contenders, name).await;
+        }
+    }
+}
+
+type Ask = for<'c> fn(&'c Contenders, &'static str) -> futures_util::future::LocalBoxFuture<'c, ()>;
+
+const QUESTIONS: [(&str, Ask); 10] = [
+    ("update", |c, name| Box::pin(statements::update(c, name))),
+    ("select", |c, name| Box::pin(statements::select(c, name))),
+    ("one-update transaction", |c, name| {
+        Box::pin(transactions::one_update(c, name))
+    }),
+    ("three-statement transaction", |c, name| {
+        Box::pin(transactions::three_statements(c, name))
+    }),
+    ("read", |c, name| Box::pin(transactions::read(c, name))),
+    ("transaction by write", |c, name| {
+        Box::pin(transactions::by_write(c, name))
+    }),
+    ("update by get", |c, name| {
+        Box::pin(checkout::update(c, name))
+    }),
+    ("select against bb8 with its defaults", |c, name| {
+        Box::pin(checkout::against_defaults(c, name))
+    }),
+    ("select against bb8 without validation", |c, name| {
+        Box::pin(checkout::against_unvalidated(c, name))
+    }),
+    ("worst wait", |c, name| Box::pin(wait::worst(c, name))),
+];

@@ -1,0 +1,153 @@
+//! What is left for after the commit runs when there was one.
+
+use std::sync::{Arc, Mutex};
+
+use app_db::{ConnectionExt, Error};
+use diesel::QueryResult;
+use diesel::result::Error as QueryError;
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use tokio::time::timeout;
+
+use super::{MOMENT, bump, committed, counters, sleep};
+
+/// Writes down which of the actions have run, in their order.
+#[derive(Clone, Default)]
+struct Ran(Arc<Mutex<Vec<&'static str>>>);
+
+impl Ran {
+    fn leave(&self, conn: &mut AsyncPgConnection, name: &'static str) {
+        let ran = Arc::clone(&self.0);
+        conn.after_commit(move || ran.lock().unwrap().push(name));
+    }
+
+    fn so_far(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Case R26: what a nested transaction has left goes with it, and only that.
+#[tokio::test]
+async fn a_savepoint_takes_its_own_actions_along() {
+    let (db, database) = counters().await;
+    let ran = Ran::default();
+    let outcome: QueryResult<()> = database
+        .write(async |conn| {
+            ran.leave(conn, "before");
+            conn.transaction(async |conn| {
+                ran.leave(conn, "released");
+                let inner: QueryResult<()> = conn
+                    .transaction(async |conn| {
+                        ran.leave(conn, "rolled back, inside");
+                        Err(QueryError::RollbackTransaction)
+                    })
+                    .await;
+                inner.unwrap_err();
+                bump(conn, 1).await
+            })
+            .await?;
+            let undone: QueryResult<()> = conn
+                .transaction(async |conn| {
+                    ran.leave(conn, "rolled back");
+                    conn.transaction(async |conn| {
+                        ran.leave(conn, "released in what is rolled back");
+                        QueryResult::Ok(())
+                    })
+                    .await?;
+                    Err(QueryError::RollbackTransaction)
+                })
+                .await;
+            undone.unwrap_err();
+            ran.leave(conn, "after");
+            assert_eq!(ran.so_far(), [""; 0]);
+            Ok(())
+        })
+        .await;
+    outcome.unwrap();
+    assert_eq!(ran.so_far(), ["before", "released", "after"]);
+    assert_eq!(committed(&db).await, 1);
+}
+
+/// Case R22: a success that is none runs nothing, however it came about.
+#[tokio::test]
+async fn nothing_runs_when_a_success_is_refused() {
+    let (_db, database) = counters().await;
+    let ran = Ran::default();
+    let rolled_back: Result<(), Error> = database
+        .write(async |conn| {
+            ran.leave(conn, "the work rolled back by hand");
+            Ok(conn.batch_execute("rollback").await?)
+        })
+        .await;
+    rolled_back.unwrap_err();
+    let dropped: Result<(), Error> = database
+        .write(async |conn| {
+            ran.leave(conn, "a nested transaction was dropped");
+            let nested = conn.transaction(async |conn| sleep(conn, 0.3).await);
+            timeout(MOMENT, nested).await.unwrap_err();
+            Ok(())
+        })
+        .await;
+    dropped.unwrap_err();
+    let swallowed: Result<(), Error> = database
+        .write(async |conn| {
+            ran.leave(conn, "a failure was swallowed");
+            conn.batch_execute("select 1/0").await.unwrap_err();
+            Ok(())
+        })
+        .await;
+    swallowed.unwrap_err();
+    database.write(bump_the_first).await.unwrap();
+    assert_eq!(ran.so_far(), [""; 0]);
+}
+
+/// Case R20: a conflict that COMMIT finds is tried again, and only the attempt that commits counts.
+#[tokio::test]
+async fn a_conflict_at_commit_runs_the_actions_of_the_attempt_that_commits() {
+    let (db, database) = counters().await;
+    db.sql(
+        "create sequence attempt; grant all on attempt to public; \
+         create function conflict_once() returns trigger language plpgsql as $$ begin \
+             if nextval('attempt') = 1 then \
+                 raise exception 'conflict' using errcode = '40001'; \
+             end if; \
+             return null; \
+         end $$; \
+         create constraint trigger conflict after update on t \
+             deferrable initially deferred for each row execute function conflict_once()",
+    )
+    .await
+    .unwrap();
+    let ran = Ran::default();
+    let outcome: QueryResult<usize> = database
+        .write(async |conn| {
+            ran.leave(conn, "an attempt");
+            bump(conn, 1).await
+        })
+        .await;
+    assert_eq!(outcome, Ok(1));
+    assert_eq!(ran.so_far(), ["an attempt"]);
+    assert_eq!(committed(&db).await, 1);
+    let attempts: i64 = db.scalar("select last_value from attempt").await.unwrap();
+    assert_eq!(attempts, 2);
+}
+
+/// On a connection that somebody commits by hand nothing runs, then or for its next borrower.
+#[tokio::test]
+async fn what_is_left_on_a_plain_connection_is_forgotten() {
+    let (db, database) = counters().await;
+    let ran = Ran::default();
+    let mut conn = database.get().await.unwrap();
+    ran.leave(&mut conn, "left on a plain connection");
+    conn.transaction(async |conn| bump(conn, 1).await)
+        .await
+        .unwrap();
+    drop(conn);
+    database.write(bump_the_first).await.unwrap();
+    assert_eq!(database.status()[0].opened, 1, "it was the same connection");
+    assert_eq!(ran.so_far(), [""; 0]);
+    assert_eq!(committed(&db).await, 2);
+}
+
+async fn bump_the_first(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
+    bump(conn, 1).await
+}

@@ -1,0 +1,99 @@
+//! A server that lies, stalls, floods or breaks off: a typed error in time, little memory, a runtime that
+//! goes on, and never a wrong row.
+
+mod answers;
+mod login;
+mod peer;
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use app_db::{Pool, PoolProfile};
+use db_pool::PoolerMode;
+
+use self::peer::Fake;
+
+/// How a client came through.
+struct Survived<T> {
+    value: T,
+    /// The longest time in which its runtime did nothing else.
+    stalled: Duration,
+    /// What its memory grew by at most, in bytes.
+    grown: usize,
+}
+
+/// Runs a client in a runtime of one thread, beside a task that ticks.
+///
+/// # Panics
+/// When the runtime stands still for so long that the client does not come back.
+fn survive<T: Send + 'static>(client: impl AsyncFnOnce() -> T + Send + 'static) -> Survived<T> {
+    let (sender, receiver) = mpsc::channel();
+    // Not joined: a runtime that stands still may do so for half an hour.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let survived = runtime.block_on(async {
+            let before = resident();
+            let (mut stalled, mut peak) = (Duration::ZERO, before);
+            let ticking = async {
+                loop {
+                    let began = Instant::now();
+                    tokio::time::sleep(TICK).await;
+                    stalled = stalled.max(began.elapsed());
+                    peak = peak.max(resident());
+                }
+            };
+            let value = tokio::select! {
+                value = client() => value,
+                () = ticking => unreachable!("the ticker does not end"),
+            };
+            Survived {
+                value,
+                stalled,
+                grown: peak.max(resident()).saturating_sub(before),
+            }
+        });
+        // The test has given up when nobody receives it.
+        let _unread = sender.send(survived);
+        runtime.shutdown_background();
+    });
+    let survived = receiver
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| panic!("the client did not come back"));
+    assert!(
+        survived.stalled < Duration::from_millis(500),
+        "the runtime stood still for {:?}",
+        survived.stalled
+    );
+    assert!(
+        survived.grown < 64 << 20,
+        "the memory grew by {} MB",
+        survived.grown >> 20
+    );
+    survived
+}
+
+const TICK: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The process's resident memory in bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+/// A profile that waits briefly for everything.
+fn impatient() -> PoolProfile {
+    let mut profile = crate::pool::sized(2);
+    profile.connect_timeout = Duration::from_millis(400);
+    profile.checkout_timeout = Duration::from_millis(900);
+    profile.pooler = PoolerMode::None;
+    profile
+}
+
+async fn pool(fake: &Fake, profile: PoolProfile) -> Pool {
+    Pool::connect_lazy(crate::pool::url(&fake.url()), profile)
+}

@@ -1,0 +1,188 @@
+//! What callers see of a server that refuses, restarts, freezes or hangs up, and when it is over.
+
+mod health;
+mod stale;
+
+use std::time::{Duration, Instant};
+
+use app_db::{Config, Database, Environment, Kind, Pool, PoolProfile};
+use db_pool::Failure;
+use harness::{Cluster, ClusterOptions, Stop, TestDatabase, through_port, wait_until};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::SOON;
+use crate::pool::{sized, url};
+
+/// Case R02, F6: whatever the profile, a wrong password is said at once.
+#[tokio::test]
+async fn a_wrong_password_fails_fast_in_every_environment() {
+    let db = TestDatabase::empty().await.unwrap();
+    let wrong = harness::url(db.server().port(), db.name(), db.role().name(), "wrong");
+    for environment in [Environment::Dev, Environment::Test, Environment::Prod] {
+        let began = Instant::now();
+        let profile = PoolProfile::of(&environment);
+        let error = Pool::connect(url(&wrong), profile).await.unwrap_err();
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(1), "{environment}: {took:?}");
+        assert_eq!(error.kind(), Kind::Configuration, "{environment}");
+    }
+}
+
+/// Case R02, F6: callers who come together are all told, and none of them waits for a timeout.
+#[tokio::test]
+async fn a_wrong_password_is_said_to_every_caller() {
+    let db = TestDatabase::empty().await.unwrap();
+    let wrong = harness::url(db.server().port(), db.name(), db.role().name(), "wrong");
+    let pool = Pool::connect_lazy(url(&wrong), sized(5));
+    let began = Instant::now();
+    let callers = (0..20).map(|_| pool.get());
+    for refused in futures_util::future::join_all(callers).await {
+        assert_eq!(refused.unwrap_err().kind(), Kind::Configuration);
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let logins = pool.status().connect_failures;
+    assert!(logins <= 5, "{logins} logins could lock the account");
+}
+
+/// Case R05, R08: failures at the same time count once, so that nobody is kept waiting when it is over.
+#[tokio::test]
+async fn many_waiters_are_served_soon_after_a_restart() {
+    let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let mut profile = sized(20);
+    profile.checkout_timeout = Duration::from_secs(20);
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    cluster.stop(Stop::Immediate).await.unwrap();
+    let waiting: Vec<_> = (0..15)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.get().await.map(drop) })
+        })
+        .collect();
+    wait_until("connecting has failed often", SOON, async || {
+        pool.status().connect_failures >= 10
+    })
+    .await;
+    cluster.start_again().await.unwrap();
+    let back = Instant::now();
+    for caller in waiting {
+        caller.await.unwrap().unwrap();
+    }
+    // Ten failures in a row would have set a delay of 15 to 30 seconds.
+    let took = back.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+/// Case F8: a host that accepts and stays silent is down, also before the first attempt has ended.
+#[tokio::test]
+async fn a_silent_host_is_down_and_not_busy() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut profile = PoolProfile::of(&Environment::Prod);
+    profile.checkout_timeout = Duration::from_millis(300);
+    assert!(profile.connect_timeout > profile.checkout_timeout);
+    let address = format!("postgres://u:p@127.0.0.1:{port}/d");
+    let pool = Pool::connect_lazy(url(&address), profile);
+    let error = pool.get().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Down, "{error:?}");
+    let cause = error.connect_error().unwrap();
+    assert_eq!(cause.failure(), Failure::TimedOut);
+    assert!(cause.to_string().contains(&port.to_string()), "{cause}");
+}
+
+/// Case F9: the only connection of a pool is silent; a caller gets another one in the same checkout.
+#[tokio::test]
+async fn a_pool_of_one_survives_a_half_open_connection() {
+    let db = TestDatabase::empty().await.unwrap();
+    let vars = [
+        ("APP_ENV", "lambda"),
+        ("DATABASE_URL", &db.url()),
+        ("APP_DB__PROFILE__VALIDATE_AFTER", "0s"),
+    ];
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = Config::load_from(std::path::Path::new("/var/empty/none"), vars).unwrap();
+    let database = Database::connect(&config).await.unwrap();
+    let pool = database.pool("write").unwrap();
+    assert_eq!(pool.profile().max, 1);
+    let pid = pool.get().await.unwrap().observed().backend_pid();
+    let _frozen = Cluster::shared().await.unwrap().freeze_backend(pid);
+    let began = Instant::now();
+    let fresh = database.get().await.unwrap();
+    let took = began.elapsed();
+    assert_ne!(fresh.observed().backend_pid(), pid);
+    // The ping's second, and what a silent server is given to say goodbye.
+    assert!(took < Duration::from_millis(2500), "{took:?}");
+}
+
+/// Case F11: the place that a closed connection frees wakes a caller that can use it.
+#[tokio::test]
+async fn a_freed_place_reaches_the_caller_that_needs_it() {
+    let db = TestDatabase::empty().await.unwrap();
+    let (port, accepted) = second_connection_silent(db.server().port()).await;
+    let mut profile = sized(2);
+    profile.checkout_timeout = Duration::from_secs(4);
+    let pool = Pool::connect(url(&through_port(&db.url(), port)), profile)
+        .await
+        .unwrap();
+    let held = pool.get().await.unwrap();
+    let dialling = {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.get().await.map(drop) })
+    };
+    let dials = |count| accepted.clone().wait_for_count(count);
+    dials(2).await;
+    // One caller has its place and dials in vain, the other one needs the place that is freed.
+    let needing = pool.get();
+    let mut needing = std::pin::pin!(needing);
+    assert!(futures_util::poll!(&mut needing).is_pending());
+    held.discard();
+    let served = timeout(Duration::from_secs(2), &mut needing)
+        .await
+        .expect("the caller that needs a place is woken");
+    drop(served.unwrap());
+    // The one that dialled takes what the other gave back.
+    timeout(Duration::from_secs(2), dialling)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    dials(3).await;
+}
+
+/// How many connections a listener has accepted.
+#[derive(Clone)]
+struct Accepted(tokio::sync::watch::Receiver<u32>);
+
+impl Accepted {
+    async fn wait_for_count(mut self, count: u32) {
+        timeout(SOON, self.0.wait_for(|accepted| *accepted >= count))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+/// A port that leads to another one, but for the second connection, which nobody answers.
+async fn second_connection_silent(target: u16) -> (u16, Accepted) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (count, accepted) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        let mut unanswered = Vec::new();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            count.send_modify(|accepted| *accepted += 1);
+            if *count.borrow() == 2 {
+                unanswered.push(client);
+                continue;
+            }
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", target)).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    (port, Accepted(accepted))
+}

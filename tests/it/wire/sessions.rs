@@ -1,0 +1,50 @@
+//! Notifications and COPY, which are more than a question and its answer.
+
+use app_db::Pool;
+use diesel_async::SimpleAsyncConnection;
+use futures_util::StreamExt;
+use harness::TestDatabase;
+use tokio::time::timeout;
+
+use super::{bump, one, prepared, sum};
+use crate::SOON;
+use crate::pool::url;
+
+/// LISTEN works on a connection of a direct pool, beside the wire's own answers.
+#[tokio::test]
+async fn notifications_arrive_on_a_direct_pool() {
+    let (db, pool) = prepared(one()).await;
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("listen news").await.unwrap();
+    db.sql("select pg_notify('news', g::text) from generate_series(1, 3) g")
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        bump(&mut conn, 1).await.unwrap();
+    }
+    assert_eq!(sum(&mut conn).await, Ok(2));
+    let mut news = std::pin::pin!(conn.notifications_stream());
+    for number in 1..=3 {
+        let one = timeout(SOON, news.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(
+            (one.channel.as_str(), one.payload),
+            ("news", number.to_string())
+        );
+    }
+}
+
+/// A notification that a transaction of the connection's own sends, and its own COMMIT, which is waited
+/// for although the transaction is read only.
+#[tokio::test]
+async fn a_notification_of_ones_own_is_sent_at_commit() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = Pool::connect(url(&db.url()), one()).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("listen news").await.unwrap();
+    conn.batch_execute("begin read only").await.unwrap();
+    conn.batch_execute("notify news, 'mine'").await.unwrap();
+    conn.batch_execute("commit").await.unwrap();
+    let mut news = std::pin::pin!(conn.notifications_stream());
+    let one = timeout(SOON, news.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(one.payload, "mine");
+}
