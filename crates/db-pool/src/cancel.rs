@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_postgres::{CancelToken, NoTls};
 
-use crate::connector::Connector;
+use crate::connector::{Connector, Transport};
 
 /// Asks the server to stop what a connection is doing.
 #[derive(Clone)]
@@ -18,16 +19,31 @@ pub(crate) struct Canceller {
 }
 
 impl Canceller {
-    /// Sends a CancelRequest over a connection of its own; gives up after two seconds.
+    /// Sends a CancelRequest over a connection of its own, and waits until the server has hung up there;
+    /// gives up after two seconds.
+    ///
+    /// As libpq does: PgBouncer ends itself ("bad client state", its issue 801, seen with 1.18) when the
+    /// socket of a cancel request is closed while the request is being handed on.
     pub(crate) async fn cancel(&self) {
+        let connector = self.connector.lingering();
         let cancelling = async {
             match &self.socket {
-                None => self.token.cancel_query(self.connector.afresh()).await,
-                Some(socket) => match UnixStream::connect(socket).await {
-                    Ok(stream) => self.token.cancel_query_raw(stream, NoTls).await,
-                    Err(_unreachable) => Ok(()),
-                },
+                None => self.token.cancel_query(connector.clone()).await?,
+                Some(socket) => {
+                    let Ok(stream) = UnixStream::connect(socket).await else {
+                        return Ok(());
+                    };
+                    let wire = connector.observe(Transport::Unix(stream));
+                    self.token.cancel_query_raw(wire, NoTls).await?;
+                }
             }
+            if let Some(link) = connector.take_link()
+                && let Ok(mut transport) = link.farewell.await
+            {
+                let mut rest = [0; 16];
+                while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}
+            }
+            Ok::<_, tokio_postgres::Error>(())
         };
         match timeout(CANCEL_TIMEOUT, cancelling).await {
             Ok(Ok(())) => {}

@@ -33,6 +33,8 @@ pub(crate) enum Transport {
     Plain(Socket),
     Tls(<MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream),
     Unix(UnixStream),
+    /// The one of a cancel request, which the server closes first.
+    Lingering(Box<Transport>),
 }
 
 /// The ends of one connection that stay with the pool.
@@ -52,6 +54,7 @@ pub(crate) struct Connector {
     tls: Option<MakeRustlsConnect>,
     startup: Arc<[(String, String)]>,
     answers_set_up: bool,
+    lingers: bool,
     clock: Clock,
     /// The link of the newest socket: with several hosts, the last one is the one that stays.
     newest: Arc<Mutex<Option<Link>>>,
@@ -66,6 +69,7 @@ impl Connector {
             tls,
             startup: Arc::default(),
             answers_set_up: false,
+            lingers: false,
             clock: Clock::start(),
             newest: Arc::default(),
         }
@@ -85,6 +89,15 @@ impl Connector {
             clock: Clock::start(),
             newest: Arc::default(),
             ..self.clone()
+        }
+    }
+
+    /// For a cancel request: the socket stays open for whoever takes the link, although tokio-postgres
+    /// closes it as soon as it has written.
+    pub(crate) fn lingering(&self) -> Self {
+        Self {
+            lingers: true,
+            ..self.afresh()
         }
     }
 
@@ -117,6 +130,10 @@ impl Connector {
             farewell,
         };
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        let transport = match self.lingers {
+            true => Transport::Lingering(Box::new(transport)),
+            false => transport,
+        };
         Wire::new(transport, observed, steering, Some(sender))
     }
 
@@ -199,6 +216,7 @@ impl AsyncRead for Transport {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Lingering(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -213,6 +231,7 @@ impl AsyncWrite for Transport {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Lingering(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
 
@@ -221,6 +240,7 @@ impl AsyncWrite for Transport {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Lingering(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -229,6 +249,7 @@ impl AsyncWrite for Transport {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Lingering(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 }
@@ -239,6 +260,7 @@ impl std::fmt::Debug for Transport {
             Self::Plain(_) => "Plain",
             Self::Tls(_) => "Tls",
             Self::Unix(_) => "Unix",
+            Self::Lingering(_) => "Lingering",
         })
     }
 }
