@@ -35,7 +35,11 @@ impl Conversation {
                 if let Some(Part::Learn(id)) = part {
                     self.learn(exchange, id, tag, body);
                 }
-                Fate::Pass
+                if exchange.mismatch {
+                    Fate::Drop
+                } else {
+                    Fate::Pass
+                }
             }
         }
     }
@@ -52,6 +56,14 @@ impl Conversation {
                         && second.first() == Some(&tag)
                         && second.len() == HEADER + body.len()
                 });
+                // The program that asks was written for what the server said before its plan was refused.
+                // Where that no longer fits it is told so once, and not tried again unseen: diesel would
+                // read a float4 as the int4 that the program states.
+                let told = self.statements.take_outdated(id);
+                if told.is_some_and(|told| !still_fits(&told, &self.described)) {
+                    exchange.mismatch = true;
+                    return self.statements.refuse(id, true);
+                }
                 if let Some(record) = self.statements.get_mut(id).filter(|_| whole) {
                     record.description = Some(self.described.as_slice().into());
                     self.statements.remember(id);
@@ -71,9 +83,9 @@ impl Conversation {
                 exchange.narrow = count(told).filter(|told| count(&self.described) > Some(*told));
             }
             _ => {
+                // Not one to be tried again unseen: it would be read as what it was.
                 exchange.mismatch = true;
                 self.statements.forget(id);
-                self.observed.statement_was_stale();
             }
         }
     }

@@ -28,8 +28,10 @@ impl Conversation {
         if let Some(id) = exchange.statement.filter(|_| is_stale(&error)) {
             if *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME {
                 self.statements.names_lost();
+                self.statements.forget(id);
+            } else {
+                self.statements.outdate(id);
             }
-            self.statements.forget(id);
             let untold = exchange.repeatable && !exchange.passed && alone;
             if untold && exchange.repeat == Repeat::No && self.statements.get(id).is_some() {
                 exchange.repeat = Repeat::Wanted;

@@ -29,6 +29,8 @@ pub(crate) struct Statements {
     clock: u64,
     /// Names that the server may forget; told to it with the next batch.
     to_close: Vec<Box<[u8]>>,
+    /// What clients were told of texts whose plan the server has refused since.
+    outdated: HashMap<Arc<[u8]>, Box<[u8]>>,
 }
 
 /// One statement.
@@ -64,6 +66,7 @@ impl Statements {
             free: Vec::new(),
             clock: 0,
             to_close: Vec::new(),
+            outdated: HashMap::new(),
         }
     }
 
@@ -200,6 +203,28 @@ impl Statements {
         self.uncache(id);
     }
 
+    /// Forgets a text whose plan the server refused, but not what its client was told of it: whoever asks
+    /// next believes that still.
+    pub(crate) fn outdate(&mut self, id: Id) {
+        if let Some(record) = self.get_mut(id) {
+            let (tail, told) = (Arc::clone(&record.tail), record.description.clone());
+            if self.outdated.len() >= MAX_OUTDATED {
+                self.outdated.clear();
+            }
+            self.outdated.extend(told.map(|told| (tail, told)));
+        }
+        self.forget(id);
+    }
+
+    /// What clients were told of a text before its plan was refused; once.
+    pub(crate) fn take_outdated(&mut self, id: Id) -> Option<Box<[u8]>> {
+        if self.outdated.is_empty() {
+            return None;
+        }
+        let tail = Arc::clone(&self.get(id)?.tail);
+        self.outdated.remove(&tail)
+    }
+
     /// The server has refused to prepare it, or to describe what it had parsed: nobody has been given its
     /// name.
     pub(crate) fn refuse(&mut self, id: Id, parsed: bool) {
@@ -254,6 +279,9 @@ impl Statements {
         }
     }
 }
+
+/// How many outdated texts are remembered; a change of a table touches a few.
+const MAX_OUTDATED: usize = 64;
 
 #[cfg(test)]
 mod tests {
