@@ -77,6 +77,9 @@ async fn the_parts_of_connecting_are_timed() {
     assert!(phases.authentication > 2 * round_trip, "{phases}");
     assert!(phases.set_up > round_trip, "{phases}");
     assert!(phases.total() < SOON, "{phases}");
+    let all = pool.status().connect_times;
+    assert_eq!(all.count, 1, "{all:?}");
+    assert!(all.p99.abs_diff(phases.total()) < round_trip, "{all:?}");
 }
 
 /// Case R01: the third of two is told why, on time, and nothing is lost.

@@ -325,6 +325,7 @@ impl Shared {
             timeouts: count(&totals.timeouts),
             slow_queries: count(&totals.slow_queries),
             last_connect: registry.last_connect(),
+            connect_times: registry.connect_times.quantiles(),
         }
     }
 

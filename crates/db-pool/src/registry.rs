@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backend::Lease;
 use crate::generation::Generations;
+use crate::histogram::Histogram;
 use crate::phases::ConnectPhases;
 use crate::status::Totals;
 
@@ -35,6 +36,7 @@ pub(crate) struct Registry {
     pub(crate) tasks: TaskTracker,
     leases: Mutex<Vec<Weak<Lease>>>,
     last_connect: Mutex<Option<ConnectPhases>>,
+    pub(crate) connect_times: Histogram,
     /// For connections that are dropped outside any runtime.
     runtime: Handle,
 }
@@ -54,6 +56,7 @@ impl Registry {
             tasks: TaskTracker::new(),
             leases: Mutex::default(),
             last_connect: Mutex::default(),
+            connect_times: Histogram::default(),
             runtime: Handle::current(),
         }
     }
@@ -74,6 +77,7 @@ impl Registry {
     }
 
     pub(crate) fn connected(&self, phases: ConnectPhases) {
+        self.connect_times.record(phases.total());
         *self
             .last_connect
             .lock()
