@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod at_rest;
+mod cancellation;
 mod checkout;
 mod commit;
 mod database;

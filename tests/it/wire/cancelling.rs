@@ -1,29 +1,13 @@
 //! Futures dropped at every point: nothing half done stays, and no connection that is in doubt.
 
-use std::pin::pin;
-use std::task::Poll;
-
 use app_db::Database;
 use diesel::QueryResult;
 use harness::{TestDatabase, wait_until};
 
 use super::{bump, sum, with_table};
 use crate::SOON;
+use crate::cancellation::polled;
 use crate::transaction::database;
-
-/// Polls a future so many times at most, and drops it then.
-async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
-    let mut left = times;
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
-}
 
 async fn total(db: &TestDatabase) -> i64 {
     db.scalar("select sum(n)::bigint from t").await.unwrap()

@@ -1,0 +1,141 @@
+//! Futures of the pool dropped at every await: no place is lost, and nothing is left behind.
+//!
+//! A future is polled one time more in each round, and dropped then, until a round lets it finish. What
+//! `Database` does is dropped in the same way in `wire/cancelling.rs`.
+
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use app_db::{Credentials, Pool, PoolProfile};
+use harness::TestDatabase;
+
+use crate::at_rest::{comes_to_rest, has_all_its_places};
+use crate::pool::{sized, url};
+
+/// Polls a future so many times at most, and drops it then.
+pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
+    let mut left = times;
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Drops what `begin` begins on a new pool after one poll, then after two, and so on until it finishes;
+/// each time the pool must be whole afterwards. Says how many rounds there were.
+async fn dropped_everywhere<T>(
+    db: &TestDatabase,
+    profile: PoolProfile,
+    begin: impl AsyncFn(&Pool) -> T,
+) -> u32 {
+    for polls in 1..200 {
+        let pool = Pool::connect_lazy(url(&db.url()), profile.clone());
+        let finished = polled(polls, begin(&pool)).await.is_some();
+        has_all_its_places(&pool).await;
+        comes_to_rest(db, &pool).await;
+        let status = pool.status();
+        assert!(status.open <= status.max, "{status} after {polls} polls");
+        assert_eq!(status.discarded, 0, "{status} after {polls} polls");
+        if finished {
+            return polls;
+        }
+    }
+    panic!("it never finished");
+}
+
+/// Case F6: a first connection that nobody waits for any more is made all the same, and kept.
+#[tokio::test]
+async fn a_checkout_that_connects_may_be_dropped_anywhere() {
+    let db = TestDatabase::empty().await.unwrap();
+    let rounds = dropped_everywhere(&db, sized(2), async |pool| {
+        drop(pool.get().await.unwrap());
+    })
+    .await;
+    assert!(rounds > 1, "{rounds} rounds");
+}
+
+/// Case F9: a connection whose ping nobody waits for any more is not handed out, and its place is not lost.
+#[tokio::test]
+async fn a_checkout_that_asks_for_a_sign_of_life_may_be_dropped_anywhere() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(1);
+    profile.validate_after = Duration::ZERO;
+    let mut dropped = 0;
+    for polls in 1..50 {
+        let pool = Pool::connect(url(&db.url()), profile.clone())
+            .await
+            .unwrap();
+        let outcome = polled(polls, pool.get()).await;
+        let finished = outcome.is_some();
+        drop(outcome);
+        has_all_its_places(&pool).await;
+        comes_to_rest(&db, &pool).await;
+        if finished {
+            break;
+        }
+        dropped += 1;
+    }
+    assert!((1..49).contains(&dropped), "{dropped} were dropped");
+}
+
+/// Case R01, F11: a caller who leaves the queue, at whatever moment, takes nobody's turn along.
+#[tokio::test]
+async fn a_checkout_that_waits_may_be_dropped_anywhere() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+    for polls in 1..20 {
+        let held = pool.get().await.unwrap();
+        let leaving = async { drop(polled(polls, pool.get()).await) };
+        let returning = async {
+            tokio::task::yield_now().await;
+            drop(held);
+        };
+        let staying = async { drop(pool.get().await.unwrap()) };
+        tokio::join!(leaving, returning, staying);
+        comes_to_rest(&db, &pool).await;
+        let status = pool.status();
+        assert_eq!(
+            (status.open, status.opened),
+            (1, 1),
+            "{status} after {polls} polls"
+        );
+    }
+}
+
+/// req 4.46: either the old credentials are in place or the new ones, and nothing of the proof is left.
+#[tokio::test]
+async fn a_rotation_may_be_dropped_anywhere() {
+    let db = TestDatabase::empty().await.unwrap();
+    let credentials = || Credentials::new(db.role().name(), db.password());
+    let rounds = dropped_everywhere(&db, sized(2), async |pool| {
+        pool.rotate(credentials()).await.unwrap().drained().await;
+    })
+    .await;
+    assert!(rounds > 1, "{rounds} rounds");
+}
+
+/// Case R11: a close that nobody waits for any more is a close.
+#[tokio::test]
+async fn a_close_may_be_dropped_anywhere() {
+    let db = TestDatabase::empty().await.unwrap();
+    for polls in 1..50 {
+        let pool = Pool::connect(url(&db.url()), sized(2)).await.unwrap();
+        let held = pool.get().await.unwrap();
+        let closed = polled(polls, pool.close(Duration::ZERO)).await;
+        let refused = pool.get().await.unwrap_err();
+        assert_eq!(refused.kind(), app_db::Kind::ShuttingDown);
+        drop(held);
+        comes_to_rest(&db, &pool).await;
+        assert_eq!(pool.status().open, 0, "after {polls} polls");
+        if closed.is_some() {
+            return;
+        }
+    }
+    panic!("it never finished");
+}
