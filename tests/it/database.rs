@@ -75,6 +75,36 @@ async fn further_pools_are_opened_when_they_are_asked_for() {
     assert_eq!(database.pool("read").unwrap().name(), "write");
 }
 
+/// req 4.19: without a replica too reads may have bounds of their own, which writes do not feel.
+#[tokio::test]
+async fn reads_may_have_a_pool_of_their_own() {
+    let db = TestDatabase::empty().await.unwrap();
+    let more = [
+        ("APP_DB__POOLS__READ__MAX", "1"),
+        ("APP_DB__POOLS__READ__CHECKOUT_TIMEOUT", "50ms"),
+        ("APP_DB__POOLS__READ__APPLICATION_NAME", "reader"),
+    ];
+    let database = database(&db.url(), &more).await;
+    let read = database.pool("read").unwrap();
+    assert_eq!((read.name(), read.profile().max), ("read", 1));
+    assert!(db.backends("reader").await.unwrap().is_empty());
+
+    let held = read.get().await.unwrap();
+    let refused = database.read(in_recovery).await.unwrap_err();
+    assert!(refused.to_string().contains("pool `read`"), "{refused}");
+    assert!(!database.write(in_recovery).await.unwrap());
+    drop(held);
+    assert!(!database.read(in_recovery).await.unwrap());
+    assert_eq!(db.backends("reader").await.unwrap().len(), 1);
+    assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
+    let names: Vec<_> = database
+        .status()
+        .iter()
+        .map(|one| one.pool.clone())
+        .collect();
+    assert_eq!(names, ["write".into(), "read".into()]);
+}
+
 /// req 2.26, 2.27; case R03: health says what is wrong, and when it is right again.
 #[tokio::test]
 async fn health_follows_the_server() {

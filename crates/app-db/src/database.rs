@@ -15,7 +15,7 @@ use crate::health::{Health, PoolHealth};
 use crate::transaction::Transaction;
 use crate::work::Work;
 
-/// A cloneable handle to the database: the write pool, replicas, and further pools by name.
+/// A cloneable handle to the database: the write pool, those for reading, and further pools by name.
 ///
 /// One per process is meant (req 2.12); clones share everything.
 #[derive(Clone, Debug)]
@@ -26,8 +26,9 @@ pub struct Database {
 #[derive(Debug)]
 struct Inner {
     write: Pool,
-    replicas: Vec<Pool>,
-    /// Whose turn it is among the replicas.
+    /// One for each replica; without a replica the one of `[database.pools.read]`, where that is configured.
+    readers: Vec<Pool>,
+    /// Whose turn it is among them.
     turn: AtomicUsize,
     further: BTreeMap<String, Further>,
     retry: Retry,
@@ -79,8 +80,8 @@ impl Database {
             let plan = plan?;
             let write = Pool::connect(plan.write.0, plan.write.1).await?;
             log_profile(&write);
-            let replicas: Vec<_> = plan
-                .replicas
+            let readers: Vec<_> = plan
+                .readers
                 .into_iter()
                 .map(|(endpoint, profile)| Pool::connect_lazy(endpoint, profile))
                 .inspect(log_profile)
@@ -88,7 +89,7 @@ impl Database {
             Ok(Self {
                 inner: Arc::new(Inner {
                     write,
-                    replicas,
+                    readers,
                     turn: AtomicUsize::new(0),
                     further: plan.further,
                     retry: plan.retry,
@@ -100,7 +101,10 @@ impl Database {
         }
     }
 
-    /// Runs work in a READ ONLY transaction, on a replica where one is configured, else on the write pool.
+    /// Runs work in a READ ONLY transaction, on a replica where one is configured.
+    ///
+    /// Without a replica it runs on the primary: in the pool `[database.pools.read]` where that is
+    /// configured, so that reading and writing do not starve each other, else in the write pool.
     ///
     /// Writing in it fails with 25006 in every environment. Retried like [`Database::write`]; a replica
     /// reports its own conflicts as 40001 too.
@@ -160,12 +164,13 @@ impl Database {
     /// A pool by its name in `[database.pools.*]`: `"write"`, `"read"`, or a further one, which is
     /// opened when it is first asked for.
     ///
-    /// Without a replica `"read"` is the write pool. Must be called within a tokio runtime.
+    /// `"read"` is the pool that the next [`Database::read`] may use: a replica's, one of its own on the
+    /// primary, or the write pool. Must be called within a tokio runtime.
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         match name {
             "write" => Some(&self.inner.write),
-            "read" => Some(self.inner.replicas.first().unwrap_or(&self.inner.write)),
+            "read" => Some(self.inner.readers.first().unwrap_or(&self.inner.write)),
             _ => Some(self.inner.open_further(self.inner.further.get(name)?)),
         }
     }
@@ -246,10 +251,10 @@ impl Database {
     }
 
     fn reader(&self) -> &Pool {
-        let replicas = &self.inner.replicas;
-        match replicas.len() {
+        let readers = &self.inner.readers;
+        match readers.len() {
             0 => &self.inner.write,
-            count => &replicas[self.inner.turn.fetch_add(1, Ordering::Relaxed) % count],
+            count => &readers[self.inner.turn.fetch_add(1, Ordering::Relaxed) % count],
         }
     }
 }
@@ -271,7 +276,7 @@ impl Inner {
             .further
             .values()
             .filter_map(|further| further.pool.get());
-        self.replicas.iter().chain(further)
+        self.readers.iter().chain(further)
     }
 
     fn open_pools(&self) -> Vec<Pool> {
@@ -297,7 +302,7 @@ impl Inner {
 /// What the configuration asks for.
 struct Plan {
     write: (Endpoint, PoolProfile),
-    replicas: Vec<(Endpoint, PoolProfile)>,
+    readers: Vec<(Endpoint, PoolProfile)>,
     further: BTreeMap<String, Further>,
     retry: Retry,
 }
@@ -311,7 +316,7 @@ impl Plan {
         let write = PoolProfile::from_config(config, "write")?;
         let write = (endpoint_for(&write)?, write);
         let read = PoolProfile::from_config(config, "read")?;
-        let replicas = config
+        let mut readers: Vec<_> = config
             .replica_urls()
             .iter()
             .zip(1..)
@@ -323,6 +328,9 @@ impl Plan {
                 (Endpoint::from(url), read)
             })
             .collect();
+        if readers.is_empty() && config.configures_pool("read") {
+            readers.push((endpoint_for(&read)?, read));
+        }
         let mut further = BTreeMap::new();
         for name in config.pool_names() {
             if name == "write" || name == "read" {
@@ -342,7 +350,7 @@ impl Plan {
         }
         Ok(Self {
             write,
-            replicas,
+            readers,
             further,
             retry: config.section("retry")?,
         })

@@ -143,6 +143,15 @@ impl Config {
         names.into_iter().map(str::to_owned).collect()
     }
 
+    /// Whether a layer above the built-in one says something of `[database.pools.<name>]`.
+    pub fn configures_pool(&self, name: &str) -> bool {
+        self.configured
+            .iter()
+            .flat_map(Layer::paths)
+            .filter_map(|path| path.strip_prefix("pools.")?.split('.').next())
+            .any(|configured| configured == name)
+    }
+
     /// Every value in force with its origin: environment, URLs, settings; secrets as `***`.
     pub fn explain(&self) -> impl Iterator<Item = Explained> {
         let mut explained = vec![Explained {

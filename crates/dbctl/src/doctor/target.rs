@@ -27,8 +27,13 @@ pub(super) enum Role {
 /// The endpoints: the pooled one, the direct one if there is one, the replicas.
 pub(super) fn of(config: &Config) -> Result<Vec<Target>, ConfigError> {
     let (mut pooled, mut direct) = (Vec::new(), Vec::new());
-    // Without a replica `read` is the write pool, and with one it is the replica's.
-    for name in config.pool_names().iter().filter(|name| *name != "read") {
+    // With a replica `read` is the replica's, and without one it may be the write pool.
+    let reads_here = config.replica_urls().is_empty() && config.configures_pool("read");
+    for name in config
+        .pool_names()
+        .iter()
+        .filter(|name| reads_here || *name != "read")
+    {
         let pool = PoolProfile::from_config(config, name)?;
         match pool.via {
             Via::Direct => direct.push(pool),
