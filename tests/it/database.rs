@@ -100,9 +100,9 @@ async fn reads_may_have_a_pool_of_their_own() {
     let names: Vec<_> = database
         .status()
         .iter()
-        .map(|one| one.pool.clone())
+        .map(|one| one.pool.to_string())
         .collect();
-    assert_eq!(names, ["write".into(), "read".into()]);
+    assert_eq!(names, ["write", "read"]);
 }
 
 /// req 2.26, 2.27; case R03: health says what is wrong, and when it is right again.
@@ -154,13 +154,7 @@ async fn a_direct_pool_without_a_direct_url_is_refused() {
 /// req 2.08, 2.09, 3.13, 4.47: the log has the profile and slow statements, and no value and no secret.
 #[tokio::test]
 async fn the_log_says_what_is_slow_and_nothing_secret() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(log.clone())
-        .with_ansi(false)
-        .with_max_level(tracing::Level::TRACE)
-        .finish();
-    let _default = tracing::subscriber::set_default(subscriber);
+    let (log, _capturing) = Log::capture();
     let db = TestDatabase::empty().await.unwrap();
     let database = database(&db.url(), &[("APP_DB__SLOW_QUERY__THRESHOLD", "50ms")]).await;
     let slow: QueryResult<usize> = database
@@ -199,11 +193,46 @@ async fn the_log_says_what_is_slow_and_nothing_secret() {
     assert_eq!(database.status()[0].slow_queries, 1);
 }
 
+/// req 0.05, 4.03, 4.12: pools that are together larger than the server are said at start, and only those.
+#[tokio::test]
+async fn pools_larger_than_the_server_are_said_at_start() {
+    let cluster = Cluster::start(ClusterOptions::default().max_connections(20))
+        .await
+        .unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let warning = "the pools may take more connections than the server has for clients";
+    for (batch, warned) in [("8", true), ("7", false)] {
+        let (log, _capturing) = Log::capture();
+        let more = [
+            ("APP_DB__PROFILE__MAX", "10"),
+            ("APP_DB__POOLS__BATCH__MAX", batch),
+        ];
+        drop(database(&db.url(), &more).await);
+        let log = log.text();
+        assert_eq!(log.contains(warning), warned, "{log}");
+        // Three are kept for superusers.
+        let numbers = "wanted=18 available=17 max_connections=20 pools=\"write 10, batch 8\"";
+        assert_eq!(log.contains(numbers), warned, "{log}");
+    }
+}
+
+/// Everything that is logged while it captures.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn text(&self) -> String {
+    /// Captures what this thread logs for as long as the guard lives.
+    pub(crate) fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(log.clone())
+            .with_ansi(false)
+            .with_max_level(tracing::Level::TRACE)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }

@@ -12,6 +12,7 @@ use db_pool::{Closed, Connection, Pool, PoolProfile, Rotation, Status, Via};
 use crate::backoff::Retry;
 use crate::error::Error;
 use crate::health::{Health, PoolHealth};
+use crate::limits;
 use crate::transaction::Transaction;
 use crate::work::Work;
 
@@ -80,6 +81,7 @@ impl Database {
             let plan = plan?;
             let write = Pool::connect(plan.write.0, plan.write.1).await?;
             log_profile(&write);
+            limits::warn_of_oversize(&write, plan.on_primary.into_iter()).await;
             let readers: Vec<_> = plan
                 .readers
                 .into_iter()
@@ -304,6 +306,8 @@ struct Plan {
     write: (Endpoint, PoolProfile),
     readers: Vec<(Endpoint, PoolProfile)>,
     further: BTreeMap<String, Further>,
+    /// Name and size of every pool whose connections go to the primary.
+    on_primary: Vec<(String, u32)>,
     retry: Retry,
 }
 
@@ -315,6 +319,7 @@ impl Plan {
         };
         let write = PoolProfile::from_config(config, "write")?;
         let write = (endpoint_for(&write)?, write);
+        let mut on_primary = vec![("write".to_owned(), write.1.max)];
         let read = PoolProfile::from_config(config, "read")?;
         let mut readers: Vec<_> = config
             .replica_urls()
@@ -329,6 +334,7 @@ impl Plan {
             })
             .collect();
         if readers.is_empty() && config.configures_pool("read") {
+            on_primary.push(("read".to_owned(), read.max));
             readers.push((endpoint_for(&read)?, read));
         }
         let mut further = BTreeMap::new();
@@ -339,6 +345,7 @@ impl Plan {
             let profile = PoolProfile::from_config(config, &name)?;
             let endpoint = endpoint_for(&profile)?;
             let pool = OnceLock::new();
+            on_primary.push((name.clone(), profile.max));
             further.insert(
                 name,
                 Further {
@@ -352,6 +359,7 @@ impl Plan {
             write,
             readers,
             further,
+            on_primary,
             retry: config.section("retry")?,
         })
     }

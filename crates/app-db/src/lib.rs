@@ -7,6 +7,7 @@ mod database;
 mod error;
 mod extension;
 mod health;
+mod limits;
 mod migrate;
 mod transaction;
 mod work;
