@@ -18,6 +18,8 @@ mod migrate;
 mod outage;
 mod pool;
 mod programs;
+mod queue;
+mod resize;
 mod rotation;
 mod runtime;
 mod session;

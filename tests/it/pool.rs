@@ -486,8 +486,8 @@ async fn old_and_idle_connections_end() {
         pool.status().idle == 2 && db.backends("app-db").await.unwrap().len() == 2
     })
     .await;
-    let before = pool.status().expired;
-    assert_eq!(before, 3);
+    let status = pool.status();
+    assert_eq!((status.idle_closed, status.lifetime_closed), (3, 0));
 
     let mut profile = sized(1);
     profile.max_lifetime = Some(Duration::from_millis(200));
@@ -499,6 +499,9 @@ async fn old_and_idle_connections_end() {
         backend_pid(&mut short.get().await.unwrap()).await != pid
     })
     .await;
+    let status = short.status();
+    assert!(status.lifetime_closed > 0, "{status:?}");
+    assert_eq!(status.idle_closed + status.uses_closed, 0);
 }
 
 /// req 2.05, 2.13: a connection is replaced after its last use.
@@ -515,6 +518,7 @@ async fn a_connection_is_used_only_so_often() {
     }
     pids.dedup();
     assert_eq!(pids.len(), 3, "{pids:?}");
+    assert_eq!(pool.status().uses_closed, 2);
 }
 
 /// Case R12: dropping the pool first is fine; what is held is closed when it comes back.
@@ -531,43 +535,6 @@ async fn the_last_handle_may_go_before_its_connections() {
         db.backends("app-db").await.unwrap().is_empty()
     })
     .await;
-}
-
-/// Case R18: growing and shrinking under load loses no waiter and ends at the new size.
-#[tokio::test]
-async fn a_pool_is_resized_under_load() {
-    let db = TestDatabase::empty().await.unwrap();
-    let pool = pool_of(&db, 3).await;
-    let tasks: Vec<_> = (0..40)
-        .map(|n| {
-            let pool = pool.clone();
-            tokio::spawn(async move {
-                for _ in 0..20 {
-                    existing_code(&mut pool.get().await.unwrap(), n)
-                        .await
-                        .unwrap();
-                }
-            })
-        })
-        .collect();
-    pool.resize(10);
-    wait_until("it has grown", SOON, async || pool.status().open > 3).await;
-    pool.resize(2);
-    for task in tasks {
-        task.await.unwrap();
-    }
-    wait_until("it has shrunk", SOON, async || {
-        pool.status().open <= 2 && db.backends("app-db").await.unwrap().len() <= 2
-    })
-    .await;
-    let held = [pool.get().await.unwrap(), pool.get().await.unwrap()];
-    assert!(
-        timeout(Duration::from_millis(100), pool.get())
-            .await
-            .is_err()
-    );
-    drop(held);
-    assert_eq!(pool.status().max, 2);
 }
 
 /// Case R04: a server without room is waited for, and named when the wait was in vain.

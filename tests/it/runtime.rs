@@ -176,7 +176,7 @@ async fn a_connection_made_while_the_pool_closes_does_not_stay() {
     proxy.set(Fault::None).await;
     wait_until("it has been made and closed", SOON, async || {
         let status = pool.status();
-        (status.opened, status.expired, status.open) == (1, 1, 0)
+        (status.opened, status.surplus_closed, status.open) == (1, 1, 0)
     })
     .await;
     nothing_is_left(&db).await;

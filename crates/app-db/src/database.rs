@@ -163,6 +163,32 @@ impl Database {
         async move { Ok(connection.await?) }
     }
 
+    /// The same as [`Database::get`] with a time of its own in the place of `checkout_timeout`; zero means
+    /// at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::get_timeout`]. Dropping the future loses nothing.
+    #[track_caller]
+    pub fn get_timeout(
+        &self,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
+        let connection = self.inner.write.get_timeout(patience);
+        async move { Ok(connection.await?) }
+    }
+
+    /// A connection of the write pool without queueing for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::try_get`]. Dropping the future loses nothing.
+    #[track_caller]
+    pub fn try_get(&self) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
+        let connection = self.inner.write.try_get();
+        async move { Ok(connection.await?) }
+    }
+
     /// A pool by its name in `[database.pools.*]`: `"write"`, `"read"`, or a further one, which is
     /// opened when it is first asked for.
     ///
@@ -313,6 +339,12 @@ struct Plan {
 
 impl Plan {
     fn read(config: &Config) -> Result<Self, Error> {
+        for warning in config.warnings() {
+            tracing::warn!(
+                warning,
+                "the configuration is allowed and probably not meant"
+            );
+        }
         let endpoint_for = |profile: &PoolProfile| match profile.via {
             Via::Direct => config.direct_url().map(Endpoint::from),
             _ => config.pooled_url().map(Endpoint::from),
@@ -374,6 +406,8 @@ fn log_profile(pool: &Pool) {
         user = pool.user(),
         min_idle = profile.min_idle,
         max = profile.max,
+        ceiling = profile.ceiling,
+        max_waiting = ?profile.max_waiting,
         checkout_timeout = ?profile.checkout_timeout,
         connect_timeout = ?profile.connect_timeout,
         idle_timeout = ?profile.idle_timeout,

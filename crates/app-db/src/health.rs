@@ -87,5 +87,5 @@ fn is_busy(error: &Error) -> bool {
     matches!(
         error,
         Error::Pool(PoolError::Timeout { status, last_failure: None, .. }) if status.in_use > 0
-    )
+    ) || matches!(error, Error::Pool(PoolError::QueueFull { .. }))
 }

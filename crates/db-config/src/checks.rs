@@ -12,15 +12,12 @@ use crate::error::{Origin, Problem};
 /// Every pair of values that cannot both be meant.
 pub(crate) fn contradictions(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let pools = config
-        .pool_names()
-        .into_iter()
-        .map(|name| format!("pools.{name}"));
-    for group in std::iter::once("profile".to_owned()).chain(pools) {
+    for group in profiles(config) {
         let table = config.table(&["profile", &group]);
         let validation = table.get("validation_timeout");
         let pairs = [
             (true, "min_idle", "max"),
+            (true, "max", "ceiling"),
             // Where validation_timeout is built in, the checkout's deadline bounds it.
             (
                 !validation.is_some_and(is_built_in),
@@ -47,6 +44,39 @@ pub(crate) fn contradictions(config: &Config) -> Vec<Problem> {
         problems.extend(above(section, &table, "base_delay", "max_delay"));
     }
     problems
+}
+
+/// Every pair of values of which one is of no effect.
+pub(crate) fn doubts(config: &Config) -> Vec<String> {
+    let mut doubts: Vec<Problem> = Vec::new();
+    for group in profiles(config) {
+        let table = config.table(&["profile", &group]);
+        let never = |key: &str| {
+            table
+                .get(key)
+                .and_then(quantity)
+                .is_none_or(|d| d.is_zero())
+        };
+        let built_in = table.get("idle_timeout").is_some_and(is_built_in);
+        if built_in || never("idle_timeout") || never("max_lifetime") {
+            continue;
+        }
+        let doubt = above(&group, &table, "idle_timeout", "max_lifetime");
+        doubts.extend(doubt.filter(|doubt| doubts.iter().all(|told| told.origin != doubt.origin)));
+    }
+    let shown = doubts
+        .iter()
+        .map(|doubt| format!("{doubt}: it is of no effect"));
+    shown.collect()
+}
+
+/// The tables that pools are made from.
+fn profiles(config: &Config) -> impl Iterator<Item = String> {
+    let pools = config
+        .pool_names()
+        .into_iter()
+        .map(|name| format!("pools.{name}"));
+    std::iter::once("profile".to_owned()).chain(pools)
 }
 
 /// The problem of a value that must not be above another one and is.

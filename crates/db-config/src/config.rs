@@ -1,5 +1,6 @@
 //! The merged configuration and what can be asked of it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -74,6 +75,7 @@ impl Config {
         };
         set.map_err(|message| Problem::new(format!("database.{path}"), origin, message))?;
         ConfigError::check(checks::contradictions(&self))?;
+        self.warn();
         Ok(self)
     }
 
@@ -189,6 +191,13 @@ impl Config {
         &self.warnings
     }
 
+    /// Adds what is doubtful in the merged values to the warnings.
+    pub(crate) fn warn(&mut self) {
+        self.warnings.extend(checks::doubts(self));
+        self.warnings.sort();
+        self.warnings.dedup();
+    }
+
     /// The merged table of a path over those before it; built-in values give way to configured.
     pub(crate) fn table(&self, paths: &[&str]) -> BTreeMap<String, Value> {
         let part = |layer: &Layer, path: &str| match path {
@@ -209,23 +218,24 @@ impl Config {
             unreachable!("layers hold checked paths, and merging them reads nothing");
         };
         let mut table: BTreeMap<_, _> = table.into_iter().collect();
-        fit_min_idle(&mut table);
+        fit_to_max(&mut table, "min_idle", Ordering::Greater, "lowered");
+        fit_to_max(&mut table, "ceiling", Ordering::Less, "raised");
         table
     }
 }
 
-/// A built-in `min_idle` gives way to a configured `max` below it.
-fn fit_min_idle(table: &mut BTreeMap<String, Value>) {
-    let (Some(max), Some(min_idle)) = (table.get("max"), table.get("min_idle")) else {
+/// A built-in value on the wrong side of a configured `max` gives way to it.
+fn fit_to_max(table: &mut BTreeMap<String, Value>, key: &str, wrong: Ordering, how: &str) {
+    let (Some(max), Some(value)) = (table.get("max"), table.get(key)) else {
         return;
     };
-    let (ValueKind::U64(most), ValueKind::U64(least)) = (&max.kind, &min_idle.kind) else {
+    let (ValueKind::U64(most), ValueKind::U64(count)) = (&max.kind, &value.kind) else {
         return;
     };
-    if least > most && is_built_in(min_idle) && !is_built_in(max) {
-        let origin = format!("{}, lowered to max", min_idle.origin().unwrap_or_default());
-        let lowered = Value::new(Some(&origin), *most);
-        table.insert("min_idle".to_owned(), lowered);
+    if count.cmp(most) == wrong && is_built_in(value) && !is_built_in(max) {
+        let origin = format!("{}, {how} to max", value.origin().unwrap_or_default());
+        let fitted = Value::new(Some(&origin), *most);
+        table.insert(key.to_owned(), fitted);
     }
 }
 

@@ -239,7 +239,10 @@ mod tests {
     fn every_key_says_what_goes_wrong() {
         for key in KEYS {
             assert!(key.too_high.len() > 10, "{}", key.path);
-            let quantity = matches!(key.kind, Kind::Duration { .. } | Kind::Count { .. });
+            let quantity = matches!(
+                key.kind,
+                Kind::Duration { .. } | Kind::Count { .. } | Kind::CountOr { .. }
+            );
             assert_eq!(quantity, !key.too_low.is_empty(), "{}", key.path);
         }
     }

@@ -120,9 +120,8 @@ impl<'a> Loading<'a> {
             new
         });
         ConfigError::check(self.problems)?;
-        self.warnings.sort();
-        self.warnings.dedup();
         config.warnings = self.warnings;
+        config.warn();
         Ok(config)
     }
 

@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::time::timeout;
+use tokio::sync::oneshot;
 
 use crate::cancel::Canceller;
+use crate::closing::Closing;
 use crate::connector::Transport;
 use crate::dial::Dialled;
+use crate::gate::Permit;
 use crate::generation::Member;
 use crate::observer::{Activity, Observer};
+use crate::place::Place;
 use crate::profile::PoolProfile;
 use crate::registry::Registry;
 use crate::slow_query;
@@ -45,14 +46,6 @@ pub(crate) struct Backend {
     doomed: Option<Doom>,
 }
 
-/// What a live backend counts against; freed when the server has closed it.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// Held, never read: its drop makes room.
-    pub(crate) _slot: OwnedSemaphorePermit,
-    pub(crate) member: Member,
-}
-
 /// Why a backend is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doom {
@@ -70,8 +63,14 @@ pub(crate) enum Doom {
     Silent,
     /// Its credentials have been replaced.
     Retired,
-    /// It is older, more used or longer idle than the profile lets it be, or the pool has shrunk.
-    Expired,
+    /// It was idle for longer than the profile lets it be.
+    TooIdle,
+    /// It is older than the profile lets it be.
+    TooOld,
+    /// It was used as often as the profile lets it be.
+    TooUsed,
+    /// The pool has shrunk.
+    Surplus,
     /// The pool is closed.
     PoolClosed,
 }
@@ -208,8 +207,24 @@ impl Backend {
         let too_old = self
             .lifetime
             .is_some_and(|bound| self.born.elapsed() >= bound);
-        let too_used = max_uses > 0 && self.uses >= max_uses;
-        (too_old || too_used).then_some(Doom::Expired)
+        if too_old {
+            return Some(Doom::TooOld);
+        }
+        (max_uses > 0 && self.uses >= max_uses).then_some(Doom::TooUsed)
+    }
+
+    /// Whether it is one too many since the pool has shrunk, and is to be dropped.
+    pub(crate) fn leave_if_surplus(&mut self) -> bool {
+        self.place
+            .as_mut()
+            .is_some_and(|place| place.slot.leave_if_surplus())
+    }
+
+    /// Keeps the permit of its last borrower until the server has closed it.
+    pub(crate) fn keep_until_closed(&mut self, permit: Permit) {
+        if let Some(place) = &mut self.place {
+            place.permit = Some(permit);
+        }
     }
 
     /// Notes that somebody holds it now.
@@ -266,12 +281,24 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        let doom = self.doomed.unwrap_or(Doom::Expired);
+        // It is doomed but where the pool is gone, and its store with it.
+        let doom = self.doomed.unwrap_or(Doom::PoolClosed);
+        if let Some(place) = &mut self.place {
+            place.slot.leave();
+        }
         let totals = &self.registry.totals;
         Totals::count(match doom {
             Doom::Retired => &totals.retired,
-            Doom::Expired | Doom::PoolClosed => &totals.expired,
-            _ => &totals.discarded,
+            Doom::TooIdle => &totals.idle_closed,
+            Doom::TooOld => &totals.lifetime_closed,
+            Doom::TooUsed => &totals.uses_closed,
+            Doom::Surplus | Doom::PoolClosed => &totals.surplus_closed,
+            Doom::Closed
+            | Doom::Busy
+            | Doom::InTransaction
+            | Doom::Unobserved
+            | Doom::Forsaken
+            | Doom::Silent => &totals.discarded,
         });
         tracing::debug!(pool = &*self.registry.name, ?doom, "a connection is closed");
         let closing = Closing {
@@ -289,52 +316,6 @@ impl Drop for Backend {
         };
         self.registry.spawn(closing.run());
     }
-}
-
-/// Ends one session, in a task of its own; its place is free when the server has closed it.
-struct Closing {
-    conn: Option<AsyncPgConnection>,
-    farewell: Option<oneshot::Receiver<Transport>>,
-    patience: Duration,
-    lease: Arc<Lease>,
-    place: Option<Place>,
-    registry: Arc<Registry>,
-}
-
-impl Closing {
-    async fn run(mut self) {
-        let (conn, farewell) = (self.conn.take(), self.farewell.take());
-        let ending = async {
-            self.lease.cancel().await;
-            // Ends the driver, whose stream then hands us the transport.
-            drop(conn);
-            if let Some(farewell) = farewell {
-                await_end(farewell).await;
-            }
-        };
-        let _in_time = timeout(self.patience, ending).await;
-    }
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        // In this order: whoever is woken finds the place free.
-        self.registry.established.fetch_sub(1, Ordering::AcqRel);
-        drop(self.place.take());
-        self.registry.changed.notify_waiters();
-    }
-}
-
-/// Says goodbye and reads until the server has hung up.
-async fn await_end(farewell: oneshot::Receiver<Transport>) {
-    let Ok(mut transport) = farewell.await else {
-        return;
-    };
-    // Terminate; a server that is gone already does not mind.
-    let _sent = transport.write_all(b"X\0\0\0\x04").await;
-    let _flushed = transport.shutdown().await;
-    let mut rest = [0; 1024];
-    while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}
 }
 
 /// How long a discarded backend may keep its place.

@@ -5,24 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bb8::PooledConnection;
-use diesel_async::SimpleAsyncConnection;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
-use crate::backend::{Backend, Doom, Place};
+use crate::backend::Backend;
 use crate::connection::Connection;
 use crate::error::{ConnectError, Failure, PoolError};
-use crate::gate::Barred;
-use crate::manager::Manager;
+use crate::gate::{Barred, Permit};
+use crate::line::{Coming, Turn};
+use crate::manager::Stored;
+use crate::place::Place;
 use crate::pool::Shared;
 use crate::status::Totals;
 
-type Stored = PooledConnection<'static, Manager>;
-
 impl Shared {
-    /// Hands out a connection by the deadline, or says why not.
+    /// Hands out a connection within this time, or says why not; zero is what can be had at once.
     ///
     /// An attempt to connect that a caller began goes on when the caller gives up, and what it makes is
     /// parked: a server slower than every caller's patience would otherwise never be reached.
@@ -33,20 +31,49 @@ impl Shared {
     ) -> Result<Connection, PoolError> {
         let arrived = Instant::now();
         let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
-        let permit = match self.gate.enter(deadline).await {
-            Ok(permit) => permit,
-            Err(Barred::Closed) => return Err(self.closed()),
-            Err(Barred::TimedOut) => return Err(self.timed_out(arrived)),
-        };
+        match self.gate.enter(deadline).await {
+            Ok(permit) => self.find(permit, arrived, deadline, caller).await,
+            Err(barred) => Err(self.barred(barred, arrived)),
+        }
+    }
+
+    /// The same for a caller that does not queue.
+    pub(crate) async fn checkout_at_once(
+        self: Arc<Self>,
+        caller: &'static Location<'static>,
+    ) -> Result<Connection, PoolError> {
+        let arrived = Instant::now();
+        let patience = self.profile.checkout_timeout;
+        let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
+        match self.gate.try_enter() {
+            Ok(permit) => self.find(permit, arrived, deadline, caller).await,
+            Err(barred) => Err(self.barred(barred, arrived)),
+        }
+    }
+
+    /// Finds or makes a connection for a caller that has passed the gate.
+    async fn find(
+        self: Arc<Self>,
+        permit: Permit,
+        arrived: Instant,
+        deadline: Instant,
+        caller: &'static Location<'static>,
+    ) -> Result<Connection, PoolError> {
         let registry = Arc::clone(&self.registry);
+        let mut turn = Turn::new(&registry, permit.number());
         let mut dialling: Option<oneshot::Receiver<ConnectError>> = None;
+        // Whether a connection was made for this caller, and went to an older one.
+        let mut given_away = false;
         loop {
             // Registered before looking, so that what happens in between is not missed.
             let mut changed = std::pin::pin!(registry.changed.notified());
             changed.as_mut().enable();
-            while let Some(stored) = self.take_idle() {
+            while let Some(stored) = turn.take(&self) {
                 if let Some(fit) = self.proved(stored, deadline).await {
                     return Ok(Connection::new(fit, permit, self, caller));
+                }
+                if Instant::now() >= deadline {
+                    return Err(self.timed_out(arrived));
                 }
             }
             if self.registry.is_closed() {
@@ -66,7 +93,8 @@ impl Shared {
                 .backoff
                 .earliest(arrived)
                 .filter(|at| *at > Instant::now());
-            if dialling.is_none() && not_before.is_none() {
+            let dials = !given_away || registry.line.is_short_of_connections();
+            if dialling.is_none() && not_before.is_none() && dials {
                 dialling = self.dial_in_background();
             }
             let waits_for_backoff = dialling.is_none() && not_before.is_some();
@@ -75,6 +103,7 @@ impl Shared {
                 () = changed => {}
                 failure = failure_of(&mut dialling), if dialling.is_some() => {
                     dialling = None;
+                    given_away = failure.is_none();
                     // While a connection lives there is hope for this caller too: during a rotation
                     // the old credentials fail, and the connections made with them work on.
                     if let Some(source) = failure.filter(ConnectError::is_permanent)
@@ -98,60 +127,30 @@ impl Shared {
         self.registry.established() == 0 && self.registry.proving.load(Ordering::Acquire) == 0
     }
 
-    /// The idle backend that was returned last.
-    pub(crate) fn take_idle(&self) -> Option<Stored> {
-        if self.store.state().idle_connections == 0 {
-            return None;
-        }
-        // The store makes a timer for every taking, also where the last handle is dropped: outside.
-        let _runtime = self.registry.enter();
-        // Ready at once, or somebody else took it in between.
-        self.store.get_owned().now_or_never()?.ok()
+    /// How many backends are idle.
+    pub(crate) fn idle(&self) -> u32 {
+        self.store.idle()
     }
 
-    /// The same backend, if it may be handed out; one that was idle for long must answer a ping.
-    async fn proved(&self, mut stored: Stored, deadline: Instant) -> Option<Stored> {
-        if stored.idle_for() >= UNHEARD {
-            // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
-            // there, and the driver note that the connection has ended (case R06).
-            tokio::task::yield_now().await;
-        }
-        if let Some(doom) = stored.overdue(self.profile.max_uses) {
-            stored.doom(doom);
-            return None;
-        }
-        if stored.idle_for() < self.profile.validate_after {
-            return Some(stored);
-        }
-        // Doomed until it answers: if this future is dropped meanwhile, the backend goes with it.
-        stored.doom(Doom::Silent);
-        let patience = timeout(
-            self.profile.validation_timeout,
-            stored.conn_mut().batch_execute(""),
-        );
-        match timeout_at(deadline, patience).await {
-            Ok(Ok(Ok(()))) if !self.registry.is_closed() => {
-                stored.pardon();
-                Some(stored)
-            }
-            _ => None,
-        }
+    /// The idle backend that was returned last.
+    pub(crate) fn take_idle(&self) -> Option<Stored> {
+        // Also where the last handle is dropped: outside any runtime.
+        let _runtime = self.registry.enter();
+        self.store.take()
     }
 
     /// Begins to connect, if there is room for one more connection.
     ///
     /// The receiver gets the failure; it is closed without one when the connection has been stored.
     pub(crate) fn dial_in_background(self: &Arc<Self>) -> Option<oneshot::Receiver<ConnectError>> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        let place = Place {
-            _slot: slot,
-            member: self.registry.generations.join(),
-        };
+        let place = Place::new(self.slots.take()?, self.registry.generations.join());
+        let coming = Coming::new(&self.registry);
         let (report, reported) = oneshot::channel();
         self.registry.spawn(
             Dial {
                 shared: Arc::clone(self),
                 place,
+                coming,
                 report,
             }
             .run(),
@@ -194,6 +193,24 @@ impl Shared {
         }
     }
 
+    fn barred(&self, barred: Barred, arrived: Instant) -> PoolError {
+        match barred {
+            Barred::TimedOut => self.timed_out(arrived),
+            Barred::Closed => self.closed(),
+            Barred::Full(waiting) => {
+                Totals::count(&self.registry.totals.refused);
+                PoolError::QueueFull {
+                    pool: self.name(),
+                    waiting,
+                }
+            }
+            Barred::Taken => PoolError::InUse {
+                pool: self.name(),
+                status: Box::new(self.status()),
+            },
+        }
+    }
+
     fn closed(&self) -> PoolError {
         PoolError::Closed { pool: self.name() }
     }
@@ -203,6 +220,7 @@ impl Shared {
 struct Dial {
     shared: Arc<Shared>,
     place: Place,
+    coming: Coming,
     report: oneshot::Sender<ConnectError>,
 }
 
@@ -211,6 +229,8 @@ impl Dial {
         let Self {
             shared,
             place,
+            // Until the end: whoever is woken by it finds the backend parked, or the place free.
+            coming: _coming,
             report,
         } = self;
         let began = Instant::now();
@@ -256,10 +276,7 @@ impl Shared {
         if let Some(doom) = backend.overdue(0) {
             backend.doom(doom);
         }
-        if let Err(refused) = self.store.add(backend) {
-            // Dropping it ends its session.
-            drop(refused);
-        }
+        self.store.add(backend);
         self.registry.changed.notify_waiters();
         if self.registry.is_closed() {
             self.sweep();
@@ -278,9 +295,6 @@ async fn failure_of(
 
 /// Instead of a deadline that the clock cannot hold.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// From how long an idle time on the socket is looked at; a connection in steady use never is.
-const UNHEARD: Duration = Duration::from_millis(1);
 
 /// How long the first connection of a pool may take (req 3.12).
 pub(crate) const START_UP: Duration = Duration::from_secs(5);

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bb8::PooledConnection;
 use diesel_async::AsyncPgConnection;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::backend::{Backend, Doom, Verdict};
-use crate::manager::Manager;
+use crate::gate::Permit;
+use crate::manager::Stored;
 use crate::pool::Shared;
 use crate::wire::Observed;
 
@@ -28,15 +27,15 @@ pub struct Connection {
 }
 
 struct Held {
-    backend: PooledConnection<'static, Manager>,
-    permit: OwnedSemaphorePermit,
+    backend: Stored,
+    permit: Permit,
     shared: Arc<Shared>,
 }
 
 impl Connection {
     pub(crate) fn new(
-        mut backend: PooledConnection<'static, Manager>,
-        permit: OwnedSemaphorePermit,
+        mut backend: Stored,
+        permit: Permit,
         shared: Arc<Shared>,
         caller: &'static std::panic::Location<'static>,
     ) -> Self {
@@ -129,9 +128,9 @@ impl Drop for Connection {
 }
 
 impl Held {
-    fn give_back(self) {
-        if self.shared.is_oversized() {
-            return self.throw_away(Doom::Expired);
+    fn give_back(mut self) {
+        if self.backend.leave_if_surplus() {
+            return self.throw_away(Doom::Surplus);
         }
         // In this order: whoever is woken finds the backend in the store, and whoever passes the gate
         // finds it there too.
@@ -146,9 +145,10 @@ impl Held {
 
     fn throw_away(mut self, doom: Doom) {
         self.backend.doom(doom);
+        // Nobody is let through in its place before the server has closed it.
+        self.backend.keep_until_closed(self.permit);
         drop(self.backend);
         self.shared.wake_keeper();
-        drop(self.permit);
     }
 
     /// Waits for the rest of an answer whose beginning was enough for the borrower, as `first()` on

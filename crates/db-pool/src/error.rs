@@ -71,6 +71,26 @@ pub enum PoolError {
         /// How many wait.
         waiting: u32,
     },
+    /// Every connection is in use, and the caller did not want to wait.
+    #[error("pool `{pool}` has no connection free ({status})")]
+    InUse {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// The pool at that moment.
+        status: Box<Status>,
+    },
+    /// The pool cannot have this size.
+    #[error(
+        "pool `{pool}` cannot be resized to {asked}; its sizes go from 1 to its ceiling of {ceiling}"
+    )]
+    Resize {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// The size that was asked for.
+        asked: u32,
+        /// The largest that the pool can have: the key `ceiling` of its profile.
+        ceiling: u32,
+    },
     /// The server cannot be connected to, for a reason that waiting does not heal.
     #[error("pool `{pool}` cannot connect")]
     Connect {
@@ -93,13 +113,13 @@ impl PoolError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Config { .. } => Kind::Configuration,
+            Self::Config { .. } | Self::Resize { .. } => Kind::Configuration,
             Self::Timeout {
                 status,
                 last_failure: Some(_),
                 ..
             } if status.open == 0 => Kind::Down,
-            Self::Timeout { .. } | Self::QueueFull { .. } => Kind::Busy,
+            Self::Timeout { .. } | Self::QueueFull { .. } | Self::InUse { .. } => Kind::Busy,
             Self::Connect { source, .. } if source.is_permanent() => Kind::Configuration,
             Self::Connect { .. } => Kind::Down,
             Self::Closed { .. } => Kind::ShuttingDown,

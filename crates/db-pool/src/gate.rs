@@ -1,132 +1,231 @@
 //! The gate: who may hold a connection, in the order of arrival.
 //!
 //! bb8 wakes whoever happens to look first; 64 tasks on 10 connections then starve some of their
-//! number for seconds. A fair semaphore in front of it lets nobody overtake.
+//! number for seconds. A queue in front of it lets nobody overtake.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// A first-come, first-served gate of `max` permits.
+use crate::waits::Waits;
+
+/// A first-come, first-served gate that lets `max` callers through at a time.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    permits: Arc<Semaphore>,
-    waiting: AtomicU32,
+    /// Who is through and who waits. Nothing is woken or dropped while it is locked.
+    state: Mutex<State>,
+    /// How many may wait; `None` is any number.
+    max_waiting: Option<u32>,
+    pub(crate) waits: Waits,
 }
 
-/// Why the gate let nobody through.
+#[derive(Debug)]
+struct State {
+    max: u32,
+    /// Permits that are out.
+    out: u32,
+    /// Permits ever given out.
+    issued: u64,
+    /// Callers that ever had to queue.
+    queued: u64,
+    /// Who waits, by the number of their arrival.
+    queue: BTreeMap<u64, oneshot::Sender<Permit>>,
+    closed: bool,
+}
+
+/// Why the gate let a caller not through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barred {
+    /// Nobody made room by the deadline.
     TimedOut,
+    /// So many wait already, and no more may.
+    Full(u32),
+    /// No permit was free, and the caller does not queue.
+    Taken,
     Closed,
 }
 
 impl Gate {
-    pub(crate) fn new(permits: u32) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(permits as usize)),
-            waiting: AtomicU32::new(0),
-        }
+    pub(crate) fn new(max: u32, max_waiting: Option<u32>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                max,
+                out: 0,
+                issued: 0,
+                queued: 0,
+                queue: BTreeMap::new(),
+                closed: false,
+            }),
+            max_waiting,
+            waits: Waits::default(),
+        })
     }
 
     /// Waits for a permit until the deadline; a dropped future gives its place in the queue up.
-    pub(crate) async fn enter(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Barred> {
-        match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(Barred::Closed),
-            Err(TryAcquireError::NoPermits) => {}
-        }
-        let _waiting = Waiting::new(&self.waiting);
-        match timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await {
+    ///
+    /// With a deadline that has passed it takes a permit that is free and does not queue.
+    pub(crate) async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Permit, Barred> {
+        let (place, granted) = match self.try_enter() {
+            Err(Barred::Taken) => self.queue_up(deadline)?,
+            decided => return decided,
+        };
+        let entered = timeout_at(deadline, granted).await;
+        drop(place);
+        match entered {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_closed)) => Err(Barred::Closed),
             Err(_elapsed) => Err(Barred::TimedOut),
         }
     }
 
-    /// Adds permits.
-    pub(crate) fn widen(&self, permits: u32) {
-        self.permits.add_permits(permits as usize);
+    /// A permit, if one is free and nobody waits for it.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Permit, Barred> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Barred::Closed);
+        }
+        if state.out >= state.max || !state.queue.is_empty() {
+            return Err(Barred::Taken);
+        }
+        let number = state.issue();
+        drop(state);
+        self.waits.none();
+        Ok(Permit {
+            gate: Arc::clone(self),
+            number,
+        })
     }
 
-    /// Takes permits away, those in use as soon as they come back; ahead of everybody who comes later.
-    pub(crate) async fn narrow(&self, permits: u32) {
-        if let Ok(taken) = Arc::clone(&self.permits).acquire_many_owned(permits).await {
-            taken.forget();
+    fn queue_up(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> Result<(Waiting<'_>, oneshot::Receiver<Permit>), Barred> {
+        let since = Instant::now();
+        if since >= deadline {
+            return Err(Barred::TimedOut);
         }
+        let (grant, granted) = oneshot::channel();
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Barred::Closed);
+        }
+        let waiting = state.waiting();
+        if self.max_waiting.is_some_and(|most| waiting >= most) {
+            return Err(Barred::Full(waiting));
+        }
+        state.queued += 1;
+        let arrival = state.queued;
+        state.queue.insert(arrival, grant);
+        drop(state);
+        // A permit may have come back since we looked; whoever is first in the queue gets it.
+        self.pass_on();
+        let place = Waiting {
+            gate: self,
+            arrival,
+            since,
+        };
+        Ok((place, granted))
+    }
+
+    /// Changes how many may be through. Permits that are out stay so; above the new number none is
+    /// given out again until enough have come back.
+    pub(crate) fn resize(self: &Arc<Self>, max: u32) {
+        self.lock().max = max;
+        self.pass_on();
     }
 
     /// Lets nobody through any more and sends the waiting away.
     pub(crate) fn close(&self) {
-        self.permits.close();
+        let mut state = self.lock();
+        state.closed = true;
+        let sent_away = std::mem::take(&mut state.queue);
+        drop(state);
+        drop(sent_away);
     }
 
     /// How many callers wait.
     pub(crate) fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
+        self.lock().waiting()
+    }
+
+    /// Gives free permits to those who have waited longest.
+    fn pass_on(self: &Arc<Self>) {
+        loop {
+            let Some((grant, number)) = self.lock().next() else {
+                return;
+            };
+            let permit = Permit {
+                gate: Arc::clone(self),
+                number,
+            };
+            // Whoever is gone in this moment drops the permit, which passes it on in its turn.
+            let _gone = grant.send(permit);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Waiting<'g>(&'g AtomicU32);
-
-impl<'g> Waiting<'g> {
-    fn new(count: &'g AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+impl State {
+    fn waiting(&self) -> u32 {
+        u32::try_from(self.queue.len()).unwrap_or(u32::MAX)
     }
+
+    fn issue(&mut self) -> u64 {
+        self.out += 1;
+        self.issued += 1;
+        self.issued
+    }
+
+    /// Who is to have a permit now, and its number.
+    fn next(&mut self) -> Option<(oneshot::Sender<Permit>, u64)> {
+        if self.out >= self.max {
+            return None;
+        }
+        let (_, grant) = self.queue.pop_first()?;
+        Some((grant, self.issue()))
+    }
+}
+
+/// The right to hold a connection; its drop lets the next caller through.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    gate: Arc<Gate>,
+    number: u64,
+}
+
+impl Permit {
+    /// The place of this permit in the order in which permits were given out.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.lock().out -= 1;
+        self.gate.pass_on();
+    }
+}
+
+/// A place in the queue.
+struct Waiting<'g> {
+    gate: &'g Gate,
+    arrival: u64,
+    since: Instant,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let given_up = self.gate.lock().queue.remove(&self.arrival);
+        drop(given_up);
+        self.gate.waits.waited(self.since.elapsed());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(5)
-    }
-
-    /// Case F10: nobody overtakes.
-    #[tokio::test(start_paused = true)]
-    async fn permits_go_out_in_the_order_of_arrival() {
-        let gate = Arc::new(Gate::new(1));
-        let held = gate.enter(soon()).await.unwrap();
-        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let tasks: Vec<_> = (0..10)
-            .map(|n| {
-                let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
-                tokio::spawn(async move {
-                    let _permit = gate.enter(soon()).await.unwrap();
-                    order.lock().unwrap().push(n);
-                })
-            })
-            .collect();
-        while gate.waiting() < 10 {
-            tokio::task::yield_now().await;
-        }
-        drop(held);
-        for task in tasks {
-            task.await.unwrap();
-        }
-        assert_eq!(*order.lock().unwrap(), (0..10).collect::<Vec<_>>());
-        assert_eq!(gate.waiting(), 0);
-    }
-
-    /// Case R01: a caller waits no longer than it said.
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_at_its_deadline_and_when_the_gate_closes() {
-        let gate = Gate::new(1);
-        let _held = gate.enter(soon()).await.unwrap();
-        assert_eq!(gate.enter(soon()).await.unwrap_err(), Barred::TimedOut);
-        let (entered, ()) = tokio::join!(gate.enter(soon()), async { gate.close() });
-        assert_eq!(entered.unwrap_err(), Barred::Closed);
-    }
-}
+mod tests;

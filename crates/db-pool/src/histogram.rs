@@ -37,13 +37,33 @@ impl Histogram {
         let _in_range = self.lock().record(micros);
     }
 
+    /// How many durations were recorded.
+    pub(crate) fn count(&self) -> u64 {
+        self.lock().len()
+    }
+
     /// The quantiles of everything recorded so far.
     pub(crate) fn quantiles(&self) -> Quantiles {
+        self.quantiles_beside(0)
+    }
+
+    /// The same as if so many durations of zero had been recorded as well.
+    pub(crate) fn quantiles_beside(&self, zeros: u64) -> Quantiles {
         let recorded = self.lock();
-        let at = |quantile| Duration::from_micros(recorded.value_at_quantile(quantile));
+        let count = recorded.len() + zeros;
+        // The zeros are the shortest: a rank beyond them is one among those that were recorded.
+        let at = |quantile: f64| match (quantile * count as f64).ceil() as u64 {
+            rank if rank <= zeros => Duration::ZERO,
+            rank => {
+                let among = (rank - zeros) as f64 / recorded.len() as f64;
+                Duration::from_micros(recorded.value_at_quantile(among))
+            }
+        };
         Quantiles {
-            count: recorded.len(),
-            mean: Duration::from_secs_f64(recorded.mean() / 1e6),
+            count,
+            mean: Duration::from_secs_f64(
+                recorded.mean() / 1e6 * (recorded.len() as f64 / count.max(1) as f64),
+            ),
             p50: at(0.5),
             p95: at(0.95),
             p99: at(0.99),
@@ -111,5 +131,22 @@ mod tests {
             close(quantiles.max, Duration::from_secs(24 * 60 * 60)),
             "{quantiles:?}"
         );
+    }
+
+    /// req 3.21: those that did not wait count in a quantile of waits, without being recorded one by one.
+    #[test]
+    fn zeros_beside_what_is_recorded_count_as_if_they_were() {
+        let (short, long) = (Histogram::default(), Histogram::default());
+        assert_eq!(short.quantiles_beside(7).count, 7);
+        assert_eq!(short.quantiles_beside(7).max, Duration::ZERO);
+        for histogram in [&short, &long] {
+            (1..=60).for_each(|ms| histogram.record(Duration::from_millis(ms)));
+        }
+        (0..940).for_each(|_| long.record(Duration::ZERO));
+        let (beside, recorded) = (short.quantiles_beside(940), long.quantiles());
+        assert_eq!(beside.p95, recorded.p95);
+        assert!(beside.p95 > Duration::from_millis(9) && beside.p50.is_zero());
+        assert_eq!((beside.p99, beside.max), (recorded.p99, recorded.max));
+        assert!(beside.mean.abs_diff(recorded.mean) < Duration::from_micros(2));
     }
 }

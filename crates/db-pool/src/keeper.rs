@@ -69,9 +69,8 @@ impl Shared {
             idle.push(stored);
         }
         let needed = self.profile.min_idle.min(self.max()) as usize;
-        let mut ended = 0;
         // The store hands out the freshest first, so that the stalest are at the end.
-        while idle.len() > needed || self.owed() > ended {
+        while idle.len() > needed || self.slots.surplus() > 0 {
             let Some(stalest) = idle.last_mut() else {
                 break;
             };
@@ -79,12 +78,14 @@ impl Shared {
                 .profile
                 .idle_timeout
                 .is_some_and(|bound| stalest.idle_for() >= bound);
-            if !too_long && self.owed() <= ended {
+            if stalest.leave_if_surplus() {
+                stalest.doom(Doom::Surplus);
+            } else if too_long {
+                stalest.doom(Doom::TooIdle);
+            } else {
                 break;
             }
-            stalest.doom(Doom::Expired);
             idle.pop();
-            ended += 1;
         }
         while let Some(stored) = idle.pop() {
             drop(stored);
@@ -102,7 +103,7 @@ impl Shared {
         if self.registry.is_closed() || not_before.is_some_and(|at| at > Instant::now()) {
             return;
         }
-        let idle = self.store.state().idle_connections;
+        let idle = self.idle();
         let coming = self
             .occupied()
             .saturating_sub(idle + self.registry.in_use());

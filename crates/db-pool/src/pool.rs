@@ -1,13 +1,12 @@
 //! The pool.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use db_config::{Credentials, Endpoint};
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
 
 use crate::checkout::START_UP;
 use crate::connection::Connection;
@@ -16,11 +15,12 @@ use crate::error::PoolError;
 use crate::gate::Gate;
 use crate::generation::Generations;
 use crate::keeper::Keeper;
-use crate::manager::{Store, store};
+use crate::manager::Store;
 use crate::profile::PoolProfile;
 use crate::reconnect::Backoff;
 use crate::registry::Registry;
 use crate::rotation::{self, Proof, Rotation};
+use crate::slots::Slots;
 use crate::status::{Closed, Status};
 
 /// A cloneable handle to one pool.
@@ -37,17 +37,14 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) profile: PoolProfile,
     pub(crate) dialler: Dialler,
-    pub(crate) gate: Gate,
+    pub(crate) gate: Arc<Gate>,
     /// One per live connection, from before it is dialled until the server has closed it.
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Arc<Slots>,
     pub(crate) store: Store,
     pub(crate) backoff: Backoff,
     pub(crate) keeper: Notify,
-    pub(crate) max: AtomicU32,
     /// Orders changes of size.
     pub(crate) resizing: Mutex<()>,
-    /// How many places are still to be taken away.
-    pub(crate) owed: AtomicU32,
 }
 
 struct Owner(Arc<Shared>);
@@ -89,22 +86,22 @@ impl Pool {
     /// Outside a tokio runtime.
     pub fn connect_lazy(endpoint: impl Into<Endpoint>, profile: PoolProfile) -> Self {
         let endpoint = endpoint.into();
+        let max = profile.max.max(1);
         let profile = PoolProfile {
-            max: profile.max.max(1),
+            max,
+            ceiling: profile.ceiling.max(max),
             ..profile
         };
         let generations = Generations::new(endpoint.clone());
         let registry = Arc::new(Registry::new(Arc::clone(&profile.name), generations));
         let shared = Arc::new(Shared {
             dialler: Dialler::new(&endpoint, &profile),
-            gate: Gate::new(profile.max),
-            slots: Arc::new(Semaphore::new(profile.max as usize)),
-            store: store(),
+            gate: Gate::new(max, profile.max_waiting),
+            slots: Slots::new(max),
+            store: Store::new(profile.ceiling),
             backoff: Backoff::new(profile.reconnect.clone()),
             keeper: Notify::new(),
-            max: AtomicU32::new(profile.max),
             resizing: Mutex::default(),
-            owed: AtomicU32::new(0),
             profile,
             registry,
         });
@@ -120,6 +117,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`PoolError::Timeout`] after the profile's `checkout_timeout`, which bounds connecting too;
+    /// [`PoolError::QueueFull`] at once when as many wait as `max_waiting` allows;
     /// [`PoolError::Connect`] at once when the server refuses for good and no connection lives;
     /// [`PoolError::Closed`].
     ///
@@ -128,6 +126,37 @@ impl Pool {
     #[track_caller]
     pub fn get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
         self.get_for(Location::caller())
+    }
+
+    /// The same as [`Pool::get`] with a time of its own in the place of `checkout_timeout`.
+    ///
+    /// Zero means at once: a connection that is idle and needs no ping, or [`PoolError::Timeout`]. What
+    /// a caller with little time began goes on without it, so that the next one finds a connection that
+    /// has answered its ping, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::get`]. Dropping the future loses nothing.
+    #[track_caller]
+    pub fn get_timeout(
+        &self,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
+        Arc::clone(&self.shared).checkout(patience, Location::caller())
+    }
+
+    /// Checks a connection out without queueing: where fewer than `max` are in use and nobody waits.
+    ///
+    /// It may still take time, up to `checkout_timeout`: a stale connection is pinged, and one is made
+    /// where none is idle.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::InUse`] at once where [`Pool::get`] would queue, whatever `max_waiting` is; else as
+    /// `get`. Dropping the future loses nothing.
+    #[track_caller]
+    pub fn try_get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
+        Arc::clone(&self.shared).checkout_at_once(Location::caller())
     }
 
     /// The same as [`Pool::get`] on behalf of somebody else, for helpers that wrap it: `caller` is named
@@ -196,9 +225,14 @@ impl Pool {
     /// Changes how many connections may be alive.
     ///
     /// Growing takes effect at once. Shrinking closes idle connections at once and those in use when
-    /// they come back; nobody who waits is sent away.
-    pub fn resize(&self, max: u32) {
-        self.shared.resize(max.max(1));
+    /// they come back, and makes no new one until enough are gone; nobody who waits is sent away, and
+    /// nobody who holds a connection is disturbed.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Resize`] for zero and above the profile's `ceiling`; nothing has changed then.
+    pub fn resize(&self, max: u32) -> Result<(), PoolError> {
+        self.shared.resize(max)
     }
 
     /// The counts at this instant; never waits.
@@ -279,7 +313,7 @@ impl Shared {
     }
 
     pub(crate) fn max(&self) -> u32 {
-        self.max.load(Ordering::Acquire)
+        self.slots.max()
     }
 
     pub(crate) fn wake_keeper(&self) {
@@ -288,19 +322,7 @@ impl Shared {
 
     /// Places taken: connections alive or being made.
     pub(crate) fn occupied(&self) -> u32 {
-        let owed = self.owed();
-        let free = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
-        (self.max() + owed).saturating_sub(free)
-    }
-
-    /// How many connections there are too many since the pool has shrunk.
-    pub(crate) fn owed(&self) -> u32 {
-        self.owed.load(Ordering::Acquire)
-    }
-
-    /// Whether the pool has shrunk below what is alive.
-    pub(crate) fn is_oversized(&self) -> bool {
-        self.owed() > 0
+        self.slots.alive()
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -313,16 +335,23 @@ impl Shared {
             pooler: self.dialler.pooler(),
             max: self.max(),
             open: registry.established(),
-            idle: self.store.state().idle_connections,
+            idle: self.idle(),
             in_use: registry.in_use(),
             waiting: self.gate.waiting(),
             retiring: registry.generations.retiring(),
             opened: count(&totals.opened),
             retired: count(&totals.retired),
-            expired: count(&totals.expired),
+            idle_closed: count(&totals.idle_closed),
+            lifetime_closed: count(&totals.lifetime_closed),
+            uses_closed: count(&totals.uses_closed),
+            surplus_closed: count(&totals.surplus_closed),
             discarded: count(&totals.discarded),
             connect_failures: count(&totals.connect_failures),
             timeouts: count(&totals.timeouts),
+            refused: count(&totals.refused),
+            wait_count: self.gate.waits.count(),
+            wait_duration: self.gate.waits.total(),
+            waits: self.gate.waits.quantiles(),
             slow_queries: count(&totals.slow_queries),
             last_connect: registry.last_connect(),
             connect_times: registry.connect_times.quantiles(),
@@ -344,45 +373,4 @@ impl Shared {
             self.registry.changed.notify_waiters();
         }
     }
-
-    fn begin_close(&self) {
-        self.registry.closing.cancel();
-        self.gate.close();
-        self.sweep();
-    }
-
-    async fn close(&self, grace: Duration) -> Closed {
-        self.begin_close();
-        let _in_time = timeout(grace, self.unused()).await;
-        let held: Vec<_> = self
-            .registry
-            .leases()
-            .into_iter()
-            .filter(|lease| lease.held().is_some())
-            .collect();
-        let abandoned = u32::try_from(held.len()).unwrap_or(u32::MAX);
-        let cancelling = held.iter().map(|lease| lease.cancel());
-        futures_util::future::join_all(cancelling).await;
-        // What was cancelled has a moment to come back, what came back to be closed by the server.
-        self.registry.tasks.close();
-        let _in_time = timeout(FAREWELL, self.registry.tasks.wait()).await;
-        tracing::info!(pool = &*self.registry.name, abandoned, "the pool is closed");
-        Closed { abandoned }
-    }
-
-    /// Resolves when nobody holds a connection.
-    async fn unused(&self) {
-        while self.registry.in_use() > 0 {
-            let changed = self.registry.changed.notified();
-            // A return may have come before we listened; looking twice a second is enough then.
-            tokio::select! {
-                () = changed => {}
-                () = sleep(LOOK_AGAIN) => {}
-            }
-        }
-    }
 }
-
-/// How long closing waits for the server to hang up after the grace.
-const FAREWELL: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);

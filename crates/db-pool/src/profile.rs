@@ -21,8 +21,14 @@ pub struct PoolProfile {
     pub via: Via,
     /// The most connections alive at a time, those that are just being closed included.
     pub max: u32,
+    /// The largest `max` that [`Pool::resize`](crate::Pool::resize) may set; where code sets `max` above
+    /// it, `max` is the ceiling.
+    pub ceiling: u32,
     /// How many idle connections are kept ready.
     pub min_idle: u32,
+    /// How many callers may wait for a connection, the next being refused at once; `None` is any number.
+    #[serde(deserialize_with = "count_or_unlimited")]
+    pub max_waiting: Option<u32>,
     /// How long a caller waits for a connection, connecting included.
     #[serde(with = "db_config::duration")]
     pub checkout_timeout: Duration,
@@ -200,6 +206,16 @@ fn on_or_off<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, 
     Ok(word == "on")
 }
 
+fn count_or_unlimited<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.as_str() {
+        "unlimited" => Ok(None),
+        count => count.parse().map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
 fn unnamed() -> Arc<str> {
     "pool".into()
 }
@@ -234,6 +250,8 @@ mod tests {
         assert_eq!(prod.checkout_timeout, Duration::from_secs(10));
         assert_eq!(prod.max_uses, 10_000);
         assert_eq!(prod.max_lifetime, Some(Duration::from_secs(300)));
+        assert_eq!((dev.ceiling, dev.max_waiting), (100, None));
+        assert_eq!((prod.ceiling, prod.max_waiting), (100, Some(1_000)));
     }
 
     /// req 2.07, 2.08, 2.17, 2.18, 2.21, 2.35
@@ -243,6 +261,7 @@ mod tests {
             ("APP_DB__PROFILE__MAX", "7"),
             ("APP_DB__PROFILE__MIN_IDLE", "1"),
             ("APP_DB__POOLS__BATCH__MAX", "3"),
+            ("APP_DB__POOLS__BATCH__MAX_WAITING", "0"),
         ];
         let vars = vars.map(|(k, v)| (k.to_owned(), v.to_owned()));
         let config = Config::load_from(std::path::Path::new("/nonexistent"), vars).unwrap();
@@ -250,6 +269,7 @@ mod tests {
         let write = PoolProfile::from_config(&config, "write").unwrap();
         assert_eq!((&*batch.name, batch.max, batch.min_idle), ("batch", 3, 1));
         assert_eq!((&*write.name, write.max), ("write", 7));
+        assert_eq!((batch.max_waiting, write.max_waiting), (Some(0), None));
         assert_eq!(write.statement_timeout, Some(Duration::from_secs(30)));
         assert_eq!(write.keepalive_idle, Duration::from_secs(30));
         assert_eq!(write.slow_query, Some(Duration::from_millis(500)));

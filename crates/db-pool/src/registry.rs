@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::backend::Lease;
 use crate::generation::Generations;
 use crate::histogram::Histogram;
+use crate::line::Line;
 use crate::phases::ConnectPhases;
 use crate::status::Totals;
 
@@ -24,6 +25,8 @@ pub(crate) struct Registry {
     pub(crate) totals: Totals,
     /// Told whenever a backend has become idle or a place free.
     pub(crate) changed: Notify,
+    /// Whose turn it is to have one.
+    pub(crate) line: Line,
     /// How many connections are established and not yet closed by the server.
     pub(crate) established: AtomicU32,
     /// How many rotations are proving new credentials.
@@ -49,6 +52,7 @@ impl Registry {
             generations,
             totals: Totals::default(),
             changed: Notify::new(),
+            line: Line::default(),
             established: AtomicU32::new(0),
             proving: AtomicU32::new(0),
             in_use: AtomicU32::new(0),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::histogram::Quantiles;
 use crate::phases::ConnectPhases;
@@ -18,7 +19,7 @@ pub struct Status {
     pub generation: u64,
     /// What stands between the pool and its server.
     pub pooler: Pooler,
-    /// The most connections alive at a time.
+    /// The most connections alive at a time; what [`Pool::resize`](crate::Pool::resize) changes.
     pub max: u32,
     /// Connections alive: idle, in use, or being closed.
     pub open: u32,
@@ -26,7 +27,7 @@ pub struct Status {
     pub idle: u32,
     /// Connections handed out.
     pub in_use: u32,
-    /// Callers waiting for one.
+    /// Callers in the queue: every connection is in use or being closed.
     pub waiting: u32,
     /// Connections of older generations that are still alive.
     pub retiring: u32,
@@ -34,14 +35,28 @@ pub struct Status {
     pub opened: u64,
     /// Connections replaced because of a rotation.
     pub retired: u64,
-    /// Connections replaced because of their age, their uses or idleness.
-    pub expired: u64,
+    /// Connections closed because they were idle for longer than `idle_timeout`.
+    pub idle_closed: u64,
+    /// Connections closed because they were older than `max_lifetime`.
+    pub lifetime_closed: u64,
+    /// Connections closed after `max_uses` checkouts.
+    pub uses_closed: u64,
+    /// Connections closed because the pool was made smaller, or was closed itself.
+    pub surplus_closed: u64,
     /// Connections thrown away because they came back dirty, busy or broken, or failed their ping.
     pub discarded: u64,
     /// Failed attempts to connect.
     pub connect_failures: u64,
     /// Checkouts that ran into their timeout.
     pub timeouts: u64,
+    /// Checkouts refused because as many as `max_waiting` were in the queue.
+    pub refused: u64,
+    /// Checkouts that had to queue, however that ended.
+    pub wait_count: u64,
+    /// How long they queued, taken together.
+    pub wait_duration: Duration,
+    /// How long every checkout queued, zero where it did not; the time of connecting is not in it.
+    pub waits: Quantiles,
     /// Statements slower than the threshold.
     pub slow_queries: u64,
     /// How long the parts of the newest connection took.
@@ -80,10 +95,14 @@ impl std::iter::Sum for Closed {
 pub(crate) struct Totals {
     pub(crate) opened: AtomicU64,
     pub(crate) retired: AtomicU64,
-    pub(crate) expired: AtomicU64,
+    pub(crate) idle_closed: AtomicU64,
+    pub(crate) lifetime_closed: AtomicU64,
+    pub(crate) uses_closed: AtomicU64,
+    pub(crate) surplus_closed: AtomicU64,
     pub(crate) discarded: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
     pub(crate) timeouts: AtomicU64,
+    pub(crate) refused: AtomicU64,
     pub(crate) slow_queries: AtomicU64,
 }
 

@@ -48,10 +48,16 @@ fn pool(status: &Status) -> Value {
         "retiring": status.retiring,
         "opened": status.opened,
         "retired": status.retired,
-        "expired": status.expired,
+        "idle_closed": status.idle_closed,
+        "lifetime_closed": status.lifetime_closed,
+        "uses_closed": status.uses_closed,
+        "surplus_closed": status.surplus_closed,
         "discarded": status.discarded,
         "connect_failures": status.connect_failures,
         "timeouts": status.timeouts,
+        "refused": status.refused,
+        "wait_count": status.wait_count,
+        "wait_p99_ms": status.waits.p99.as_secs_f64() * 1000.0,
         "slow_queries": status.slow_queries,
     })
 }

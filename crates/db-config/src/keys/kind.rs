@@ -27,6 +27,15 @@ pub enum Kind {
         /// The most that makes sense.
         max: u32,
     },
+    /// A whole number, or one word for no bound at all.
+    CountOr {
+        /// The least that makes sense.
+        min: u32,
+        /// The most that makes sense.
+        max: u32,
+        /// The word.
+        word: &'static str,
+    },
     /// Free text without control characters.
     Text,
     /// The name of an environment variable.
@@ -47,7 +56,10 @@ impl Kind {
     /// Reads a value from the text of a variable.
     pub(crate) fn parse(&self, text: &str) -> Result<ValueKind, String> {
         match self {
-            Kind::Count { .. } => self.read(Found::Number(text.trim())),
+            Kind::CountOr { word, .. } if text.trim().eq_ignore_ascii_case(word) => {
+                self.read(Found::Text(text))
+            }
+            Kind::Count { .. } | Kind::CountOr { .. } => self.read(Found::Number(text.trim())),
             _ => self.read(Found::Text(text)),
         }
     }
@@ -68,10 +80,17 @@ impl Kind {
                      \"{number}ms\""
                 ))
             }
-            (Kind::Count { min, max }, Found::Number(number)) => match number.parse::<u32>() {
-                Ok(count) if (*min..=*max).contains(&count) => Ok(ValueKind::U64(count.into())),
-                _ => Err(self.not(found)),
-            },
+            (Kind::Count { min, max } | Kind::CountOr { min, max, .. }, Found::Number(number)) => {
+                match number.parse::<u32>() {
+                    Ok(count) if (*min..=*max).contains(&count) => Ok(ValueKind::U64(count.into())),
+                    _ => Err(self.not(found)),
+                }
+            }
+            (Kind::CountOr { word, .. }, Found::Text(text))
+                if text.trim().eq_ignore_ascii_case(word) =>
+            {
+                Ok(ValueKind::String((*word).to_owned()))
+            }
             (Kind::Text, Found::Text(text)) if !text.chars().any(char::is_control) => {
                 Ok(ValueKind::String(text.to_owned()))
             }
@@ -102,6 +121,21 @@ impl Kind {
     }
 
     fn not(&self, found: Found<'_>) -> String {
+        let refusal = self.refusal(found);
+        let boundless = match found {
+            Found::Text(text) | Found::Number(text) => matches!(text, "0" | "unlimited"),
+            Found::Other(_) => false,
+        };
+        match self {
+            // Elsewhere either of the two stands for no bound at all.
+            Kind::Count { min: 1.., .. } if boundless => {
+                format!("{refusal}; it has a bound always")
+            }
+            _ => refusal,
+        }
+    }
+
+    fn refusal(&self, found: Found<'_>) -> String {
         match found {
             Found::Text(text) => format!("expected {self}, found {text:?}"),
             Found::Number(number) if number.parse::<f64>().is_err() => {
@@ -127,6 +161,9 @@ impl fmt::Display for Kind {
                 }
             }
             Kind::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Kind::CountOr { min, max, word } => {
+                write!(f, "a whole number from {min} to {max}, or \"{word}\"")
+            }
             Kind::Text => f.write_str("text without control characters"),
             Kind::Variable => f.write_str("the name of an environment variable"),
             Kind::Choice(words) => {
@@ -191,6 +228,26 @@ mod tests {
             );
         }
         assert!(count.read(Found::Text("5")).is_err());
+        // req 3.27: zero is not silently without bound.
+        for unbounded in ["0", "unlimited"] {
+            let error = count.parse(unbounded).unwrap_err();
+            assert!(error.ends_with("; it has a bound always"), "{error}");
+        }
+        let bounded = Kind::CountOr {
+            min: 0,
+            max: 10,
+            word: "unlimited",
+        };
+        assert_eq!(bounded.parse("0"), Ok(ValueKind::U64(0)));
+        assert_eq!(
+            bounded.parse(" Unlimited"),
+            Ok(ValueKind::String("unlimited".into()))
+        );
+        assert_eq!(
+            bounded.read(Found::Text("endless")).unwrap_err(),
+            "expected a whole number from 0 to 10, or \"unlimited\", found \"endless\""
+        );
+        assert!(bounded.parse("11").is_err() && bounded.parse("-1").is_err());
         let words = Kind::Choice(&["pooled", "direct"]);
         assert_eq!(
             words.parse("Direct"),

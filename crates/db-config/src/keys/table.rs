@@ -72,6 +72,16 @@ pub const KEYS: &[Key] = &[
         too_low: "Callers queue while the server idles.",
     },
     Key {
+        path: "profile.ceiling",
+        kind: Kind::Count {
+            min: 1,
+            max: 10_000,
+        },
+        built_in: BuiltIn::Same("100"),
+        too_high: "A resize at run time takes connections that others count on.",
+        too_low: "A resize in an emergency is refused.",
+    },
+    Key {
         path: "profile.min_idle",
         kind: Kind::Count {
             min: 0,
@@ -80,6 +90,17 @@ pub const KEYS: &[Key] = &[
         built_in: BuiltIn::Each(["2", "5", "5", "10", "20", "0"]),
         too_high: "Connections stand idle and others cannot have them.",
         too_low: "A burst waits for connections to be made, 50 to 160 ms each over TLS.",
+    },
+    Key {
+        path: "profile.max_waiting",
+        kind: Kind::CountOr {
+            min: 0,
+            max: 1_000_000,
+            word: "unlimited",
+        },
+        built_in: BuiltIn::Each(["unlimited", "unlimited", "300", "1000", "2000", "20"]),
+        too_high: "Overload shows as requests that pile up and time out, instead of errors at once.",
+        too_low: "A short burst becomes errors; 0 lets nobody wait.",
     },
     Key {
         path: "profile.checkout_timeout",

@@ -13,4 +13,6 @@ mod shipped;
 #[cfg(test)]
 mod site;
 #[cfg(test)]
+mod sizes;
+#[cfg(test)]
 mod urls;

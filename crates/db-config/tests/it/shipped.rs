@@ -218,6 +218,7 @@ fn table() -> String {
 fn built_in(key: &Key) -> String {
     let shown = |value: &str| match key.kind {
         Kind::Count { .. } => value.to_owned(),
+        Kind::CountOr { word, .. } if value != word => value.to_owned(),
         _ => format!("\"{value}\""),
     };
     match key.built_in {

@@ -1,0 +1,51 @@
+//! Closing a pool: the waiting are sent away, the idle closed, the held waited for, then cancelled.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::pool::Shared;
+use crate::status::Closed;
+
+impl Shared {
+    pub(crate) fn begin_close(&self) {
+        self.registry.closing.cancel();
+        self.gate.close();
+        self.sweep();
+    }
+
+    pub(crate) async fn close(&self, grace: Duration) -> Closed {
+        self.begin_close();
+        let _in_time = timeout(grace, self.unused()).await;
+        let held: Vec<_> = self
+            .registry
+            .leases()
+            .into_iter()
+            .filter(|lease| lease.held().is_some())
+            .collect();
+        let abandoned = u32::try_from(held.len()).unwrap_or(u32::MAX);
+        let cancelling = held.iter().map(|lease| lease.cancel());
+        futures_util::future::join_all(cancelling).await;
+        // What was cancelled has a moment to come back, what came back to be closed by the server.
+        self.registry.tasks.close();
+        let _in_time = timeout(FAREWELL, self.registry.tasks.wait()).await;
+        tracing::info!(pool = &*self.registry.name, abandoned, "the pool is closed");
+        Closed { abandoned }
+    }
+
+    /// Resolves when nobody holds a connection.
+    async fn unused(&self) {
+        while self.registry.in_use() > 0 {
+            let changed = self.registry.changed.notified();
+            // A return may have come before we listened; looking twice a second is enough then.
+            tokio::select! {
+                () = changed => {}
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+}
+
+/// How long closing waits for the server to hang up after the grace.
+const FAREWELL: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);

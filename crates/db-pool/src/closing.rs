@@ -1,0 +1,61 @@
+//! The end of a backend: its session is ended, and only then is its place free.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use diesel_async::AsyncPgConnection;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::backend::Lease;
+use crate::connector::Transport;
+use crate::place::Place;
+use crate::registry::Registry;
+
+/// Ends one session, in a task of its own; its place is free when the server has closed it.
+pub(crate) struct Closing {
+    pub(crate) conn: Option<AsyncPgConnection>,
+    pub(crate) farewell: Option<oneshot::Receiver<Transport>>,
+    pub(crate) patience: Duration,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) place: Option<Place>,
+    pub(crate) registry: Arc<Registry>,
+}
+
+impl Closing {
+    pub(crate) async fn run(mut self) {
+        let (conn, farewell) = (self.conn.take(), self.farewell.take());
+        let ending = async {
+            self.lease.cancel().await;
+            // Ends the driver, whose stream then hands us the transport.
+            drop(conn);
+            if let Some(farewell) = farewell {
+                await_end(farewell).await;
+            }
+        };
+        let _in_time = timeout(self.patience, ending).await;
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // In this order: whoever is woken finds the place free.
+        self.registry.established.fetch_sub(1, Ordering::AcqRel);
+        drop(self.place.take());
+        self.registry.changed.notify_waiters();
+    }
+}
+
+/// Says goodbye and reads until the server has hung up.
+async fn await_end(farewell: oneshot::Receiver<Transport>) {
+    let Ok(mut transport) = farewell.await else {
+        return;
+    };
+    // Terminate; a server that is gone already does not mind.
+    let _sent = transport.write_all(b"X\0\0\0\x04").await;
+    let _flushed = transport.shutdown().await;
+    let mut rest = [0; 1024];
+    while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}
+}

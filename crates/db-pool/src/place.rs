@@ -1,0 +1,26 @@
+//! What a live backend counts against.
+
+use crate::gate::Permit;
+use crate::generation::Member;
+use crate::slots::Slot;
+
+/// The counts that a backend is in; it leaves them when the server has closed it.
+///
+/// The fields are dropped in their order: whoever passes the gate finds the slot free.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) slot: Slot,
+    pub(crate) member: Member,
+    /// That of the borrower who returned it unfit.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl Place {
+    pub(crate) fn new(slot: Slot, member: Member) -> Self {
+        Self {
+            slot,
+            member,
+            permit: None,
+        }
+    }
+}

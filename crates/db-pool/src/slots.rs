@@ -1,0 +1,148 @@
+//! Slots: how many backends may be alive, from before they are dialled until the server has closed them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The count of the backends of a pool against its size.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    counts: Mutex<Counts>,
+    /// What [`Counts::surplus`] is, for those who return a connection and would rather not lock.
+    surplus: AtomicU32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    max: u32,
+    /// Backends alive or being made.
+    alive: u32,
+    /// Those of them that are being closed.
+    leaving: u32,
+}
+
+impl Counts {
+    /// How many have to go since the pool has shrunk.
+    fn surplus(self) -> u32 {
+        (self.alive - self.leaving).saturating_sub(self.max)
+    }
+}
+
+impl Slots {
+    pub(crate) fn new(max: u32) -> Arc<Self> {
+        Arc::new(Self {
+            counts: Mutex::new(Counts {
+                max,
+                alive: 0,
+                leaving: 0,
+            }),
+            surplus: AtomicU32::new(0),
+        })
+    }
+
+    /// A slot, if fewer backends than `max` are alive, those that are being closed included.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Slot> {
+        let free = self.change(|counts| {
+            let free = counts.alive < counts.max;
+            counts.alive += u32::from(free);
+            free
+        });
+        free.then(|| Slot {
+            slots: Arc::clone(self),
+            leaving: false,
+        })
+    }
+
+    pub(crate) fn resize(&self, max: u32) {
+        self.change(|counts| counts.max = max);
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.lock().max
+    }
+
+    pub(crate) fn alive(&self) -> u32 {
+        self.lock().alive
+    }
+
+    /// How many backends have to go, beyond those that are being closed already.
+    pub(crate) fn surplus(&self) -> u32 {
+        self.surplus.load(Ordering::Acquire)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
+        let mut counts = self.lock();
+        let outcome = change(&mut counts);
+        self.surplus.store(counts.surplus(), Ordering::Release);
+        outcome
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The slot of one backend; free when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
+    leaving: bool,
+}
+
+impl Slot {
+    /// Notes that its backend is being closed.
+    pub(crate) fn leave(&mut self) {
+        if !self.leaving {
+            self.leaving = true;
+            self.slots.change(|counts| counts.leaving += 1);
+        }
+    }
+
+    /// The same, if its backend is one too many; as many hear so as have to go.
+    pub(crate) fn leave_if_surplus(&mut self) -> bool {
+        if self.leaving || self.slots.surplus() == 0 {
+            return false;
+        }
+        self.leaving = self.slots.change(|counts| {
+            let too_many = counts.surplus() > 0;
+            counts.leaving += u32::from(too_many);
+            too_many
+        });
+        self.leaving
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let leaving = u32::from(self.leaving);
+        self.slots.change(|counts| {
+            counts.alive -= 1;
+            counts.leaving -= leaving;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case R18: after shrinking exactly the surplus goes, and nothing new comes before it has gone.
+    #[test]
+    fn a_smaller_size_sends_away_as_many_as_are_too_many() {
+        let slots = Slots::new(5);
+        let mut taken: Vec<_> = std::iter::from_fn(|| slots.take()).collect();
+        assert_eq!(taken.len(), 5);
+        taken[0].leave();
+        slots.resize(2);
+        assert_eq!(slots.surplus(), 2);
+        let going = taken.iter_mut().map(Slot::leave_if_surplus);
+        assert_eq!(going.filter(|goes| *goes).count(), 2);
+        assert_eq!((slots.alive(), slots.surplus()), (5, 0));
+        assert!(slots.take().is_none());
+        taken.retain(|slot| !slot.leaving);
+        assert_eq!(slots.alive(), 2);
+        taken.pop();
+        assert!(slots.take().is_some());
+        slots.resize(3);
+        assert_eq!(slots.alive(), 1);
+    }
+}

@@ -1,0 +1,106 @@
+//! Validation: whether a backend that was idle may be handed out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::SimpleAsyncConnection;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::backend::Doom;
+use crate::manager::Stored;
+use crate::pool::Shared;
+
+impl Shared {
+    /// The same backend, if it may be handed out; one that was idle for long must answer a ping.
+    ///
+    /// A ping goes on when the deadline comes first or this future is dropped: callers with less time
+    /// than a round trip would otherwise throw one sound backend after the other away.
+    pub(crate) async fn proved(
+        self: &Arc<Self>,
+        mut stored: Stored,
+        deadline: Instant,
+    ) -> Option<Stored> {
+        if stored.idle_for() >= UNHEARD {
+            // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
+            // there, and the driver note that the connection has ended (case R06).
+            let taken = Taken::new(stored, self);
+            tokio::task::yield_now().await;
+            stored = taken.keep()?;
+        }
+        if let Some(doom) = stored.overdue(self.profile.max_uses) {
+            stored.doom(doom);
+            return None;
+        }
+        if stored.idle_for() < self.profile.validate_after {
+            return Some(stored);
+        }
+        let (answer, answered) = oneshot::channel();
+        let taken = Taken::new(stored, self);
+        self.registry.spawn(Ping { taken, answer }.run());
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(taken)) if !self.registry.is_closed() => taken.keep(),
+            _ => None,
+        }
+    }
+}
+
+/// Asks one backend for a sign of life, in a task of its own.
+struct Ping {
+    taken: Taken,
+    answer: oneshot::Sender<Taken>,
+}
+
+impl Ping {
+    async fn run(self) {
+        let Self { mut taken, answer } = self;
+        let patience = taken.shared.profile.validation_timeout;
+        let Some(stored) = &mut taken.stored else {
+            return;
+        };
+        // Doomed until it answers: if this task is dropped meanwhile, the backend goes with it.
+        stored.doom(Doom::Silent);
+        if let Ok(Ok(())) = timeout(patience, stored.conn_mut().batch_execute("")).await {
+            stored.pardon();
+            // Where nobody waits for it any more it goes back.
+            let _given_up = answer.send(taken);
+        }
+    }
+}
+
+/// A backend on its way to a caller; the next caller hears of it if this one goes.
+struct Taken {
+    stored: Option<Stored>,
+    shared: Arc<Shared>,
+}
+
+impl Taken {
+    fn new(stored: Stored, shared: &Arc<Shared>) -> Self {
+        Self {
+            stored: Some(stored),
+            shared: Arc::clone(shared),
+        }
+    }
+
+    fn keep(mut self) -> Option<Stored> {
+        self.stored.take()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let Some(stored) = self.stored.take() else {
+            return;
+        };
+        // In this order: whoever is woken finds it in the store.
+        drop(stored);
+        self.shared.registry.changed.notify_waiters();
+        if self.shared.registry.is_closed() {
+            // Closing may have swept while it was on its way.
+            self.shared.sweep();
+        }
+    }
+}
+
+/// From how long an idle time on the socket is looked at; a connection in steady use never is.
+const UNHEARD: Duration = Duration::from_millis(1);
