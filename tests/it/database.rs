@@ -89,7 +89,7 @@ async fn reads_may_have_a_pool_of_their_own() {
     assert_eq!((read.name(), read.profile().max), ("read", 1));
     assert!(db.backends("reader").await.unwrap().is_empty());
 
-    let held = read.get().await.unwrap();
+    let held = read.get_timeout(SOON).await.unwrap();
     let refused = database.read(in_recovery).await.unwrap_err();
     assert!(refused.to_string().contains("pool `read`"), "{refused}");
     assert!(!database.write(in_recovery).await.unwrap());

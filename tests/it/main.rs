@@ -11,6 +11,7 @@ mod dbctl;
 mod demo;
 mod doctor;
 mod harness;
+mod holders;
 mod hostile;
 mod hosts;
 mod ledger;

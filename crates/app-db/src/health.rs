@@ -84,8 +84,15 @@ async fn ask(pool: &Pool) -> Result<(), Error> {
 
 /// Whether nothing is wrong but that every connection is at work.
 fn is_busy(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Pool(PoolError::Timeout { status, last_failure: None, .. }) if status.in_use > 0
-    ) || matches!(error, Error::Pool(PoolError::QueueFull { .. }))
+    match error {
+        Error::Pool(PoolError::Timeout {
+            status,
+            last_failure: None,
+            ..
+        }) => status.in_use > 0,
+        Error::Pool(PoolError::QueueFull { .. }) => true,
+        // Asked from inside work that has the last connection.
+        Error::Pool(PoolError::Nested { .. }) => true,
+        _ => false,
+    }
 }

@@ -77,7 +77,7 @@ impl<'db> Transaction<'db> {
         self
     }
 
-    /// A name for the slow-query log.
+    /// A name for the slow-query log and for what is said of long holds.
     pub fn label(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self
@@ -205,6 +205,7 @@ impl<'db> Transaction<'db> {
         let (mut conn, observed) = self.open(caller).await?;
         let before = Before::of(&observed);
         let working = AT_WORK.scope(Arc::clone(&observed), work(&mut conn));
+        let working = self.pool.scope(caller, working);
         let value = match working.await {
             Ok(value) => value,
             Err(error) => {

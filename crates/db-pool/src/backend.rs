@@ -4,8 +4,8 @@
 //! somebody does. Wherever a backend is dropped, its session is ended in the background and its place
 //! in the pool becomes free only when the server has closed it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use diesel_async::{
@@ -13,15 +13,17 @@ use diesel_async::{
 };
 use tokio::sync::oneshot;
 
-use crate::cancel::Canceller;
 use crate::closing::Closing;
 use crate::connector::Transport;
 use crate::dial::Dialled;
 use crate::gate::Permit;
 use crate::generation::Member;
+use crate::lease::Lease;
+use crate::long_hold;
 use crate::observer::{Activity, Observer};
 use crate::place::Place;
 use crate::profile::PoolProfile;
+use crate::reason::Ended;
 use crate::registry::Registry;
 use crate::slow_query;
 use crate::status::Totals;
@@ -112,21 +114,14 @@ impl Backend {
         }
         let now = Instant::now();
         registry.established.fetch_add(1, Ordering::AcqRel);
-        let lease = Arc::new(Lease {
-            canceller,
-            observed: Arc::clone(&link.observed),
-            activity: Arc::clone(&activity),
-            held_since: AtomicU64::new(0),
-            holder: Mutex::default(),
-            made: now,
-        });
+        let lease = Lease::new(canceller, Arc::clone(&link.observed), Arc::clone(&activity));
         Self {
             conn: Some(conn),
             farewell: Some(link.farewell),
             place: Some(place),
             observed: link.observed,
             activity,
-            lease,
+            lease: Arc::new(lease),
             registry,
             in_slot,
             born: now,
@@ -235,7 +230,9 @@ impl Backend {
 
     /// Decides whether it may be handed out again. Must not block: it runs in a `Drop`.
     pub(crate) fn check_in(&mut self, max_uses: u32) -> Verdict {
-        self.lease.end();
+        if let Some(held) = self.lease.end() {
+            long_hold::report_return(&self.registry.name, self.lease.call_site(), held);
+        }
         self.activity.forget_borrower();
         let slow = self.activity.take_slow();
         if slow > 0 {
@@ -300,7 +297,17 @@ impl Drop for Backend {
             | Doom::Forsaken
             | Doom::Silent => &totals.discarded,
         });
-        tracing::debug!(pool = &*self.registry.name, ?doom, "a connection is closed");
+        if doom.is_dirty() {
+            Totals::count(&totals.dirty_returned);
+        }
+        doom.report(&Ended {
+            pool: &self.registry.name,
+            call_site: self.lease.call_site(),
+            backend_pid: self.observed.backend_pid(),
+            generation: self.member().map_or(0, |member| member.generation().number),
+            age_ms: self.born.elapsed().as_millis() as u64,
+            uses: self.uses,
+        });
         let closing = Closing {
             conn: self.conn.take(),
             farewell: self.farewell.take(),
@@ -320,49 +327,3 @@ impl Drop for Backend {
 
 /// How long a discarded backend may keep its place.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// Who holds a backend, since when, and how to stop it; readable while it is held.
-pub(crate) struct Lease {
-    canceller: Canceller,
-    observed: Arc<Observed>,
-    activity: Arc<Activity>,
-    /// Milliseconds since `made`, plus one; 0 while nobody holds it.
-    held_since: AtomicU64,
-    holder: Mutex<Option<&'static std::panic::Location<'static>>>,
-    made: Instant,
-}
-
-impl Lease {
-    /// Stops on the server what the connection is doing, if it may be stopped.
-    ///
-    /// Never while a COMMIT is on its way, from the moment the client asked for it: under synchronous
-    /// replication a cancelled COMMIT reports success for what only the primary has.
-    pub(crate) async fn cancel(&self) {
-        let working = self.observed.is_working() || self.activity.is_unfinished();
-        let committing = self.observed.is_committing() || self.activity.is_committing();
-        if working && !committing && !self.observed.is_closed() {
-            self.canceller.cancel().await;
-        }
-    }
-
-    fn begin(&self, caller: &'static std::panic::Location<'static>) {
-        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = Some(caller);
-        let since = self.made.elapsed().as_millis() as u64 + 1;
-        self.held_since.store(since, Ordering::Release);
-    }
-
-    fn end(&self) {
-        self.held_since.store(0, Ordering::Release);
-    }
-
-    /// How long it has been held, and where it was asked for.
-    pub(crate) fn held(&self) -> Option<(Duration, &'static std::panic::Location<'static>)> {
-        let since = self.held_since.load(Ordering::Acquire).checked_sub(1)?;
-        let held = self
-            .made
-            .elapsed()
-            .saturating_sub(Duration::from_millis(since));
-        let holder = *self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        Some((held, holder?))
-    }
-}

@@ -11,10 +11,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::Backend;
 use crate::connection::Connection;
+use crate::diagnosis::{Queued, Stage};
 use crate::error::{ConnectError, Failure, PoolError};
 use crate::gate::{Barred, Permit};
 use crate::line::{Coming, Turn};
 use crate::manager::Stored;
+use crate::nested;
 use crate::place::Place;
 use crate::pool::Shared;
 use crate::status::Totals;
@@ -31,10 +33,15 @@ impl Shared {
     ) -> Result<Connection, PoolError> {
         let arrived = Instant::now();
         let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
-        match self.gate.enter(deadline).await {
-            Ok(permit) => self.find(permit, arrived, deadline, caller).await,
-            Err(barred) => Err(self.barred(barred, arrived)),
-        }
+        let queued = Queued::at(arrived, &self.registry);
+        let permit = match nested::outer(&self.registry) {
+            Some(outer) => self.enter_nested(outer, caller)?,
+            None => match self.gate.enter(deadline).await {
+                Ok(permit) => permit,
+                Err(barred) => return Err(self.barred(barred, &queued)),
+            },
+        };
+        self.find(permit, queued, deadline, caller).await
     }
 
     /// The same for a caller that does not queue.
@@ -45,9 +52,10 @@ impl Shared {
         let arrived = Instant::now();
         let patience = self.profile.checkout_timeout;
         let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
+        let queued = Queued::at(arrived, &self.registry);
         match self.gate.try_enter() {
-            Ok(permit) => self.find(permit, arrived, deadline, caller).await,
-            Err(barred) => Err(self.barred(barred, arrived)),
+            Ok(permit) => self.find(permit, queued, deadline, caller).await,
+            Err(barred) => Err(self.barred(barred, &queued)),
         }
     }
 
@@ -55,10 +63,11 @@ impl Shared {
     async fn find(
         self: Arc<Self>,
         permit: Permit,
-        arrived: Instant,
+        queued: Queued,
         deadline: Instant,
         caller: &'static Location<'static>,
     ) -> Result<Connection, PoolError> {
+        let arrived = queued.arrived();
         let registry = Arc::clone(&self.registry);
         let mut turn = Turn::new(&registry, permit.number());
         let mut dialling: Option<oneshot::Receiver<ConnectError>> = None;
@@ -73,7 +82,7 @@ impl Shared {
                     return Ok(Connection::new(fit, permit, self, caller));
                 }
                 if Instant::now() >= deadline {
-                    return Err(self.timed_out(arrived));
+                    return Err(self.timed_out(&queued, Stage::Connecting));
                 }
             }
             if self.registry.is_closed() {
@@ -113,11 +122,11 @@ impl Shared {
                     }
                 }
                 () = sleep_until(not_before.unwrap_or(deadline)), if waits_for_backoff => {}
-                () = sleep_until(deadline) => return Err(self.timed_out(arrived)),
+                () = sleep_until(deadline) => return Err(self.timed_out(&queued, Stage::Connecting)),
                 () = self.registry.closing.cancelled() => return Err(self.closed()),
             }
             if Instant::now() >= deadline {
-                return Err(self.timed_out(arrived));
+                return Err(self.timed_out(&queued, Stage::Connecting));
             }
         }
     }
@@ -158,44 +167,9 @@ impl Shared {
         Some(reported)
     }
 
-    fn timed_out(&self, arrived: Instant) -> PoolError {
-        Totals::count(&self.registry.totals.timeouts);
-        let longest = self
-            .registry
-            .leases()
-            .iter()
-            .filter_map(|lease| lease.held())
-            .max_by_key(|(held, _)| *held);
-        if let Some((held, holder)) = longest {
-            tracing::warn!(
-                pool = &*self.registry.name,
-                held_ms = held.as_millis() as u64,
-                holder = %holder,
-                "no connection in time; this one has been held longest"
-            );
-        }
-        let waited = Duration::from_millis(arrived.elapsed().as_millis() as u64);
-        let last_failure = self.backoff.last_failure().or_else(|| {
-            // Nobody has failed yet, because the first attempt has not ended: a server that is silent.
-            let silent = self.registry.established() == 0 && self.occupied() > 0;
-            let address = self.registry.generations.current().endpoint.address();
-            silent.then(|| {
-                ConnectError::new(&address, Failure::TimedOut)
-                    .explained(format!("no answer within {waited:?}"))
-            })
-        });
-        PoolError::Timeout {
-            pool: self.name(),
-            waited,
-            status: Box::new(self.status()),
-            longest_held: longest,
-            last_failure,
-        }
-    }
-
-    fn barred(&self, barred: Barred, arrived: Instant) -> PoolError {
+    fn barred(&self, barred: Barred, queued: &Queued) -> PoolError {
         match barred {
-            Barred::TimedOut => self.timed_out(arrived),
+            Barred::TimedOut => self.timed_out(queued, Stage::Gate),
             Barred::Closed => self.closed(),
             Barred::Full(waiting) => {
                 Totals::count(&self.registry.totals.refused);
@@ -211,7 +185,7 @@ impl Shared {
         }
     }
 
-    fn closed(&self) -> PoolError {
+    pub(crate) fn closed(&self) -> PoolError {
         PoolError::Closed { pool: self.name() }
     }
 }
@@ -254,7 +228,7 @@ impl Dial {
             }
             Err(error) => {
                 Totals::count(&shared.registry.totals.connect_failures);
-                tracing::warn!(pool = &*shared.registry.name, %error, "connecting failed");
+                tracing::warn!(target: "app_db::pool", pool = &*shared.registry.name, %error, "connecting failed");
                 // In this order: whoever hears of the failure finds the place free again and the
                 // delay set. What fails with credentials that have been replaced meanwhile says nothing
                 // of the new ones: its caller tries again.

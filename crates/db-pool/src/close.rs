@@ -21,7 +21,7 @@ impl Shared {
             .registry
             .leases()
             .into_iter()
-            .filter(|lease| lease.held().is_some())
+            .filter(|lease| lease.is_held())
             .collect();
         let abandoned = u32::try_from(held.len()).unwrap_or(u32::MAX);
         let cancelling = held.iter().map(|lease| lease.cancel());

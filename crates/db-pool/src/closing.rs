@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::backend::Lease;
 use crate::connector::Transport;
+use crate::lease::Lease;
 use crate::place::Place;
 use crate::registry::Registry;
 

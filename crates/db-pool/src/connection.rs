@@ -41,6 +41,7 @@ impl Connection {
     ) -> Self {
         backend.check_out(caller);
         shared.registry.in_use.fetch_add(1, Ordering::AcqRel);
+        shared.registry.handed_out.fetch_add(1, Ordering::Relaxed);
         let held = Some(Held {
             backend,
             permit,

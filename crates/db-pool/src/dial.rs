@@ -131,7 +131,15 @@ impl Dialler {
         let set_up = self.set_up(&mut conn, &link, generation.number).await;
         set_up.map_err(|error| refused(&error))?;
         let phases = link.clock.phases(link.observed.logged_in());
-        tracing::debug!(pool = &*self.profile.name, %phases, "connected");
+        tracing::debug!(
+            target: "app_db::pool",
+            pool = &*self.profile.name,
+            generation = generation.number,
+            backend_pid = link.observed.backend_pid(),
+            connect_ms = phases.total().as_millis() as u64,
+            %phases,
+            "connected"
+        );
         Ok(Dialled {
             phases,
             conn,

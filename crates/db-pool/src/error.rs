@@ -9,6 +9,7 @@ use std::time::Duration;
 use db_config::ConfigError;
 use tokio_postgres::error::SqlState;
 
+use crate::diagnosis::Diagnosis;
 use crate::server_error::ServerError;
 use crate::status::Status;
 
@@ -47,7 +48,7 @@ pub enum PoolError {
     },
     /// No connection within the checkout timeout.
     #[error(
-        "pool `{pool}` had no connection within {waited:?} ({status}){}",
+        "pool `{pool}` had no connection within {waited:?} ({status}): {diagnosis}{}",
         if .last_failure.is_some() { "; the last attempt to connect failed" } else { "" }
     )]
     Timeout {
@@ -59,6 +60,8 @@ pub enum PoolError {
         status: Box<Status>,
         /// The connection held longest: for how long, and where it was asked for.
         longest_held: Option<(Duration, &'static Location<'static>)>,
+        /// Why there was none.
+        diagnosis: Box<Diagnosis>,
         /// The most recent failure to connect since the pool last succeeded.
         #[source]
         last_failure: Option<ConnectError>,
@@ -91,6 +94,23 @@ pub enum PoolError {
         /// The largest that the pool can have: the key `ceiling` of its profile.
         ceiling: u32,
     },
+    /// A checkout from inside work that holds a connection of the same pool, while none was free.
+    ///
+    /// Waiting for one could take as long as the work itself waits: with as many at once as the pool has
+    /// connections, nobody would ever get one. The inner checkout is to use the connection of the work, or
+    /// to wait until the work is over.
+    #[error(
+        "pool `{pool}` has no connection free for {inner}, inside work that holds one since {outer}; \
+         use that one, as waiting for another could deadlock"
+    )]
+    Nested {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// Where the work's own connection was asked for.
+        outer: &'static Location<'static>,
+        /// Where another one was asked for.
+        inner: &'static Location<'static>,
+    },
     /// The server cannot be connected to, for a reason that waiting does not heal.
     #[error("pool `{pool}` cannot connect")]
     Connect {
@@ -119,7 +139,11 @@ impl PoolError {
                 last_failure: Some(_),
                 ..
             } if status.open == 0 => Kind::Down,
-            Self::Timeout { .. } | Self::QueueFull { .. } | Self::InUse { .. } => Kind::Busy,
+            // Nested is a defect of the program that shows under load only, and passes with it.
+            Self::Timeout { .. }
+            | Self::QueueFull { .. }
+            | Self::InUse { .. }
+            | Self::Nested { .. } => Kind::Busy,
             Self::Connect { source, .. } if source.is_permanent() => Kind::Configuration,
             Self::Connect { .. } => Kind::Down,
             Self::Closed { .. } => Kind::ShuttingDown,
@@ -163,6 +187,8 @@ struct Attempt {
 pub enum Failure {
     /// No TCP connection, or it broke before the session was ready.
     Unreachable,
+    /// The host's name has no address.
+    UnknownHost,
     /// Not ready within the connect timeout.
     TimedOut,
     /// The certificate, the key or the TLS handshake was refused by either side.
@@ -301,6 +327,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.0.failure {
             Failure::Unreachable => "is not reachable",
+            Failure::UnknownHost => "is not found, as its name is not resolved",
             Failure::TimedOut => "did not answer within the connect timeout",
             Failure::Tls => "and this client do not agree on TLS",
             Failure::Authentication => "refuses these credentials",

@@ -1,4 +1,5 @@
-//! The keeper: keeps idle connections ready, and ends those that are too old or too long idle.
+//! The keeper: keeps idle connections ready, ends those that are too old or too long idle, and reports
+//! those that are held for too long.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -22,7 +23,12 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         let profile = &shared.profile;
-        let shortest = [profile.idle_timeout, profile.max_lifetime]
+        let times = [
+            profile.idle_timeout,
+            profile.max_lifetime,
+            profile.leak_threshold,
+        ];
+        let shortest = times
             .into_iter()
             .flatten()
             .fold(LONGEST_PERIOD * 4, Duration::min);
@@ -48,6 +54,7 @@ impl Keeper {
             shared.sweep();
             shared.end_idle();
             shared.replenish();
+            shared.report_long_holds();
         }
     }
 }

@@ -123,8 +123,7 @@ impl Login {
         let mut connector = self.connector.clone()?.afresh();
         let address = endpoint.address();
         let addresses = resolve(endpoint).await.map_err(|error| {
-            ConnectError::new(&address, Failure::Unreachable)
-                .explained(format!("its name is not resolved: {error}"))
+            ConnectError::new(&address, Failure::UnknownHost).explained(error.to_string())
         })?;
         connector.resolved();
         loop {

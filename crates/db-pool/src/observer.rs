@@ -105,7 +105,7 @@ impl Observer {
         &self.observed
     }
 
-    /// Names the work that follows, for the slow-query log; the pool forgets it at check-in.
+    /// Names the work that follows, for the log; the pool forgets it at check-in.
     pub fn set_label(&mut self, label: Option<&'static str>) {
         *self
             .activity

@@ -119,6 +119,7 @@ impl Pool {
     /// [`PoolError::Timeout`] after the profile's `checkout_timeout`, which bounds connecting too;
     /// [`PoolError::QueueFull`] at once when as many wait as `max_waiting` allows;
     /// [`PoolError::Connect`] at once when the server refuses for good and no connection lives;
+    /// [`PoolError::Nested`] at once inside work that holds a connection of this pool, when none is free;
     /// [`PoolError::Closed`].
     ///
     /// Dropping the future gives the place in the queue up and loses nothing. With an idle connection it
@@ -346,6 +347,9 @@ impl Shared {
             uses_closed: count(&totals.uses_closed),
             surplus_closed: count(&totals.surplus_closed),
             discarded: count(&totals.discarded),
+            dirty_returned: count(&totals.dirty_returned),
+            long_holds: count(&totals.long_holds),
+            nested: count(&totals.nested),
             connect_failures: count(&totals.connect_failures),
             timeouts: count(&totals.timeouts),
             refused: count(&totals.refused),

@@ -49,6 +49,9 @@ pub struct PoolProfile {
     /// How long that ping may take.
     #[serde(with = "db_config::duration")]
     pub validation_timeout: Duration,
+    /// From how long on a hold of a connection is reported as too long; `None` reports none.
+    #[serde(with = "db_config::duration::optional")]
+    pub leak_threshold: Option<Duration>,
     /// What stands between this pool and the server.
     pub pooler: PoolerMode,
     /// How statements are named on the server.

@@ -2,7 +2,7 @@
 //!
 //! The store holds backends and backends hold this; the pool holds both, so that nothing holds itself.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::runtime::Handle;
@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::Lease;
 use crate::generation::Generations;
 use crate::histogram::Histogram;
+use crate::lease::Lease;
 use crate::line::Line;
 use crate::phases::ConnectPhases;
 use crate::status::Totals;
@@ -33,6 +33,8 @@ pub(crate) struct Registry {
     pub(crate) proving: AtomicU32,
     /// How many connections are handed out.
     pub(crate) in_use: AtomicU32,
+    /// How many have ever been handed out.
+    pub(crate) handed_out: AtomicU64,
     /// Set once, when the pool begins to close.
     pub(crate) closing: CancellationToken,
     /// Every task that dials, settles or ends a connection.
@@ -56,6 +58,7 @@ impl Registry {
             established: AtomicU32::new(0),
             proving: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
+            handed_out: AtomicU64::new(0),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             leases: Mutex::default(),
@@ -112,6 +115,10 @@ impl Registry {
 
     pub(crate) fn established(&self) -> u32 {
         self.established.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.handed_out.load(Ordering::Relaxed)
     }
 
     pub(crate) fn in_use(&self) -> u32 {

@@ -45,6 +45,13 @@ pub struct Status {
     pub surplus_closed: u64,
     /// Connections thrown away because they came back dirty, busy or broken, or failed their ping.
     pub discarded: u64,
+    /// Of those, the ones whose last holder left them dirty: busy, in a transaction, or with an
+    /// instrumentation of its own.
+    pub dirty_returned: u64,
+    /// Connections that were held for longer than `leak_threshold`.
+    pub long_holds: u64,
+    /// Checkouts from inside work that held a connection of the same pool, refused or not.
+    pub nested: u64,
     /// Failed attempts to connect.
     pub connect_failures: u64,
     /// Checkouts that ran into their timeout.
@@ -100,6 +107,9 @@ pub(crate) struct Totals {
     pub(crate) uses_closed: AtomicU64,
     pub(crate) surplus_closed: AtomicU64,
     pub(crate) discarded: AtomicU64,
+    pub(crate) dirty_returned: AtomicU64,
+    pub(crate) long_holds: AtomicU64,
+    pub(crate) nested: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) refused: AtomicU64,

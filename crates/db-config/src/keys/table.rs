@@ -164,6 +164,13 @@ pub const KEYS: &[Key] = &[
         too_low: "Sound connections are thrown away when the server is busy.",
     },
     Key {
+        path: "profile.leak_threshold",
+        kind: duration(MS, DAY, Some("never")),
+        built_in: BuiltIn::Same("60s"),
+        too_high: "A connection that is never given back goes unseen until the pool runs dry.",
+        too_low: "The log warns of honest work: at or below `statement_timeout`, of single statements.",
+    },
+    Key {
         path: "profile.pooler",
         kind: Kind::Choice(&["auto", "none", "session", "transaction"]),
         built_in: BuiltIn::Same("auto"),

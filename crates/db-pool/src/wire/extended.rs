@@ -63,6 +63,7 @@ impl Conversation {
         put_describe(out, name);
         put_sync(out);
         exchange.parts.push(Part::Learn(id));
+        self.observed.last_statement().note(sql, exchange.began);
         self.expect(exchange);
     }
 
@@ -123,6 +124,7 @@ impl Conversation {
         if !plain {
             self.transaction.taint();
         }
+        self.observed.last_statement().note(&tail, exchange.began);
         self.expect(exchange);
     }
 
@@ -171,6 +173,11 @@ impl Conversation {
             exchange.parts.push(Part::Check(id));
         }
         self.to_server.end().extend_from_slice(&body);
+        // Without a Parse in it nothing here tells what runs: better no text than that of another.
+        let parse = frames.iter().find(|frame| frame.tag == b'P');
+        let text = parse.and_then(|parse| split_text(parse.body(inbox)));
+        let text = text.map_or(&b""[..], |(_name, text)| text);
+        self.observed.last_statement().note(text, exchange.began);
         self.expect(exchange);
     }
 

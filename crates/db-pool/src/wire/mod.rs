@@ -11,6 +11,7 @@ mod description;
 mod exchange;
 mod extended;
 mod frame;
+mod last_statement;
 mod local_settings;
 mod login;
 mod message;

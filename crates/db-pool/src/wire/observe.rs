@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::last_statement::LastStatement;
 use crate::server_error::ServerError;
 
 /// The facts that the wire gathers about one connection.
 ///
 /// Written by the stream as bytes pass, read by anybody who holds the connection; everything on the
-/// path of a statement is an atomic. Errors and parameters are rare and lie behind a mutex.
+/// path of a statement is an atomic, but for its text. Errors and parameters are rare and lie behind a
+/// mutex.
 #[derive(Debug, Default)]
 pub struct Observed {
     status: AtomicU8,
@@ -26,6 +28,7 @@ pub struct Observed {
     boundaries: AtomicU64,
     spoilt: AtomicBool,
     last_error: Mutex<Option<ServerError>>,
+    last_statement: LastStatement,
     backend_pid: AtomicI32,
     logged_in: OnceLock<Instant>,
     parameters: Mutex<HashMap<String, String>>,
@@ -108,6 +111,11 @@ impl Observed {
             }
             changed.await;
         }
+    }
+
+    /// The beginning of the statement that was sent last: of several in a pipeline, the last of them.
+    pub(crate) fn last_statement(&self) -> &LastStatement {
+        &self.last_statement
     }
 
     pub(crate) fn request_sent(&self, request: Request) {

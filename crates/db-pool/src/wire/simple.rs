@@ -130,6 +130,7 @@ impl Conversation {
         }
         exchange.head = String::from_utf8_lossy(&head).chars().count();
         put(self.to_server.end(), b'Q', &[&head, sql, b"\0"]);
+        self.observed.last_statement().note(sql, exchange.began);
         self.expect(exchange);
     }
 

@@ -61,7 +61,7 @@ pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
 /// The error itself stands with the endpoint.
 fn on_failure(endpoint: &Examined) -> Option<Advice> {
     let what = match endpoint.failure? {
-        Failure::Unreachable | Failure::TimedOut => {
+        Failure::Unreachable | Failure::UnknownHost | Failure::TimedOut => {
             "is the server running, and are host and port right"
         }
         Failure::Authentication => "are user and password right",

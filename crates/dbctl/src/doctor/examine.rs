@@ -77,7 +77,10 @@ pub(super) async fn examine(target: Target) -> Examined {
         Ok(client) => client,
         Err(error) => {
             let failure = error.failure();
-            examined.reachable = !matches!(failure, Failure::Unreachable | Failure::TimedOut);
+            examined.reachable = !matches!(
+                failure,
+                Failure::Unreachable | Failure::UnknownHost | Failure::TimedOut
+            );
             examined.failure = Some(failure);
             examined.error = Some(error.to_string());
             return examined;

@@ -1,0 +1,234 @@
+//! From what is seen when a caller's time is up to what is the matter.
+
+use std::time::Duration;
+
+use super::Diagnosis;
+use crate::error::Failure;
+use crate::hold::Hold;
+
+/// Where the caller was when its time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// In the queue.
+    Gate,
+    /// Behind the gate, entitled to a connection that was not there yet.
+    Connecting,
+}
+
+/// What a diagnosis is made from.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) waited: Duration,
+    pub(super) stage: Stage,
+    pub(super) max: u32,
+    pub(super) open: u32,
+    pub(super) dialling: u32,
+    pub(super) failure: Option<Failure>,
+    pub(super) served: u64,
+    pub(super) leak_threshold: Option<Duration>,
+    pub(super) holds: Vec<Hold>,
+}
+
+impl Facts {
+    /// What they mean; see [`Diagnosis`] for the rules.
+    pub(super) fn diagnose(self) -> Diagnosis {
+        let held = self.holds.len() as u32;
+        if let Some(failure) = self.failure
+            && (self.open == 0 || held < self.max)
+        {
+            let open = self.open;
+            return match open {
+                0 => Diagnosis::Unreachable { failure },
+                _ => Diagnosis::CannotGrow { open, failure },
+            };
+        }
+        // In the queue a place that changes hands just now looks like a free one.
+        if self.stage == Stage::Connecting || (held < self.max && self.served == 0) {
+            return match self.dialling {
+                0 => Diagnosis::Closing {
+                    closing: self.open.saturating_sub(held),
+                },
+                dialling => Diagnosis::Connecting { dialling },
+            };
+        }
+        self.blame()
+    }
+
+    /// Everything is held: by whom, or by too many.
+    fn blame(self) -> Diagnosis {
+        let (held, served) = (self.holds.len(), self.served);
+        let (waited, threshold) = (self.waited, self.leak_threshold);
+        let mut stuck = self.holds;
+        stuck.retain(|hold| hold.held >= waited);
+        if stuck.is_empty() || (served > 0 && 2 * stuck.len() < held) {
+            return Diagnosis::TooSmall { served };
+        }
+        let (leaked, others): (Vec<_>, Vec<_>) = stuck
+            .into_iter()
+            .partition(|hold| hold.is_idle() && threshold.is_some_and(|bound| hold.held >= bound));
+        let (working, withheld): (Vec<_>, Vec<_>) = others.into_iter().partition(|hold| {
+            hold.is_in_transaction() || hold.running.is_some_and(|running| running >= waited)
+        });
+        let (leaks, works, rest) = (leaked.len(), working.len(), withheld.len());
+        let longest = |holds: Vec<Hold>| holds.into_iter().max_by_key(|hold| hold.held);
+        let most = leaks.max(works).max(rest);
+        let count = most as u32;
+        let named = if leaks == most {
+            longest(leaked).map(|longest| Diagnosis::Leaked { count, longest })
+        } else if works == most {
+            longest(working).map(|longest| Diagnosis::LongTransaction { count, longest })
+        } else {
+            longest(withheld).map(|longest| Diagnosis::Withheld { count, longest })
+        };
+        named.unwrap_or(Diagnosis::TooSmall { served })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::wire::TransactionStatus;
+
+    const WAITED: Duration = Duration::from_secs(5);
+    const THRESHOLD: Duration = Duration::from_secs(60);
+
+    fn idle(seconds: u64) -> Hold {
+        Hold {
+            call_site: Location::caller(),
+            held: Duration::from_secs(seconds),
+            label: None,
+            transaction: TransactionStatus::Idle,
+            running: None,
+            statement: None,
+        }
+    }
+
+    fn in_transaction(seconds: u64) -> Hold {
+        Hold {
+            transaction: TransactionStatus::InTransaction,
+            ..idle(seconds)
+        }
+    }
+
+    fn running(held: u64, seconds: u64) -> Hold {
+        Hold {
+            running: Some(Duration::from_secs(seconds)),
+            ..idle(held)
+        }
+    }
+
+    fn full(holds: Vec<Hold>) -> Facts {
+        Facts {
+            waited: WAITED,
+            stage: Stage::Gate,
+            max: holds.len() as u32,
+            open: holds.len() as u32,
+            dialling: 0,
+            failure: None,
+            served: 0,
+            leak_threshold: Some(THRESHOLD),
+            holds,
+        }
+    }
+
+    /// req 0.29
+    #[test]
+    fn a_pool_is_too_small_while_most_of_it_comes_and_goes() {
+        let mut facts = full(vec![idle(1), running(2, 2), in_transaction(300)]);
+        facts.served = 40;
+        let found = facts.diagnose();
+        assert!(
+            matches!(found, Diagnosis::TooSmall { served: 40 }),
+            "{found}"
+        );
+        // Half of it is stuck: that is what those who are waiting wait for.
+        let mut facts = full(vec![idle(1), in_transaction(300)]);
+        facts.served = 40;
+        let found = facts.diagnose();
+        assert!(
+            matches!(found, Diagnosis::LongTransaction { count: 1, .. }),
+            "{found}"
+        );
+    }
+
+    /// Case R14, req 0.24, 0.29
+    #[test]
+    fn a_leak_is_a_long_hold_without_work() {
+        let found = full(vec![idle(61), idle(75), in_transaction(300)]).diagnose();
+        let Diagnosis::Leaked { count: 2, longest } = &found else {
+            panic!("{found}");
+        };
+        assert_eq!(longest.held, Duration::from_secs(75));
+        let mut never = full(vec![idle(1_000)]);
+        never.leak_threshold = None;
+        for facts in [full(vec![idle(59)]), never, full(vec![running(300, 1)])] {
+            let found = facts.diagnose();
+            assert!(
+                matches!(found, Diagnosis::Withheld { count: 1, .. }),
+                "{found}"
+            );
+        }
+    }
+
+    /// req 0.29
+    #[test]
+    fn a_long_transaction_is_one_that_lasts_as_long_as_the_wait_and_so_is_a_long_statement() {
+        for hold in [in_transaction(5), running(5, 5), running(100, 70)] {
+            let found = full(vec![hold]).diagnose();
+            assert!(
+                matches!(found, Diagnosis::LongTransaction { count: 1, .. }),
+                "{found}"
+            );
+        }
+    }
+
+    /// req 0.30
+    #[test]
+    fn a_failure_to_connect_counts_where_it_stands_in_the_way() {
+        let facts = |held: u32, open| Facts {
+            failure: Some(Failure::UnknownHost),
+            open,
+            max: 2,
+            ..full((0..held).map(|_| idle(6)).collect())
+        };
+        let found = facts(0, 0).diagnose();
+        assert!(matches!(found, Diagnosis::Unreachable { .. }), "{found}");
+        assert_eq!(found.to_string(), "the server's name is not resolved");
+        let found = facts(1, 1).diagnose();
+        assert!(
+            matches!(found, Diagnosis::CannotGrow { open: 1, .. }),
+            "{found}"
+        );
+        let found = facts(2, 2).diagnose();
+        assert!(matches!(found, Diagnosis::Withheld { .. }), "{found}");
+    }
+
+    /// req 0.30
+    #[test]
+    fn a_place_without_a_connection_is_being_made_or_unmade() {
+        let facts = |stage, dialling, served| Facts {
+            stage,
+            dialling,
+            served,
+            max: 2,
+            open: 2 - dialling,
+            ..full(vec![running(1, 1)])
+        };
+        let found = facts(Stage::Connecting, 1, 7).diagnose();
+        assert!(
+            matches!(found, Diagnosis::Connecting { dialling: 1 }),
+            "{found}"
+        );
+        let found = facts(Stage::Connecting, 0, 0).diagnose();
+        assert!(
+            matches!(found, Diagnosis::Closing { closing: 1 }),
+            "{found}"
+        );
+        let found = facts(Stage::Gate, 1, 0).diagnose();
+        assert!(matches!(found, Diagnosis::Connecting { .. }), "{found}");
+        let found = facts(Stage::Gate, 0, 7).diagnose();
+        assert!(matches!(found, Diagnosis::TooSmall { .. }), "{found}");
+    }
+}

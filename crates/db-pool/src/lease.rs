@@ -1,0 +1,126 @@
+//! A lease: who holds a backend, readable while it is held and without disturbing the holder.
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::cancel::Canceller;
+use crate::hold::{Hold, shown};
+use crate::observer::Activity;
+use crate::wire::Observed;
+
+/// Who holds a backend, since when, and how to stop it.
+pub(crate) struct Lease {
+    canceller: Canceller,
+    observed: Arc<Observed>,
+    activity: Arc<Activity>,
+    /// Milliseconds since `made`, plus one; 0 while nobody holds it.
+    held_since: AtomicU64,
+    /// The `held_since` of the last hold that was reported for its length.
+    reported: AtomicU64,
+    /// Whoever holds it, or held it last.
+    call_site: Mutex<Option<&'static Location<'static>>>,
+    made: Instant,
+}
+
+impl Lease {
+    pub(crate) fn new(
+        canceller: Canceller,
+        observed: Arc<Observed>,
+        activity: Arc<Activity>,
+    ) -> Self {
+        Self {
+            canceller,
+            observed,
+            activity,
+            held_since: AtomicU64::new(0),
+            reported: AtomicU64::new(0),
+            call_site: Mutex::default(),
+            made: Instant::now(),
+        }
+    }
+
+    /// Stops on the server what the connection is doing, if it may be stopped.
+    ///
+    /// Never while a COMMIT is on its way, from the moment the client asked for it: under synchronous
+    /// replication a cancelled COMMIT reports success for what only the primary has.
+    pub(crate) async fn cancel(&self) {
+        let working = self.observed.is_working() || self.activity.is_unfinished();
+        let committing = self.observed.is_committing() || self.activity.is_committing();
+        if working && !committing && !self.observed.is_closed() {
+            self.canceller.cancel().await;
+        }
+    }
+
+    pub(crate) fn begin(&self, caller: &'static Location<'static>) {
+        *self
+            .call_site
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(caller);
+        let since = self.made.elapsed().as_millis() as u64 + 1;
+        self.held_since.store(since, Ordering::Release);
+    }
+
+    /// Nobody holds it any more. For how long it was held, if that had been reported as long.
+    pub(crate) fn end(&self) -> Option<Duration> {
+        let stamp = self.held_since.swap(0, Ordering::AcqRel);
+        (stamp > 0 && stamp == self.reported.load(Ordering::Acquire)).then(|| self.since(stamp))
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held_since.load(Ordering::Acquire) > 0
+    }
+
+    /// Where it was asked for, by whoever holds it or held it last.
+    pub(crate) fn call_site(&self) -> Option<&'static Location<'static>> {
+        *self
+            .call_site
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hold at this moment.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        let stamp = self.held_since.load(Ordering::Acquire);
+        let held = (stamp > 0).then(|| self.since(stamp))?;
+        let last = self.observed.last_statement().read();
+        // What an earlier holder sent is not this one's.
+        let last = last.filter(|(_, sent)| *sent >= self.began(stamp));
+        let working = self.observed.is_working() || self.activity.is_unfinished();
+        let running = working.then(|| {
+            last.as_ref()
+                .map_or(Duration::ZERO, |(_, sent)| whole_ms(sent.elapsed()))
+        });
+        Some(Hold {
+            call_site: self.call_site()?,
+            held,
+            label: self.activity.label(),
+            transaction: self.observed.transaction_status(),
+            running,
+            statement: last.and_then(|(text, _)| shown(&text)),
+        })
+    }
+
+    /// The hold at this moment if it has lasted for so long and is asked about for the first time.
+    pub(crate) fn newly_long(&self, threshold: Duration) -> Option<Hold> {
+        let stamp = self.held_since.load(Ordering::Acquire);
+        let long = stamp > 0 && self.since(stamp) >= threshold;
+        if !long || self.reported.swap(stamp, Ordering::AcqRel) == stamp {
+            return None;
+        }
+        self.hold().filter(|hold| hold.held >= threshold)
+    }
+
+    fn began(&self, stamp: u64) -> Instant {
+        self.made + Duration::from_millis(stamp.saturating_sub(1))
+    }
+
+    fn since(&self, stamp: u64) -> Duration {
+        whole_ms(self.began(stamp).elapsed())
+    }
+}
+
+fn whole_ms(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_millis() as u64)
+}
