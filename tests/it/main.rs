@@ -15,6 +15,7 @@ mod holders;
 mod hostile;
 mod hosts;
 mod ledger;
+mod lifetime;
 mod migrate;
 mod outage;
 mod pool;

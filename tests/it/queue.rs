@@ -195,7 +195,8 @@ async fn a_saturated_pool_does_not_slow_another_one_down() {
     assert_eq!(batch.status().waiting, 5);
     let write = &database.status()[0];
     assert_eq!((write.wait_count, write.timeouts), (0, 0));
-    assert_eq!((write.waits.count, write.waits.p99), (202, Duration::ZERO));
+    // Besides the 200: two at start, and the probe.
+    assert_eq!((write.waits.count, write.waits.p99), (203, Duration::ZERO));
     assert_eq!(write.opened, 1);
     for task in working {
         task.abort();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use db_config::{Config, Credentials, Endpoint};
 use db_pool::{Closed, Connection, Pool, PoolProfile, Rotation, Status, Via};
@@ -68,6 +68,9 @@ impl Further {
 impl Database {
     /// Opens the pools that the configuration names, and proves the write pool with a connection.
     ///
+    /// The `min_idle` connections of every pool are made before it resolves, as far as the server lets them
+    /// and five seconds suffice; what is missing then is made in the background.
+    ///
     /// # Errors
     ///
     /// [`Error::Config`] with every problem; [`Error::Pool`] when the server refuses or is not reached
@@ -79,6 +82,7 @@ impl Database {
         let plan = Plan::read(config);
         async move {
             let plan = plan?;
+            let began = Instant::now();
             let write = Pool::connect(plan.write.0, plan.write.1).await?;
             log_profile(&write);
             limits::warn_of_oversize(&write, plan.on_primary.into_iter()).await;
@@ -88,6 +92,7 @@ impl Database {
                 .map(|(endpoint, profile)| Pool::connect_lazy(endpoint, profile))
                 .inspect(log_profile)
                 .collect();
+            warm_up(&write, &readers, START_UP.saturating_sub(began.elapsed())).await;
             Ok(Self {
                 inner: Arc::new(Inner {
                     write,
@@ -397,6 +402,22 @@ impl Plan {
     }
 }
 
+/// Waits for the connections that the first requests are to find (req 0.32); does without where a server
+/// is down or has no more to give.
+async fn warm_up(write: &Pool, replicas: &[Pool], patience: Duration) {
+    let warming = std::iter::once(write).chain(replicas).map(async |pool| {
+        if !pool.warm_up(patience).await {
+            tracing::warn!(
+                pool = pool.name(),
+                min_idle = pool.profile().min_idle,
+                open = pool.status().open,
+                "fewer connections than wanted are ready at the start"
+            );
+        }
+    });
+    futures_util::future::join_all(warming).await;
+}
+
 /// Says what a pool was made with (req 3.13).
 fn log_profile(pool: &Pool) {
     let profile = pool.profile();
@@ -418,3 +439,6 @@ fn log_profile(pool: &Pool) {
         "pool opened"
     );
 }
+
+/// How long opening the pools may take (req 3.12).
+const START_UP: Duration = Duration::from_secs(5);

@@ -17,8 +17,8 @@ pub use db_config::{
     SecretString,
 };
 pub use db_pool::{
-    self, Closed, ConnectError, Connection, Diagnosis, Hold, Kind, Pool, PoolError, PoolProfile,
-    Quantiles, Rotation, ServerError, SqlState, Status,
+    self, Breaker, Closed, ConnectError, Connection, Diagnosis, Hold, Kind, Pool, PoolError,
+    PoolProfile, Quantiles, Rotation, ServerError, SqlState, Status,
 };
 
 pub use self::database::Database;

@@ -43,6 +43,9 @@ pub(crate) struct Backend {
     in_slot: Arc<()>,
     born: Instant,
     lifetime: Option<Duration>,
+    /// The part of its lifetime and its uses that it does without, up to a quarter: connections made
+    /// together must not all end together (case R09).
+    forgone: f64,
     idle_since: Instant,
     uses: u32,
     doomed: Option<Doom>,
@@ -125,10 +128,8 @@ impl Backend {
             registry,
             in_slot,
             born: now,
-            // Connections made together must not all end together (case R09).
-            lifetime: profile
-                .max_lifetime
-                .map(|full| full.mul_f64(1.0 - fastrand::f64() / 4.0)),
+            lifetime: profile.max_lifetime,
+            forgone: fastrand::f64() / 4.0,
             idle_since: now,
             uses: 0,
             doomed: None,
@@ -201,11 +202,12 @@ impl Backend {
         }
         let too_old = self
             .lifetime
-            .is_some_and(|bound| self.born.elapsed() >= bound);
+            .is_some_and(|bound| self.born.elapsed() >= bound.mul_f64(1.0 - self.forgone));
         if too_old {
             return Some(Doom::TooOld);
         }
-        (max_uses > 0 && self.uses >= max_uses).then_some(Doom::TooUsed)
+        let forgone = (f64::from(max_uses) * self.forgone) as u32;
+        (max_uses > 0 && self.uses >= max_uses - forgone).then_some(Doom::TooUsed)
     }
 
     /// Whether it is one too many since the pool has shrunk, and is to be dropped.
@@ -321,6 +323,7 @@ impl Drop for Backend {
             place: self.place.take(),
             registry: Arc::clone(&self.registry),
         };
+        self.registry.ending.fetch_add(1, Ordering::AcqRel);
         self.registry.spawn(closing.run());
     }
 }

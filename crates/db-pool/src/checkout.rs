@@ -14,11 +14,13 @@ use crate::connection::Connection;
 use crate::diagnosis::{Queued, Stage};
 use crate::error::{ConnectError, Failure, PoolError};
 use crate::gate::{Barred, Permit};
+use crate::lease::Lease;
 use crate::line::{Coming, Turn};
 use crate::manager::Stored;
 use crate::nested;
 use crate::place::Place;
 use crate::pool::Shared;
+use crate::reconnect::{Attempt, NotNow, Urge};
 use crate::status::Totals;
 
 impl Shared {
@@ -67,7 +69,6 @@ impl Shared {
         deadline: Instant,
         caller: &'static Location<'static>,
     ) -> Result<Connection, PoolError> {
-        let arrived = queued.arrived();
         let registry = Arc::clone(&self.registry);
         let mut turn = Turn::new(&registry, permit.number());
         let mut dialling: Option<oneshot::Receiver<ConnectError>> = None;
@@ -88,25 +89,25 @@ impl Shared {
             if self.registry.is_closed() {
                 return Err(self.closed());
             }
-            // Nothing lives and nothing will: whoever comes within the delay is told what the last one was.
-            if let Some(source) = self.backoff.refusal()
-                && dialling.is_none()
-                && self.is_hopeless()
-            {
-                return Err(PoolError::Connect {
-                    pool: self.name(),
-                    source,
-                });
-            }
-            let not_before = self
-                .backoff
-                .earliest(arrived)
-                .filter(|at| *at > Instant::now());
+            let mut again_at = None;
             let dials = !given_away || registry.line.is_short_of_connections();
-            if dialling.is_none() && not_before.is_none() && dials {
-                dialling = self.dial_in_background();
+            if dialling.is_none() && dials {
+                match self.dial_in_background(Urge::Caller) {
+                    Ok(report) => dialling = Some(report),
+                    Err(not_now) => {
+                        // Nothing lives and nothing will for now: told at once what the last failure was.
+                        if let Some(source) = self.backoff.refusal()
+                            && self.is_hopeless()
+                        {
+                            return Err(PoolError::Connect {
+                                pool: self.name(),
+                                source,
+                            });
+                        }
+                        again_at = not_now.until();
+                    }
+                }
             }
-            let waits_for_backoff = dialling.is_none() && not_before.is_some();
             tokio::select! {
                 biased;
                 () = changed => {}
@@ -121,7 +122,7 @@ impl Shared {
                         return Err(PoolError::Connect { pool: self.name(), source });
                     }
                 }
-                () = sleep_until(not_before.unwrap_or(deadline)), if waits_for_backoff => {}
+                () = sleep_until(again_at.unwrap_or(deadline)), if again_at.is_some() => {}
                 () = sleep_until(deadline) => return Err(self.timed_out(&queued, Stage::Connecting)),
                 () = self.registry.closing.cancelled() => return Err(self.closed()),
             }
@@ -132,8 +133,10 @@ impl Shared {
     }
 
     /// Whether no connection lives that could come back, and no new credentials are being proved.
-    fn is_hopeless(&self) -> bool {
-        self.registry.established() == 0 && self.registry.proving.load(Ordering::Acquire) == 0
+    pub(crate) fn is_hopeless(&self) -> bool {
+        let alive = |lease: &Arc<Lease>| lease.is_alive();
+        self.registry.proving.load(Ordering::Acquire) == 0
+            && !self.registry.leases().iter().any(alive)
     }
 
     /// How many backends are idle.
@@ -148,23 +151,28 @@ impl Shared {
         self.store.take()
     }
 
-    /// Begins to connect, if there is room for one more connection.
+    /// Begins to connect, if there is room for one more connection and an attempt may begin now.
     ///
     /// The receiver gets the failure; it is closed without one when the connection has been stored.
-    pub(crate) fn dial_in_background(self: &Arc<Self>) -> Option<oneshot::Receiver<ConnectError>> {
-        let place = Place::new(self.slots.take()?, self.registry.generations.join());
+    pub(crate) fn dial_in_background(
+        self: &Arc<Self>,
+        urge: Urge,
+    ) -> Result<oneshot::Receiver<ConnectError>, NotNow> {
+        let (attempt, slot) = self.backoff.begin(urge, || self.slots.take())?;
+        let place = Place::new(slot, self.registry.generations.join());
         let coming = Coming::new(&self.registry);
         let (report, reported) = oneshot::channel();
         self.registry.spawn(
             Dial {
                 shared: Arc::clone(self),
+                attempt,
                 place,
                 coming,
                 report,
             }
             .run(),
         );
-        Some(reported)
+        Ok(reported)
     }
 
     fn barred(&self, barred: Barred, queued: &Queued) -> PoolError {
@@ -193,6 +201,7 @@ impl Shared {
 /// Makes one connection and stores it, in a task of its own.
 struct Dial {
     shared: Arc<Shared>,
+    attempt: Attempt,
     place: Place,
     coming: Coming,
     report: oneshot::Sender<ConnectError>,
@@ -202,12 +211,12 @@ impl Dial {
     async fn run(self) {
         let Self {
             shared,
+            attempt,
             place,
             // Until the end: whoever is woken by it finds the backend parked, or the place free.
             coming: _coming,
             report,
         } = self;
-        let began = Instant::now();
         let generation = place.member.generation();
         // A panic while connecting must not cost the pool its place for ever (failure case F7).
         let dialling = std::panic::AssertUnwindSafe(shared.dialler.dial(generation)).catch_unwind();
@@ -219,12 +228,11 @@ impl Dial {
         });
         match dialled {
             Ok(dialled) => {
-                shared.backoff.succeeded();
                 Totals::count(&shared.registry.totals.opened);
                 let registry = Arc::clone(&shared.registry);
                 let backend = Backend::new(dialled, place, &shared.profile, registry);
                 shared.registry.enlist(backend.lease());
-                shared.park(backend);
+                shared.park(backend, attempt);
             }
             Err(error) => {
                 Totals::count(&shared.registry.totals.connect_failures);
@@ -234,8 +242,10 @@ impl Dial {
                 // of the new ones: its caller tries again.
                 let replaced = !shared.registry.generations.is_current(&place.member);
                 drop(place);
-                if !replaced {
-                    shared.backoff.failed(began, error.clone());
+                if replaced {
+                    drop(attempt);
+                } else {
+                    attempt.failed(error.clone());
                     let _unheard = report.send(error);
                 }
                 shared.registry.changed.notify_waiters();
@@ -246,11 +256,13 @@ impl Dial {
 
 impl Shared {
     /// Puts a new backend among the idle, unless it was overtaken by a rotation or by closing.
-    fn park(&self, mut backend: Backend) {
+    fn park(&self, mut backend: Backend, attempt: Attempt) {
         if let Some(doom) = backend.overdue(0) {
             backend.doom(doom);
         }
         self.store.add(backend);
+        // Not before it is stored: who is let through then would dial for what is there.
+        attempt.succeeded();
         self.registry.changed.notify_waiters();
         if self.registry.is_closed() {
             self.sweep();

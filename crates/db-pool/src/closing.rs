@@ -42,6 +42,7 @@ impl Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         // In this order: whoever is woken finds the place free.
+        self.registry.ending.fetch_sub(1, Ordering::AcqRel);
         self.registry.established.fetch_sub(1, Ordering::AcqRel);
         drop(self.place.take());
         self.registry.changed.notify_waiters();

@@ -22,6 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::TlsRefused;
 use crate::phases::Clock;
+use crate::stage::{ConnectStage, Progress};
 use crate::wire::{Observed, Steering, Wire};
 
 /// What carries the bytes below the wire.
@@ -56,6 +57,7 @@ pub(crate) struct Connector {
     answers_set_up: bool,
     lingers: bool,
     clock: Clock,
+    progress: Progress,
     /// The link of the newest socket: with several hosts, the last one is the one that stays.
     newest: Arc<Mutex<Option<Link>>>,
 }
@@ -71,6 +73,7 @@ impl Connector {
             answers_set_up: false,
             lingers: false,
             clock: Clock::start(),
+            progress: Progress::default(),
             newest: Arc::default(),
         }
     }
@@ -84,9 +87,10 @@ impl Connector {
     }
 
     /// The same rules, for another connection that begins now.
-    pub(crate) fn afresh(&self) -> Self {
+    pub(crate) fn afresh(&self, progress: Progress) -> Self {
         Self {
             clock: Clock::start(),
+            progress,
             newest: Arc::default(),
             ..self.clone()
         }
@@ -97,12 +101,13 @@ impl Connector {
     pub(crate) fn lingering(&self) -> Self {
         Self {
             lingers: true,
-            ..self.afresh()
+            ..self.afresh(Progress::default())
         }
     }
 
     /// Notes that the host's name is resolved.
     pub(crate) fn resolved(&mut self) {
+        self.progress.reach(ConnectStage::Socket);
         self.clock.resolved = Instant::now();
     }
 
@@ -116,6 +121,7 @@ impl Connector {
 
     /// An observed stream whose link replaces the newest one.
     pub(crate) fn observe(&self, transport: Transport) -> Wire<Transport> {
+        self.progress.reach(ConnectStage::Login);
         let observed = Arc::new(Observed::default());
         let steering = Steering::new(Arc::clone(&self.startup), self.answers_set_up);
         let steering = Arc::new(steering);
@@ -173,6 +179,7 @@ impl MakeTlsConnect<Socket> for Connector {
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Opening, ConnectorError> {
         let mut connector = self.clone();
+        connector.progress.reach(ConnectStage::Tls);
         connector.clock.opened = Instant::now();
         Ok(Opening {
             connector,

@@ -90,11 +90,6 @@ impl Queued {
             handed_out: registry.handed_out(),
         }
     }
-
-    /// When the caller came.
-    pub(crate) fn arrived(&self) -> Instant {
-        self.arrived
-    }
 }
 
 impl Shared {
@@ -113,6 +108,7 @@ impl Shared {
             let address = self.registry.generations.current().endpoint.address();
             silent.then(|| {
                 ConnectError::new(&address, Failure::TimedOut)
+                    .at(self.dialler.stage())
                     .explained(format!("no answer within {waited:?}"))
             })
         });

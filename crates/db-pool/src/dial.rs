@@ -12,11 +12,12 @@ use crate::cancel::Canceller;
 use crate::connector::Link;
 use crate::error::{ConnectError, Failure};
 use crate::generation::Generation;
-use crate::login::{Login, Opened, within};
+use crate::login::{Login, Opened, SocketBounds, within};
 use crate::phases::ConnectPhases;
 use crate::pooler::{self, Pooler};
 use crate::profile::PoolProfile;
 use crate::session::SessionSettings;
+use crate::stage::{ConnectStage, Progress};
 
 /// Opens a connection outside any pool, for migrations and administration.
 ///
@@ -33,9 +34,10 @@ pub async fn connect_client(
     connect_timeout: Duration,
 ) -> Result<Client, ConnectError> {
     let settings = SessionSettings::of_endpoint(endpoint, "app-db");
-    let login = Login::new(endpoint, settings, None);
+    let login = Login::new(endpoint, settings, SocketBounds::default());
+    let progress = Progress::default();
     let opening = async {
-        match login.open(endpoint, connect_timeout).await?.0 {
+        match login.open(endpoint, connect_timeout, &progress).await?.0 {
             Opened::Tcp(client, connection) => {
                 tokio::spawn(connection);
                 Ok(client)
@@ -46,7 +48,7 @@ pub async fn connect_client(
             }
         }
     };
-    within(connect_timeout, endpoint, opening).await
+    within(connect_timeout, endpoint, &progress, opening).await
 }
 
 /// Opens the connections of one pool.
@@ -55,6 +57,8 @@ pub(crate) struct Dialler {
     profile: PoolProfile,
     /// What was found at the other end, and with which generation.
     found: Mutex<Option<(u64, Pooler)>>,
+    /// How far the attempt has come that began last.
+    newest: Mutex<Progress>,
 }
 
 /// A connection that is ready for work.
@@ -69,11 +73,16 @@ impl Dialler {
     /// Reads certificates, and keeps what is wrong with them for whoever connects first.
     pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
         let settings = SessionSettings::new(endpoint, profile);
-        let keepalive_idle = Some(profile.keepalive_idle).filter(|idle| !idle.is_zero());
+        let unless_zero = |bound: Duration| Some(bound).filter(|bound| !bound.is_zero());
+        let bounds = SocketBounds {
+            keepalive_idle: unless_zero(profile.keepalive_idle),
+            user_timeout: unless_zero(profile.tcp_user_timeout),
+        };
         Self {
-            login: Login::new(endpoint, settings, keepalive_idle).for_diesel(),
+            login: Login::new(endpoint, settings, bounds).for_diesel(),
             profile: profile.clone(),
             found: Mutex::default(),
+            newest: Mutex::default(),
         }
     }
 
@@ -85,21 +94,32 @@ impl Dialler {
 
     /// Connects, logs in and sets the session up, all within the connect timeout.
     pub(crate) async fn dial(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
-        let endpoint = &generation.endpoint;
+        let progress = Progress::default();
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = progress.clone();
         within(
             self.profile.connect_timeout,
-            endpoint,
-            self.establish(generation),
+            &generation.endpoint,
+            &progress,
+            self.establish(generation, &progress),
         )
         .await
     }
 
-    async fn establish(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
+    /// How far the attempt has come that began last.
+    pub(crate) fn stage(&self) -> ConnectStage {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.stage()
+    }
+
+    async fn establish(
+        &self,
+        generation: &Generation,
+        progress: &Progress,
+    ) -> Result<Dialled, ConnectError> {
         let endpoint = &generation.endpoint;
-        let (opened, connector) = self
-            .login
-            .open(endpoint, self.profile.connect_timeout)
-            .await?;
+        let bound = self.profile.connect_timeout;
+        let (opened, connector) = self.login.open(endpoint, bound, progress).await?;
+        progress.reach(ConnectStage::SetUp);
         let socket = opened.socket();
         let token = opened.cancel_token();
         let adopted = match opened {

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::diagnosis::Diagnosis;
 use crate::server_error::ServerError;
+use crate::stage::ConnectStage;
 use crate::status::Status;
 
 /// Whose fault an error is, and therefore what a caller can do about it.
@@ -177,6 +179,7 @@ pub struct ConnectError(Box<Attempt>);
 struct Attempt {
     address: Arc<str>,
     failure: Failure,
+    stage: Option<ConnectStage>,
     sqlstate: Option<SqlState>,
     detail: Option<Arc<str>>,
 }
@@ -203,6 +206,8 @@ pub enum Failure {
     Unavailable,
     /// The server refused for another reason.
     Refused,
+    /// This process or its machine has no file descriptor left for a socket (EMFILE, ENFILE).
+    NoDescriptors,
     /// The establishing task panicked; a defect of this library or of a callback in it.
     Panicked,
 }
@@ -212,9 +217,25 @@ impl ConnectError {
         Self(Box::new(Attempt {
             address: address.into(),
             failure,
+            stage: None,
             sqlstate: None,
             detail: None,
         }))
+    }
+
+    /// Says how far it came, unless that is known already.
+    pub(crate) fn at(mut self, stage: ConnectStage) -> Self {
+        self.0.stage.get_or_insert(stage);
+        self
+    }
+
+    /// The name of the host was not resolved.
+    pub(crate) fn unresolved(address: &str, error: &io::Error) -> Self {
+        let failure = match lacks_descriptors(error) {
+            true => Failure::NoDescriptors,
+            false => Failure::Unreachable,
+        };
+        Self::new(address, failure).explained(format!("its name is not resolved: {error}"))
     }
 
     pub(crate) fn explained(mut self, detail: impl Into<Arc<str>>) -> Self {
@@ -232,10 +253,14 @@ impl ConnectError {
     pub(crate) fn from_postgres(address: &str, error: &tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
             let mut chain = Vec::new();
-            let mut tls = false;
+            let mut failure = Failure::Unreachable;
             let mut cause: Option<&(dyn StdError + 'static)> = error.source();
             while let Some(error) = cause {
-                tls |= is_about_tls(error);
+                if is_about_tls(error) {
+                    failure = Failure::Tls;
+                } else if error.downcast_ref().is_some_and(lacks_descriptors) {
+                    failure = Failure::NoDescriptors;
+                }
                 chain.push(error.to_string());
                 cause = error.source();
             }
@@ -245,11 +270,6 @@ impl ConnectError {
                 error.to_string()
             } else {
                 chain.join(": ")
-            };
-            let failure = if tls {
-                Failure::Tls
-            } else {
-                Failure::Unreachable
             };
             return Self::new(address, failure).explained(detail);
         };
@@ -274,6 +294,7 @@ impl ConnectError {
         Self(Box::new(Attempt {
             address: address.into(),
             failure,
+            stage: None,
             sqlstate: Some(db.code().clone()),
             detail: Some(db.message().into()),
         }))
@@ -283,6 +304,12 @@ impl ConnectError {
     #[must_use]
     pub fn failure(&self) -> Failure {
         self.0.failure
+    }
+
+    /// How far the attempt came.
+    #[must_use]
+    pub fn stage(&self) -> ConnectStage {
+        self.0.stage.unwrap_or_default()
     }
 
     /// The server's SQLSTATE, where the server answered with an error.
@@ -299,6 +326,11 @@ impl ConnectError {
             Failure::Authentication | Failure::NoSuchDatabase | Failure::Tls
         )
     }
+}
+
+/// EMFILE or ENFILE.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23))
 }
 
 fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
@@ -335,9 +367,13 @@ impl fmt::Display for ConnectError {
             Failure::TooManyConnections => "has no connection left",
             Failure::Unavailable => "does not accept connections for now",
             Failure::Refused => "refuses the connection",
+            Failure::NoDescriptors => "was not reached: there is no file descriptor left",
             Failure::Panicked => "was not reached: the establishing task panicked",
         };
         write!(f, "{} {what}", self.0.address)?;
+        if let (Failure::TimedOut, Some(stage)) = (self.0.failure, self.0.stage) {
+            write!(f, " while {stage}")?;
+        }
         if let Some(detail) = &self.0.detail {
             write!(f, ": {detail}")?;
         }

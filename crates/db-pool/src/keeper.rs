@@ -1,6 +1,7 @@
 //! The keeper: keeps idle connections ready, ends those that are too old or too long idle, and reports
 //! those that are held for too long.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Doom;
+use crate::breaker::Breaker;
 use crate::pool::Shared;
+use crate::reconnect::Urge;
 
 /// The background task of a pool; one each.
 ///
@@ -104,24 +107,21 @@ impl Shared {
         }
     }
 
-    /// Dials as many connections as `min_idle` lacks.
+    /// Dials as many connections as `min_idle` lacks; while the breaker is open, one to find out.
     fn replenish(self: &Arc<Self>) {
-        let not_before = self.backoff.not_before();
-        if self.registry.is_closed() || not_before.is_some_and(|at| at > Instant::now()) {
+        if self.registry.is_closed() {
             return;
         }
         let idle = self.idle();
+        let ending = self.registry.ending.load(Ordering::Acquire);
         let coming = self
             .occupied()
-            .saturating_sub(idle + self.registry.in_use());
-        let mut wanted = self.profile.min_idle.min(self.max());
-        if not_before.is_some() || self.registry.established() == 0 {
-            // One goes ahead: many at once at a server that refuses them could lock the account.
-            wanted = wanted.min(1);
-        }
+            .saturating_sub(idle + self.registry.in_use() + ending);
+        let doubtful = self.backoff.breaker() != Breaker::Closed && self.is_hopeless();
+        let wanted = self.profile.min_idle.min(self.max()).max(doubtful.into());
         for _ in idle + coming..wanted {
             // What it makes, or why it fails, is seen to by the task itself.
-            let Some(_report) = self.dial_in_background() else {
+            let Ok(_report) = self.dial_in_background(Urge::Keeper) else {
                 return;
             };
         }

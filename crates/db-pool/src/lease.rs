@@ -41,6 +41,11 @@ impl Lease {
         }
     }
 
+    /// Whether its socket is open.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.observed.is_closed()
+    }
+
     /// Stops on the server what the connection is doing, if it may be stopped.
     ///
     /// Never while a COMMIT is on its way, from the moment the client asked for it: under synchronous

@@ -5,6 +5,7 @@
 //! environment.
 
 mod backend;
+mod breaker;
 mod cancel;
 mod checkout;
 mod close;
@@ -40,14 +41,17 @@ mod server_error;
 mod session;
 mod slots;
 mod slow_query;
+mod stage;
 mod status;
 mod tls;
 mod validate;
 mod waits;
+mod warm_up;
 mod wire;
 
 pub use db_config::{Credentials, DirectUrl, Endpoint, PooledUrl};
 
+pub use self::breaker::Breaker;
 pub use self::connection::Connection;
 pub use self::diagnosis::Diagnosis;
 pub use self::dial::connect_client;
@@ -61,6 +65,7 @@ pub use self::pooler::Pooler;
 pub use self::profile::{PoolProfile, PoolerMode, Reconnect, Statements, Via};
 pub use self::rotation::{Proof, Rotation};
 pub use self::server_error::ServerError;
+pub use self::stage::ConnectStage;
 pub use self::status::{Closed, Status};
 pub use self::wire::{Observed, TransactionStatus};
 pub use tokio_postgres::error::SqlState;

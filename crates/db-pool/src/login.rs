@@ -16,6 +16,7 @@ use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 use crate::connector::{Connector, Transport};
 use crate::error::{ConnectError, Failure};
 use crate::session::SessionSettings;
+use crate::stage::{ConnectStage, Progress};
 use crate::tls;
 use crate::wire::Wire;
 
@@ -23,11 +24,18 @@ use crate::wire::Wire;
 pub(crate) struct Login {
     connector: Result<Connector, ConnectError>,
     settings: SessionSettings,
-    keepalive_idle: Option<Duration>,
+    bounds: SocketBounds,
     /// A pooler has refused the startup packet's `options`; it will again.
     options_refused: AtomicBool,
     /// The place in the list of the host that answered last.
     answered_last: AtomicUsize,
+}
+
+/// What the kernel is told of a socket unless the URL says otherwise; `None` leaves the system's own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SocketBounds {
+    pub(crate) keepalive_idle: Option<Duration>,
+    pub(crate) user_timeout: Option<Duration>,
 }
 
 pub(crate) enum Opened {
@@ -42,13 +50,14 @@ pub(crate) enum Opened {
 pub(crate) async fn within<T>(
     bound: Duration,
     endpoint: &Endpoint,
+    progress: &Progress,
     connecting: impl Future<Output = Result<T, ConnectError>>,
 ) -> Result<T, ConnectError> {
-    match timeout(bound, connecting).await {
-        Ok(outcome) => outcome,
-        Err(_elapsed) => Err(ConnectError::new(&endpoint.address(), Failure::TimedOut)
-            .explained(format!("{bound:?} have passed"))),
-    }
+    let outcome = timeout(bound, connecting).await.unwrap_or_else(|_elapsed| {
+        Err(ConnectError::new(&endpoint.address(), Failure::TimedOut)
+            .explained(format!("{bound:?} have passed")))
+    });
+    outcome.map_err(|error| error.at(progress.stage()))
 }
 
 impl Login {
@@ -56,13 +65,14 @@ impl Login {
     pub(crate) fn new(
         endpoint: &Endpoint,
         settings: SessionSettings,
-        keepalive_idle: Option<Duration>,
+        bounds: SocketBounds,
     ) -> Self {
-        let tls = tls::prepare(&endpoint.tls, &endpoint.address());
+        let tls = tls::prepare(&endpoint.tls, &endpoint.address())
+            .map_err(|error| error.at(ConnectStage::Tls));
         Self {
             connector: tls.map(|tls| Connector::new(endpoint.tls.mode, endpoint.tls.direct, tls)),
             settings,
-            keepalive_idle,
+            bounds,
             options_refused: AtomicBool::new(false),
             answered_last: AtomicUsize::new(0),
         }
@@ -89,6 +99,7 @@ impl Login {
         &self,
         endpoint: &Endpoint,
         bound: Duration,
+        progress: &Progress,
     ) -> Result<(Opened, Connector), ConnectError> {
         let deadline = Instant::now() + bound;
         let mut order: Vec<usize> = (0..endpoint.hosts.len()).collect();
@@ -105,7 +116,8 @@ impl Login {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / (order.len() - tried) as u32;
             let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
-            match within(share, &single, self.open_on(&single)).await {
+            let opening = self.open_on(&single, progress);
+            match within(share, &single, progress, opening).await {
                 Ok(opened) => {
                     self.answered_last.store(*place, Ordering::Relaxed);
                     return Ok(opened);
@@ -119,12 +131,17 @@ impl Login {
     }
 
     /// Opens the session on one host; once more without `options` where a pooler refuses them.
-    async fn open_on(&self, endpoint: &Endpoint) -> Result<(Opened, Connector), ConnectError> {
-        let mut connector = self.connector.clone()?.afresh();
+    async fn open_on(
+        &self,
+        endpoint: &Endpoint,
+        progress: &Progress,
+    ) -> Result<(Opened, Connector), ConnectError> {
+        let mut connector = self.connector.clone()?.afresh(progress.clone());
         let address = endpoint.address();
-        let addresses = resolve(endpoint).await.map_err(|error| {
-            ConnectError::new(&address, Failure::UnknownHost).explained(error.to_string())
-        })?;
+        progress.reach(ConnectStage::Name);
+        let addresses = resolve(endpoint)
+            .await
+            .map_err(|error| ConnectError::unresolved(&address, &error))?;
         connector.resolved();
         loop {
             let with_options = !self.options_refused.load(Ordering::Relaxed);
@@ -192,16 +209,21 @@ impl Login {
         if let Some(bound) = endpoint.connect_timeout {
             config.connect_timeout(bound);
         }
-        if let Some(bound) = endpoint.tcp_user_timeout {
+        if let Some(bound) = endpoint.tcp_user_timeout.or(self.bounds.user_timeout) {
             config.tcp_user_timeout(bound);
         }
-        if let Some(idle) = endpoint.keepalives_idle.or(self.keepalive_idle) {
+        // The system's own times between probes add up to eleven minutes for a peer that is gone.
+        let ours = self.bounds.keepalive_idle;
+        if let Some(idle) = endpoint.keepalives_idle.or(ours) {
             config.keepalives_idle(idle);
         }
-        if let Some(interval) = endpoint.keepalives_interval {
+        if let Some(interval) = endpoint
+            .keepalives_interval
+            .or(ours.and(Some(PROBE_INTERVAL)))
+        {
             config.keepalives_interval(interval);
         }
-        if let Some(retries) = endpoint.keepalives_retries {
+        if let Some(retries) = endpoint.keepalives_retries.or(ours.and(Some(PROBES))) {
             config.keepalives_retries(retries);
         }
         if unix_socket(endpoint).is_some() {
@@ -280,3 +302,8 @@ fn refuses_startup_parameter(error: &tokio_postgres::Error) -> bool {
             && db.message().contains("unsupported startup parameter")
     })
 }
+
+/// How far apart keepalive probes follow the first one, and after how many without an answer the peer is
+/// gone.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;

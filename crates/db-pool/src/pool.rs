@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     /// One per live connection, from before it is dialled until the server has closed it.
     pub(crate) slots: Arc<Slots>,
     pub(crate) store: Store,
-    pub(crate) backoff: Backoff,
+    pub(crate) backoff: Arc<Backoff>,
     pub(crate) keeper: Notify,
     /// Orders changes of size.
     pub(crate) resizing: Mutex<()>,
@@ -99,7 +99,10 @@ impl Pool {
             gate: Gate::new(max, profile.max_waiting),
             slots: Slots::new(max),
             store: Store::new(profile.ceiling),
-            backoff: Backoff::new(profile.reconnect.clone()),
+            backoff: Arc::new(Backoff::new(
+                Arc::clone(&profile.name),
+                profile.reconnect.clone(),
+            )),
             keeper: Notify::new(),
             resizing: Mutex::default(),
             profile,
@@ -118,7 +121,8 @@ impl Pool {
     ///
     /// [`PoolError::Timeout`] after the profile's `checkout_timeout`, which bounds connecting too;
     /// [`PoolError::QueueFull`] at once when as many wait as `max_waiting` allows;
-    /// [`PoolError::Connect`] at once when the server refuses for good and no connection lives;
+    /// [`PoolError::Connect`] at once when no connection lives and the server refuses for good, or the
+    /// [breaker](crate::Breaker) is open;
     /// [`PoolError::Nested`] at once inside work that holds a connection of this pool, when none is free;
     /// [`PoolError::Closed`].
     ///
@@ -351,6 +355,7 @@ impl Shared {
             long_holds: count(&totals.long_holds),
             nested: count(&totals.nested),
             connect_failures: count(&totals.connect_failures),
+            breaker: self.backoff.breaker(),
             timeouts: count(&totals.timeouts),
             refused: count(&totals.refused),
             wait_count: self.gate.waits.count(),

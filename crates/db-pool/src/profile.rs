@@ -41,7 +41,7 @@ pub struct PoolProfile {
     /// After how long a connection is replaced, less up to a quarter at random; `None` is never.
     #[serde(with = "db_config::duration::optional")]
     pub max_lifetime: Option<Duration>,
-    /// After how many checkouts a connection is replaced; 0 is never.
+    /// After how many checkouts a connection is replaced, less up to a quarter at random; 0 is never.
     pub max_uses: u32,
     /// How long a connection may have been idle and still be handed out without a ping.
     #[serde(with = "db_config::duration")]
@@ -65,6 +65,10 @@ pub struct PoolProfile {
     /// system's own.
     #[serde(with = "db_config::duration")]
     pub keepalive_idle: Duration,
+    /// How long sent data may stay unacknowledged before the kernel gives the connection up, unless the
+    /// URL says otherwise; zero leaves the system's own.
+    #[serde(with = "db_config::duration")]
+    pub tcp_user_timeout: Duration,
     /// The session's `statement_timeout`; `None` leaves the server's own.
     #[serde(default, with = "db_config::duration::optional")]
     pub statement_timeout: Option<Duration>,
@@ -139,12 +143,12 @@ pub enum Statements {
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Reconnect {
-    /// How many attempts in a row count towards the growth of the delay.
+    /// After how many failures in a row the breaker opens.
     pub attempts: u32,
-    /// The delay after the first failure.
+    /// The delay after a failure while somebody waits; the keeper's own doubles with each one in a row.
     #[serde(with = "db_config::duration")]
     pub base_delay: Duration,
-    /// The longest delay.
+    /// The longest delay of the keeper.
     #[serde(with = "db_config::duration")]
     pub max_delay: Duration,
 }

@@ -1,137 +1,267 @@
-//! How long to leave a server alone that could not be connected to.
+//! When a pool may try to connect, how often at a time, and for how long it goes on believing in it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::breaker::Breaker;
 use crate::error::ConnectError;
 use crate::profile::Reconnect;
 
-/// A pool's memory of failed attempts to connect.
+/// A pool's memory of its attempts to connect.
 #[derive(Debug)]
 pub(crate) struct Backoff {
+    pool: Arc<str>,
     rules: Reconnect,
-    failures: Mutex<Failures>,
+    /// What every decision is made by; nothing is awaited nor logged under the lock.
+    attempts: Mutex<Attempts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
+struct Attempts {
+    breaker: Breaker,
+    in_flight: u32,
+    /// How many may be in flight: one after a failure and at the start, one more with each success.
+    at_once: u32,
+    failures: Option<Failures>,
+}
+
+/// The failures since the last success.
+#[derive(Debug)]
 struct Failures {
     in_a_row: u32,
-    last: Option<(Instant, ConnectError)>,
-    not_before: Option<Instant>,
+    last: ConnectError,
+    failed_at: Instant,
+    /// When somebody may try who waits, and when the keeper may whom nobody urges.
+    caller_from: Instant,
+    keeper_from: Instant,
+}
+
+/// On whose behalf an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urge {
+    /// Somebody waits for a connection.
+    Caller,
+    /// The keeper wants one ready.
+    Keeper,
+}
+
+/// Why no attempt may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotNow {
+    /// A delay runs.
+    Until(Instant),
+    /// There is no room for another connection, or enough attempts are in flight already: whatever
+    /// changes that is announced to those who wait.
+    UntilChange,
+}
+
+impl NotNow {
+    /// When to ask again, if nothing changes before.
+    pub(crate) fn until(self) -> Option<Instant> {
+        match self {
+            Self::Until(at) => Some(at),
+            Self::UntilChange => None,
+        }
+    }
 }
 
 impl Backoff {
-    pub(crate) fn new(rules: Reconnect) -> Self {
+    pub(crate) fn new(pool: Arc<str>, rules: Reconnect) -> Self {
+        let attempts = Mutex::new(Attempts {
+            breaker: Breaker::Closed,
+            in_flight: 0,
+            at_once: 1,
+            failures: None,
+        });
         Self {
+            pool,
             rules,
-            failures: Mutex::default(),
+            attempts,
         }
     }
 
-    /// When somebody who began to wait at `arrived` may try to connect.
+    /// Begins an attempt, if there is a slot for what it makes.
     ///
-    /// The delay doubles with every failure in a row. Whoever arrived after the last failure waits no
-    /// longer than the base delay: a pool in use tries about once a second, and finds a server that has
-    /// come back within that time.
-    pub(crate) fn earliest(&self, arrived: Instant) -> Option<Instant> {
-        let failures = self.lock();
-        let (failed_at, _) = failures.last.as_ref()?;
-        let not_before = failures.not_before?;
-        if arrived > *failed_at {
-            return Some(not_before.min(*failed_at + self.rules.base_delay));
+    /// While somebody waits, the next attempt begins within the base delay after the last failure,
+    /// whatever the number of failures: a server that has come back is found within that time. With
+    /// nobody waiting the delay doubles with every failure in a row.
+    ///
+    /// The slot is taken under the lock, so that nobody finds none for the moment in which another one
+    /// holds it in vain.
+    pub(crate) fn begin<S>(
+        self: &Arc<Self>,
+        urge: Urge,
+        slot: impl FnOnce() -> Option<S>,
+    ) -> Result<(Attempt, S), NotNow> {
+        let mut attempts = self.lock();
+        if attempts.in_flight >= attempts.at_once {
+            return Err(NotNow::UntilChange);
         }
-        Some(not_before)
-    }
-
-    /// When to try again on nobody's behalf.
-    pub(crate) fn not_before(&self) -> Option<Instant> {
-        self.lock().not_before
-    }
-
-    /// The last failure, while its delay runs, if waiting does not heal it.
-    pub(crate) fn refusal(&self) -> Option<ConnectError> {
-        let failures = self.lock();
-        let (failed_at, error) = failures.last.as_ref()?;
-        let fresh = failed_at.elapsed() < self.rules.base_delay;
-        (fresh && error.is_permanent()).then(|| error.clone())
-    }
-
-    /// Notes the failure of an attempt that began then.
-    pub(crate) fn failed(&self, began: Instant, error: ConnectError) {
-        let mut failures = self.lock();
-        let now = Instant::now();
-        if let Some((failed_at, last)) = &mut failures.last
-            && began < *failed_at
+        let began = Instant::now();
+        if let Some(from) = attempts.delayed_until(urge)
+            && from > began
         {
-            // Of many attempts at once the first to fail has set the delay for all.
-            *last = error;
-            return;
+            return Err(NotNow::Until(from));
         }
-        failures.in_a_row = failures.in_a_row.saturating_add(1);
-        failures.not_before = Some(now + self.delay(failures.in_a_row));
-        failures.last = Some((now, error));
+        let slot = slot().ok_or(NotNow::UntilChange)?;
+        attempts.in_flight += 1;
+        let next = attempts.breaker.tried();
+        self.turn(attempts, next);
+        let attempt = Attempt {
+            backoff: Arc::clone(self),
+            began,
+        };
+        Ok((attempt, slot))
     }
 
-    pub(crate) fn succeeded(&self) {
-        let mut failures = self.lock();
-        if failures.last.is_some() {
-            *failures = Failures::default();
-        }
+    /// Why a caller need not wait: waiting does not heal the last failure, or the breaker is not closed.
+    ///
+    /// Asked by those who may not begin an attempt, and of no matter while a connection lives.
+    pub(crate) fn refusal(&self) -> Option<ConnectError> {
+        let attempts = self.lock();
+        let failures = attempts.failures.as_ref()?;
+        let broken = attempts.breaker != Breaker::Closed;
+        let final_for_now = failures.last.is_permanent() && failures.caller_from > Instant::now();
+        (broken || final_for_now).then(|| failures.last.clone())
+    }
+
+    /// Forgets all failures: they were those of credentials that have been replaced.
+    pub(crate) fn forget(&self) {
+        let mut attempts = self.lock();
+        attempts.failures = None;
+        self.turn(attempts, Breaker::Closed);
     }
 
     /// The last failure since the last success.
     pub(crate) fn last_failure(&self) -> Option<ConnectError> {
-        self.lock().last.as_ref().map(|(_, error)| error.clone())
+        let attempts = self.lock();
+        attempts.failures.as_ref().map(|f| f.last.clone())
     }
 
-    /// `base × 2^(n−1)` up to the maximum, and of that the upper half at random (req 2.35).
-    fn delay(&self, in_a_row: u32) -> Duration {
-        let doublings = in_a_row.min(self.rules.attempts).saturating_sub(1).min(31);
-        let full = self
-            .rules
-            .base_delay
-            .saturating_mul(1 << doublings)
-            .min(self.rules.max_delay);
-        full.mul_f64(0.5 + fastrand::f64() / 2.0)
+    pub(crate) fn breaker(&self) -> Breaker {
+        self.lock().breaker
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    fn succeeded(&self) {
+        let mut attempts = self.lock();
+        attempts.at_once = (attempts.at_once + 1).min(MOST_AT_ONCE);
+        attempts.failures = None;
+        self.turn(attempts, Breaker::Closed);
+    }
+
+    fn failed(&self, began: Instant, error: ConnectError) {
+        let mut attempts = self.lock();
+        attempts.at_once = 1;
+        if let Some(failures) = &mut attempts.failures
+            && began < failures.failed_at
+        {
+            // Of many attempts at once the first to fail has counted for all.
+            failures.last = error;
+            return;
+        }
+        let in_a_row = attempts.failures.as_ref().map_or(0, |f| f.in_a_row);
+        let in_a_row = in_a_row.saturating_add(1);
+        let now = Instant::now();
+        attempts.failures = Some(Failures {
+            in_a_row,
+            last: error,
+            failed_at: now,
+            caller_from: now + jittered(self.rules.base_delay),
+            keeper_from: now + jittered(self.growing(in_a_row)),
+        });
+        let next = attempts.breaker.failed(in_a_row, self.rules.attempts);
+        self.turn(attempts, next);
+    }
+
+    /// `base × 2^(n−1)` up to the maximum (req 2.35).
+    fn growing(&self, in_a_row: u32) -> Duration {
+        let doublings = in_a_row.saturating_sub(1).min(31);
+        let full = self.rules.base_delay.saturating_mul(1 << doublings);
+        full.min(self.rules.max_delay)
+    }
+
+    /// Sets the breaker, and says so where that is a change; the one place that does.
+    fn turn(&self, mut attempts: MutexGuard<'_, Attempts>, next: Breaker) {
+        let before = std::mem::replace(&mut attempts.breaker, next);
+        let failures = attempts.failures.as_ref();
+        let (in_a_row, cause) = failures
+            .map(|f| (f.in_a_row, f.last.to_string()))
+            .filter(|_| before != next)
+            .unwrap_or_default();
+        drop(attempts);
+        let pool = &*self.pool;
+        match (before, next) {
+            (Breaker::Closed, Breaker::Open) => tracing::warn!(
+                pool,
+                in_a_row,
+                cause,
+                "the breaker opens: connecting has failed too often"
+            ),
+            (Breaker::Open, Breaker::HalfOpen) => {
+                tracing::debug!(pool, "the breaker is half open: one attempt goes ahead");
+            }
+            (Breaker::HalfOpen, Breaker::Open) => {
+                tracing::debug!(pool, in_a_row, cause, "the breaker stays open");
+            }
+            (before, next) if before != next => {
+                tracing::info!(pool, "the breaker closes: the server is connected to again");
+            }
+            _ => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Attempts {
+    fn delayed_until(&self, urge: Urge) -> Option<Instant> {
+        let failures = self.failures.as_ref()?;
+        Some(match urge {
+            Urge::Caller => failures.caller_from,
+            Urge::Keeper => failures.keeper_from,
+        })
+    }
+}
+
+/// One attempt in flight; one that is dropped without an outcome has told nothing of the server.
+#[derive(Debug)]
+#[must_use = "an attempt that is dropped is over"]
+pub(crate) struct Attempt {
+    backoff: Arc<Backoff>,
+    began: Instant,
+}
+
+impl Attempt {
+    pub(crate) fn succeeded(self) {
+        self.backoff.succeeded();
+    }
+
+    pub(crate) fn failed(self, error: ConnectError) {
+        self.backoff.failed(self.began, error);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let mut attempts = self.backoff.lock();
+        attempts.in_flight -= 1;
+        let next = attempts.breaker.untold();
+        self.backoff.turn(attempts, next);
+    }
+}
+
+/// The upper half at random, so that the instances of a service do not come all at once.
+fn jittered(full: Duration) -> Duration {
+    full.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+/// How many logins of a pool are in flight at most: a server that has just come back has those of every
+/// pool to serve.
+const MOST_AT_ONCE: u32 = 8;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Failure;
-
-    /// req 2.18, 2.35; case R08
-    #[tokio::test(start_paused = true)]
-    async fn the_delay_doubles_up_to_its_maximum_and_a_success_ends_it() {
-        let backoff = Backoff::new(Reconnect::default());
-        let arrived = Instant::now();
-        assert_eq!(backoff.earliest(arrived), None);
-        let expected = [1, 2, 4, 8, 16, 30, 30];
-        for seconds in expected {
-            tokio::time::advance(Duration::from_millis(1)).await;
-            let began = Instant::now();
-            backoff.failed(began, ConnectError::new("db", Failure::Unreachable));
-            // One that ran beside it changes nothing.
-            backoff.failed(
-                began - Duration::from_nanos(1),
-                ConnectError::new("db", Failure::TimedOut),
-            );
-            let delay = backoff.earliest(arrived).unwrap() - Instant::now();
-            let full = Duration::from_secs(seconds);
-            assert!(delay >= full / 2 && delay <= full, "{delay:?} of {full:?}");
-        }
-        tokio::time::advance(Duration::from_millis(1)).await;
-        let newcomer = backoff.earliest(Instant::now()).unwrap() - Instant::now();
-        assert!(newcomer <= Duration::from_secs(1), "{newcomer:?}");
-        backoff.succeeded();
-        assert_eq!(backoff.earliest(arrived), None);
-        assert!(backoff.last_failure().is_none());
-    }
-}
+mod tests;

@@ -29,6 +29,8 @@ pub(crate) struct Registry {
     pub(crate) line: Line,
     /// How many connections are established and not yet closed by the server.
     pub(crate) established: AtomicU32,
+    /// How many of these are on their way out.
+    pub(crate) ending: AtomicU32,
     /// How many rotations are proving new credentials.
     pub(crate) proving: AtomicU32,
     /// How many connections are handed out.
@@ -56,6 +58,7 @@ impl Registry {
             changed: Notify::new(),
             line: Line::default(),
             established: AtomicU32::new(0),
+            ending: AtomicU32::new(0),
             proving: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
             handed_out: AtomicU64::new(0),

@@ -61,7 +61,7 @@ pub(crate) fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotatio
         );
         rotation.generation = rotation.generation.max(current.number);
         rotation.older.extend(older);
-        shared.backoff.succeeded();
+        shared.backoff.forget();
         shared.sweep();
         shared.wake_keeper();
         shared.registry.changed.notify_waiters();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::breaker::Breaker;
 use crate::histogram::Quantiles;
 use crate::phases::ConnectPhases;
 use crate::pooler::Pooler;
@@ -54,6 +55,8 @@ pub struct Status {
     pub nested: u64,
     /// Failed attempts to connect.
     pub connect_failures: u64,
+    /// Whether the pool still believes in its server.
+    pub breaker: Breaker,
     /// Checkouts that ran into their timeout.
     pub timeouts: u64,
     /// Checkouts refused because as many as `max_waiting` were in the queue.

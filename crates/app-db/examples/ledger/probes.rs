@@ -54,6 +54,7 @@ fn pool(status: &Status) -> Value {
         "surplus_closed": status.surplus_closed,
         "discarded": status.discarded,
         "connect_failures": status.connect_failures,
+        "breaker": status.breaker.to_string(),
         "timeouts": status.timeouts,
         "refused": status.refused,
         "wait_count": status.wait_count,

@@ -212,6 +212,13 @@ pub const KEYS: &[Key] = &[
         too_low: "Packets without use on every idle connection.",
     },
     Key {
+        path: "profile.tcp_user_timeout",
+        kind: duration(SECOND, HOUR, Some("the system's default")),
+        built_in: BuiltIn::Same("30s"),
+        too_high: "A caller waits for a peer that acknowledges nothing any more.",
+        too_low: "A short break of the network ends connections.",
+    },
+    Key {
         path: "profile.statement_timeout",
         kind: duration(MS, WEEK, Some("none")),
         built_in: BuiltIn::Same("30s"),
@@ -298,8 +305,8 @@ pub const KEYS: &[Key] = &[
         path: "reconnect.attempts",
         kind: Kind::Count { min: 1, max: 1_000 },
         built_in: BuiltIn::Same("10"),
-        too_high: "Callers wait long for a server that is gone.",
-        too_low: "The delay stays short, and a server that is coming back is asked often.",
+        too_high: "Callers wait for a server that is gone instead of being told so.",
+        too_low: "A restart of the server is answered with errors instead of a wait.",
     },
     Key {
         path: "reconnect.base_delay",

@@ -1,0 +1,231 @@
+//! The delays one by one, and what holds whatever happens in which order.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::advance;
+
+use super::*;
+use crate::error::Failure;
+
+fn backoff() -> Arc<Backoff> {
+    Arc::new(Backoff::new("pool".into(), Reconnect::default()))
+}
+
+fn room() -> Option<()> {
+    Some(())
+}
+
+fn unreachable() -> ConnectError {
+    ConnectError::new("db", Failure::Unreachable)
+}
+
+/// Fails one attempt as soon as one may begin; how long that took.
+async fn fail_next(backoff: &Arc<Backoff>, urge: Urge) -> Duration {
+    let asked = Instant::now();
+    loop {
+        match backoff.begin(urge, room) {
+            Ok((attempt, _slot)) => {
+                advance(Duration::from_millis(1)).await;
+                attempt.failed(unreachable());
+                return asked.elapsed();
+            }
+            Err(not_now) => advance(not_now.until().unwrap() - Instant::now()).await,
+        }
+    }
+}
+
+/// req 2.35; case R08: nobody is urgent, and the delay doubles up to its maximum.
+#[tokio::test(start_paused = true)]
+async fn with_nobody_waiting_the_delay_doubles_up_to_its_maximum() {
+    let backoff = backoff();
+    fail_next(&backoff, Urge::Keeper).await;
+    for seconds in [1, 2, 4, 8, 16, 30, 30] {
+        let took = fail_next(&backoff, Urge::Keeper).await;
+        let full = Duration::from_secs(seconds);
+        let most = full + Duration::from_millis(2);
+        assert!(took >= full / 2 && took <= most, "{took:?} of {full:?}");
+    }
+}
+
+/// Case R05, R08: whoever waits tries once a second at the latest, however often that has failed.
+#[tokio::test(start_paused = true)]
+async fn while_somebody_waits_attempts_are_at_most_a_second_apart() {
+    let backoff = backoff();
+    fail_next(&backoff, Urge::Keeper).await;
+    for _ in 0..40 {
+        let took = fail_next(&backoff, Urge::Caller).await;
+        let (least, most) = (Duration::from_millis(500), Duration::from_millis(1002));
+        assert!(took >= least && took <= most, "{took:?}");
+    }
+}
+
+/// req 0.09, 0.10, 0.11, 2.37: ten failures open it, one attempt at a time decides, a success closes it.
+#[tokio::test(start_paused = true)]
+async fn the_breaker_opens_after_ten_failures_and_one_attempt_decides() {
+    let backoff = backoff();
+    for nth in 1..=10 {
+        assert_eq!(backoff.breaker(), Breaker::Closed);
+        assert!(backoff.refusal().is_none(), "{nth}");
+        fail_next(&backoff, Urge::Caller).await;
+    }
+    assert_eq!(backoff.breaker(), Breaker::Open);
+    assert!(backoff.refusal().is_some());
+    advance(Duration::from_secs(1)).await;
+
+    let (probe, _slot) = backoff.begin(Urge::Caller, room).unwrap();
+    assert_eq!(backoff.breaker(), Breaker::HalfOpen);
+    let second = backoff.begin(Urge::Caller, room);
+    assert_eq!(second.unwrap_err(), NotNow::UntilChange);
+    assert!(backoff.refusal().is_some());
+    probe.failed(unreachable());
+    assert_eq!(backoff.breaker(), Breaker::Open);
+    advance(Duration::from_secs(1)).await;
+
+    // One that ends without an outcome decides nothing.
+    drop(backoff.begin(Urge::Caller, room).unwrap());
+    assert_eq!(backoff.breaker(), Breaker::Open);
+    let (probe, _slot) = backoff.begin(Urge::Caller, room).unwrap();
+    probe.succeeded();
+    assert_eq!(backoff.breaker(), Breaker::Closed);
+    assert!(backoff.refusal().is_none() && backoff.last_failure().is_none());
+}
+
+/// req 2.38: after an outage logins come one by one, then two, four and eight at a time.
+#[tokio::test(start_paused = true)]
+async fn logins_in_flight_double_with_each_round_of_successes() {
+    let backoff = backoff();
+    fail_next(&backoff, Urge::Caller).await;
+    advance(Duration::from_secs(1)).await;
+    for at_once in [1, 2, 4, 8, 8] {
+        let mut round = Vec::new();
+        while let Ok(begun) = backoff.begin(Urge::Caller, room) {
+            round.push(begun);
+        }
+        assert_eq!(round.len(), at_once);
+        for (attempt, _slot) in round {
+            attempt.succeeded();
+        }
+    }
+}
+
+/// Case R18: an attempt takes no slot that it may not use, and needs one.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_needs_a_slot() {
+    let backoff = backoff();
+    let full = backoff.begin(Urge::Caller, || None::<()>);
+    assert_eq!(full.unwrap_err(), NotNow::UntilChange);
+    let begun = backoff.begin(Urge::Caller, room).unwrap();
+    // Enough are in flight: it is not even looked for.
+    let second = backoff.begin(Urge::Caller, || -> Option<()> { panic!("takes a slot") });
+    assert_eq!(second.unwrap_err(), NotNow::UntilChange);
+    drop(begun);
+    drop(backoff.begin(Urge::Caller, room).unwrap());
+}
+
+/// What the state must agree with, told from the outcomes alone.
+#[derive(Default)]
+struct Model {
+    /// Named where something does not hold, to see it again.
+    seed: u64,
+    in_flight: Vec<(Attempt, OwnedSemaphorePermit)>,
+    in_a_row: u32,
+    failed_at: Option<Instant>,
+    single: bool,
+    half_open: bool,
+}
+
+impl Model {
+    fn begin(&mut self, backoff: &Arc<Backoff>, slots: &Arc<Semaphore>, urge: Urge) {
+        let was_open = backoff.breaker() == Breaker::Open;
+        let slot = || Arc::clone(slots).try_acquire_owned().ok();
+        match backoff.begin(urge, slot) {
+            Ok(begun) => {
+                assert!(
+                    !self.single || self.in_flight.is_empty(),
+                    "seed {}",
+                    self.seed
+                );
+                self.half_open |= was_open;
+                self.in_flight.push(begun);
+                assert!(self.in_flight.len() <= MOST_AT_ONCE as usize);
+            }
+            Err(NotNow::Until(at)) => {
+                let rules = Reconnect::default();
+                let most = match urge {
+                    Urge::Caller => rules.base_delay,
+                    Urge::Keeper => rules.max_delay,
+                };
+                let failed_at = self.failed_at.expect("only a failure sets a delay");
+                assert!(at > Instant::now() && at <= failed_at + most);
+            }
+            Err(NotNow::UntilChange) => {
+                assert!(!self.in_flight.is_empty() || slots.available_permits() == 0);
+            }
+        }
+    }
+
+    fn end(&mut self, nth: usize, how: u32) {
+        let (attempt, _slot) = self.in_flight.swap_remove(nth);
+        match how {
+            0 => {
+                attempt.succeeded();
+                (self.in_a_row, self.failed_at, self.single) = (0, None, false);
+            }
+            1 => drop(attempt),
+            _ => {
+                if self.failed_at.is_none_or(|at| attempt.began >= at) {
+                    self.in_a_row += 1;
+                    self.failed_at = Some(Instant::now());
+                }
+                self.single = true;
+                attempt.failed(unreachable());
+            }
+        }
+        // Whatever became of the one that decides, it is over.
+        self.half_open = false;
+    }
+
+    fn agrees(&self, backoff: &Backoff) {
+        let expected = match (self.in_a_row >= 10, self.half_open) {
+            (false, _) => Breaker::Closed,
+            (true, false) => Breaker::Open,
+            (true, true) => Breaker::HalfOpen,
+        };
+        let seed = self.seed;
+        assert_eq!(backoff.breaker(), expected, "seed {seed}");
+        let refuses = backoff.refusal().is_some();
+        assert_eq!(refuses, expected != Breaker::Closed, "seed {seed}");
+        let failed = backoff.last_failure().is_some();
+        assert_eq!(failed, self.in_a_row > 0, "seed {seed}");
+    }
+}
+
+/// req 0.09, 0.11, 2.35, 2.37; case R05, R08
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_the_state_follows_from_the_outcomes() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = now.as_nanos() as u64;
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..200 {
+        let (backoff, slots) = (backoff(), Arc::new(Semaphore::new(random.usize(1..=20))));
+        // Some servers mostly answer, some mostly do not, and some are gone.
+        let outcomes = random.u32(2..=20);
+        let mut model = Model {
+            seed,
+            ..Model::default()
+        };
+        for _ in 0..300 {
+            match random.u32(0..4) {
+                0 => model.begin(&backoff, &slots, Urge::Caller),
+                1 => model.begin(&backoff, &slots, Urge::Keeper),
+                2 if !model.in_flight.is_empty() => {
+                    let nth = random.usize(0..model.in_flight.len());
+                    model.end(nth, random.u32(0..outcomes));
+                }
+                _ => advance(Duration::from_millis(random.u64(1..2_000))).await,
+            }
+            model.agrees(&backoff);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! How far an attempt to connect has come.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The part of connecting in which an attempt is, or has failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ConnectStage {
+    /// Resolving the host's name.
+    #[default]
+    Name,
+    /// Opening the socket.
+    Socket,
+    /// Agreeing on TLS, certificates included.
+    Tls,
+    /// Logging in.
+    Login,
+    /// Finding out what is at the other end, and the session's settings.
+    SetUp,
+}
+
+impl fmt::Display for ConnectStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "resolving the name",
+            Self::Socket => "opening the socket",
+            Self::Tls => "agreeing on TLS",
+            Self::Login => "logging in",
+            Self::SetUp => "setting the session up",
+        })
+    }
+}
+
+/// The stage of one attempt, told by those who take it further to whoever ends it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Arc<AtomicU8>);
+
+impl Progress {
+    pub(crate) fn reach(&self, stage: ConnectStage) {
+        self.0.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stage(&self) -> ConnectStage {
+        let reached = self.0.load(Ordering::Relaxed);
+        let stages = [
+            ConnectStage::Socket,
+            ConnectStage::Tls,
+            ConnectStage::Login,
+            ConnectStage::SetUp,
+        ];
+        let found = stages.into_iter().find(|stage| *stage as u8 == reached);
+        found.unwrap_or_default()
+    }
+}

@@ -1,0 +1,106 @@
+//! How long connections live: warmed up before the first request, replaced in time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use app_db::Pool;
+use harness::{TestDatabase, wait_until};
+
+use crate::SOON;
+use crate::pool::{sized, url};
+use crate::transaction::database;
+
+/// req 0.32: what the profile keeps idle is there before the first request, and none too many.
+#[tokio::test]
+async fn a_database_is_warm_before_its_first_request() {
+    let db = TestDatabase::empty().await.unwrap();
+    let database = database(&db.url(), &[("APP_DB__PROFILE__MIN_IDLE", "6")]).await;
+    let status = &database.status()[0];
+    assert_eq!((status.idle, status.open, status.opened), (6, 6, 6));
+    assert_eq!(db.backends("app-db").await.unwrap().len(), 6);
+}
+
+/// req 0.32: a server that has less to give does not keep a service from starting, nor for long.
+#[tokio::test]
+async fn a_server_with_less_to_give_does_not_hold_the_start_up() {
+    let db = TestDatabase::empty().await.unwrap();
+    let limited = format!("ALTER ROLE {} CONNECTION LIMIT", db.role().name());
+    db.server().sql(&format!("{limited} 2")).await.unwrap();
+    let began = Instant::now();
+    let database = database(&db.url(), &[("APP_DB__PROFILE__MIN_IDLE", "6")]).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(database.status()[0].idle, 2);
+    db.server().sql(&format!("{limited} 20")).await.unwrap();
+    assert!(database.pool("write").unwrap().warm_up(SOON).await);
+    assert_eq!(db.backends("app-db").await.unwrap().len(), 6);
+}
+
+/// A pool that is closed while it is warmed up, or whose server is not there, is not waited for.
+#[tokio::test]
+async fn warming_up_in_vain_ends() {
+    let mut profile = sized(5);
+    profile.min_idle = 3;
+    let nowhere = Pool::connect_lazy(url("postgres://u:p@127.0.0.1:1/d"), profile.clone());
+    let began = Instant::now();
+    assert!(!nowhere.warm_up(SOON).await);
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let address = format!("postgres://u:p@127.0.0.1:{port}/d");
+    let hangs = Pool::connect_lazy(url(&address), profile);
+    assert!(!hangs.warm_up(Duration::from_millis(100)).await);
+    let (warmed, ()) = tokio::join!(hangs.warm_up(SOON), async { hangs.begin_close() });
+    assert!(!warmed);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// Case R09; req 2.05: connections with as many uses are not all replaced at the same time.
+#[tokio::test]
+async fn the_last_uses_of_connections_are_spread() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(1);
+    profile.max_uses = 100;
+    let pool = Pool::connect_lazy(url(&db.url()), profile);
+    let mut uses = BTreeMap::<i32, u32>::new();
+    while uses.len() < 8 {
+        let conn = pool.get().await.unwrap();
+        *uses.entry(conn.observed().backend_pid()).or_default() += 1;
+        assert!(pool.status().open <= 1);
+        drop(conn);
+    }
+    let last = pool.get().await.unwrap().observed().backend_pid();
+    uses.remove(&last);
+    let counts: Vec<_> = uses.into_values().collect();
+    assert!(
+        counts.iter().all(|count| (75..=100).contains(count)),
+        "{counts:?}"
+    );
+    assert!(counts.iter().any(|count| *count != counts[0]), "{counts:?}");
+}
+
+/// Case R09: what has grown too old while idle is replaced in the same round of the keeper.
+#[tokio::test]
+async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(6);
+    profile.min_idle = 2;
+    // The keeper looks every second, and would not be woken in between.
+    profile.max_lifetime = Some(Duration::from_secs(5));
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    assert!(pool.warm_up(SOON).await);
+    let mut missed = Duration::ZERO;
+    let mut since = None;
+    wait_until("both have been replaced", 2 * SOON, async || {
+        let status = pool.status();
+        assert!(status.open <= 6, "{status:?}");
+        since = match status.idle {
+            2.. => None,
+            _ => since.or(Some(Instant::now())),
+        };
+        missed = missed.max(since.map_or(Duration::ZERO, |at| at.elapsed()));
+        status.lifetime_closed >= 2 && status.idle == 2
+    })
+    .await;
+    assert!(missed < Duration::from_millis(600), "{missed:?}");
+}

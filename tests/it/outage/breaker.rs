@@ -1,0 +1,130 @@
+//! A server that is gone for long: callers are told at once, and the pool finds it again.
+
+use std::time::{Duration, Instant};
+
+use app_db::{Breaker, Kind, Pool, PoolError, PoolProfile};
+use db_pool::Failure;
+use harness::{Cluster, ClusterOptions, Stop, TestDatabase, wait_until};
+
+use crate::SOON;
+use crate::pool::{sized, url};
+
+/// Opens after three failures, a tenth of a second apart.
+fn hasty(max: u32) -> PoolProfile {
+    let mut profile = sized(max);
+    profile.reconnect.attempts = 3;
+    profile.reconnect.base_delay = Duration::from_millis(100);
+    profile.reconnect.max_delay = Duration::from_millis(400);
+    profile
+}
+
+async fn fail_until_open(pool: &Pool) {
+    wait_until("the breaker opens", SOON, async || {
+        pool.get().await.unwrap_err();
+        pool.status().breaker == Breaker::Open
+    })
+    .await;
+}
+
+/// req 0.09, 2.37: while it is open, calls fail at once with the last cause; nobody asks, and it closes.
+#[tokio::test]
+async fn an_open_breaker_fails_calls_at_once_and_closes_by_itself() {
+    let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let pool = Pool::connect(url(&db.url()), hasty(5)).await.unwrap();
+    cluster.stop(Stop::Immediate).await.unwrap();
+    fail_until_open(&pool).await;
+    let mut fastest = SOON;
+    for _ in 0..20 {
+        let began = Instant::now();
+        let error = pool.get().await.unwrap_err();
+        fastest = fastest.min(began.elapsed());
+        assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
+        assert_eq!(error.kind(), Kind::Down);
+        let cause = error.connect_error().unwrap();
+        assert_eq!(cause.failure(), Failure::Unreachable, "{cause}");
+    }
+    assert!(fastest < Duration::from_millis(5), "{fastest:?}");
+
+    cluster.start_again().await.unwrap();
+    wait_until("the keeper finds the server", SOON, async || {
+        pool.status().breaker == Breaker::Closed
+    })
+    .await;
+    assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
+    let opened = pool.status().opened;
+    drop(pool.get().await.unwrap());
+    assert_eq!(pool.status().opened, opened, "what it made is handed out");
+}
+
+/// Case R05; req 0.10, 0.11: with calls coming it is tried once a second, by one of them.
+#[tokio::test]
+async fn calls_find_the_server_again_within_two_seconds() {
+    let logged = ClusterOptions::default()
+        .setting("log_connections", "on")
+        .setting("log_line_prefix", "%u ");
+    let cluster = Cluster::start(logged).await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let mut profile = sized(5);
+    profile.reconnect.attempts = 2;
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    cluster.stop(Stop::Immediate).await.unwrap();
+    fail_until_open(&pool).await;
+    let failures = pool.status().connect_failures;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        pool.get().await.unwrap_err();
+    }
+    let tried = pool.status().connect_failures - failures;
+    assert!((1..=5).contains(&tried), "{tried} attempts in two seconds");
+
+    cluster.start_again().await.unwrap();
+    let back = Instant::now();
+    wait_until("a call is served", SOON, async || pool.get().await.is_ok()).await;
+    let took = back.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(pool.status().breaker, Breaker::Closed);
+}
+
+/// Case R04: it bars nobody from a connection that lives.
+#[tokio::test]
+async fn a_live_connection_is_handed_out_while_the_breaker_is_open() {
+    let db = TestDatabase::empty().await.unwrap();
+    let role = db.role().name();
+    db.server()
+        .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"))
+        .await
+        .unwrap();
+    let mut profile = hasty(2);
+    profile.checkout_timeout = Duration::from_millis(700);
+    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let held = pool.get().await.unwrap();
+    // It waits, as what is held may come back.
+    let error = pool.get().await.unwrap_err();
+    assert!(matches!(error, PoolError::Timeout { .. }), "{error:?}");
+    assert_eq!(error.sqlstate().unwrap().code(), "53300");
+    assert_eq!(pool.status().breaker, Breaker::Open);
+    drop(held);
+    let began = Instant::now();
+    drop(pool.get().await.unwrap());
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert_eq!(pool.status().breaker, Breaker::Open);
+}
+
+/// req 2.37: those who wait when it opens are told as well.
+#[tokio::test]
+async fn callers_who_wait_when_the_breaker_opens_are_told() {
+    let mut profile = hasty(3);
+    profile.checkout_timeout = Duration::from_secs(30);
+    let pool = Pool::connect_lazy(url("postgres://u:p@127.0.0.1:1/d"), profile);
+    let began = Instant::now();
+    let callers = (0..10).map(|_| pool.get());
+    for refused in futures_util::future::join_all(callers).await {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
+        assert_eq!(error.kind(), Kind::Down);
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}

@@ -1,0 +1,193 @@
+//! Every way in which connecting can fail: at once what does not heal, again what does, and each with the
+//! stage it failed in.
+
+use std::time::{Duration, Instant};
+
+use app_db::{Kind, Pool, PoolError};
+use db_pool::{ConnectStage, Failure};
+use harness::{
+    Bouncer, BouncerOptions, Cluster, ClusterOptions, PoolMode, TestDatabase, wait_until,
+};
+use tokio::net::TcpListener;
+
+use crate::SOON;
+use crate::pool::{sized, url};
+
+/// What does not heal: said within a second, after one login.
+async fn assert_refused(
+    url_text: &str,
+    failure: Failure,
+    stage: ConnectStage,
+    sqlstate: Option<&str>,
+) {
+    let pool = Pool::connect_lazy(url(url_text), sized(3));
+    let began = Instant::now();
+    let error = pool.get().await.unwrap_err();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
+    assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
+    let code = error.sqlstate();
+    assert_eq!(code.as_ref().map(|code| code.code()), sqlstate, "{error:?}");
+    let cause = error.connect_error().unwrap();
+    assert_eq!(
+        (cause.failure(), cause.stage()),
+        (failure, stage),
+        "{cause}"
+    );
+    assert_eq!(pool.status().connect_failures, 1);
+}
+
+/// Case R02, R03, F6; req 0.30
+#[tokio::test]
+async fn what_the_server_refuses_for_good_is_said_at_once() {
+    let cluster = Cluster::start(ClusterOptions::default().setting("log_connections", "on"))
+        .await
+        .unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let locked = db.add_role().await.unwrap();
+    cluster
+        .sql(&format!("ALTER ROLE {} NOLOGIN", locked.name()))
+        .await
+        .unwrap();
+    let (port, user, password) = (cluster.port(), db.role().name(), db.password());
+    let wrong = harness::url(port, db.name(), user, "wrong");
+    let missing = harness::url(port, "no_such_db", user, &password);
+    let login = ConnectStage::Login;
+    assert_refused(&wrong, Failure::Authentication, login, Some("28P01")).await;
+    assert_refused(
+        &db.url_as(&locked),
+        Failure::Authentication,
+        login,
+        Some("28000"),
+    )
+    .await;
+    assert_refused(&missing, Failure::NoSuchDatabase, login, Some("3D000")).await;
+    let fatal = |code_text: &str| cluster.log_text().matches(code_text).count();
+    assert_eq!(fatal("FATAL:  password authentication failed"), 1);
+    assert_eq!(fatal("is not permitted to log in"), 1);
+    assert_eq!(fatal("FATAL:  database \"no_such_db\" does not exist"), 1);
+}
+
+/// Case R02, R03: the same behind PgBouncer, which has no codes of its own for it.
+#[tokio::test]
+async fn what_a_pooler_refuses_for_good_is_said_at_once() {
+    let db = TestDatabase::empty().await.unwrap();
+    for mode in [PoolMode::Session, PoolMode::Transaction] {
+        let bouncer = Bouncer::start(db.server(), BouncerOptions::mode(mode))
+            .await
+            .unwrap();
+        let (port, user) = (bouncer.port(), db.role().name());
+        let login = ConnectStage::Login;
+        let wrong = harness::url(port, db.name(), user, "wrong");
+        assert_refused(&wrong, Failure::Authentication, login, Some("08P01")).await;
+        let nobody = harness::url(port, db.name(), "no_such_user", "p");
+        assert_refused(&nobody, Failure::Authentication, login, Some("08P01")).await;
+    }
+}
+
+/// Case R47, R48: nor does TLS heal, wherever it fails.
+#[tokio::test]
+async fn what_tls_refuses_is_said_at_once() {
+    let db = TestDatabase::empty().await.unwrap();
+    let separator = if db.url().contains('?') { '&' } else { '?' };
+    let required = format!("{}{separator}sslmode=require", db.url());
+    assert_refused(&required, Failure::Tls, ConnectStage::Tls, None).await;
+    let unreadable = format!(
+        "{}{separator}sslmode=verify-full&sslrootcert=/no/such",
+        db.url()
+    );
+    let pool = Pool::connect_lazy(url(&unreadable), sized(1));
+    let error = pool.get().await.unwrap_err();
+    assert_eq!(error.connect_error().unwrap().stage(), ConnectStage::Tls);
+
+    let authority = harness::Authority::new().unwrap();
+    let options = ClusterOptions::default().tls(authority.expired_server().unwrap());
+    let cluster = Cluster::start(options).await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let root = cluster.root_cert().display().to_string();
+    let expired = format!(
+        "{}{separator}sslmode=verify-full&sslrootcert={root}",
+        db.url()
+    );
+    assert_refused(&expired, Failure::Tls, ConnectStage::Tls, None).await;
+}
+
+/// What may heal: tried again while somebody waits, and named when the wait was in vain.
+async fn assert_tried_again(url_text: &str, failure: Failure, stage: ConnectStage) {
+    let mut profile = sized(3);
+    profile.reconnect.base_delay = Duration::from_millis(100);
+    profile.checkout_timeout = Duration::from_millis(700);
+    let pool = Pool::connect_lazy(url(url_text), profile);
+    let error = pool.get().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Down, "{error:?}");
+    let cause = error.connect_error().unwrap();
+    assert_eq!(
+        (cause.failure(), cause.stage()),
+        (failure, stage),
+        "{cause}"
+    );
+    let tried = pool.status().connect_failures;
+    assert!((2..=15).contains(&tried), "{tried} attempts");
+}
+
+/// req 0.30: a port that refuses and a name that does not resolve are told apart.
+#[tokio::test]
+async fn a_refused_port_and_an_unknown_name_are_tried_again() {
+    let refused = "postgres://u:p@127.0.0.1:1/d";
+    assert_tried_again(refused, Failure::Unreachable, ConnectStage::Socket).await;
+    let unknown = "postgres://u:p@no-such-host.invalid:5432/d?sslmode=disable";
+    assert_tried_again(unknown, Failure::Unreachable, ConnectStage::Name).await;
+}
+
+/// Case R04: a server that is full is asked again, and the caller is served when there is room.
+#[tokio::test]
+async fn a_full_server_is_waited_for() {
+    let db = TestDatabase::empty().await.unwrap();
+    let limited = format!("ALTER ROLE {} CONNECTION LIMIT", db.role().name());
+    db.server().sql(&format!("{limited} 0")).await.unwrap();
+    assert_tried_again(&db.url(), Failure::TooManyConnections, ConnectStage::Login).await;
+
+    let pool = Pool::connect_lazy(url(&db.url()), sized(3));
+    let waiting = tokio::spawn(pool.get());
+    wait_until("it has been refused", SOON, async || {
+        pool.status().connect_failures > 0
+    })
+    .await;
+    db.server().sql(&format!("{limited} 5")).await.unwrap();
+    let began = Instant::now();
+    drop(waiting.await.unwrap().unwrap());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(pool.status().connect_failures <= 3);
+}
+
+/// Case F8: whoever hangs is given up at the deadline, and where it hung is said.
+#[tokio::test]
+async fn a_hung_connect_names_its_stage() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    for (sslmode, stage) in [
+        ("disable", ConnectStage::Login),
+        ("require", ConnectStage::Tls),
+    ] {
+        let address = format!("postgres://u:p@127.0.0.1:{port}/d?sslmode={sslmode}");
+        for (connect, checkout) in [(200, 300), (5_000, 300)] {
+            let mut profile = sized(1);
+            profile.connect_timeout = Duration::from_millis(connect);
+            profile.checkout_timeout = Duration::from_millis(checkout);
+            let pool = Pool::connect_lazy(url(&address), profile);
+            let began = Instant::now();
+            let error = pool.get().await.unwrap_err();
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(checkout + 250), "{took:?}");
+            let cause = error.connect_error().unwrap();
+            assert_eq!(
+                (cause.failure(), cause.stage()),
+                (Failure::TimedOut, stage),
+                "{cause}"
+            );
+            assert!(cause.to_string().contains(&stage.to_string()), "{cause}");
+        }
+    }
+}
