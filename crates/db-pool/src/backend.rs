@@ -27,6 +27,7 @@ use crate::reason::Ended;
 use crate::registry::Registry;
 use crate::slow_query;
 use crate::status::Totals;
+use crate::validate::Unanswered;
 use crate::wire::{Observed, TransactionStatus};
 
 /// One live connection.
@@ -49,6 +50,8 @@ pub(crate) struct Backend {
     idle_since: Instant,
     uses: u32,
     doomed: Option<Doom>,
+    /// There while it is asked whether it still lives.
+    ping: Option<Unanswered>,
 }
 
 /// Why a backend is not used again.
@@ -133,6 +136,7 @@ impl Backend {
             idle_since: now,
             uses: 0,
             doomed: None,
+            ping: None,
         }
     }
 
@@ -162,8 +166,15 @@ impl Backend {
         self.doomed.get_or_insert(doom);
     }
 
+    /// Dooms it until it answers: if whoever asks is dropped meanwhile, the backend goes with it.
+    pub(crate) fn doubt(&mut self) {
+        self.doom(Doom::Silent);
+        self.ping = Some(Unanswered::new(&self.registry));
+    }
+
     pub(crate) fn pardon(&mut self) {
         self.doomed = None;
+        self.ping = None;
     }
 
     /// Whether a query was begun on it whose future was dropped, or is still there.
@@ -321,6 +332,7 @@ impl Drop for Backend {
             },
             lease: Arc::clone(&self.lease),
             place: self.place.take(),
+            _ping: self.ping.take(),
             registry: Arc::clone(&self.registry),
         };
         self.registry.ending.fetch_add(1, Ordering::AcqRel);

@@ -13,6 +13,7 @@ use crate::connector::Transport;
 use crate::lease::Lease;
 use crate::place::Place;
 use crate::registry::Registry;
+use crate::validate::Unanswered;
 
 /// Ends one session, in a task of its own; its place is free when the server has closed it.
 pub(crate) struct Closing {
@@ -21,6 +22,8 @@ pub(crate) struct Closing {
     pub(crate) patience: Duration,
     pub(crate) lease: Arc<Lease>,
     pub(crate) place: Option<Place>,
+    /// Held, never read: until the end it counts among those that did not answer.
+    pub(crate) _ping: Option<Unanswered>,
     pub(crate) registry: Arc<Registry>,
 }
 

@@ -4,6 +4,7 @@
 mod facts;
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -36,6 +37,11 @@ pub enum Diagnosis {
         open: u32,
         /// How the last attempt to connect failed.
         failure: Failure,
+    },
+    /// Connections that were idle do not answer their ping.
+    Silent {
+        /// How many.
+        unanswered: u32,
     },
     /// Connecting has not failed, and takes longer than the caller waited.
     Connecting {
@@ -118,6 +124,7 @@ impl Shared {
             max: status.max,
             open: status.open,
             dialling,
+            unanswered: self.registry.unanswered.load(Ordering::Acquire),
             failure: last_failure.as_ref().map(ConnectError::failure),
             served: self.registry.handed_out() - queued.handed_out,
             leak_threshold: self.profile.leak_threshold,
@@ -147,6 +154,10 @@ impl fmt::Display for Diagnosis {
             Self::CannotGrow { open, .. } => {
                 write!(f, "it has {open} open and cannot open more")
             }
+            Self::Silent { unanswered } => write!(
+                f,
+                "{unanswered} open connections do not answer: look at the network and the server"
+            ),
             Self::Connecting { dialling } => write!(
                 f,
                 "connecting takes longer than that, {dialling} under way: look at the network, or raise \

@@ -30,6 +30,7 @@ impl Pool {
     /// check a connection out and run somebody's work on it.
     ///
     /// A checkout from this pool inside it counts as nested, and is refused where no connection is free.
+    /// Dropping the future drops the work.
     pub fn scope<F: Future>(
         &self,
         caller: &'static Location<'static>,

@@ -33,6 +33,9 @@ pub(crate) struct Registry {
     pub(crate) ending: AtomicU32,
     /// How many rotations are proving new credentials.
     pub(crate) proving: AtomicU32,
+    /// How many connections have been pinged and have not answered; those given up on count until their
+    /// place is free.
+    pub(crate) unanswered: AtomicU32,
     /// How many connections are handed out.
     pub(crate) in_use: AtomicU32,
     /// How many have ever been handed out.
@@ -60,6 +63,7 @@ impl Registry {
             established: AtomicU32::new(0),
             ending: AtomicU32::new(0),
             proving: AtomicU32::new(0),
+            unanswered: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
             handed_out: AtomicU64::new(0),
             closing: CancellationToken::new(),

@@ -1,15 +1,16 @@
 //! Validation: whether a backend that was idle may be handed out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use diesel_async::SimpleAsyncConnection;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::backend::Doom;
 use crate::manager::Stored;
 use crate::pool::Shared;
+use crate::registry::Registry;
 
 impl Shared {
     /// The same backend, if it may be handed out; one that was idle for long must answer a ping.
@@ -58,13 +59,28 @@ impl Ping {
         let Some(stored) = &mut taken.stored else {
             return;
         };
-        // Doomed until it answers: if this task is dropped meanwhile, the backend goes with it.
-        stored.doom(Doom::Silent);
+        stored.doubt();
         if let Ok(Ok(())) = timeout(patience, stored.conn_mut().batch_execute("")).await {
             stored.pardon();
             // Where nobody waits for it any more it goes back.
             let _given_up = answer.send(taken);
         }
+    }
+}
+
+/// Counts one backend among those that were pinged and have not answered.
+pub(crate) struct Unanswered(Arc<Registry>);
+
+impl Unanswered {
+    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
+        registry.unanswered.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(registry))
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.unanswered.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -229,6 +229,30 @@ async fn slow_connecting_is_told_apart_from_a_full_pool() {
     has(&error.to_string(), &["connecting takes longer", "network"]);
 }
 
+/// req 0.30: what is open does not answer; neither of those who wait is told of a full pool.
+#[tokio::test]
+async fn a_network_that_swallows_pings_is_told_apart_from_a_full_pool() {
+    let db = TestDatabase::empty().await.unwrap();
+    let proxy = Proxy::start(db.server().port()).await.unwrap();
+    let mut profile = impatient(1, NEVER);
+    profile.validate_after = Duration::ZERO;
+    profile.validation_timeout = SOON;
+    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile)
+        .await
+        .unwrap();
+    proxy.set(Fault::Stall).await;
+    let (first, second) = tokio::join!(diagnosed(&pool), diagnosed(&pool));
+    for (error, diagnosis) in [first, second] {
+        assert!(
+            matches!(diagnosis, Diagnosis::Silent { unanswered: 1 }),
+            "{error}"
+        );
+        has(&error.to_string(), &["do not answer", "network"]);
+    }
+    proxy.set(Fault::None).await;
+    assert!(pool.get().await.is_ok());
+}
+
 /// Case R04: the server has no more connections for the pool than it has.
 #[tokio::test]
 async fn a_pool_that_cannot_grow_says_so() {

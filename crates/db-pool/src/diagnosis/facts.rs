@@ -23,6 +23,7 @@ pub(super) struct Facts {
     pub(super) max: u32,
     pub(super) open: u32,
     pub(super) dialling: u32,
+    pub(super) unanswered: u32,
     pub(super) failure: Option<Failure>,
     pub(super) served: u64,
     pub(super) leak_threshold: Option<Duration>,
@@ -44,11 +45,12 @@ impl Facts {
         }
         // In the queue a place that changes hands just now looks like a free one.
         if self.stage == Stage::Connecting || (held < self.max && self.served == 0) {
-            return match self.dialling {
-                0 => Diagnosis::Closing {
+            return match (self.unanswered, self.dialling) {
+                (0, 0) => Diagnosis::Closing {
                     closing: self.open.saturating_sub(held),
                 },
-                dialling => Diagnosis::Connecting { dialling },
+                (0, dialling) => Diagnosis::Connecting { dialling },
+                (unanswered, _) => Diagnosis::Silent { unanswered },
             };
         }
         self.blame()
@@ -126,6 +128,7 @@ mod tests {
             max: holds.len() as u32,
             open: holds.len() as u32,
             dialling: 0,
+            unanswered: 0,
             failure: None,
             served: 0,
             leak_threshold: Some(THRESHOLD),
@@ -228,6 +231,15 @@ mod tests {
         );
         let found = facts(Stage::Gate, 1, 0).diagnose();
         assert!(matches!(found, Diagnosis::Connecting { .. }), "{found}");
+        let unanswered = Facts {
+            unanswered: 1,
+            ..facts(Stage::Gate, 1, 0)
+        };
+        let found = unanswered.diagnose();
+        assert!(
+            matches!(found, Diagnosis::Silent { unanswered: 1 }),
+            "{found}"
+        );
         let found = facts(Stage::Gate, 0, 7).diagnose();
         assert!(matches!(found, Diagnosis::TooSmall { .. }), "{found}");
     }
