@@ -21,6 +21,7 @@ mod outage;
 mod pool;
 mod programs;
 mod queue;
+mod reset;
 mod resize;
 mod rotation;
 mod runtime;

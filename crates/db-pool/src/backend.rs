@@ -25,6 +25,7 @@ use crate::place::Place;
 use crate::profile::PoolProfile;
 use crate::reason::Ended;
 use crate::registry::Registry;
+use crate::reset::SessionReset;
 use crate::slow_query;
 use crate::status::Totals;
 use crate::validate::Unanswered;
@@ -42,6 +43,7 @@ pub(crate) struct Backend {
     registry: Arc<Registry>,
     /// A second handle of the observer in diesel's slot: alone, when a borrower evicted it.
     in_slot: Arc<()>,
+    reset: Option<SessionReset>,
     born: Instant,
     lifetime: Option<Duration>,
     /// The part of its lifetime and its uses that it does without, up to a quarter: connections made
@@ -65,6 +67,8 @@ pub(crate) enum Doom {
     InTransaction,
     /// A borrower put an instrumentation of its own into diesel's slot.
     Unobserved,
+    /// Something was left in its session that a reset does not take away, or the reset failed.
+    Altered,
     /// Its holder panicked, or asked for it to be thrown away.
     Forsaken,
     /// It did not answer its ping.
@@ -89,6 +93,8 @@ pub(crate) enum Verdict {
     Keep,
     /// The answer to the last statement is still arriving, though its result was taken.
     Settle,
+    /// Something may have been left in its session.
+    Reset,
     Discard(Doom),
 }
 
@@ -118,6 +124,8 @@ impl Backend {
             let watcher = slow_query::watcher(name, threshold, Arc::clone(&activity));
             link.steering.set_watcher(watcher);
         }
+        // What setting it up has left is the configured state.
+        link.observed.session_is_clean();
         let now = Instant::now();
         registry.established.fetch_add(1, Ordering::AcqRel);
         let lease = Lease::new(canceller, Arc::clone(&link.observed), Arc::clone(&activity));
@@ -130,6 +138,7 @@ impl Backend {
             lease: Arc::new(lease),
             registry,
             in_slot,
+            reset: SessionReset::of(link.steering.rules().as_deref(), profile.reset),
             born: now,
             lifetime: profile.max_lifetime,
             forgone: fastrand::f64() / 4.0,
@@ -238,6 +247,7 @@ impl Backend {
     /// Notes that somebody holds it now.
     pub(crate) fn check_out(&mut self, caller: &'static std::panic::Location<'static>) {
         self.uses = self.uses.saturating_add(1);
+        self.observed.forget_error();
         self.lease.begin(caller);
     }
 
@@ -254,6 +264,22 @@ impl Backend {
                 .slow_queries
                 .fetch_add(slow, Ordering::Relaxed);
         }
+        match (self.judge(max_uses), &self.reset) {
+            (Verdict::Keep, Some(reset)) => reset.verdict(self.observed.residue()),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// Gives the session back its configured state; `false` when the backend must not be used again.
+    pub(crate) async fn reset(&mut self) -> bool {
+        let (Some(reset), Some(conn)) = (&self.reset, &mut self.conn) else {
+            return true;
+        };
+        reset.run(conn, &self.registry).await
+    }
+
+    /// Decides the same whatever is left in the session.
+    pub(crate) fn judge(&mut self, max_uses: u32) -> Verdict {
         if std::thread::panicking() {
             return Verdict::Discard(Doom::Forsaken);
         }
@@ -307,6 +333,7 @@ impl Drop for Backend {
             | Doom::Busy
             | Doom::InTransaction
             | Doom::Unobserved
+            | Doom::Altered
             | Doom::Forsaken
             | Doom::Silent => &totals.discarded,
         });

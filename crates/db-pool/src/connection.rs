@@ -124,6 +124,10 @@ impl Drop for Connection {
                 let registry = Arc::clone(&held.shared.registry);
                 registry.spawn(held.settle());
             }
+            Verdict::Reset => {
+                let registry = Arc::clone(&held.shared.registry);
+                registry.spawn(held.reset());
+            }
         }
     }
 }
@@ -161,6 +165,27 @@ impl Held {
             Verdict::Keep => self.give_back(),
             Verdict::Discard(doom) => self.throw_away(doom),
             Verdict::Settle => self.throw_away(Doom::Busy),
+            Verdict::Reset => self.reset().await,
+        }
+    }
+
+    /// Takes away what its borrower left in the session, so that the next one finds the configured state.
+    async fn reset(mut self) {
+        // Until that is done it is no good: if the task is dropped, it goes with it.
+        self.backend.doom(Doom::Altered);
+        let registry = Arc::clone(&self.shared.registry);
+        let is_clean = tokio::select! {
+            biased;
+            () = registry.closing.cancelled() => true,
+            is_clean = self.backend.reset() => is_clean,
+        };
+        if is_clean {
+            self.backend.pardon();
+        }
+        match self.backend.judge(self.shared.profile.max_uses) {
+            Verdict::Keep => self.give_back(),
+            Verdict::Discard(doom) => self.throw_away(doom),
+            Verdict::Settle | Verdict::Reset => self.throw_away(Doom::Busy),
         }
     }
 }

@@ -354,6 +354,7 @@ impl Shared {
             dirty_returned: count(&totals.dirty_returned),
             long_holds: count(&totals.long_holds),
             nested: count(&totals.nested),
+            resets: count(&totals.resets),
             connect_failures: count(&totals.connect_failures),
             breaker: self.backoff.breaker(),
             timeouts: count(&totals.timeouts),

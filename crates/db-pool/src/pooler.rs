@@ -10,7 +10,8 @@ use diesel::sql_types::{Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::connector::Link;
-use crate::profile::{PoolProfile, PoolerMode, Statements};
+use crate::profile::{PoolProfile, PoolerMode, Reset, Statements};
+use crate::reset;
 use crate::session::SessionSettings;
 use crate::wire::{Naming, Rules};
 
@@ -117,6 +118,8 @@ pub(crate) fn rules(pooler: Pooler, profile: &PoolProfile, settings: &SessionSet
         defer_begin: profile.defer_begin,
         local_settings: shared.then(|| settings.local()).flatten(),
         shared_session: shared,
+        refuses_set: shared && profile.reset != Reset::Never,
+        reset: reset::text(profile.reset, pooler, settings),
         serializable_by_default: settings.is_serializable(),
     }
 }

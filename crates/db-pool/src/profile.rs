@@ -61,6 +61,8 @@ pub struct PoolProfile {
     /// Whether BEGIN travels with the first statement of its transaction.
     #[serde(deserialize_with = "on_or_off")]
     pub defer_begin: bool,
+    /// When a session is reset as its connection comes back.
+    pub reset: Reset,
     /// Idle time before the first TCP keepalive probe, unless the URL says otherwise; zero leaves the
     /// system's own.
     #[serde(with = "db_config::duration")]
@@ -137,6 +139,20 @@ pub enum Statements {
     Named,
     /// Not at all: each is parsed in the batch that runs it, which is right through any pooler.
     Unnamed,
+}
+
+/// When a session is reset between two borrowers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Reset {
+    /// When a statement may have changed it: a SET, a LISTEN, a function that is not PostgreSQL's own.
+    #[default]
+    Auto,
+    /// Each time.
+    Always,
+    /// Never: borrowers find what others left.
+    Never,
 }
 
 /// When connecting is tried again after a failure.

@@ -23,6 +23,7 @@ impl Doom {
             Self::Busy => "busy",
             Self::InTransaction => "in_transaction",
             Self::Unobserved => "unobserved",
+            Self::Altered => "altered",
             Self::Forsaken => "discarded",
             Self::Silent => "silent",
             Self::Retired => "retired",
@@ -57,7 +58,7 @@ impl Doom {
                 target: "app_db::pool", pool, reason, call_site, backend_pid, generation, age_ms, uses,
                 "a connection came back dirty and is closed"
             ),
-            Self::Closed | Self::Silent => tracing::info!(
+            Self::Closed | Self::Silent | Self::Altered => tracing::info!(
                 target: "app_db::pool", pool, reason, backend_pid, generation, age_ms, uses,
                 "a connection is closed"
             ),

@@ -101,17 +101,18 @@ impl SessionSettings {
     /// `set_config` takes the value as a literal, as the server does from the packet; `SET` would not
     /// take a `search_path` of several schemas that way.
     pub(crate) fn statements(&self) -> String {
-        let mut batch = String::new();
-        for (name, value) in &self.settings {
-            // Writing into a String does not fail.
-            let _ok = write!(
-                batch,
-                "SELECT pg_catalog.set_config({}, {}, false);",
-                literal(name),
-                literal(value)
-            );
-        }
-        batch
+        batch(&self.settings)
+    }
+
+    /// Everything that the session is set to as one batch of SQL: for a pooler whose own settings are
+    /// what `RESET ALL` returns to.
+    pub(crate) fn all_statements(&self) -> String {
+        let named = [
+            ("application_name", &*self.application_name),
+            ("client_encoding", "UTF8"),
+        ];
+        let named = named.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        batch(&named) + &batch(&self.startup) + &self.statements()
     }
 
     /// The same for the transactions of a session that is shared with others.
@@ -126,6 +127,21 @@ impl SessionSettings {
                 && value.eq_ignore_ascii_case("serializable")
         })
     }
+}
+
+/// The settings as SQL, each statement with its semicolon.
+fn batch(settings: &[(String, String)]) -> String {
+    let mut batch = String::new();
+    for (name, value) in settings {
+        // Writing into a String does not fail.
+        let _ok = write!(
+            batch,
+            "SELECT pg_catalog.set_config({}, {}, false);",
+            literal(name),
+            literal(value)
+        );
+    }
+    batch
 }
 
 /// PgBouncer gives these back to each client whose server connection was another's before

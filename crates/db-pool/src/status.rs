@@ -53,6 +53,8 @@ pub struct Status {
     pub long_holds: u64,
     /// Checkouts from inside work that held a connection of the same pool, refused or not.
     pub nested: u64,
+    /// Connections whose session was reset as they came back.
+    pub resets: u64,
     /// Failed attempts to connect.
     pub connect_failures: u64,
     /// Whether the pool still believes in its server.
@@ -113,6 +115,7 @@ pub(crate) struct Totals {
     pub(crate) dirty_returned: AtomicU64,
     pub(crate) long_holds: AtomicU64,
     pub(crate) nested: AtomicU64,
+    pub(crate) resets: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) refused: AtomicU64,

@@ -205,6 +205,16 @@ pub const KEYS: &[Key] = &[
         too_low: "",
     },
     Key {
+        path: "profile.reset",
+        kind: Kind::Choice(&["auto", "always", "never"]),
+        built_in: BuiltIn::Same("auto"),
+        too_high: "When a session is reset as its connection comes back. `auto`: after a statement that may \
+                   have changed it. `always`: where triggers or views do so; a round trip that nobody waits \
+                   for. `never`: borrowers find what others left, and a SET through a transaction-mode \
+                   pooler is let through.",
+        too_low: "",
+    },
+    Key {
         path: "profile.keepalive_idle",
         kind: duration(SECOND, DAY, Some("the system's default")),
         built_in: BuiltIn::Same("30s"),

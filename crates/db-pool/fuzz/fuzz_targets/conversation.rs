@@ -222,6 +222,8 @@ fn play(flags: u8, events: &[Event], piece: usize) -> Trace {
             local_settings: LocalSettings::new(&[("a".to_owned(), "b".to_owned())])
                 .filter(|_| flags & 128 != 0),
             shared_session: flags & 128 != 0,
+            refuses_set: flags & 128 != 0,
+            reset: Some("RESET ALL".into()),
             serializable_by_default: false,
         });
     }

@@ -5,7 +5,7 @@
 //! server sends, with `outcome.rs`, `description.rs` and `repeat.rs` for what is learnt from it. This
 //! file holds what they share: the order of answers, and the answers that the wire gives itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio_postgres::error::SqlState;
@@ -17,6 +17,7 @@ use super::message::{put_complete, put_error, put_ready};
 use super::observe::{Observed, Request};
 use super::outbox::Outbox;
 use super::requests::{Copying, Span};
+use super::residue::Residue;
 use super::rules::{Naming, Steering};
 use super::statements::Statements;
 use super::transaction::Transaction;
@@ -56,6 +57,10 @@ pub(crate) struct Conversation {
     pub(super) status: u8,
     /// Something in this transaction changes how names resolve, until it ends.
     pub(super) resolution_borrowed: bool,
+    /// How far the statements had come when something was first left behind in the session.
+    pub(super) dirty_since: u64,
+    /// What the texts leave behind that are prepared under a name but not kept, those that do.
+    pub(super) unkept: HashMap<Box<[u8]>, Residue>,
     /// Bind and Execute of the one exchange that may be repeated.
     pub(super) retained: Vec<u8>,
     /// The description that a Check is being told.
@@ -85,6 +90,8 @@ impl Conversation {
             transaction: Transaction::Plain,
             status: b'I',
             resolution_borrowed: false,
+            dirty_since: 0,
+            unkept: HashMap::new(),
             retained: Vec::new(),
             described: Vec::new(),
         }

@@ -62,6 +62,8 @@ pub(crate) struct Exchange {
     pub(crate) repeatable: bool,
     pub(crate) repeat: Repeat,
     pub(crate) touches_resolution: bool,
+    /// It is the pool's reset of the session.
+    pub(crate) resets: bool,
     /// It goes back to a savepoint, for which the server's answer is ROLLBACK too.
     pub(crate) partial_rollback: bool,
     /// The server describes the statement in another way than the client was told.
@@ -127,6 +129,7 @@ impl Exchange {
             repeatable: false,
             repeat: Repeat::No,
             touches_resolution: false,
+            resets: false,
             partial_rollback: false,
             mismatch: false,
             narrow: None,

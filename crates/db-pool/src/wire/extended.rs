@@ -80,7 +80,7 @@ impl Conversation {
             return self.other(rules, inbox, frames);
         };
         let tail = Arc::clone(&record.tail);
-        let (alone, plain) = (record.alone, record.plain_select);
+        let (alone, plain, residue) = (record.alone, record.plain_select, record.residue);
         let mut exchange = Exchange::new(if record.may_commit {
             Request::Commit
         } else {
@@ -106,6 +106,7 @@ impl Conversation {
             && self.transaction == Transaction::Plain
             && bind.len() <= MAX_RETAINED;
 
+        self.leaves(residue);
         self.put_head(rules, &mut exchange, alone);
         let out = self.to_server.end();
         if to_parse {
@@ -139,7 +140,10 @@ impl Conversation {
                 self.statements.release(name);
                 self.answer(CLOSED, None);
             }
-            _ => self.forward(inbox, frames),
+            _ => {
+                self.frames_leave(inbox, frames);
+                self.forward(inbox, frames);
+            }
         }
     }
 
@@ -151,6 +155,7 @@ impl Conversation {
         let Some((body, missing)) = self.renamed(rules.naming, inbox, frames) else {
             return self.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, NAMELESS);
         };
+        self.frames_leave(inbox, frames);
         let runs = frames.iter().any(|frame| b"EFQ".contains(&frame.tag));
         let mut exchange = Exchange::new(if runs {
             Request::Work
@@ -183,6 +188,7 @@ impl Conversation {
 
     /// The rest of a request whose beginning has gone out with a Flush.
     pub(super) fn continue_flushed(&mut self, inbox: &[u8], frames: &[Span]) {
+        self.frames_leave(inbox, frames);
         let naming = self
             .steering
             .rules()

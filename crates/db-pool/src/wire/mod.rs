@@ -11,6 +11,7 @@ mod description;
 mod exchange;
 mod extended;
 mod frame;
+mod harmless;
 mod last_statement;
 mod local_settings;
 mod login;
@@ -21,12 +22,15 @@ mod outcome;
 mod repeat;
 mod replies;
 mod requests;
+mod residue;
 mod rules;
+mod session;
 mod simple;
 mod statements;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tokens;
 mod transaction;
 mod words;
 
@@ -40,6 +44,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::local_settings::{LocalSettings, literal};
 pub use self::observe::{Observed, TransactionStatus};
+pub(crate) use self::residue::Residue;
 pub(crate) use self::rules::{Command, Naming, Rules, Steering, Watcher};
 
 use self::conversation::Conversation;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::last_statement::LastStatement;
+use super::residue::Residue;
 use crate::server_error::ServerError;
 
 /// The facts that the wire gathers about one connection.
@@ -29,6 +30,10 @@ pub struct Observed {
     spoilt: AtomicBool,
     last_error: Mutex<Option<ServerError>>,
     last_statement: LastStatement,
+    /// How many errors there were when the last one was forgotten.
+    forgotten: AtomicU64,
+    /// A [`Residue`] as a number.
+    residue: AtomicU8,
     backend_pid: AtomicI32,
     logged_in: OnceLock<Instant>,
     parameters: Mutex<HashMap<String, String>>,
@@ -84,7 +89,7 @@ impl Observed {
         self.conflicts.load(Ordering::Acquire)
     }
 
-    /// The last error the server reported on this connection, whatever became of it.
+    /// The last error the server reported since the connection was handed out, whatever became of it.
     #[must_use]
     pub fn last_error(&self) -> Option<ServerError> {
         lock(&self.last_error).clone()
@@ -199,6 +204,36 @@ impl Observed {
         }
         *lock(&self.last_error) = Some(error);
         self.errors.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The connection is another borrower's now, whom the last error does not concern.
+    pub(crate) fn forget_error(&self) {
+        let errors = self.errors();
+        if self.forgotten.swap(errors, Ordering::AcqRel) != errors {
+            *lock(&self.last_error) = None;
+        }
+    }
+
+    /// Something was sent that may leave this behind in the session.
+    pub(crate) fn left_behind(&self, residue: Residue) {
+        if residue > Residue::Nothing {
+            self.residue.fetch_max(residue as u8, Ordering::AcqRel);
+        }
+    }
+
+    /// What may have been left behind in the session since it was clean.
+    pub(crate) fn residue(&self) -> Residue {
+        match self.residue.load(Ordering::Acquire) {
+            0 => Residue::Nothing,
+            1 => Residue::Undoable,
+            _ => Residue::Lasting,
+        }
+    }
+
+    /// The session is what it was after login.
+    pub(crate) fn session_is_clean(&self) {
+        self.residue
+            .store(Residue::Nothing as u8, Ordering::Release);
     }
 
     pub(crate) fn parameter_reported(&self, name: &str, value: &str) {

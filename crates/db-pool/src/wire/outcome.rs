@@ -61,6 +61,9 @@ impl Conversation {
             Some(Part::Check(_) | Part::Close) => exchange.mismatch = true,
             _ => {}
         }
+        if exchange.resets {
+            return Fate::Pass;
+        }
         exchange.committed = tag.starts_with(b"COMMIT");
         if exchange.request == Request::Commit && tag.starts_with(b"ROLLBACK") {
             self.observed.commit_was_refused();

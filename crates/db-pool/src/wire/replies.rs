@@ -306,6 +306,9 @@ impl Conversation {
         {
             self.transaction = Transaction::Plain;
         }
+        if exchange.resets && !exchange.failed {
+            self.session_was_reset();
+        }
         if exchange.touches_resolution {
             self.statements.forget_all();
             self.resolution_borrowed = true;

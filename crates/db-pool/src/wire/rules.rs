@@ -19,6 +19,10 @@ pub(crate) struct Rules {
     pub(crate) local_settings: Option<LocalSettings>,
     /// Whether the session is shared with others, so that LISTEN and session locks are refused.
     pub(crate) shared_session: bool,
+    /// Whether a SET that others on that session would see is refused as well.
+    pub(crate) refuses_set: bool,
+    /// The text by which the pool resets the session, where it does.
+    pub(crate) reset: Option<Arc<str>>,
     /// Whether a transaction that names no isolation level is SERIALIZABLE.
     pub(crate) serializable_by_default: bool,
 }

@@ -8,6 +8,7 @@ use super::conversation::Conversation;
 use super::exchange::{Exchange, Part};
 use super::message::put;
 use super::observe::Request;
+use super::residue::{Residue, sets_for_everybody};
 use super::rules::Rules;
 use super::text::{self, Begin, End};
 use super::transaction::Transaction;
@@ -22,6 +23,9 @@ const EMPTY_QUERY: &[u8] = b"I\0\0\0\x04";
 impl Conversation {
     pub(super) fn simple(&mut self, rules: &Rules, sql: &[u8]) {
         if self.transaction.status().is_some() && self.simple_unsent(sql) {
+            return;
+        }
+        if self.send_reset(rules, sql) {
             return;
         }
         if let Some(refusal) = refusal(rules, sql) {
@@ -92,6 +96,7 @@ impl Conversation {
     }
 
     fn send_simple(&mut self, rules: &Rules, sql: &[u8]) {
+        self.leaves(Residue::of(sql));
         let mut exchange = Exchange::new(if text::may_commit(sql) {
             Request::Commit
         } else {
@@ -160,6 +165,9 @@ fn defers(rules: &Rules) -> bool {
 
 /// Why a statement cannot run on a session that is shared with others (case R32).
 pub(super) fn refusal(rules: &Rules, sql: &[u8]) -> Option<String> {
+    if rules.refuses_set && sets_for_everybody(sql) {
+        return Some(SET_IS_SHARED.to_owned());
+    }
     let what = rules
         .shared_session
         .then(|| text::needs_own_session(sql))
@@ -169,3 +177,7 @@ pub(super) fn refusal(rules: &Rules, sql: &[u8]) -> Option<String> {
          use a pool with via = \"direct\", which connects by DATABASE_URL_DIRECT"
     ))
 }
+
+const SET_IS_SHARED: &str = "SET would change a session that a transaction-mode pooler shares with other \
+     clients; use SET LOCAL in a transaction, a setting of the pool's profile, or a pool with \
+     via = \"direct\"";

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::residue::Residue;
 use super::rules::Naming;
 use super::text;
 
@@ -48,6 +49,7 @@ pub(crate) struct Record {
     pub(crate) touches_resolution: bool,
     pub(crate) alone: bool,
     pub(crate) may_commit: bool,
+    pub(crate) residue: Residue,
     serial: u64,
     cached: bool,
     holders: u32,
@@ -127,6 +129,7 @@ impl Statements {
             touches_resolution: text::touches_resolution(sql),
             alone: text::wants_to_be_alone(sql),
             may_commit: text::may_commit(sql),
+            residue: Residue::of(sql),
             serial: self.clock,
             cached: false,
             holders: 1,
@@ -241,7 +244,18 @@ impl Statements {
 
     /// Takes every text out of the cache; names that the client holds stay good.
     pub(crate) fn forget_all(&mut self) {
-        let mut ids: Vec<_> = std::mem::take(&mut self.by_text).into_values().collect();
+        self.forget_since(0);
+    }
+
+    /// How far it has come; what is created later is told from the rest by [`Self::forget_since`].
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// Takes the texts out of the cache that were prepared later than that.
+    pub(crate) fn forget_since(&mut self, clock: u64) {
+        let later = self.by_text.extract_if(|_text, id| id.serial > clock);
+        let mut ids: Vec<_> = later.map(|(_text, id)| id).collect();
         // What goes to the server is the same each time the same is asked.
         ids.sort_by_key(|id| id.serial);
         for id in ids {

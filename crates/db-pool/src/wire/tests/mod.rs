@@ -6,6 +6,8 @@ mod peers;
 mod proptests;
 mod recordings;
 mod refusals;
+mod residue;
+mod session;
 mod statements;
 mod stream;
 mod transactions;

@@ -1,0 +1,292 @@
+//! The tokens of a text, divided as PostgreSQL's scanner divides it.
+//!
+//! Unlike `words.rs` it knows literals, comments and quoted names, for a question whose wrong answer
+//! would cost more than a round trip. What cannot be told for certain is [`Token::Odd`], and ends the text.
+
+/// One token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token<'s> {
+    /// A name or keyword without quotes, as it is written.
+    Word(&'s [u8]),
+    /// What stands between the quotes of a quoted name; a quote within is still doubled.
+    Quoted(&'s [u8]),
+    /// A literal, a number or a parameter.
+    Value,
+    /// `::`
+    Cast,
+    /// Any other character.
+    Symbol(u8),
+    /// Something whose end depends on what the server is set to, or that has no end.
+    Odd,
+}
+
+/// The tokens of a text; comments and blanks are left out.
+#[derive(Clone)]
+pub(crate) struct Tokens<'s> {
+    rest: &'s [u8],
+}
+
+impl<'s> Tokens<'s> {
+    pub(crate) fn of(sql: &'s [u8]) -> Self {
+        Self { rest: sql }
+    }
+
+    fn take(&mut self, count: usize) -> &'s [u8] {
+        let (taken, rest) = self.rest.split_at(count.min(self.rest.len()));
+        self.rest = rest;
+        taken
+    }
+
+    /// Passes blanks and comments by; `None` when a comment has no end.
+    fn skip_blanks(&mut self) -> Option<()> {
+        loop {
+            let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
+            let blanks = self.rest.iter().take_while(|byte| blank(byte)).count();
+            self.take(blanks);
+            if self.rest.starts_with(b"--") {
+                let length = self.rest.iter().position(|byte| b"\r\n".contains(byte));
+                self.take(length.unwrap_or(self.rest.len()));
+            } else if self.rest.starts_with(b"/*") {
+                self.take(comment(self.rest)?);
+            } else {
+                return Some(());
+            }
+        }
+    }
+
+    fn read(&mut self) -> Option<Token<'s>> {
+        let first = *self.rest.first()?;
+        let token = match first {
+            b'"' => {
+                let length = quoted(self.rest, b'"')?;
+                let text = self.take(length);
+                return Some(Token::Quoted(&text[1..length - 1]));
+            }
+            b'\'' => {
+                let length = plain_literal(self.rest)?;
+                self.take(length);
+                Token::Value
+            }
+            b'$' => {
+                let length = parameter(self.rest).or_else(|| dollar_literal(self.rest))?;
+                self.take(length);
+                Token::Value
+            }
+            b'0'..=b'9' => self.number()?,
+            b'.' if self.rest.get(1).is_some_and(u8::is_ascii_digit) => self.number()?,
+            _ if starts_name(first) => return self.word(),
+            b':' if self.rest.starts_with(b"::") => {
+                self.take(2);
+                Token::Cast
+            }
+            b'\\' => return None,
+            _ if first.is_ascii_graphic() => {
+                self.take(1);
+                Token::Symbol(first)
+            }
+            _ => return None,
+        };
+        Some(token)
+    }
+
+    /// A name, or a literal with a letter before its quote.
+    fn word(&mut self) -> Option<Token<'s>> {
+        let length = self.rest.iter().take_while(|byte| in_name(**byte)).count();
+        let word = self.take(length);
+        let [letter] = word else {
+            return Some(Token::Word(word));
+        };
+        let length = match (letter.to_ascii_lowercase(), self.rest) {
+            (b'e', [b'\'', ..]) => escaped_literal(self.rest)?,
+            (b'b' | b'x' | b'n', [b'\'', ..]) => plain_literal(self.rest)?,
+            // Its meaning depends on an UESCAPE that comes later.
+            (b'u', [b'&', b'\'' | b'"', ..]) => return None,
+            _ => return Some(Token::Word(word)),
+        };
+        self.take(length);
+        Some(Token::Value)
+    }
+
+    /// A number; one that runs into a name is divided otherwise by every version of the server.
+    fn number(&mut self) -> Option<Token<'s>> {
+        let digits = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count()
+        };
+        self.take(digits(self.rest));
+        if self.rest.first() == Some(&b'.') {
+            self.take(1);
+            self.take(digits(self.rest));
+        }
+        if let [b'e' | b'E', exponent @ ..] = self.rest {
+            let sign = usize::from(matches!(exponent, [b'+' | b'-', ..]));
+            let length = digits(&exponent[sign..]);
+            if length > 0 {
+                self.take(1 + sign + length);
+            }
+        }
+        let ends = !self.rest.first().is_some_and(|byte| in_name(*byte));
+        ends.then_some(Token::Value)
+    }
+}
+
+impl<'s> Iterator for Tokens<'s> {
+    type Item = Token<'s>;
+
+    fn next(&mut self) -> Option<Token<'s>> {
+        let token = self.skip_blanks().and_then(|()| {
+            if self.rest.is_empty() {
+                return Some(None);
+            }
+            self.read().map(Some)
+        });
+        token.unwrap_or_else(|| {
+            self.rest = &[];
+            Some(Token::Odd)
+        })
+    }
+}
+
+fn starts_name(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'_' || !byte.is_ascii()
+}
+
+fn in_name(byte: u8) -> bool {
+    starts_name(byte) || byte.is_ascii_digit() || byte == b'$'
+}
+
+/// The length of a comment, which may hold others.
+fn comment(sql: &[u8]) -> Option<usize> {
+    let mut depth = 0_u32;
+    let mut place = 0;
+    loop {
+        match sql.get(place..place + 2)? {
+            b"/*" => depth += 1,
+            b"*/" => depth -= 1,
+            _ => {
+                place += 1;
+                continue;
+            }
+        }
+        place += 2;
+        if depth == 0 {
+            return Some(place);
+        }
+    }
+}
+
+/// The length of what stands between two quotes, in which a doubled quote is one of the text's.
+fn quoted(sql: &[u8], quote: u8) -> Option<usize> {
+    let mut place = 1;
+    loop {
+        place += sql.get(place..)?.iter().position(|byte| *byte == quote)? + 1;
+        if sql.get(place) != Some(&quote) {
+            return Some(place);
+        }
+        place += 1;
+    }
+}
+
+/// A literal without escapes. A backslash before a quote is one or is none, as
+/// `standard_conforming_strings` says.
+fn plain_literal(sql: &[u8]) -> Option<usize> {
+    let length = quoted(sql, b'\'')?;
+    let certain = !sql[..length].windows(2).any(|pair| pair == b"\\'");
+    certain.then_some(length)
+}
+
+/// A literal in which a backslash takes the next character as it is.
+fn escaped_literal(sql: &[u8]) -> Option<usize> {
+    let mut place = 1;
+    loop {
+        match (sql.get(place)?, sql.get(place + 1)) {
+            (b'\\', _) | (b'\'', Some(b'\'')) => place += 2,
+            (b'\'', _) => return Some(place + 1),
+            _ => place += 1,
+        }
+    }
+}
+
+fn parameter(sql: &[u8]) -> Option<usize> {
+    let digits = sql[1..].iter().take_while(|byte| byte.is_ascii_digit());
+    let length = 1 + digits.count();
+    let ends = !sql.get(length).is_some_and(|byte| in_name(*byte));
+    (length > 1 && ends).then_some(length)
+}
+
+/// `$tag$ .. $tag$`
+fn dollar_literal(sql: &[u8]) -> Option<usize> {
+    let length = sql[1..].iter().position(|byte| *byte == b'$')? + 2;
+    let (tag, rest) = sql.split_at(length);
+    let name = &tag[1..length - 1];
+    let is_tag =
+        name.iter().all(|byte| in_name(*byte)) && !name.first().is_some_and(u8::is_ascii_digit);
+    let end = rest.windows(length).position(|window| window == tag)?;
+    is_tag.then_some(2 * length + end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(sql: &str) -> String {
+        let show = |token| match token {
+            Token::Word(word) => String::from_utf8_lossy(word).into_owned(),
+            Token::Quoted(name) => format!("[{}]", String::from_utf8_lossy(name)),
+            Token::Value => "?".to_owned(),
+            Token::Cast => "::".to_owned(),
+            Token::Symbol(symbol) => char::from(symbol).to_string(),
+            Token::Odd => "ODD".to_owned(),
+        };
+        Tokens::of(sql.as_bytes())
+            .map(show)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn a_text_is_divided_as_the_server_divides_it() {
+        for (sql, tokens) in [
+            ("", ""),
+            ("select a_1$x,b", "select a_1$x , b"),
+            ("a -- f(\nb /* f( /* g( */ '*/ c", "a b c"),
+            ("a--x\rb", "a b"),
+            ("\"a\"\"b\" . \"c\"(", "[a\"\"b] . [c] ("),
+            ("'it''s (' x", "? x"),
+            ("E'a\\' f(' || e'\\\\' b", "? | | ? b"),
+            ("B'01' x'1F' N'a' nn'a'", "? ? ? nn ?"),
+            ("$$ f( $a$ $$ b $a$ $$ ' $b$ $a$ c", "? b ? c"),
+            ("$1::int8 + 1.5e-3 - .5 * 2.", "? :: int8 + ? - ? * ?"),
+            ("1e5 1 e a[1:2]", "? ? e a [ ? : ? ]"),
+            ("é(", "é ("),
+            ("'\\d+'", "?"),
+        ] {
+            assert_eq!(shown(sql), tokens, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_odd_and_the_end() {
+        for sql in [
+            "'never ends",
+            "/* /* never */",
+            "\"never",
+            "$a$ never $b$",
+            "'\\' f(' x",
+            "'a\\'' x",
+            "E'a' '\\'' x",
+            "U&'a' x",
+            "u&\"a\" x",
+            "1into x",
+            "0x1F",
+            "$1x",
+            "$1$ x $1$",
+            "\\x",
+            "a \u{1} b",
+        ] {
+            assert!(shown(sql).ends_with("ODD"), "{sql}: {}", shown(sql));
+        }
+    }
+}

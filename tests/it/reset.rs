@@ -1,0 +1,483 @@
+//! What a borrower changed in its session is gone for the next one, on the same backend.
+
+use app_db::{Pool, PoolProfile};
+use db_pool::{Observed, PoolerMode, Reset};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use diesel::{IntoSql, QueryResult};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures_util::{FutureExt, StreamExt};
+use harness::{Bouncer, BouncerOptions, Fault, PoolMode, Proxy, TestDatabase, wait_until};
+
+use crate::SOON;
+use crate::pool::{sized, url};
+
+/// One connection, so that the next borrower gets the backend of the last.
+fn profile() -> PoolProfile {
+    let mut profile = sized(1);
+    profile.search_path = Some("app, public".to_owned());
+    profile.timezone = "Asia/Tokyo".to_owned();
+    profile.statement_timeout = Some(std::time::Duration::from_secs(31));
+    profile
+}
+
+fn with_reset(reset: Reset) -> PoolProfile {
+    let mut profile = profile();
+    profile.reset = reset;
+    profile
+}
+
+/// A database in which a borrower can do everything that it must not leave behind.
+async fn database() -> TestDatabase {
+    let db = TestDatabase::empty().await.unwrap();
+    let role = db.role().name();
+    db.sql(&format!(
+        "create schema app; grant all on schema app, public to {role}; \
+         create table app.orders (id serial primary key, n int not null); \
+         grant all on app.orders, app.orders_id_seq to {role}; \
+         create function app.set_tenant(t text) returns text language sql as \
+         $$ select set_config('app.tenant', t, false) $$; \
+         create function app.prepare() returns void language plpgsql as \
+         $$ begin execute 'prepare app_plan as select 1'; end $$; \
+         alter role {role} superuser"
+    ))
+    .await
+    .unwrap();
+    db
+}
+
+async fn text(conn: &mut AsyncPgConnection, sql: &str) -> QueryResult<Option<String>> {
+    diesel::dsl::sql::<Nullable<Text>>(sql)
+        .get_result(conn)
+        .await
+}
+
+async fn count(conn: &mut AsyncPgConnection, sql: &str) -> i64 {
+    diesel::dsl::sql::<BigInt>(sql)
+        .get_result(conn)
+        .await
+        .unwrap()
+}
+
+/// What diesel itself keeps prepared, by a name that must outlast a reset.
+async fn cached(conn: &mut AsyncPgConnection, n: i32) -> i32 {
+    diesel::select(n.into_sql::<Integer>())
+        .get_result(conn)
+        .await
+        .unwrap()
+}
+
+async fn setting(conn: &mut AsyncPgConnection, name: &str) -> String {
+    let sql = format!("select current_setting('{name}', true)");
+    text(conn, &sql).await.unwrap().unwrap_or_default()
+}
+
+/// That nothing of another borrower is there, as the server itself says.
+async fn assert_clean(conn: &mut AsyncPgConnection, role: &str, after: &str) {
+    for (name, value) in [
+        ("search_path", "app, public"),
+        ("TimeZone", "Asia/Tokyo"),
+        ("statement_timeout", "31s"),
+        ("application_name", "app-db"),
+        ("client_encoding", "UTF8"),
+        ("default_transaction_isolation", "read committed"),
+        ("idle_in_transaction_session_timeout", "1min"),
+        ("default_transaction_read_only", "off"),
+        ("app.tenant", ""),
+        ("role", "none"),
+    ] {
+        assert_eq!(setting(conn, name).await, value, "{name} after {after}");
+    }
+    for (what, sql) in [
+        (role, "select current_user::text"),
+        (role, "select session_user::text"),
+    ] {
+        assert_eq!(
+            text(conn, sql).await.unwrap().unwrap(),
+            what,
+            "after {after}"
+        );
+    }
+    for what in [
+        "pg_listening_channels()",
+        "pg_cursors where is_holdable",
+        "pg_class where relpersistence = 't' and relnamespace = pg_my_temp_schema()",
+        "pg_locks where locktype = 'advisory' and pid = pg_backend_pid()",
+        "pg_prepared_statements where from_sql",
+    ] {
+        let sql = format!("select count(*) from {what}");
+        assert_eq!(count(conn, &sql).await, 0, "{what} after {after}");
+    }
+    let error = text(conn, "select lastval()::text").await.unwrap_err();
+    assert!(
+        error.to_string().contains("not yet defined"),
+        "{error} after {after}"
+    );
+}
+
+const UNDOABLE: [&str; 16] = [
+    "set search_path = public",
+    "set time zone 'UTC'",
+    "set statement_timeout = '5s'",
+    "set role pg_monitor",
+    "set session authorization pg_monitor",
+    "set session characteristics as transaction isolation level serializable read only",
+    "listen c",
+    "create temp table scratch (a int)",
+    "select 1 as a into temp scratch",
+    "select pg_advisory_lock(7)",
+    "declare held cursor with hold for select 1",
+    "select nextval('app.orders_id_seq')",
+    "select set_config('app.tenant', 'a', false)",
+    "select app.set_tenant('a')",
+    "select set_tenant('a') from (values (1)) v (x)",
+    "do $$ begin perform app.set_tenant('a'); perform pg_advisory_lock(8); end $$",
+];
+
+/// Case R30, F3, F4: by a simple query and by a prepared statement, with diesel's own statements as good
+/// after the reset as before.
+#[tokio::test]
+async fn the_next_borrower_finds_a_clean_session_on_the_same_backend() {
+    let db = database().await;
+    let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    let pid = count(&mut conn, "select pg_backend_pid()::int8").await;
+    assert_eq!(cached(&mut conn, 7).await, 7);
+    drop(conn);
+    for (resets, dirty) in (1..).step_by(2).zip(UNDOABLE) {
+        let mut conn = pool.get().await.unwrap();
+        conn.batch_execute(dirty).await.unwrap();
+        drop(conn);
+        let mut conn = pool.get().await.unwrap();
+        assert_eq!(count(&mut conn, "select pg_backend_pid()::int8").await, pid);
+        assert_clean(&mut conn, db.role().name(), dirty).await;
+        assert_eq!(cached(&mut conn, 8).await, 8);
+        assert_eq!(pool.status().resets, resets, "{dirty}");
+        diesel::sql_query(dirty).execute(&mut conn).await.unwrap();
+        drop(conn);
+        let mut conn = pool.get().await.unwrap();
+        assert_clean(&mut conn, db.role().name(), dirty).await;
+        assert_eq!(cached(&mut conn, 9).await, 9);
+        assert_eq!(pool.status().resets, resets + 1, "{dirty}");
+    }
+    let status = pool.status();
+    assert_eq!((status.opened, status.discarded), (1, 0), "{status:?}");
+}
+
+/// Case R30: what no reset takes away costs the connection, however it got there.
+#[tokio::test]
+async fn a_statement_prepared_by_sql_costs_the_connection() {
+    let db = database().await;
+    let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
+    for (discarded, dirty) in (1..).zip(["prepare app_plan as select 1", "select app.prepare()"]) {
+        let mut conn = pool.get().await.unwrap();
+        conn.batch_execute(dirty).await.unwrap();
+        drop(conn);
+        let mut conn = pool.get().await.unwrap();
+        assert_clean(&mut conn, db.role().name(), dirty).await;
+        let status = pool.status();
+        assert_eq!(
+            (status.discarded, status.resets),
+            (discarded, 0),
+            "{status:?}"
+        );
+    }
+}
+
+/// req 4.07: what ordinary borrowers do costs no reset; the server has seen their last statement and
+/// nothing behind it.
+#[tokio::test]
+async fn a_clean_borrower_costs_the_server_nothing() {
+    let db = database().await;
+    let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
+    for _ in 0..3 {
+        let mut conn = pool.get().await.unwrap();
+        diesel::sql_query("insert into orders (n) values ($1) on conflict (id) do nothing")
+            .bind::<Integer, _>(1)
+            .execute(&mut conn)
+            .await
+            .unwrap();
+        conn.transaction(async |conn| {
+            conn.batch_execute("set local statement_timeout = '9s'")
+                .await?;
+            text(conn, "select set_config('app.tenant', 'a', true)").await?;
+            diesel::sql_query("select pg_advisory_xact_lock(1)")
+                .execute(conn)
+                .await?;
+            diesel::QueryResult::Ok(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(
+            count(
+                &mut conn,
+                "select count(*) + 0 * lower('7')::int from orders"
+            )
+            .await
+                % 1,
+            0
+        );
+        drop(conn);
+        let [backend] = db.backends("app-db").await.unwrap().try_into().unwrap();
+        assert_eq!(backend.state, "idle");
+        assert!(backend.query.contains("lower('7')"), "{backend:?}");
+    }
+    assert_eq!((pool.status().resets, pool.status().discarded), (0, 0));
+}
+
+/// R30: a notification that its listener has not read is not the next one's.
+#[tokio::test]
+async fn notifications_go_with_their_listener() {
+    let db = database().await;
+    let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("listen c").await.unwrap();
+    for _ in 0..300 {
+        conn.batch_execute("notify c").await.unwrap();
+    }
+    drop(conn);
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(cached(&mut conn, 1).await, 1);
+    let mut notifications = std::pin::pin!(conn.notifications_stream());
+    assert!(notifications.next().now_or_never().is_none());
+    assert_eq!(pool.status().resets, 1);
+}
+
+/// F4: a role that the URL states is what a session returns to.
+#[tokio::test]
+async fn a_role_of_the_url_outlasts_the_reset() {
+    let db = database().await;
+    let separator = if db.url().contains('?') { '&' } else { '?' };
+    let with_role = format!("{}{separator}options=-c%20role%3Dpg_monitor", db.url());
+    let pool = Pool::connect(url(&with_role), profile()).await.unwrap();
+    for _ in 0..2 {
+        let mut conn = pool.get().await.unwrap();
+        assert_eq!(setting(&mut conn, "role").await, "pg_monitor");
+        conn.batch_execute("reset session authorization; set role none")
+            .await
+            .unwrap();
+    }
+    assert_eq!((pool.status().opened, pool.status().discarded), (1, 0));
+}
+
+/// Case R30: behind a pooler in session mode our settings are said once more after each reset.
+#[tokio::test]
+async fn our_settings_hold_after_a_reset_behind_a_session_pooler() {
+    let db = database().await;
+    let bouncer = Bouncer::start(db.server(), BouncerOptions::mode(PoolMode::Session))
+        .await
+        .unwrap();
+    let mut profile = profile();
+    profile.pooler = PoolerMode::Session;
+    let pool = Pool::connect(url(&db.pooled_url(&bouncer)), profile)
+        .await
+        .unwrap();
+    for dirty in UNDOABLE {
+        let mut conn = pool.get().await.unwrap();
+        conn.batch_execute(dirty).await.unwrap();
+        drop(conn);
+        let mut conn = pool.get().await.unwrap();
+        assert_clean(&mut conn, db.role().name(), dirty).await;
+        assert_eq!(cached(&mut conn, 8).await, 8);
+    }
+    let status = pool.status();
+    assert_eq!(
+        (status.resets, status.opened),
+        (UNDOABLE.len() as u64, 1),
+        "{status:?}"
+    );
+}
+
+/// On a standby the reset is allowed as well.
+#[tokio::test]
+async fn a_session_on_a_standby_is_reset() {
+    let cluster = harness::Cluster::start(harness::ClusterOptions::default())
+        .await
+        .unwrap();
+    let standby = cluster.replica("replica1").await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    standby.caught_up_with(&cluster).await.unwrap();
+    let through = harness::through_port(&db.url(), standby.port());
+    let pool = Pool::connect(url(&through), profile()).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("set statement_timeout = '5s'; select pg_advisory_lock(1)")
+        .await
+        .unwrap();
+    drop(conn);
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(setting(&mut conn, "statement_timeout").await, "31s");
+    assert_eq!((pool.status().resets, pool.status().discarded), (1, 0));
+}
+
+/// `reset = "never"` and `"always"`
+#[tokio::test]
+async fn the_profile_can_say_never_and_always() {
+    let db = database().await;
+    let pool = Pool::connect(url(&db.url()), with_reset(Reset::Never))
+        .await
+        .unwrap();
+    pool.get()
+        .await
+        .unwrap()
+        .batch_execute("set time zone 'UTC'")
+        .await
+        .unwrap();
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(setting(&mut conn, "TimeZone").await, "UTC");
+    assert_eq!(pool.status().resets, 0);
+    drop(conn);
+
+    // A trigger is nothing that a text shows.
+    db.sql(
+        "create function app.leak() returns trigger language plpgsql as \
+         $$ begin perform set_config('app.tenant', 'a', false); return new; end $$; \
+         create trigger leak before insert on app.orders for each row execute function app.leak()",
+    )
+    .await
+    .unwrap();
+    let pool = Pool::connect(url(&db.url()), with_reset(Reset::Always))
+        .await
+        .unwrap();
+    for uses in 1..4 {
+        let mut conn = pool.get().await.unwrap();
+        assert_eq!(setting(&mut conn, "app.tenant").await, "");
+        assert_eq!(pool.status().resets, uses, "that of `connect` included");
+        conn.batch_execute("insert into orders (n) values (1)")
+            .await
+            .unwrap();
+    }
+}
+
+/// The last error is the borrower's own.
+#[tokio::test]
+async fn an_error_is_not_told_to_the_next_borrower() {
+    let db = database().await;
+    let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("select 1/0").await.unwrap_err();
+    assert!(conn.observed().last_error().is_some());
+    drop(conn);
+    let conn = pool.get().await.unwrap();
+    assert!(conn.observed().last_error().is_none());
+    assert_eq!(conn.observed().errors(), 1, "it is the same connection");
+}
+
+/// A reset that does not come through costs the connection; nobody gets it, and who waits gets another.
+#[tokio::test]
+async fn a_reset_that_fails_or_hangs_discards_the_connection() {
+    let db = database().await;
+    let proxy = Proxy::start(db.server().port()).await.unwrap();
+    let mut profile = profile();
+    // Shorter than the bound of a reset, so that waiting for it is seen to be in vain.
+    profile.checkout_timeout = SOON;
+    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile)
+        .await
+        .unwrap();
+
+    // The borrower's own timeout cuts the reset off while it drops its tables.
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("create temp table a (x int)")
+        .await
+        .unwrap();
+    let blocker = db.admin().await.unwrap();
+    let schema = text(&mut conn, "select pg_my_temp_schema()::regnamespace::text")
+        .await
+        .unwrap();
+    let lock = format!(
+        "begin; lock table {}.a in access share mode",
+        schema.unwrap()
+    );
+    blocker.batch_execute(&lock).await.unwrap();
+    conn.batch_execute("set statement_timeout = '50ms'")
+        .await
+        .unwrap();
+    drop(conn);
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(setting(&mut conn, "statement_timeout").await, "31s");
+    assert_eq!((pool.status().discarded, pool.status().resets), (1, 0));
+    blocker.batch_execute("rollback").await.unwrap();
+
+    // No answer at all.
+    conn.batch_execute("set statement_timeout = 0")
+        .await
+        .unwrap();
+    proxy.set(Fault::HoldReplies).await;
+    drop(conn);
+    assert_eq!(pool.status().in_use, 0);
+    assert_eq!(pool.status().idle, 0, "it is nobody's while it is reset");
+    wait_until("the reset is given up", SOON, async || {
+        pool.status().discarded == 2
+    })
+    .await;
+    proxy.set(Fault::None).await;
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(setting(&mut conn, "statement_timeout").await, "31s");
+    assert_eq!(pool.status().resets, 0);
+}
+
+/// Closing has done with a connection whose reset does not come through, and so has whoever waits for it.
+#[tokio::test]
+async fn a_reset_does_not_hold_up_closing() {
+    let db = database().await;
+    let proxy = Proxy::start(db.server().port()).await.unwrap();
+    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile())
+        .await
+        .unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("set time zone 'UTC'").await.unwrap();
+    let observed: std::sync::Arc<Observed> = std::sync::Arc::clone(conn.observed());
+    proxy.set(Fault::HoldReplies).await;
+    drop(conn);
+    wait_until("the reset is under way", SOON, async || {
+        observed.is_working()
+    })
+    .await;
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.get().await.unwrap_err() }
+    });
+    wait_until("somebody waits", SOON, async || pool.status().waiting == 1).await;
+    let closed = pool.close(SOON).await;
+    assert_eq!(closed.abandoned, 0);
+    assert_eq!(waiting.await.unwrap().kind(), app_db::Kind::ShuttingDown);
+    wait_until("the server has closed it", SOON, async || {
+        db.backends("app-db").await.unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(pool.status().resets, 0);
+}
+
+/// Case R32: a session that others share cannot be reset, so that a SET is refused there, and the next
+/// statement is none the worse. `reset = "never"` lets it through.
+#[tokio::test]
+async fn a_set_through_a_transaction_pooler_is_refused() {
+    let db = database().await;
+    let options = BouncerOptions::mode(PoolMode::Transaction).pool_size(1);
+    let bouncer = Bouncer::start(db.server(), options).await.unwrap();
+    let pooled = db.pooled_url(&bouncer);
+    let pool = Pool::connect(url(&pooled), with_reset(Reset::Always))
+        .await
+        .unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("set role pg_monitor").await.unwrap_err();
+    let prepared = diesel::sql_query("set session statement_timeout = 1");
+    let error = prepared.execute(&mut conn).await.unwrap_err();
+    assert!(error.to_string().contains("SET LOCAL"), "{error}");
+    let sent = conn.observed().last_error().unwrap();
+    assert_eq!(sent.sqlstate().code(), "0A000");
+    conn.transaction(async |conn| {
+        conn.batch_execute("set local role pg_monitor").await?;
+        assert_eq!(setting(conn, "role").await, "pg_monitor");
+        diesel::QueryResult::Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(setting(&mut conn, "role").await, "none");
+    drop(conn);
+    assert_eq!((pool.status().resets, pool.status().discarded), (0, 0));
+
+    let pool = Pool::connect(url(&pooled), with_reset(Reset::Never))
+        .await
+        .unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("set lock_timeout = '3s'").await.unwrap();
+}
