@@ -1,7 +1,10 @@
 //! A success is reported for what was committed, and for nothing else.
 
 mod after_commit;
+mod autocommit;
+mod dropped;
 mod interrupted;
+mod resolved;
 
 use std::time::{Duration, Instant};
 

@@ -23,12 +23,15 @@ mod programs;
 mod queue;
 mod reset;
 mod resize;
+mod retry;
 mod rotation;
 mod runtime;
 mod session;
 mod sqlstate;
+mod test_transaction;
 mod tls;
 mod transaction;
+mod transaction_options;
 mod transaction_pooler;
 mod wire;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use app_db::{Config, ConnectionExt, Database, Error, Kind};
 use diesel::QueryResult;
 use diesel::result::Error as QueryError;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{BigInt, Integer};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::{Fault, Proxy, TestDatabase, wait_until};
 use tokio::sync::Barrier;
@@ -33,7 +33,7 @@ pub(crate) fn config(url: &str, more: &[(&str, &str)]) -> Config {
     Config::load_from(std::path::Path::new("/var/empty/none"), vars).unwrap()
 }
 
-async fn prepared() -> (TestDatabase, Database) {
+pub(crate) async fn prepared() -> (TestDatabase, Database) {
     let db = TestDatabase::empty().await.unwrap();
     db.sql(
         "create table t (id int primary key, n bigint not null default 0); \
@@ -46,28 +46,20 @@ async fn prepared() -> (TestDatabase, Database) {
 }
 
 /// `load` by its full name: diesel has one for everything.
-fn value(counter: &AtomicU32) -> u32 {
+pub(crate) fn value(counter: &AtomicU32) -> u32 {
     AtomicU32::load(counter, Ordering::SeqCst)
 }
 
-async fn bump(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<usize> {
+pub(crate) async fn bump(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<usize> {
     diesel::sql_query("update t set n = n + 1 where id = $1")
         .bind::<Integer, _>(id)
         .execute(conn)
         .await
 }
 
-async fn n(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<i64> {
+pub(crate) async fn n(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<i64> {
     diesel::dsl::sql::<BigInt>("select n from t where id = ")
         .bind::<Integer, _>(id)
-        .get_result(conn)
-        .await
-}
-
-async fn setting(conn: &mut AsyncPgConnection, name: &str) -> QueryResult<String> {
-    diesel::dsl::sql::<Text>("select current_setting(")
-        .bind::<Text, _>(name)
-        .sql(")")
         .get_result(conn)
         .await
 }
@@ -153,69 +145,6 @@ async fn writing_in_read_fails_with_25006() {
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Query);
     assert_eq!(error.sqlstate().unwrap().code(), "25006");
-}
-
-/// Case R27: isolation, access and deferrability reach the server and do not stay.
-#[tokio::test]
-async fn options_reach_the_server_and_do_not_leak() {
-    let (_db, database) = prepared().await;
-    let seen: QueryResult<_> = database
-        .transaction()
-        .serializable()
-        .read_only()
-        .deferrable()
-        .run(async |conn| {
-            Ok((
-                setting(conn, "transaction_isolation").await?,
-                setting(conn, "transaction_read_only").await?,
-                setting(conn, "transaction_deferrable").await?,
-            ))
-        })
-        .await;
-    assert_eq!(
-        seen.unwrap(),
-        ("serializable".into(), "on".into(), "on".into())
-    );
-    let after: QueryResult<_> = database
-        .write(async |conn| {
-            Ok((
-                setting(conn, "transaction_isolation").await?,
-                setting(conn, "transaction_read_only").await?,
-            ))
-        })
-        .await;
-    assert_eq!(after.unwrap(), ("read committed".into(), "off".into()));
-}
-
-/// Case R20: write skew under SERIALIZABLE is retried until everybody is through.
-#[tokio::test]
-async fn serialization_conflicts_are_tried_again() {
-    let (db, database) = prepared().await;
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let database = database.clone();
-            tokio::spawn(async move {
-                for _ in 0..25 {
-                    database
-                        .transaction()
-                        .serializable()
-                        .attempts(50)
-                        .run(async |conn| {
-                            let total: i64 = n(conn, 1).await? + n(conn, 2).await?;
-                            let id = 1 + i32::try_from(total % 2).unwrap();
-                            bump(conn, id).await
-                        })
-                        .await
-                        .unwrap();
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    let total: i64 = db.scalar("select sum(n)::bigint from t").await.unwrap();
-    assert_eq!(total, 200);
 }
 
 /// Case R21, F5: the victim of a deadlock is tried again, and both effects are there once.

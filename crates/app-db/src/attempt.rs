@@ -1,9 +1,11 @@
 //! One attempt at a transaction: when it may commit, how it ends, and whether it may be made again.
 
+use std::any::Any;
+use std::error::Error as StdError;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use db_pool::{Connection, Observed, ServerError, TransactionStatus};
+use db_pool::{Connection, Observed, ServerError, TransactionStatus, Unresolved};
 use diesel::result::Error as QueryError;
 use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::time::timeout;
@@ -22,7 +24,6 @@ pub(crate) enum Attempt<T> {
 pub(crate) struct Before {
     began: Instant,
     errors: u64,
-    repeatable: u64,
     statements: u64,
     boundaries: u64,
 }
@@ -32,16 +33,24 @@ impl Before {
         Self {
             began: Instant::now(),
             errors: observed.errors(),
-            repeatable: repeatable(observed),
             statements: observed.statements(),
             boundaries: observed.boundaries(),
         }
     }
 
-    /// Why a failed attempt may be made again, if it may.
-    pub(crate) fn failed<T>(&self, observed: &Observed) -> Option<Attempt<T>> {
-        if repeatable(observed) > self.repeatable {
-            return observed.last_error().map(Attempt::Conflict);
+    /// Why a failed attempt may be made again, if it may: `error` is what its work returned.
+    ///
+    /// A conflict that the work has rolled back to a savepoint is over, and what the work returns then is its
+    /// own, unless that is the conflict itself: a nested transaction passes on what it has rolled back.
+    pub(crate) fn failed<T>(&self, observed: &Observed, error: &dyn Any) -> Option<Attempt<T>> {
+        if let Some(failure) = observed.unresolved().filter(Unresolved::is_repeatable) {
+            return Some(Attempt::Conflict(failure.error().clone()));
+        }
+        let conflict = observed
+            .last_error()
+            .filter(|last| observed.errors() > self.errors && last.is_conflict());
+        if let Some(conflict) = conflict.filter(|conflict| passes_on(error, conflict)) {
+            return Some(Attempt::Conflict(conflict));
         }
         // A session that ended while it was idle says so as soon as it is spoken to. One that was ended in
         // its work does not come back: somebody may have ended it for that work.
@@ -51,9 +60,19 @@ impl Before {
     }
 }
 
-/// Conflicts with other transactions, and statements that were prepared before a table changed.
-fn repeatable(observed: &Observed) -> u64 {
-    observed.conflicts() + observed.stale_statements()
+/// Whether a work's error is this one of the server's, as far as its type can be looked into.
+fn passes_on(error: &dyn Any, said: &ServerError) -> bool {
+    let query = if let Some(error) = error.downcast_ref::<QueryError>() {
+        Some(error)
+    } else if let Some(error) = error.downcast_ref::<Error>() {
+        error.query()
+    } else if let Some(error) = error.downcast_ref::<Box<dyn StdError + Send + Sync>>() {
+        let found = Error::find(&**error).and_then(Error::query);
+        found.or_else(|| error.downcast_ref::<QueryError>())
+    } else {
+        None
+    };
+    matches!(query, Some(QueryError::DatabaseError(_, info)) if info.message() == said.message())
 }
 
 /// Whether the connection has ended, or the server has said since that it ends it.
@@ -62,27 +81,37 @@ pub(crate) fn has_ended(observed: &Observed, errors: u64) -> bool {
     observed.is_closed() || (observed.errors() > errors && fatal())
 }
 
+/// Why a COMMIT was no success.
+pub(crate) enum NotCommitted {
+    /// It found a conflict: nothing was committed.
+    Conflict(ServerError),
+    Failed(Error),
+}
+
 /// Commits; an ERROR of the server means that nothing was, anything else that nobody knows.
-pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), Error> {
+pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), NotCommitted> {
     let (errors, refused) = (observed.errors(), observed.refused_commits());
     let Err(error) = AnsiTransactionManager::commit_transaction(&mut **conn).await else {
         if observed.refused_commits() == refused {
             return Ok(());
         }
-        return Err(match observed.last_error() {
+        return Err(NotCommitted::Failed(match observed.last_error() {
             Some(failure) => Error::Aborted(failure),
             None => Error::Unfinished("the server rolled it back"),
-        });
+        }));
     };
     let refusal = (observed.errors() > errors)
         .then(|| observed.last_error())
         .flatten();
-    match refusal {
+    Err(match refusal {
         // A FATAL may have come while the server waited for its standby, with the work committed.
-        Some(refusal) if !refusal.is_fatal() => Err(Error::Query(refusal.put_into(error))),
-        Some(last_words) => Err(Error::CommitUnknown(last_words.put_into(error))),
-        None => Err(Error::CommitUnknown(error)),
-    }
+        Some(last_words) if last_words.is_fatal() => {
+            NotCommitted::Failed(Error::CommitUnknown(last_words.put_into(error)))
+        }
+        Some(conflict) if conflict.is_conflict() => NotCommitted::Conflict(conflict),
+        Some(refusal) => NotCommitted::Failed(Error::Query(refusal.put_into(error))),
+        None => NotCommitted::Failed(Error::CommitUnknown(error)),
+    })
 }
 
 /// Whether the work's success is one that COMMIT makes true.
@@ -108,8 +137,8 @@ pub(crate) async fn may_commit(
             _ => Error::Query(QueryError::BrokenTransactionManager),
         });
     }
-    if observed.boundaries() != before.boundaries {
-        return Err(Error::Unfinished(ENDED));
+    if let Some(ended) = has_ended_itself(observed, before) {
+        return Err(ended);
     }
     let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **conn);
     let depth = status
@@ -128,6 +157,11 @@ pub(crate) async fn may_commit(
         }
         _ => Err(Error::Unfinished(ENDED)),
     }
+}
+
+/// What is said of a work that began or ended transactions in its own words.
+pub(crate) fn has_ended_itself(observed: &Observed, before: &Before) -> Option<Error> {
+    (observed.boundaries() != before.boundaries).then_some(Error::Unfinished(ENDED))
 }
 
 /// Rolls back where there is something to roll back; a connection on which that fails is discarded at

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::retry_budget::Percent;
+
 /// The rules of retrying, `[database.retry]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Retry {
     pub(crate) attempts: u32,
+    pub(crate) budget: Percent,
     #[serde(with = "db_config::duration")]
     base_delay: Duration,
     #[serde(with = "db_config::duration")]
@@ -35,6 +38,7 @@ mod tests {
     fn delays_are_spread_below_a_bound_that_doubles() {
         let retry = Retry {
             attempts: 3,
+            budget: Percent(20),
             base_delay: Duration::from_millis(10),
             max_delay: Duration::from_millis(50),
         };

@@ -13,6 +13,7 @@ use crate::backoff::Retry;
 use crate::error::Error;
 use crate::health::{Health, PoolHealth};
 use crate::limits;
+use crate::retry_budget::RetryBudget;
 use crate::transaction::Transaction;
 use crate::work::Work;
 
@@ -33,6 +34,9 @@ struct Inner {
     turn: AtomicUsize,
     further: BTreeMap<String, Further>,
     retry: Retry,
+    /// What the transactions of the write pool, and those of all replicas, pay their retries with.
+    write_budget: RetryBudget,
+    read_budget: RetryBudget,
     /// The credentials of the last rotation and the user they replaced; orders rotations and the making
     /// of further pools.
     rotated: Mutex<Vec<(String, Credentials)>>,
@@ -100,6 +104,8 @@ impl Database {
                     turn: AtomicUsize::new(0),
                     further: plan.further,
                     retry: plan.retry,
+                    write_budget: RetryBudget::new(plan.retry.budget),
+                    read_budget: RetryBudget::new(plan.retry.budget),
                     rotated: Mutex::default(),
                     rotating: tokio::sync::Mutex::default(),
                     closed: AtomicBool::new(false),
@@ -126,9 +132,10 @@ impl Database {
     ) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send,
-        E: From<Error> + Send,
+        E: From<Error> + Send + 'static,
     {
-        Transaction::new(self.reader(), self.inner.retry)
+        let (pool, budget) = self.reader();
+        Transaction::new(pool, self.inner.retry, budget)
             .read_only()
             .run(work)
     }
@@ -147,14 +154,15 @@ impl Database {
     ) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send,
-        E: From<Error> + Send,
+        E: From<Error> + Send + 'static,
     {
         self.transaction().run(work)
     }
 
     /// Describes a transaction on the primary: isolation, attempts, timeout.
     pub fn transaction(&self) -> Transaction<'_> {
-        Transaction::new(&self.inner.write, self.inner.retry)
+        let inner = &self.inner;
+        Transaction::new(&inner.write, inner.retry, &inner.write_budget)
     }
 
     /// A connection of the write pool, for plain diesel-async.
@@ -283,11 +291,14 @@ impl Database {
             .sum()
     }
 
-    fn reader(&self) -> &Pool {
-        let readers = &self.inner.readers;
-        match readers.len() {
-            0 => &self.inner.write,
-            count => &readers[self.inner.turn.fetch_add(1, Ordering::Relaxed) % count],
+    fn reader(&self) -> (&Pool, &RetryBudget) {
+        let inner = &self.inner;
+        match inner.readers.len() {
+            0 => (&inner.write, &inner.write_budget),
+            count => {
+                let turn = inner.turn.fetch_add(1, Ordering::Relaxed);
+                (&inner.readers[turn % count], &inner.read_budget)
+            }
         }
     }
 }

@@ -8,6 +8,10 @@ use db_config::ConfigError;
 use db_pool::{Kind, Observed, PoolError, ServerError, SqlState};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
+use crate::options::InvalidOption;
+use crate::progress::Stage;
+use crate::retries::Exhausted;
+
 /// What the helpers of [`Database`](crate::Database) report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,6 +19,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The transaction was described in a way that cannot be meant; nothing was done.
+    #[error("the transaction cannot be run")]
+    Invalid(#[from] InvalidOption),
     /// There was no connection to be had.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -30,30 +37,44 @@ pub enum Error {
     /// The helper has committed nothing; what the work's own COMMIT has, stays.
     #[error("the work returned a success while {0}; the helper has committed nothing")]
     Unfinished(&'static str),
-    /// The transaction conflicted with others on every attempt.
-    #[error("gave up after {attempts} attempts that conflicted with other transactions")]
+    /// The transaction conflicted with others on every attempt, and there was no other one to be had.
+    #[error("gave up after {attempts} attempts that conflicted with other transactions{exhausted}")]
     Conflict {
         /// How often it was tried.
         attempts: u32,
+        /// What was used up.
+        exhausted: Exhausted,
+        /// The conflict that ended the first attempt.
+        first: ServerError,
         /// The conflict that ended the last attempt.
         #[source]
         last: ServerError,
     },
     /// The connection was lost while COMMIT was on its way: the work may or may not be there.
     ///
-    /// Never retried. A caller finds out by looking for what it wrote.
+    /// Never retried. A caller finds out by looking for what it wrote, or has it found out with
+    /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit).
     #[error("the connection was lost during COMMIT, so that its outcome is unknown")]
     CommitUnknown(#[source] QueryError),
+    /// The connection was lost while COMMIT was on its way, and the server said afterwards that it had rolled
+    /// the transaction back: running it again does nothing twice.
+    #[error("the connection was lost during COMMIT, and the server has rolled back")]
+    CommitAborted(#[source] QueryError),
     /// A connection did not answer a probe in time.
     #[error("no answer to a probe within {0:?}")]
     Silent(Duration),
     /// The time given to the transaction as a whole was up; it was rolled back.
-    #[error("the transaction was not done within {after:?}, on attempt {attempt}")]
+    #[error("the transaction was not done within {after:?}, {during} on attempt {attempt}")]
     TimedOut {
         /// The time given.
         after: Duration,
         /// The attempt that was running.
         attempt: u32,
+        /// What it was doing.
+        during: Stage,
+        /// The conflict that ended the attempt before it.
+        #[source]
+        last_conflict: Option<ServerError>,
     },
 }
 
@@ -62,10 +83,15 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Config(_) => Kind::Configuration,
+            Self::Config(_) | Self::Invalid(_) => Kind::Configuration,
             Self::Pool(error) => error.kind(),
+            Self::Query(error) if ServerError::is_outcome_unknown(error) => Kind::OutcomeUnknown,
             Self::Query(error) if ServerError::is_end_of_connection(error) => Kind::Down,
-            Self::Silent(_) => Kind::Down,
+            Self::Silent(_) | Self::CommitAborted(_) => Kind::Down,
+            Self::TimedOut {
+                during: Stage::Checkout,
+                ..
+            } => Kind::Busy,
             Self::Query(_) | Self::Aborted(_) | Self::Unfinished(_) | Self::TimedOut { .. } => {
                 Kind::Query
             }
@@ -82,10 +108,24 @@ impl Error {
             Self::Aborted(error) | Self::Conflict { last: error, .. } => {
                 Some(error.sqlstate().clone())
             }
-            Self::Query(error) | Self::CommitUnknown(error) => ServerError::behind(error)
-                .map(|error| error.sqlstate().clone())
-                .or_else(|| code_of(error)),
-            Self::Config(_) | Self::Unfinished(_) | Self::Silent(_) | Self::TimedOut { .. } => None,
+            Self::Query(error) | Self::CommitUnknown(error) | Self::CommitAborted(error) => {
+                ServerError::behind(error)
+                    .map(|error| error.sqlstate().clone())
+                    .or_else(|| code_of(error))
+            }
+            Self::Config(_)
+            | Self::Invalid(_)
+            | Self::Unfinished(_)
+            | Self::Silent(_)
+            | Self::TimedOut { .. } => None,
+        }
+    }
+
+    /// The error of the statement that failed.
+    pub(crate) fn query(&self) -> Option<&QueryError> {
+        match self {
+            Self::Query(error) => Some(error),
+            _ => None,
         }
     }
 
@@ -146,6 +186,9 @@ impl From<Error> for QueryError {
 
 /// The codes that diesel keeps apart.
 fn code_of(error: &QueryError) -> Option<SqlState> {
+    if ServerError::is_outcome_unknown(error) {
+        return Some(SqlState::TRANSACTION_RESOLUTION_UNKNOWN);
+    }
     let QueryError::DatabaseError(kind, _) = error else {
         return None;
     };
@@ -175,6 +218,8 @@ mod tests {
         let timed_out = || Error::TimedOut {
             after: Duration::from_secs(1),
             attempt: 2,
+            during: Stage::Work,
+            last_conflict: None,
         };
         let service = Service(QueryError::from(timed_out()));
         let found = Error::find(&service).unwrap();

@@ -1,5 +1,5 @@
 //! What a service on PostgreSQL imports: read, write and transaction helpers, a slow-query log, and
-//! credential rotation that drops no work in flight.
+//! credential rotation that drops no work in flight. The [`cookbook`] has recipes.
 
 mod attempt;
 mod backoff;
@@ -9,6 +9,12 @@ mod extension;
 mod health;
 mod limits;
 mod migrate;
+mod options;
+mod progress;
+mod resolution;
+mod retries;
+mod retry_budget;
+mod test_transaction;
 mod transaction;
 mod work;
 
@@ -29,8 +35,14 @@ pub use self::migrate::{
     EmbeddedMigration, FailedMigration, FinishedMigration, Holder, LeftBehind, MigrateError,
     MigrationSource, MigrationState, MigrationStatus, Migrator,
 };
+pub use self::options::InvalidOption;
+pub use self::progress::Stage;
+pub use self::retries::Exhausted;
 pub use self::transaction::Transaction;
 pub use self::work::Work;
+
+#[doc = include_str!("../COOKBOOK.md")]
+pub mod cookbook {}
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

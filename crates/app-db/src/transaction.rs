@@ -2,17 +2,21 @@
 
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use db_pool::{Connection, Observed, Observer, Pool};
 use diesel::result::Error as QueryError;
 use diesel_async::AnsiTransactionManager;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::attempt::{Attempt, Before, commit, has_ended, may_commit, roll_back};
+use crate::attempt::{Attempt, Before, NotCommitted, commit, has_ended, may_commit, roll_back};
 use crate::backoff::Retry;
 use crate::error::{AT_WORK, Error};
+use crate::options::{InvalidOption, Options, some_time};
+use crate::progress::{Progress, Stage};
+use crate::resolution::CommitId;
+use crate::retries::{Exhausted, Retries};
+use crate::retry_budget::RetryBudget;
 use crate::work::Work;
 
 /// A transaction being described.
@@ -21,66 +25,115 @@ use crate::work::Work;
 pub struct Transaction<'db> {
     pool: &'db Pool,
     retry: Retry,
-    isolation: Option<&'static str>,
-    access: &'static str,
-    deferrable: bool,
+    budget: &'db RetryBudget,
+    options: Options,
     timeout: Option<Duration>,
     label: Option<&'static str>,
+    resolves_commit: bool,
+    /// The first option that no transaction can have: said when it is run.
+    invalid: Option<InvalidOption>,
 }
 
 impl<'db> Transaction<'db> {
-    pub(crate) fn new(pool: &'db Pool, retry: Retry) -> Self {
+    pub(crate) fn new(pool: &'db Pool, retry: Retry, budget: &'db RetryBudget) -> Self {
         Self {
             pool,
             retry,
-            isolation: None,
-            access: "READ WRITE",
-            deferrable: false,
+            budget,
+            options: Options::default(),
             timeout: None,
             label: None,
+            resolves_commit: false,
+            invalid: None,
         }
     }
 
     /// `ISOLATION LEVEL SERIALIZABLE`: as if transactions ran one after the other.
     pub fn serializable(mut self) -> Self {
-        self.isolation = Some("SERIALIZABLE");
+        self.options.isolation = Some("SERIALIZABLE");
         self
     }
 
     /// `ISOLATION LEVEL REPEATABLE READ`: one snapshot for every statement.
     pub fn repeatable_read(mut self) -> Self {
-        self.isolation = Some("REPEATABLE READ");
+        self.options.isolation = Some("REPEATABLE READ");
         self
     }
 
     /// `READ ONLY`: writing fails with 25006. Stays on the pool it was begun on.
     pub fn read_only(mut self) -> Self {
-        self.access = "READ ONLY";
+        self.options.access = "READ ONLY";
         self
     }
 
     /// `DEFERRABLE`: a serializable read-only transaction waits until it cannot conflict.
     pub fn deferrable(mut self) -> Self {
-        self.deferrable = true;
+        self.options.deferrable = true;
         self
     }
 
-    /// How often it is tried at most when it conflicts; at least once.
+    /// How often it is tried at most when it conflicts; at least once, as 0 is refused.
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.retry.attempts = attempts.max(1);
+        self.retry.attempts = attempts;
+        if attempts == 0 {
+            self.invalid.get_or_insert(InvalidOption::NoAttempts);
+        }
         self
     }
 
-    /// How long it may take as a whole: waiting for a connection, every attempt, every delay.
+    /// How long it may take as a whole: waiting for a connection, every attempt, every delay. Zero is
+    /// refused.
     pub fn timeout(mut self, bound: Duration) -> Self {
-        self.timeout = Some(bound);
+        self.timeout = self.accept(some_time("timeout", bound));
         self
     }
 
-    /// A name for the slow-query log and for what is said of long holds.
-    pub fn label(mut self, label: &'static str) -> Self {
-        self.label = Some(label);
+    /// How long each of its statements may take on the server: `SET LOCAL statement_timeout`, in whole
+    /// milliseconds. What takes longer fails with 57014. Zero is refused.
+    ///
+    /// Costs no round trip where BEGIN travels with the first statement.
+    pub fn statement_timeout(mut self, bound: Duration) -> Self {
+        self.options.statement_timeout = self.accept(some_time("statement_timeout", bound));
         self
+    }
+
+    /// How long each of its statements may wait for a lock: `SET LOCAL lock_timeout`, in whole milliseconds.
+    /// What waits longer fails with 55P03. Zero is refused.
+    ///
+    /// Costs no round trip where BEGIN travels with the first statement.
+    pub fn lock_timeout(mut self, bound: Duration) -> Self {
+        self.options.lock_timeout = self.accept(some_time("lock_timeout", bound));
+        self
+    }
+
+    /// A name for the slow-query log and for what is said of long holds; one with control characters is refused.
+    pub fn label(mut self, label: &'static str) -> Self {
+        self.label = self.accept(match label.contains(char::is_control) {
+            true => Err(InvalidOption::ControlCharacter(label)),
+            false => Ok(label),
+        });
+        self
+    }
+
+    /// Finds out what became of a COMMIT whose answer is lost: a success if it took effect,
+    /// [`Error::CommitAborted`] if it did not, [`Error::CommitUnknown`] only if the server cannot be asked
+    /// within five seconds or is another one since.
+    ///
+    /// Costs one round trip, in which the transaction gets its id before COMMIT is sent; a transaction that
+    /// writes nothing uses up an id all the same. Needs PostgreSQL 13.
+    pub fn resolve_commit(mut self) -> Self {
+        self.resolves_commit = true;
+        self
+    }
+
+    fn accept<O>(&mut self, option: Result<O, InvalidOption>) -> Option<O> {
+        match option {
+            Ok(option) => Some(option),
+            Err(refused) => {
+                self.invalid.get_or_insert(refused);
+                None
+            }
+        }
     }
 
     /// Runs the work in a transaction, and again when it conflicts with another (40001, 40P01), also
@@ -89,11 +142,15 @@ impl<'db> Transaction<'db> {
     /// Each attempt runs a clone of `work` on a transaction of its own, after a random delay. The
     /// transaction commits when the work returns `Ok` and rolls back when it returns `Err`.
     ///
+    /// A conflict is what the server said, whatever the work made of it. One that the work has rolled back
+    /// to a savepoint is over; it counts again only if the work returns that very error, which can be seen
+    /// in diesel's error, in [`Error`] and in a box of either.
+    ///
     /// # Errors
     ///
     /// The work's own; and through `E: From<Error>` [`Error::Pool`], [`Error::Conflict`],
-    /// [`Error::Aborted`], [`Error::CommitUnknown`], [`Error::TimedOut`] and [`Error::Query`] of BEGIN
-    /// and COMMIT.
+    /// [`Error::Aborted`], [`Error::Unfinished`], [`Error::CommitUnknown`], [`Error::TimedOut`],
+    /// [`Error::Invalid`] and [`Error::Query`] of BEGIN and COMMIT.
     ///
     /// Dropping the future cancels the statement on the server and rolls back, unless COMMIT was on its
     /// way already. Costs two round trips beside those of the work.
@@ -104,42 +161,37 @@ impl<'db> Transaction<'db> {
     ) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send,
-        E: From<Error> + Send,
+        E: From<Error> + Send + 'static,
     {
         let caller = Location::caller();
         async move {
-            let (this, progress) = (&self, &Progress::default());
-            let attempts = this.retry.attempts;
+            let (this, progress) = (&self, &Progress::new());
             let running = async move {
-                let (mut attempt, mut stale) = (1, 0);
+                let mut retries = Retries::new(this.retry, this.budget, this.deadline());
+                let mut stale = 0;
                 loop {
-                    progress.attempt.store(attempt, Ordering::Relaxed);
-                    let last = match this.attempt(work.clone(), caller, progress).await? {
-                        Attempt::Done(value) => return Ok(value),
-                        Attempt::Conflict(last) => last,
+                    let conflict = match this.attempt(work.clone(), caller, progress).await? {
+                        Attempt::Done(value) => {
+                            retries.committed();
+                            return Ok(value);
+                        }
+                        Attempt::Conflict(conflict) => conflict,
                         Attempt::Stale if stale < MAX_STALE => {
                             stale += 1;
                             continue;
                         }
                         Attempt::Stale => return Err(ended().into()),
                     };
-                    if attempt >= attempts {
-                        return Err(Error::Conflict {
-                            attempts: attempt,
-                            last,
-                        }
-                        .into());
-                    }
-                    let delay = this.retry.delay(attempt);
+                    let delay = retries.after(conflict.clone())?;
                     tracing::debug!(
                         label = this.label,
-                        attempt,
-                        sqlstate = last.sqlstate().code(),
+                        attempt = progress.attempt(),
+                        sqlstate = conflict.sqlstate().code(),
                         delay_ms = delay.as_millis() as u64,
                         "a transaction conflicted and is tried again"
                     );
+                    progress.conflicted(conflict);
                     sleep(delay).await;
-                    attempt += 1;
                 }
             };
             this.bounded(progress, running).await
@@ -157,16 +209,21 @@ impl<'db> Transaction<'db> {
     pub fn run_once<T, E>(self, work: impl Work<T, E>) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send,
-        E: From<Error> + Send,
+        E: From<Error> + Send + 'static,
     {
         let caller = Location::caller();
         async move {
-            let progress = Progress::default();
-            progress.attempt.store(1, Ordering::Relaxed);
+            let progress = Progress::new();
             let running = async {
                 match self.attempt(work, caller, &progress).await? {
                     Attempt::Done(value) => Ok(value),
-                    Attempt::Conflict(last) => Err(Error::Conflict { attempts: 1, last }.into()),
+                    Attempt::Conflict(conflict) => Err(Error::Conflict {
+                        attempts: 1,
+                        exhausted: Exhausted::Attempts,
+                        first: conflict.clone(),
+                        last: conflict,
+                    }
+                    .into()),
                     Attempt::Stale => Err(ended().into()),
                 }
             };
@@ -179,77 +236,115 @@ impl<'db> Transaction<'db> {
         progress: &Progress,
         running: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
+        if let Some(refused) = &self.invalid {
+            return Err(Error::Invalid(refused.clone()).into());
+        }
         let Some(bound) = self.timeout else {
             return running.await;
         };
         match timeout(bound, running).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) if progress.committing.load(Ordering::Relaxed) => {
+            Err(_elapsed) if progress.stage() == Stage::Commit => {
                 let lost = QueryError::BrokenTransactionManager;
                 Err(Error::CommitUnknown(lost).into())
             }
             Err(_elapsed) => Err(Error::TimedOut {
                 after: bound,
-                attempt: progress.attempt.load(Ordering::Relaxed),
+                attempt: progress.attempt(),
+                during: progress.stage(),
+                last_conflict: progress.last_conflict(),
             }
             .into()),
         }
     }
 
-    async fn attempt<T, E: From<Error>>(
+    fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout?)
+    }
+
+    async fn attempt<T, E: From<Error> + 'static>(
         &self,
         work: impl Work<T, E>,
         caller: &'static Location<'static>,
         progress: &Progress,
     ) -> Result<Attempt<T>, E> {
-        let (mut conn, observed) = self.open(caller).await?;
+        let (mut conn, observed) = self.open(caller, progress).await?;
         let before = Before::of(&observed);
         let working = AT_WORK.scope(Arc::clone(&observed), work(&mut conn));
         let working = self.pool.scope(caller, working);
         let value = match working.await {
             Ok(value) => value,
             Err(error) => {
-                let outcome = before.failed(&observed);
+                let outcome = before.failed(&observed, &error);
                 roll_back(&mut conn, &observed).await;
                 return outcome.ok_or(error);
             }
         };
-        if let Err(refusal) = may_commit(&mut conn, &observed, &before).await {
-            let outcome = before.failed(&observed);
-            roll_back(&mut conn, &observed).await;
-            return outcome.ok_or(refusal.into());
+        let id = match self.ready(&mut conn, &observed, &before).await {
+            Ok(id) => id,
+            Err(refusal) => {
+                let outcome = before.failed(&observed, &refusal);
+                roll_back(&mut conn, &observed).await;
+                return outcome.ok_or(refusal.into());
+            }
+        };
+        progress.enter(Stage::Commit);
+        let mut outcome = commit(&mut conn, &observed).await;
+        let left = Observer::of(&mut conn)
+            .map(Observer::take_after_commit)
+            .unwrap_or_default();
+        // The connection goes back first: what follows may need one, or is the caller's own code.
+        drop(conn);
+        if let Some(id) = id {
+            outcome = match outcome {
+                Err(NotCommitted::Failed(Error::CommitUnknown(lost))) => id
+                    .resolve(self.pool, caller, lost)
+                    .await
+                    .map_err(NotCommitted::Failed),
+                known => known,
+            };
         }
-        progress.committing.store(true, Ordering::Relaxed);
-        let outcome = commit(&mut conn, &observed).await;
-        progress.committing.store(false, Ordering::Relaxed);
         match outcome {
             Ok(()) => {
-                let left = Observer::of(&mut conn)
-                    .map(Observer::take_after_commit)
-                    .unwrap_or_default();
-                // The connection goes back first: what follows is the caller's own code.
-                drop(conn);
                 left.into_iter().for_each(|action| action());
                 Ok(Attempt::Done(value))
             }
-            Err(unknown @ Error::CommitUnknown(_)) => Err(unknown.into()),
-            Err(error) => before.failed(&observed).ok_or(error.into()),
+            Err(NotCommitted::Conflict(conflict)) => Ok(Attempt::Conflict(conflict)),
+            Err(NotCommitted::Failed(error)) => Err(error.into()),
         }
     }
 
+    /// Sees to everything that has to be so before COMMIT; returns by what the COMMIT can be found again.
+    async fn ready(
+        &self,
+        conn: &mut Connection,
+        observed: &Observed,
+        before: &Before,
+    ) -> Result<Option<CommitId>, Error> {
+        may_commit(conn, observed, before).await?;
+        if !self.resolves_commit {
+            return Ok(None);
+        }
+        Ok(Some(CommitId::take(conn).await?))
+    }
+
     /// A connection with the transaction begun.
-    async fn open(
+    pub(crate) async fn open(
         &self,
         caller: &'static Location<'static>,
+        progress: &Progress,
     ) -> Result<(Connection, Arc<Observed>), Error> {
         for stale in 0.. {
+            progress.enter(Stage::Checkout);
             let mut conn = self.pool.get_for(caller).await?;
             let observed = Arc::clone(conn.observed());
             let errors = observed.errors();
             if let Some(observer) = Observer::of(&mut conn) {
                 observer.set_label(self.label);
             }
-            match AnsiTransactionManager::begin_transaction_sql(&mut *conn, &self.begin()).await {
+            progress.enter(Stage::Work);
+            let begin = self.options.begin();
+            match AnsiTransactionManager::begin_transaction_sql(&mut *conn, &begin).await {
                 Ok(()) => return Ok((conn, observed)),
                 // It ended while it was idle, without our noticing: nothing has run.
                 Err(_ended) if has_ended(&observed, errors) && stale < MAX_STALE => {}
@@ -264,20 +359,6 @@ impl<'db> Transaction<'db> {
         }
         unreachable!("the loop ends by returning")
     }
-
-    fn begin(&self) -> String {
-        let mut sql = String::from("BEGIN TRANSACTION");
-        if let Some(isolation) = self.isolation {
-            sql.push_str(" ISOLATION LEVEL ");
-            sql.push_str(isolation);
-        }
-        sql.push(' ');
-        sql.push_str(self.access);
-        if self.deferrable {
-            sql.push_str(" DEFERRABLE");
-        }
-        sql
-    }
 }
 
 /// What is said when connection after connection has ended before it was used.
@@ -291,10 +372,3 @@ fn ended() -> Error {
 
 /// How many connections in a row may turn out to have ended.
 const MAX_STALE: u32 = 3;
-
-/// How far a run has come, for whoever gives up on it.
-#[derive(Debug, Default)]
-struct Progress {
-    attempt: AtomicU32,
-    committing: AtomicBool,
-}

@@ -241,7 +241,10 @@ mod tests {
             assert!(key.too_high.len() > 10, "{}", key.path);
             let quantity = matches!(
                 key.kind,
-                Kind::Duration { .. } | Kind::Count { .. } | Kind::CountOr { .. }
+                Kind::Duration { .. }
+                    | Kind::Count { .. }
+                    | Kind::CountOr { .. }
+                    | Kind::Percent { .. }
             );
             assert_eq!(quantity, !key.too_low.is_empty(), "{}", key.path);
         }

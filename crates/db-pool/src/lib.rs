@@ -68,5 +68,5 @@ pub use self::rotation::{Proof, Rotation};
 pub use self::server_error::ServerError;
 pub use self::stage::ConnectStage;
 pub use self::status::{Closed, Status};
-pub use self::wire::{Observed, TransactionStatus};
+pub use self::wire::{Observed, TransactionStatus, Unresolved};
 pub use tokio_postgres::error::SqlState;

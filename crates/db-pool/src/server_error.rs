@@ -68,6 +68,16 @@ impl ServerError {
         }
     }
 
+    /// Whether a diesel error says that the connection was lost and that nobody knows what became of what was
+    /// asked last: a COMMIT, or a statement outside a transaction that may have changed something.
+    #[must_use]
+    pub fn is_outcome_unknown(error: &diesel::result::Error) -> bool {
+        match error {
+            diesel::result::Error::DatabaseError(_, info) => info.message() == OUTCOME_UNKNOWN,
+            _ => false,
+        }
+    }
+
     /// The error that was put into a diesel error.
     #[must_use]
     pub fn behind(error: &diesel::result::Error) -> Option<Self> {
@@ -186,8 +196,14 @@ impl ServerError {
 
 /// How tokio-postgres itself, and no server, says that a connection has ended.
 fn is_end(message: &str) -> bool {
-    message == "connection closed" || message.starts_with("error communicating with the server")
+    message == "connection closed"
+        || message == OUTCOME_UNKNOWN
+        || message.starts_with("error communicating with the server")
 }
+
+/// What the wire says when a connection ends with such a request unanswered.
+pub(crate) const OUTCOME_UNKNOWN: &str =
+    "connection closed before the server answered, outcome unknown";
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

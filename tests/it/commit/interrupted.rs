@@ -17,13 +17,13 @@ use crate::pool::{sized, url};
 use crate::transaction::database;
 
 /// Holds every COMMIT of an insert into `gated` up on the server until it is opened.
-struct Gate<'db> {
+pub(super) struct Gate<'db> {
     db: &'db TestDatabase,
     holder: tokio_postgres::Client,
 }
 
 impl<'db> Gate<'db> {
-    async fn before(db: &'db TestDatabase) -> Self {
+    pub(super) async fn before(db: &'db TestDatabase) -> Self {
         db.sql(
             "create table gated (x int); grant all on gated to public; \
              create function wait_at_the_gate() returns trigger language plpgsql as \
@@ -42,7 +42,7 @@ impl<'db> Gate<'db> {
     }
 
     /// Waits until a COMMIT has reached the server and is held up there.
-    async fn reached(&self) {
+    pub(super) async fn reached(&self) {
         let waiting = "select exists (select from pg_locks l join pg_database d on d.oid = l.database \
             where datname = current_database() and locktype = 'advisory' and not granted)";
         wait_until("a COMMIT waits at the gate", SOON, async || {
@@ -51,24 +51,24 @@ impl<'db> Gate<'db> {
         .await;
     }
 
-    async fn open(&self) {
+    pub(super) async fn open(&self) {
         self.holder
             .batch_execute("select pg_advisory_unlock(7)")
             .await
             .unwrap();
     }
 
-    async fn rows(&self) -> i64 {
+    pub(super) async fn rows(&self) -> i64 {
         self.db.scalar("select count(*) from gated").await.unwrap()
     }
 
-    async fn let_through(&self, rows: i64) {
+    pub(super) async fn let_through(&self, rows: i64) {
         self.open().await;
         wait_until("it is committed", SOON, async || self.rows().await == rows).await;
     }
 }
 
-async fn insert(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+pub(super) async fn insert(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     conn.batch_execute("insert into gated values (1)").await
 }
 

@@ -36,6 +36,11 @@ pub enum Kind {
         /// The word.
         word: &'static str,
     },
+    /// A share as text: `"20%"`.
+    Percent {
+        /// The most that makes sense.
+        max: u32,
+    },
     /// Free text without control characters.
     Text,
     /// The name of an environment variable.
@@ -91,6 +96,10 @@ impl Kind {
             {
                 Ok(ValueKind::String((*word).to_owned()))
             }
+            (Kind::Percent { max }, Found::Text(text)) => match percent(text) {
+                Some(share) if share <= *max => Ok(ValueKind::String(format!("{share}%"))),
+                _ => Err(self.not(found)),
+            },
             (Kind::Text, Found::Text(text)) if !text.chars().any(char::is_control) => {
                 Ok(ValueKind::String(text.to_owned()))
             }
@@ -164,6 +173,7 @@ impl fmt::Display for Kind {
             Kind::CountOr { min, max, word } => {
                 write!(f, "a whole number from {min} to {max}, or \"{word}\"")
             }
+            Kind::Percent { max } => write!(f, "a share such as \"20%\" from 0% to {max}%"),
             Kind::Text => f.write_str("text without control characters"),
             Kind::Variable => f.write_str("the name of an environment variable"),
             Kind::Choice(words) => {
@@ -175,6 +185,11 @@ impl fmt::Display for Kind {
             }
         }
     }
+}
+
+/// The whole number before a percent sign.
+fn percent(text: &str) -> Option<u32> {
+    text.trim().strip_suffix('%')?.trim_end().parse().ok()
 }
 
 fn is_variable(text: &str) -> bool {
@@ -204,6 +219,17 @@ mod tests {
             WAIT.parse("abc").unwrap_err(),
             "expected a duration such as \"500ms\" from 1ms to 1m, found \"abc\""
         );
+    }
+
+    #[test]
+    fn a_share_needs_its_percent_sign_and_its_bound() {
+        let share = Kind::Percent { max: 100 };
+        assert_eq!(share.parse(" 20 %"), Ok(ValueKind::String("20%".into())));
+        for bad in ["20", "101%", "-1%", "%", "0.2"] {
+            let error = share.parse(bad).unwrap_err();
+            assert!(error.contains("\"20%\" from 0% to 100%"), "{error}");
+        }
+        assert!(share.read(Found::Number("20")).is_err());
     }
 
     #[test]

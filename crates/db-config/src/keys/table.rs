@@ -298,6 +298,14 @@ pub const KEYS: &[Key] = &[
         too_low: "Conflicts that a second attempt would settle reach the caller.",
     },
     Key {
+        path: "retry.budget",
+        kind: Kind::Percent { max: 1_000 },
+        built_in: BuiltIn::Same("20%"),
+        too_high: "When every transaction conflicts, retries multiply the load: the share of further attempts \
+                   that may come to nothing, in one pool.",
+        too_low: "Conflicts reach callers although another attempt would have settled them.",
+    },
+    Key {
         path: "retry.base_delay",
         kind: duration(MS, MINUTE, None),
         built_in: BuiltIn::Same("10ms"),

@@ -70,6 +70,8 @@ pub(crate) struct Exchange {
     pub(crate) mismatch: bool,
     /// Its rows have more values than the client was told of columns: so many of them are passed.
     pub(crate) narrow: Option<u16>,
+    /// A plain SELECT: lost in mid-answer, it has changed nothing.
+    pub(crate) only_reads: bool,
     pub(crate) failed: bool,
     /// Something of the answer has gone to the client.
     pub(crate) passed: bool,
@@ -133,6 +135,7 @@ impl Exchange {
             partial_rollback: false,
             mismatch: false,
             narrow: None,
+            only_reads: false,
             failed: false,
             passed: false,
             committed: false,

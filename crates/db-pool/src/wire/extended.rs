@@ -87,6 +87,7 @@ impl Conversation {
             Request::Work
         });
         exchange.extended = true;
+        exchange.only_reads = plain;
         exchange.touches_resolution = record.touches_resolution;
         let named = rules.naming == Naming::Named;
         let to_parse = record.prepared.is_none();
@@ -232,10 +233,10 @@ impl Conversation {
             put_close(out, &name);
             exchange.parts.push(Part::Close);
         }
-        let begin = self.transaction.send_begin(rules);
-        let begins = begin.is_some();
-        if let Some(begin) = begin {
-            put_statement(out, &begin);
+        let opening = self.transaction.send_begin(rules);
+        let begins = opening.is_some();
+        if let Some(opening) = &opening {
+            put_statement(out, &opening.sql);
             exchange.parts.push(Part::Statement { is_begin: true });
             exchange.begins = true;
             if exchange.request == Request::Housekeeping {
@@ -246,6 +247,11 @@ impl Conversation {
             && (begins || (self.status == b'I' && !alone))
         {
             put_statement(out, settings.sql(begins));
+            exchange.parts.push(Part::Statement { is_begin: false });
+        }
+        // Behind those of the pool, which they overrule.
+        for setting in opening.iter().flat_map(|opening| &opening.settings) {
+            put_statement(out, setting);
             exchange.parts.push(Part::Statement { is_begin: false });
         }
     }

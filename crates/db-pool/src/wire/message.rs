@@ -53,19 +53,19 @@ pub(crate) fn put_complete(out: &mut Vec<u8>, tag: &[u8]) {
 
 /// Appends an ErrorResponse of our own; its routine names the wire, as PostgreSQL's name their function.
 pub(crate) fn put_error(out: &mut Vec<u8>, code: &SqlState, message: &str) {
-    put(
-        out,
-        b'E',
-        &[
-            b"SERROR\0VERROR\0C",
-            code.code().as_bytes(),
-            b"\0M",
-            message.as_bytes(),
-            b"\0R",
-            ROUTINE.as_bytes(),
-            b"\0\0",
-        ],
-    );
+    put(out, b'E', &[&fields("ERROR", code, message)]);
+}
+
+/// Appends an ErrorResponse of our own with which the session ends; returns its fields.
+pub(crate) fn put_last_words(out: &mut Vec<u8>, code: &SqlState, message: &str) -> Vec<u8> {
+    let fields = fields("FATAL", code, message);
+    put(out, b'E', &[&fields]);
+    fields
+}
+
+fn fields(severity: &str, code: &SqlState, message: &str) -> Vec<u8> {
+    let code = code.code();
+    format!("S{severity}\0V{severity}\0C{code}\0M{message}\0R{ROUTINE}\0\0").into_bytes()
 }
 
 /// The routine in errors that the wire makes itself.

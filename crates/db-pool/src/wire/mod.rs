@@ -15,8 +15,10 @@ mod harmless;
 mod last_statement;
 mod local_settings;
 mod login;
+mod lost;
 mod message;
 mod observe;
+mod opening;
 mod outbox;
 mod outcome;
 mod repeat;
@@ -43,7 +45,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 pub(crate) use self::local_settings::{LocalSettings, literal};
-pub use self::observe::{Observed, TransactionStatus};
+pub use self::observe::{Observed, TransactionStatus, Unresolved};
 pub(crate) use self::residue::Residue;
 pub(crate) use self::rules::{Command, Naming, Rules, Steering, Watcher};
 
@@ -124,7 +126,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
             let outcome = ready!(Pin::new(transport).poll_read(cx, buf));
             let fresh = &mut buf.filled_mut()[before..];
             if outcome.is_err() || fresh.is_empty() {
-                this.conversation.observed().connection_closed();
+                this.conversation.connection_lost();
+                if !this.conversation.for_client().is_empty() {
+                    // The reader gets these last words first, and the end when it asks again.
+                    continue;
+                }
                 return Poll::Ready(outcome);
             }
             let kept = this.conversation.server_sent(fresh)?;

@@ -23,7 +23,6 @@ pub struct Observed {
     committing: AtomicU32,
     statements: AtomicU64,
     errors: AtomicU64,
-    conflicts: AtomicU64,
     stale: AtomicU64,
     refused_commits: AtomicU64,
     boundaries: AtomicU64,
@@ -34,10 +33,13 @@ pub struct Observed {
     forgotten: AtomicU64,
     /// A [`Residue`] as a number.
     residue: AtomicU8,
+    unresolved: Mutex<Option<Unresolved>>,
     backend_pid: AtomicI32,
     logged_in: OnceLock<Instant>,
     parameters: Mutex<HashMap<String, String>>,
     closed: AtomicBool,
+    /// Whether `unresolved` holds something.
+    failing: AtomicBool,
     settled: Notify,
 }
 
@@ -83,16 +85,17 @@ impl Observed {
         self.errors.load(Ordering::Acquire)
     }
 
-    /// How many of them were conflicts between transactions: 40001 or 40P01.
-    #[must_use]
-    pub fn conflicts(&self) -> u64 {
-        self.conflicts.load(Ordering::Acquire)
-    }
-
     /// The last error the server reported since the connection was handed out, whatever became of it.
     #[must_use]
     pub fn last_error(&self) -> Option<ServerError> {
         lock(&self.last_error).clone()
+    }
+
+    /// What the transaction has failed with, as long as nobody has rolled it back, to a savepoint or wholly;
+    /// of several errors the first, which made it fail.
+    #[must_use]
+    pub fn unresolved(&self) -> Option<Unresolved> {
+        lock(&self.unresolved).clone()
     }
 
     /// The process id that the server, or the pooler in its place, gave at connect.
@@ -135,7 +138,7 @@ impl Observed {
     /// `told` is the status that the client was told with it, if it was told at all.
     pub(crate) fn request_answered(&self, request: Request, told: Option<u8>) {
         if let Some(status) = told {
-            self.status.store(status, Ordering::Release);
+            self.status_told(status);
         }
         if request == Request::Commit {
             self.committing.fetch_sub(1, Ordering::AcqRel);
@@ -147,6 +150,15 @@ impl Observed {
 
     /// The client was told this status by the wire itself.
     pub(crate) fn answered_locally(&self, status: u8) {
+        self.status_told(status);
+    }
+
+    fn status_told(&self, status: u8) {
+        // Whoever is told of a sound transaction, or of none, has nothing left to resolve. The lock is
+        // taken once for each failure and not for each statement.
+        if status != b'E' && self.failing.swap(false, Ordering::AcqRel) {
+            *lock(&self.unresolved) = None;
+        }
         self.status.store(status, Ordering::Release);
     }
 
@@ -161,8 +173,9 @@ impl Observed {
     }
 
     /// The server found a prepared statement out of date, or did not know it.
-    pub(crate) fn statement_was_stale(&self) {
+    pub(crate) fn stale_statement_reported(&self, error: ServerError) {
         self.stale.fetch_add(1, Ordering::AcqRel);
+        self.note_error(Unresolved { error, stale: true });
     }
 
     /// How often a prepared statement was out of date: work that met it may be tried again.
@@ -199,10 +212,14 @@ impl Observed {
     }
 
     pub(crate) fn error_reported(&self, error: ServerError) {
-        if error.is_conflict() {
-            self.conflicts.fetch_add(1, Ordering::AcqRel);
-        }
-        *lock(&self.last_error) = Some(error);
+        let stale = false;
+        self.note_error(Unresolved { error, stale });
+    }
+
+    fn note_error(&self, failure: Unresolved) {
+        *lock(&self.last_error) = Some(failure.error.clone());
+        lock(&self.unresolved).get_or_insert(failure);
+        self.failing.store(true, Ordering::Release);
         self.errors.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -256,6 +273,28 @@ impl Observed {
     pub(crate) fn connection_closed(&self) {
         self.closed.store(true, Ordering::Release);
         self.settled.notify_waiters();
+    }
+}
+
+/// What a transaction has failed with, and nobody has rolled back yet.
+#[derive(Clone, Debug)]
+pub struct Unresolved {
+    error: ServerError,
+    stale: bool,
+}
+
+impl Unresolved {
+    /// The error that made the transaction fail.
+    #[must_use]
+    pub fn error(&self) -> &ServerError {
+        &self.error
+    }
+
+    /// Whether the same work may succeed when all of it is done again: the transaction conflicted with
+    /// another one, or a statement had been prepared before a table changed.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.stale || self.error.is_conflict()
     }
 }
 
@@ -319,5 +358,33 @@ mod tests {
         observed.request_answered(Request::Commit, Some(b'I'));
         assert!(!observed.is_working() && !observed.is_committing());
         assert_eq!(observed.transaction_status(), TransactionStatus::Idle);
+    }
+
+    #[test]
+    fn a_failure_is_unresolved_until_a_rollback_to_a_savepoint_and_the_first_one_counts() {
+        let observed = Observed::default();
+        let error =
+            |code: &str| ServerError::from_fields(format!("VERROR\0C{code}\0Mm\0\0").as_bytes());
+        let unresolved = || {
+            let failure = observed.unresolved()?;
+            Some((
+                failure.error().sqlstate().code().to_owned(),
+                failure.is_repeatable(),
+            ))
+        };
+        observed.error_reported(error("40P01"));
+        observed.request_answered(Request::Housekeeping, Some(b'E'));
+        observed.error_reported(error("25P02"));
+        observed.request_answered(Request::Housekeeping, Some(b'E'));
+        assert_eq!(unresolved(), Some(("40P01".to_owned(), true)));
+        observed.request_answered(Request::Housekeeping, Some(b'T'));
+        assert_eq!(unresolved(), None);
+        observed.error_reported(error("23505"));
+        observed.stale_statement_reported(error("26000"));
+        assert_eq!(unresolved(), Some(("23505".to_owned(), false)));
+        observed.answered_locally(b'I');
+        assert_eq!(unresolved(), None);
+        observed.stale_statement_reported(error("0A000"));
+        assert_eq!(unresolved(), Some(("0A000".to_owned(), true)));
     }
 }

@@ -25,7 +25,8 @@ impl Conversation {
                 _ => {}
             }
         }
-        if let Some(id) = exchange.statement.filter(|_| is_stale(&error)) {
+        let stale = exchange.statement.filter(|_| is_stale(&error));
+        if let Some(id) = stale {
             if *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME {
                 self.statements.names_lost();
                 self.statements.forget(id);
@@ -38,9 +39,10 @@ impl Conversation {
                 self.must_wait = true;
                 return Fate::Drop;
             }
-            self.observed.statement_was_stale();
+            self.observed.stale_statement_reported(error);
+        } else {
+            self.observed.error_reported(error);
         }
-        self.observed.error_reported(error);
         if let Some(moved) = moved {
             put(self.to_client.end(), b'E', &[&moved]);
             return Fate::Drop;

@@ -8,11 +8,11 @@ use super::conversation::Conversation;
 use super::exchange::{Exchange, Part};
 use super::message::put;
 use super::observe::Request;
+use super::opening::Opening;
 use super::residue::{Residue, sets_for_everybody};
 use super::rules::Rules;
-use super::text::{self, Begin, End};
+use super::text::{self, End};
 use super::transaction::Transaction;
-use super::words::trim;
 
 /// What PostgreSQL says to every statement of a failed transaction.
 pub(super) const FAILED: &str =
@@ -36,10 +36,9 @@ impl Conversation {
             && settled
             && self.transaction == Transaction::Plain
             && self.status == b'I'
-            && let Some(begin) = Begin::parse(sql)
+            && let Some(opening) = Opening::parse(sql)
         {
-            let sql = trim(sql).into();
-            self.transaction = Transaction::Held { sql, begin };
+            self.transaction = Transaction::Held(opening);
             return self.answer_complete(b"BEGIN", None);
         }
         if End::parse(sql) == Some(End::Commit)
@@ -106,14 +105,15 @@ impl Conversation {
             || (self.resolution_borrowed && text::is_partial_rollback(sql));
         exchange.partial_rollback = text::is_partial_rollback(sql);
         exchange.controls = rules.local_settings.is_some() && text::controls_transaction(sql);
+        exchange.only_reads = text::is_plain_select(sql) && !sql.contains(&b';');
         exchange.text = self.watched(sql);
         // One message for all of it: a BEGIN that fails must take the rest with it.
         let mut head = Vec::new();
         let mut commands = 0;
-        let begin = self.transaction.send_begin(rules);
-        let is_begin = begin.is_some();
-        if let Some(begin) = begin {
-            head.extend_from_slice(&begin);
+        let opening = self.transaction.send_begin(rules);
+        let is_begin = opening.is_some();
+        if let Some(opening) = &opening {
+            head.extend_from_slice(&opening.sql);
             head.push(b';');
             commands += 1;
             exchange.begins = true;
@@ -124,6 +124,12 @@ impl Conversation {
             && (is_begin || (self.status == b'I' && !alone))
         {
             head.extend_from_slice(settings.sql(is_begin));
+            head.push(b';');
+            commands += 1;
+        }
+        // Behind those of the pool, which they overrule.
+        for setting in opening.iter().flat_map(|opening| &opening.settings) {
+            head.extend_from_slice(setting);
             head.push(b';');
             commands += 1;
         }

@@ -2,9 +2,7 @@
 //!
 //! Each question is asked so that a wrong answer costs a round trip and never a wrong result.
 
-pub(crate) use super::boundary::{
-    Begin, End, controls_transaction, is_partial_rollback, may_commit,
-};
+pub(crate) use super::boundary::{End, controls_transaction, is_partial_rollback, may_commit};
 use super::words::{Words, contains, find, is, is_any, pieces, trim};
 
 /// Whether there is no statement in it.

@@ -1,6 +1,6 @@
 //! The transaction as the client believes it, where that is not what the server has been told.
 
-use super::boundary::Begin;
+use super::opening::Opening;
 use super::rules::Rules;
 
 /// What stands between the client's belief and the server.
@@ -10,7 +10,7 @@ pub(crate) enum Transaction {
     #[default]
     Plain,
     /// BEGIN has been answered and not been sent.
-    Held { sql: Box<[u8]>, begin: Begin },
+    Held(Opening),
     /// A BEGIN that was held has been sent.
     Open {
         /// READ ONLY, not SERIALIZABLE, and nothing but plain SELECTs so far: its COMMIT cannot fail in a
@@ -27,28 +27,30 @@ impl Transaction {
     /// The status the client is told, where it is not the server's.
     pub(crate) fn status(&self) -> Option<u8> {
         match self {
-            Self::Held { .. } => Some(b'T'),
+            Self::Held(_) => Some(b'T'),
             Self::Broken { .. } => Some(b'E'),
             Self::Plain | Self::Open { .. } => None,
         }
     }
 
     /// Gives the held BEGIN out to be sent.
-    pub(crate) fn send_begin(&mut self, rules: &Rules) -> Option<Box<[u8]>> {
-        let Self::Held { sql, begin } = self else {
+    pub(crate) fn send_begin(&mut self, rules: &Rules) -> Option<Opening> {
+        let Self::Held(opening) = self else {
             return None;
         };
-        let begin = *begin;
-        let mut sql = std::mem::take(sql).into_vec();
+        let mut opening = std::mem::take(opening);
+        let begin = opening.begin;
         if let Some(settings) = &rules.local_settings {
+            let mut sql = opening.sql.into_vec();
             sql.extend_from_slice(settings.begin(begin).as_bytes());
+            opening.sql = sql.into();
         }
         let serializable =
             begin.serializable || (rules.serializable_by_default && !begin.isolation);
         *self = Self::Open {
             harmless: begin.read_only && !serializable,
         };
-        Some(sql.into())
+        Some(opening)
     }
 
     /// Something other than a plain SELECT runs in it.

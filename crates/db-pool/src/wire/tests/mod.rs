@@ -2,6 +2,7 @@
 
 mod copying;
 mod local_settings;
+mod lost;
 mod peers;
 mod proptests;
 mod recordings;

@@ -347,3 +347,53 @@ fn begin_and_commit_are_sent_as_they_are_asked_for() {
     assert_eq!(peers.client(&["Q COMMIT"]), ["Q COMMIT"]);
     assert_eq!(peers.told(), NOTHING);
 }
+
+/// Case R27: the timeouts of one transaction travel with its BEGIN, and cost no round trip.
+#[test]
+fn a_transactions_own_timeouts_travel_with_its_begin() {
+    let opening =
+        "Q BEGIN READ WRITE; SET LOCAL statement_timeout = 250; SET LOCAL lock_timeout = 5";
+    let mut execute = peers(named());
+    assert_eq!(execute.local(&[opening]), BEGUN);
+    let asked = execute.client(&["B s1", "E", "S"]);
+    let statement = |sql: &str| [format!("P - {sql}"), "B -".to_owned(), "E".to_owned()];
+    let expected = [
+        statement("BEGIN READ WRITE"),
+        statement("SET LOCAL statement_timeout = 250"),
+        statement("SET LOCAL lock_timeout = 5"),
+    ];
+    assert_eq!(asked[..9], expected.concat()[..]);
+    assert_eq!(asked[9..], ["B s1", "E", "S"]);
+    let told = execute.server(&[
+        "1",
+        "2",
+        "C BEGIN",
+        "1",
+        "2",
+        "C SET",
+        "1",
+        "2",
+        "C SET",
+        "2",
+        "C UPDATE 1",
+        "Z T",
+    ]);
+    assert_eq!(told, ["2", "C UPDATE 1", "Z T"]);
+
+    let mut query = peers(named());
+    query.local(&[opening]);
+    assert_eq!(
+        query.client(&["Q savepoint a"]),
+        [
+            "Q BEGIN READ WRITE;SET LOCAL statement_timeout = 250;SET LOCAL lock_timeout = 5;savepoint a"
+        ]
+    );
+    let told = query.server(&["C BEGIN", "C SET", "C SET", "C SAVEPOINT", "Z T"]);
+    assert_eq!(told, ["C SAVEPOINT", "Z T"]);
+
+    let mut undeferred = peers(Rules {
+        defer_begin: false,
+        ..named()
+    });
+    assert_eq!(undeferred.client(&[opening]), [opening]);
+}

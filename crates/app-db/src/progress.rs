@@ -1,0 +1,96 @@
+//! How far the run of a transaction has come, for whoever gives up on it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use db_pool::ServerError;
+
+/// What a transaction was doing when its time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Waiting for a connection.
+    Checkout,
+    /// Running the work.
+    Work,
+    /// Waiting for the answer to COMMIT.
+    Commit,
+    /// Waiting for the next attempt.
+    Delay,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Checkout => "waiting for a connection",
+            Self::Work => "running the work",
+            Self::Commit => "committing",
+            Self::Delay => "waiting for the next attempt",
+        })
+    }
+}
+
+/// Written by the run, read by its deadline.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    attempt: AtomicU32,
+    /// The place of the stage in `STAGES`.
+    stage: AtomicU8,
+    /// The conflict that ended the last attempt.
+    conflict: Mutex<Option<ServerError>>,
+}
+
+impl Progress {
+    /// On the first attempt.
+    pub(crate) fn new() -> Self {
+        Self {
+            attempt: AtomicU32::new(1),
+            stage: AtomicU8::new(Stage::Checkout as u8),
+            conflict: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        STAGES[usize::from(self.stage.load(Ordering::Relaxed))]
+    }
+
+    /// The attempt has conflicted, and another one follows.
+    pub(crate) fn conflicted(&self, conflict: ServerError) {
+        *self.conflict.lock().unwrap_or_else(PoisonError::into_inner) = Some(conflict);
+        self.attempt.fetch_add(1, Ordering::Relaxed);
+        self.enter(Stage::Delay);
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn last_conflict(&self) -> Option<ServerError> {
+        self.conflict
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+const STAGES: [Stage; 4] = [Stage::Checkout, Stage::Work, Stage::Commit, Stage::Delay];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_is_read_back_as_it_was_entered() {
+        let progress = Progress::new();
+        assert_eq!(progress.stage(), Stage::Checkout);
+        for stage in STAGES {
+            progress.enter(stage);
+            assert_eq!(progress.stage(), stage);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What became of a COMMIT whose answer was lost.
+
+use std::panic::Location;
+use std::time::Duration;
+
+use db_pool::{Pool, PoolError};
+use diesel::QueryResult;
+use diesel::result::Error as QueryError;
+use diesel::sql_types::{Nullable, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::error::Error;
+
+/// By what a transaction is found again after its connection is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CommitId {
+    /// The id of the transaction, and the server with its timeline: after a failover to a standby that had
+    /// not heard of it, the same id may belong to another transaction.
+    Assigned { xid: String, server: String },
+    /// It ran on a standby, where there is nothing that a COMMIT could keep.
+    Standby,
+}
+
+impl CommitId {
+    /// Asks for it; assigns an id to a transaction that has none, because even one that has written no row
+    /// may have notified others, or have read what only its COMMIT proves consistent.
+    pub(crate) async fn take(conn: &mut AsyncPgConnection) -> QueryResult<Self> {
+        let taking = format!(
+            "SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN \
+             pg_catalog.pg_current_xact_id()::text || ' ' || {SERVER} END"
+        );
+        let taken: Option<String> = diesel::dsl::sql::<Nullable<Text>>(&taking)
+            .get_result(conn)
+            .await?;
+        let Some((xid, server)) = taken.as_deref().and_then(|taken| taken.split_once(' ')) else {
+            return Ok(Self::Standby);
+        };
+        Ok(Self::Assigned {
+            xid: xid.to_owned(),
+            server: server.to_owned(),
+        })
+    }
+
+    /// Finds out on another connection what became of the transaction.
+    ///
+    /// Asks until the server knows, for five seconds at most: the backend may still be busy with the COMMIT,
+    /// and the server may just be restarting.
+    pub(crate) async fn resolve(
+        &self,
+        pool: &Pool,
+        caller: &'static Location<'static>,
+        lost: QueryError,
+    ) -> Result<(), Error> {
+        let Self::Assigned { xid, server } = self else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + WITHIN;
+        let mut pause = FIRST_PAUSE;
+        while let Ok(answer) = timeout_at(deadline, ask(pool, caller, xid, server)).await {
+            match answer {
+                Ok(Fate::Committed) => return Ok(()),
+                Ok(Fate::Aborted) => return Err(Error::CommitAborted(lost)),
+                Ok(Fate::Unknown) | Err(Error::Pool(PoolError::Closed { .. })) => break,
+                Ok(Fate::Open) => {}
+                Err(error) => tracing::debug!(%error, "a lost COMMIT is asked for once more"),
+            }
+            if Instant::now() + pause >= deadline {
+                break;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Err(Error::CommitUnknown(lost))
+    }
+}
+
+/// What a server says of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Committed,
+    Aborted,
+    /// Its backend has not ended it yet.
+    Open,
+    /// It is another server, or the transaction is too old for it to know.
+    Unknown,
+}
+
+impl Fate {
+    fn of(status: Option<&str>) -> Self {
+        match status {
+            Some("committed") => Self::Committed,
+            Some("aborted") => Self::Aborted,
+            Some("in progress") => Self::Open,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+async fn ask(
+    pool: &Pool,
+    caller: &'static Location<'static>,
+    xid: &str,
+    server: &str,
+) -> Result<Fate, Error> {
+    let mut conn = pool.get_for(caller).await?;
+    let asking = format!("SELECT CASE WHEN {SERVER} = ");
+    let status: Option<String> = diesel::dsl::sql::<Nullable<Text>>(&asking)
+        .bind::<Text, _>(server)
+        .sql(" THEN pg_catalog.pg_xact_status(")
+        .bind::<Text, _>(xid)
+        .sql("::text::xid8) END")
+        .get_result(&mut conn)
+        .await?;
+    Ok(Fate::of(status.as_deref()))
+}
+
+/// The server that WAL is being written by, and the timeline it is writing.
+///
+/// Fails on a standby, so that one which is being promoted is asked again.
+const SERVER: &str = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system()) || '/' || \
+     pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8)";
+
+/// How long is asked.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// A backend whose client is gone notices at once, as a rule.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// A server that restarts takes seconds.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another server, as after a failover, and an id too old to be known give no status.
+    #[test]
+    fn only_the_servers_own_word_decides() {
+        assert_eq!(Fate::of(Some("committed")), Fate::Committed);
+        assert_eq!(Fate::of(Some("aborted")), Fate::Aborted);
+        assert_eq!(Fate::of(Some("in progress")), Fate::Open);
+        assert_eq!(Fate::of(None), Fate::Unknown);
+        assert_eq!(Fate::of(Some("else")), Fate::Unknown);
+    }
+}

@@ -1,0 +1,84 @@
+//! The retries of one transaction: whether there is another one, and when.
+
+use std::fmt;
+use std::time::Duration;
+
+use db_pool::ServerError;
+use tokio::time::Instant;
+
+use crate::backoff::Retry;
+use crate::error::Error;
+use crate::retry_budget::RetryBudget;
+
+/// What was used up when a transaction that conflicted was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exhausted {
+    /// Its attempts.
+    Attempts,
+    /// The retry budget that it shares with the other transactions of its pool.
+    Budget,
+    /// Its time: the next attempt would have begun after its timeout.
+    Time,
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Attempts => "",
+            Self::Budget => "; the pool's retry budget is spent",
+            Self::Time => "; another one would have come too late",
+        })
+    }
+}
+
+/// Counts the attempts of one transaction.
+#[derive(Debug)]
+pub(crate) struct Retries<'b> {
+    rules: Retry,
+    budget: &'b RetryBudget,
+    deadline: Option<Instant>,
+    conflicts: u32,
+    first: Option<ServerError>,
+}
+
+impl<'b> Retries<'b> {
+    pub(crate) fn new(rules: Retry, budget: &'b RetryBudget, deadline: Option<Instant>) -> Self {
+        budget.pay_in();
+        Self {
+            rules,
+            budget,
+            deadline,
+            conflicts: 0,
+            first: None,
+        }
+    }
+
+    /// How long to wait before the attempt that follows this conflict, if one may.
+    pub(crate) fn after(&mut self, last: ServerError) -> Result<Duration, Error> {
+        self.conflicts += 1;
+        let first = self.first.get_or_insert_with(|| last.clone()).clone();
+        let delay = self.rules.delay(self.conflicts);
+        let in_time = |deadline: Instant| Instant::now() + delay < deadline;
+        let exhausted = if self.conflicts >= self.rules.attempts {
+            Exhausted::Attempts
+        } else if !self.deadline.is_none_or(in_time) {
+            Exhausted::Time
+        } else if !self.budget.take() {
+            Exhausted::Budget
+        } else {
+            return Ok(delay);
+        };
+        Err(Error::Conflict {
+            attempts: self.conflicts,
+            first,
+            last,
+            exhausted,
+        })
+    }
+
+    /// The last attempt has committed.
+    pub(crate) fn committed(&self) {
+        self.budget.committed();
+    }
+}

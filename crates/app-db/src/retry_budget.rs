@@ -1,0 +1,136 @@
+//! How many retries a pool can afford, whoever wants them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// A share of attempts, in percent: `"20%"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Percent(pub(crate) u32);
+
+/// The tokens that the transactions of one pool pay their retries with.
+///
+/// Every transaction pays in a share of a token, whatever comes of it, and every retry takes a whole one out.
+/// Every COMMIT pays for the retries of those who may have lost to it: rivals of whom somebody always wins may
+/// go on. Where nothing commits any more the share is all there is, and retries cannot multiply the load of a
+/// database that is in trouble (case R24).
+#[derive(Debug)]
+pub(crate) struct RetryBudget {
+    share: Percent,
+    account: Mutex<Account>,
+}
+
+/// In hundredths of a token.
+#[derive(Debug)]
+struct Account {
+    balance: u32,
+    /// What was lent at the start and has not been paid in yet.
+    lent: u32,
+}
+
+impl RetryBudget {
+    pub(crate) fn new(share: Percent) -> Self {
+        Self {
+            share,
+            account: Mutex::new(Account {
+                balance: RESERVE,
+                lent: RESERVE,
+            }),
+        }
+    }
+
+    /// A transaction begins.
+    pub(crate) fn pay_in(&self) {
+        let mut account = self.account();
+        let paid_back = self.share.0.min(account.lent);
+        account.lent -= paid_back;
+        account.add(self.share.0 - paid_back);
+    }
+
+    /// Pays for a retry; `false` when there is not enough left.
+    #[must_use]
+    pub(crate) fn take(&self) -> bool {
+        let mut account = self.account();
+        let rest = account.balance.checked_sub(TOKEN);
+        account.balance = rest.unwrap_or(account.balance);
+        rest.is_some()
+    }
+
+    /// A transaction has committed.
+    pub(crate) fn committed(&self) {
+        self.account().add(RIVALS);
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    fn add(&mut self, hundredths: u32) {
+        self.balance = self.balance.saturating_add(hundredths).min(MAX);
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let number = text
+            .strip_suffix('%')
+            .and_then(|number| number.parse().ok());
+        number
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("a share such as \"20%\""))
+    }
+}
+
+/// One retry.
+const TOKEN: u32 = 100;
+
+/// What is lent at the start, so that a service with little traffic can retry at all.
+const RESERVE: u32 = 10 * TOKEN;
+
+/// Measured: of eight writers of one row, seven at a time lose to a COMMIT until their delays have grown.
+const RIVALS: u32 = 10 * TOKEN;
+
+/// What quiet times can save up for a storm.
+const MAX: u32 = 50 * TOKEN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retries(budget: &RetryBudget) -> u32 {
+        std::iter::repeat_with(|| budget.take())
+            .take_while(|taken| *taken)
+            .count() as u32
+    }
+
+    /// Case R24
+    #[test]
+    fn the_reserve_is_a_part_of_the_share_and_no_addition() {
+        assert_eq!(retries(&RetryBudget::new(Percent(20))), 10);
+        let budget = RetryBudget::new(Percent(20));
+        (0..200).for_each(|_| budget.pay_in());
+        assert_eq!(retries(&budget), 40);
+        (0..5).for_each(|_| budget.pay_in());
+        assert_eq!(retries(&budget), 1);
+    }
+
+    #[test]
+    fn a_commit_pays_for_its_rivals() {
+        let budget = RetryBudget::new(Percent(0));
+        assert_eq!(retries(&budget), 10);
+        budget.committed();
+        assert_eq!(retries(&budget), 10);
+    }
+
+    #[test]
+    fn quiet_times_save_up_so_much_and_no_more() {
+        let budget = RetryBudget::new(Percent(20));
+        (0..1_000_000).for_each(|_| budget.pay_in());
+        (0..100).for_each(|_| budget.committed());
+        assert_eq!(retries(&budget), MAX / TOKEN);
+    }
+}

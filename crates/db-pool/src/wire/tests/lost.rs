@@ -1,0 +1,89 @@
+//! The end of a connection with something unanswered.
+
+use super::named;
+use super::peers::{NOTHING, Peers};
+
+const UNKNOWN: [&str; 1] = ["E 08007"];
+
+fn peers() -> Peers {
+    let mut peers = Peers::new(named());
+    peers.learns("s1", "update t", "n");
+    peers.learns("s2", "select 1", "T a:23");
+    peers
+}
+
+/// What the client is told when the connection ends.
+fn at_the_end(peers: &mut Peers) -> Vec<String> {
+    peers.conversation.connection_lost();
+    assert!(peers.observed.is_closed());
+    let told = peers.told();
+    // Once and not again.
+    peers.conversation.connection_lost();
+    assert_eq!(peers.told(), NOTHING);
+    told
+}
+
+/// Who cannot know whether it took effect is told so, and nobody else.
+#[test]
+fn what_may_have_taken_effect_is_told_as_unknown() {
+    for request in [
+        &["B s1", "E", "S"][..],
+        &["Q delete from t"],
+        &["Q select 1; delete from t"],
+        &["P - delete from t", "B -", "E", "S"],
+    ] {
+        let mut peers = peers();
+        peers.client(request);
+        assert_eq!(at_the_end(&mut peers), UNKNOWN, "{request:?}");
+        let error = peers.observed.last_error().unwrap();
+        assert!(error.is_fatal() && error.sqlstate().code() == "08007");
+    }
+    for request in [
+        &["B s2", "E", "S"][..],
+        &["Q select 1"],
+        &["P s9 delete from t", "D s9", "S"],
+    ] {
+        let mut peers = peers();
+        peers.client(request);
+        assert_eq!(at_the_end(&mut peers), NOTHING, "{request:?}");
+    }
+    assert_eq!(at_the_end(&mut peers()), NOTHING);
+}
+
+/// In a transaction the end of the connection is a rollback, until COMMIT has been sent.
+#[test]
+fn in_a_transaction_only_commit_is_unknown() {
+    for (held, commits) in [(true, false), (false, false), (false, true)] {
+        let mut peers = peers();
+        peers.local(&["Q BEGIN"]);
+        peers.client(&["B s1", "E", "S"]);
+        if !held {
+            peers.server(&["1", "2", "C BEGIN", "2", "C UPDATE 1", "Z T"]);
+            peers.client(&[if commits {
+                "Q COMMIT"
+            } else {
+                "Q delete from t"
+            }]);
+        }
+        let told = at_the_end(&mut peers);
+        assert_eq!(told.len(), usize::from(commits), "{told:?}");
+    }
+}
+
+/// An error that came before the end is the answer; and nothing goes into the middle of a message.
+#[test]
+fn an_answer_that_has_begun_is_left_alone() {
+    let mut failed = peers();
+    failed.client(&["B s1", "E", "S"]);
+    failed.server(&["E 57P01 ProcessInterrupts"]);
+    assert_eq!(at_the_end(&mut failed), NOTHING);
+
+    let mut cut = Peers::new(named());
+    cut.learns("s1", "update t returning a", "T a:23");
+    cut.client(&["B s1", "E", "S"]);
+    cut.server(&["2"]);
+    let mut row = *b"D\0\0\0\x0f\0\x01\0\0";
+    let kept = cut.conversation.server_sent(&mut row).unwrap();
+    assert_eq!(kept, row.len());
+    assert_eq!(at_the_end(&mut cut), NOTHING);
+}

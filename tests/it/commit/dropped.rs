@@ -1,0 +1,95 @@
+//! A transaction whose future is dropped, at whichever await it is.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use app_db::Error;
+use harness::{TestDatabase, wait_until};
+
+use super::{bump, committed, counters, sleep};
+
+/// How soon nothing of it may be left on the server.
+const A_SECOND: Duration = Duration::from_secs(1);
+
+async fn assert_nothing_runs(db: &TestDatabase, polls: u32) {
+    let began = Instant::now();
+    wait_until("the server has rolled back", A_SECOND, async || {
+        let backends = db.backends("app-db").await.unwrap();
+        backends.iter().all(|backend| backend.state == "idle")
+    })
+    .await;
+    let took = began.elapsed();
+    assert!(took < A_SECOND, "{took:?} after {polls} polls");
+}
+
+/// Case F1, R22: dropped after every number of polls, from the first to the last.
+#[tokio::test(flavor = "current_thread")]
+async fn a_dropped_transaction_leaves_nothing_behind() {
+    let (db, database) = counters().await;
+    let mut expected = 0;
+    for polls in 1.. {
+        let mut running = Box::pin(database.transaction().serializable().run(async |conn| {
+            bump(conn, 1).await?;
+            sleep(conn, 0.01).await?;
+            Ok::<_, Error>(bump(conn, 2).await?)
+        }));
+        let mut polled = 0;
+        let done = poll_fn(|cx| {
+            polled += 1;
+            match running.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                Poll::Pending if polled == polls => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        drop(running);
+        assert_nothing_runs(&db, polls).await;
+        let sum = committed(&db).await;
+        // A COMMIT that was on its way when its future was dropped goes through as a whole.
+        assert!(
+            sum == expected || sum == expected + 2,
+            "{sum} after {polls} polls"
+        );
+        if let Some(outcome) = done {
+            assert_eq!(outcome.unwrap(), 1);
+            assert_eq!(sum, expected + 2);
+            assert!(polls > 4, "it was never dropped in its work");
+            break;
+        }
+        expected = sum;
+        let next: Result<usize, Error> =
+            database.write(async |conn| Ok(bump(conn, 3).await?)).await;
+        assert_eq!(next.unwrap(), 1, "the next borrower, after {polls} polls");
+        expected += 1;
+    }
+}
+
+/// Case R28: dropped while a statement of it runs on the server, which stops it.
+#[tokio::test]
+async fn a_dropped_transaction_cancels_its_statement() {
+    let (db, database) = counters().await;
+    let running = tokio::spawn({
+        let database = database.clone();
+        async move {
+            database
+                .write(async |conn| {
+                    bump(conn, 1).await?;
+                    Ok::<_, Error>(sleep(conn, 25.0).await?)
+                })
+                .await
+        }
+    });
+    wait_until("it sleeps", crate::SOON, async || {
+        let backends = db.backends("app-db").await.unwrap();
+        backends
+            .iter()
+            .any(|backend| backend.state == "active" && backend.query.contains("pg_sleep"))
+    })
+    .await;
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    assert_nothing_runs(&db, 0).await;
+    assert_eq!(committed(&db).await, 0);
+}

@@ -1,0 +1,155 @@
+//! A COMMIT whose answer is lost, and what the server says of it afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use app_db::{ConnectionExt, Database, Error, Kind};
+use harness::{Fault, Proxy, TestDatabase, wait_until};
+
+use super::interrupted::Gate;
+use super::{bump, committed, counters};
+use crate::SOON;
+use crate::transaction::{database, value};
+
+const LOST: [(Fault, i64); 2] = [
+    (Fault::LoseRequest(b"COMMIT"), 0),
+    (Fault::LoseReply(b"COMMIT"), 1),
+];
+
+async fn behind_a_proxy() -> (TestDatabase, Proxy, Database) {
+    let (db, _direct) = counters().await;
+    let proxy = Proxy::start(db.server().port()).await.unwrap();
+    let database = database(&db.proxied_url(&proxy), &[]).await;
+    (db, proxy, database)
+}
+
+/// Bumps a counter, and the other one once that is known to be committed.
+async fn bump_resolved(
+    database: &Database,
+    attempts: &AtomicU32,
+    known: &Arc<AtomicU32>,
+) -> Result<usize, Error> {
+    let work = async |conn: &mut _| {
+        attempts.fetch_add(1, Ordering::SeqCst);
+        let known = Arc::clone(known);
+        ConnectionExt::after_commit(conn, move || {
+            known.fetch_add(1, Ordering::SeqCst);
+        });
+        Ok(bump(conn, 1).await?)
+    };
+    let bound = Duration::from_secs(8);
+    database
+        .transaction()
+        .resolve_commit()
+        .timeout(bound)
+        .run(work)
+        .await
+}
+
+/// The server is asked, and knows; the work runs once in either case.
+#[tokio::test]
+async fn a_lost_commit_is_resolved_by_asking_the_server() {
+    for (fault, effect) in LOST {
+        let (db, proxy, database) = behind_a_proxy().await;
+        proxy.set(fault.clone()).await;
+        let (attempts, known) = (AtomicU32::new(0), Arc::default());
+        let outcome = bump_resolved(&database, &attempts, &known).await;
+        assert_eq!(value(&attempts), 1);
+        assert_eq!(committed(&db).await, effect, "{fault:?}");
+        assert_eq!(i64::from(value(&known)), effect, "after_commit, {fault:?}");
+        match effect {
+            1 => assert_eq!(outcome.unwrap(), 1),
+            _ => {
+                let error = outcome.unwrap_err();
+                assert!(matches!(error, Error::CommitAborted(_)), "{error:?}");
+                assert_eq!(error.kind(), Kind::Down);
+            }
+        }
+    }
+}
+
+/// Without being asked to find out, nobody does; neither is tried again.
+#[tokio::test]
+async fn a_lost_commit_is_unknown_whether_or_not_it_arrived() {
+    for (fault, effect) in LOST {
+        let (db, proxy, database) = behind_a_proxy().await;
+        proxy.set(fault).await;
+        let attempts = AtomicU32::new(0);
+        let outcome: Result<usize, Error> = database
+            .write(async |conn| {
+                attempts.fetch_add(1, Ordering::SeqCst);
+                conn.after_commit(|| panic!("nobody knows of a commit"));
+                Ok(bump(conn, 1).await?)
+            })
+            .await;
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, Error::CommitUnknown(_)), "{error:?}");
+        assert_eq!(error.kind(), Kind::OutcomeUnknown);
+        assert_eq!((value(&attempts), committed(&db).await), (1, effect));
+    }
+}
+
+/// A backend that is still busy with the COMMIT is waited for.
+#[tokio::test]
+async fn a_commit_still_in_progress_is_waited_for() {
+    let (db, proxy, database) = behind_a_proxy().await;
+    let gate = Gate::before(&db).await;
+    let committing = {
+        let database = database.clone();
+        tokio::spawn(async move {
+            database
+                .transaction()
+                .resolve_commit()
+                .run(async |conn| Ok::<_, Error>(super::interrupted::insert(conn).await?))
+                .await
+        })
+    };
+    gate.reached().await;
+    proxy.cut();
+    let asked = "select exists (select from pg_stat_activity \
+        where datname = current_database() and query like '%pg_xact_status%' and pid <> pg_backend_pid())";
+    wait_until("the server is asked", SOON, async || {
+        db.scalar(asked).await.unwrap()
+    })
+    .await;
+    assert!(!committing.is_finished());
+    gate.open().await;
+    committing.await.unwrap().unwrap();
+    assert_eq!(gate.rows().await, 1);
+}
+
+/// A server that cannot be asked leaves the outcome unknown, within the time of the transaction.
+#[tokio::test]
+async fn a_commit_stays_unknown_while_the_server_cannot_be_asked() {
+    let (db, proxy, database) = behind_a_proxy().await;
+    let gate = Gate::before(&db).await;
+    let committing = {
+        let database = database.clone();
+        tokio::spawn(async move {
+            database
+                .transaction()
+                .resolve_commit()
+                .run(async |conn| Ok::<_, Error>(super::interrupted::insert(conn).await?))
+                .await
+        })
+    };
+    gate.reached().await;
+    proxy.set(Fault::Refuse).await;
+    proxy.cut();
+    let error = committing.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::CommitUnknown(_)), "{error:?}");
+    gate.let_through(1).await;
+}
+
+/// With one connection in all, the one that was lost makes room for the one that asks.
+#[tokio::test]
+async fn a_pool_of_one_resolves_a_lost_commit() {
+    let (db, _direct) = counters().await;
+    let proxy = Proxy::start(db.server().port()).await.unwrap();
+    let one = [("APP_DB__PROFILE__MAX", "1")];
+    let database = database(&db.proxied_url(&proxy), &one).await;
+    proxy.set(Fault::LoseReply(b"COMMIT")).await;
+    let outcome = bump_resolved(&database, &AtomicU32::new(0), &Arc::default()).await;
+    assert_eq!(outcome.unwrap(), 1);
+}

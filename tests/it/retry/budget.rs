@@ -1,0 +1,185 @@
+//! What bounds retries: attempts, the budget of the pool, the time of the transaction.
+
+use super::*;
+
+/// Case R24: 200 callers of a function that always conflicts cost the server a fifth more, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_conflicts_costs_a_fifth_more() {
+    const CALLERS: u32 = 200;
+    let db = counting("40001").await;
+    let database = database(&db.url(), &[]).await;
+    let callers = (0..CALLERS).map(|_| {
+        let database = database.clone();
+        tokio::spawn(async move {
+            let outcome: Result<(), Error> = database
+                .write(async |conn| Ok(attempted(conn).await?))
+                .await;
+            outcome.unwrap_err()
+        })
+    });
+    let (mut attempts, mut out_of_budget) = (0, 0);
+    for caller in callers.collect::<Vec<_>>() {
+        let Error::Conflict {
+            attempts: own,
+            exhausted,
+            first,
+            last,
+        } = caller.await.unwrap()
+        else {
+            panic!("not a conflict");
+        };
+        attempts += own;
+        out_of_budget += u32::from(exhausted == Exhausted::Budget);
+        assert_eq!((first == last, last.sqlstate().code()), (own == 1, "40001"));
+    }
+    assert_eq!(attempts, CALLERS * 6 / 5);
+    assert_eq!(seen(&db).await, i64::from(attempts));
+    assert!(out_of_budget >= CALLERS - 40, "{out_of_budget}");
+    let status = &database.status()[0];
+    assert_eq!((status.in_use, status.discarded), (0, 0));
+}
+
+/// Case R24: the error has the first cause and the last, and says what was used up.
+#[tokio::test]
+async fn a_conflict_tells_its_first_and_last_cause() {
+    let db = counting("40P01").await;
+    let database = database(&db.url(), &[]).await;
+    let outcome: Result<(), Error> = database
+        .write(async |conn| Ok(attempted(conn).await?))
+        .await;
+    let error = outcome.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "gave up after 3 attempts that conflicted with other transactions"
+    );
+    let Error::Conflict {
+        attempts: 3,
+        exhausted: Exhausted::Attempts,
+        first,
+        last,
+    } = error
+    else {
+        panic!("{error:?}");
+    };
+    assert_eq!(
+        (first.message(), last.message()),
+        ("attempt 1", "attempt 3")
+    );
+}
+
+/// Case R25: whoever has waited for a connection in vain does not get in line again.
+#[tokio::test]
+async fn a_checkout_timeout_is_not_tried_again() {
+    let db = counting("40001").await;
+    let more = [
+        ("APP_DB__PROFILE__MAX", "1"),
+        ("APP_DB__PROFILE__CHECKOUT_TIMEOUT", "200ms"),
+        ("APP_DB__RETRY__ATTEMPTS", "10"),
+    ];
+    let database = database(&db.url(), &more).await;
+    let held = database.get().await.unwrap();
+    let began = Instant::now();
+    let outcome: Result<(), Error> = database
+        .write(async |conn| Ok(attempted(conn).await?))
+        .await;
+    let took = began.elapsed();
+    assert_eq!(outcome.unwrap_err().kind(), Kind::Busy);
+    assert!(took < Duration::from_millis(390), "{took:?}");
+    assert_eq!(database.status()[0].timeouts, 1);
+    drop(held);
+    assert_eq!(seen(&db).await, 0);
+}
+
+/// Case R28: no attempt is waited for that would begin after the time is up.
+#[tokio::test]
+async fn the_timeout_bounds_the_delays_between_attempts() {
+    let db = counting("40001").await;
+    let more = [("APP_DB__RETRY__BUDGET", "1000%")];
+    let database = database(&db.url(), &more).await;
+    let bound = Duration::from_millis(300);
+    let began = Instant::now();
+    let outcome: Result<(), Error> = database
+        .transaction()
+        .attempts(u32::MAX)
+        .timeout(bound)
+        .run(async |conn| Ok(attempted(conn).await?))
+        .await;
+    assert!(began.elapsed() < bound + Duration::from_millis(50));
+    let error = outcome.unwrap_err();
+    match &error {
+        Error::Conflict {
+            attempts,
+            exhausted: Exhausted::Time,
+            ..
+        } => assert!((2..=20).contains(attempts), "{attempts}"),
+        // The time was up in the midst of an attempt, which happens now and then.
+        Error::TimedOut {
+            during: Stage::Work,
+            last_conflict: Some(_),
+            ..
+        } => {}
+        _ => panic!("{error:?}"),
+    }
+}
+
+/// Case R28, R25: the time is up while the transaction waits for a connection, and the error says so.
+#[tokio::test]
+async fn the_timeout_bounds_the_wait_for_a_connection() {
+    let db = counting("40001").await;
+    let database = database(&db.url(), &[("APP_DB__PROFILE__MAX", "1")]).await;
+    let _held = database.get().await.unwrap();
+    let outcome: Result<(), Error> = database
+        .transaction()
+        .timeout(Duration::from_millis(100))
+        .run(async |conn| Ok(attempted(conn).await?))
+        .await;
+    let error = outcome.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the transaction was not done within 100ms, waiting for a connection on attempt 1"
+    );
+    assert_eq!(error.kind(), Kind::Busy);
+}
+
+/// Bad input is refused by its type, before anything is asked of the pool.
+#[tokio::test]
+async fn options_that_cannot_be_meant_are_refused() {
+    let db = counting("40001").await;
+    let database = database(&db.url(), &[]).await;
+    let _all = config(&db.url(), &[]);
+    let described = || database.transaction();
+    let zero = Duration::ZERO;
+    for (transaction, refused) in [
+        (described().attempts(0), InvalidOption::NoAttempts),
+        (
+            described().timeout(zero),
+            InvalidOption::ZeroTimeout("timeout"),
+        ),
+        (
+            described().statement_timeout(zero).attempts(0),
+            InvalidOption::ZeroTimeout("statement_timeout"),
+        ),
+        (
+            described().lock_timeout(zero),
+            InvalidOption::ZeroTimeout("lock_timeout"),
+        ),
+        (
+            described().label("night\nly"),
+            InvalidOption::ControlCharacter("night\nly"),
+        ),
+    ] {
+        let work = async |conn: &mut AsyncPgConnection| Ok::<_, Error>(attempted(conn).await?);
+        for outcome in [
+            transaction.clone().run(work).await,
+            transaction.run_once(work).await,
+        ] {
+            let error = outcome.unwrap_err();
+            assert_eq!(error.kind(), Kind::Configuration);
+            assert!(
+                matches!(&error, Error::Invalid(found) if *found == refused),
+                "{error:?}"
+            );
+        }
+    }
+    assert_eq!(seen(&db).await, 0);
+}
