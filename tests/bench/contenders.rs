@@ -59,6 +59,11 @@ impl Contenders {
         self.database.pool("write").unwrap()
     }
 
+    /// Where all of them connect to.
+    pub(crate) fn url(&self) -> String {
+        self.db.url()
+    }
+
     /// A connection of diesel-async's own, outside any pool.
     pub(crate) async fn plain(&self) -> AsyncPgConnection {
         AsyncPgConnection::establish(&self.db.url()).await.unwrap()

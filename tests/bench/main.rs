@@ -13,6 +13,7 @@ mod checkout;
 mod contenders;
 mod pairs;
 mod statements;
+mod telemetry;
 mod transactions;
 mod wait;
 
@@ -43,7 +44,7 @@ async fn main() {
 
 type Ask = for<'c> fn(&'c Contenders, &'static str) -> futures_util::future::LocalBoxFuture<'c, ()>;
 
-const QUESTIONS: [(&str, Ask); 10] = [
+const QUESTIONS: [(&str, Ask); 11] = [
     ("update", |c, name| Box::pin(statements::update(c, name))),
     ("select", |c, name| Box::pin(statements::select(c, name))),
     ("one-update transaction", |c, name| {
@@ -64,6 +65,9 @@ const QUESTIONS: [(&str, Ask); 10] = [
     }),
     ("select against bb8 without validation", |c, name| {
         Box::pin(checkout::against_unvalidated(c, name))
+    }),
+    ("telemetry of a select", |c, name| {
+        Box::pin(telemetry::select(c, name))
     }),
     ("worst wait", |c, name| Box::pin(wait::worst(c, name))),
 ];

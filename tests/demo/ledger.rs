@@ -48,6 +48,7 @@ impl Ledger {
         let process = Command::new(&program)
             .env_clear()
             .env("APP_ENV", "prod")
+            .env("RUST_LOG", "info")
             .env("DATABASE_URL_FILE", url)
             .env("LEDGER_LISTEN", "127.0.0.1:0")
             .env("LEDGER_DRAIN_MS", "100")

@@ -156,7 +156,8 @@ async fn two_rotations_under_load_fail_no_transfer_and_the_books_balance() {
     assert_eq!(number("ledger_rows"), 2.0 * number("transfers_committed"));
     assert!(number("connections_replaced") > 0.0 && number("slow_queries") >= 0.0);
     assert!(0.0 < number("p50_ms") && number("p50_ms") <= number("p99_ms"));
-    assert!(demo.result("ledger.log").unwrap().contains("generation=3"));
+    let log = demo.result("ledger.log").unwrap();
+    assert!(log.contains(r#""generation":3"#), "{log}");
     demo.assert_nothing_remains().await;
 }
 

@@ -4,6 +4,7 @@
 
 mod at_rest;
 mod cancellation;
+mod captured;
 mod checkout;
 mod commit;
 mod database;
@@ -27,7 +28,10 @@ mod retry;
 mod rotation;
 mod runtime;
 mod session;
+mod slow_query;
+mod spans;
 mod sqlstate;
+mod statement_stats;
 mod test_transaction;
 mod tls;
 mod transaction;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use db_config::{Config, Credentials, Endpoint};
-use db_pool::{Closed, Connection, Pool, PoolProfile, Rotation, Status, Via};
+use db_pool::{Closed, Connection, Pool, PoolProfile, Rotation, StatementStats, Status, Via};
 
 use crate::backoff::Retry;
 use crate::error::Error;
@@ -267,6 +267,25 @@ impl Database {
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
         self.inner.open_pools().iter().map(Pool::status).collect()
+    }
+
+    /// What statements have cost in every open pool by fingerprint, the most expensive first (req 4.33).
+    ///
+    /// Never waits for a statement; see [`Pool::statements`] for the bounds.
+    #[must_use]
+    pub fn statements(&self) -> Vec<StatementStats> {
+        let pools = self.inner.open_pools();
+        let mut statements: Vec<_> = pools.iter().flat_map(Pool::statements).collect();
+        statements.sort_by_key(|statement| std::cmp::Reverse(statement.total));
+        statements
+    }
+
+    /// Forgets what statements have cost until now.
+    pub fn reset_statements(&self) {
+        self.inner
+            .open_pools()
+            .iter()
+            .for_each(Pool::reset_statements);
     }
 
     /// Closes every pool: no new checkouts, wait for work in flight until the grace is over, cancel the

@@ -16,6 +16,7 @@ mod retries;
 mod retry_budget;
 mod test_transaction;
 mod transaction;
+mod transaction_span;
 mod work;
 
 pub use db_config::{
@@ -24,7 +25,7 @@ pub use db_config::{
 };
 pub use db_pool::{
     self, Breaker, Closed, ConnectError, Connection, Diagnosis, Hold, Kind, Pool, PoolError,
-    PoolProfile, Quantiles, Rotation, ServerError, SqlState, Status,
+    PoolProfile, Quantiles, Rotation, ServerError, SqlState, StatementStats, Status,
 };
 
 pub use self::database::Database;

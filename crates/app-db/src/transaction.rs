@@ -17,6 +17,7 @@ use crate::progress::{Progress, Stage};
 use crate::resolution::CommitId;
 use crate::retries::{Exhausted, Retries};
 use crate::retry_budget::RetryBudget;
+use crate::transaction_span;
 use crate::work::Work;
 
 /// A transaction being described.
@@ -194,7 +195,8 @@ impl<'db> Transaction<'db> {
                     sleep(delay).await;
                 }
             };
-            this.bounded(progress, running).await
+            let span = transaction_span::begin(this.pool, this.label);
+            transaction_span::ended(this.bounded(progress, running), span, progress).await
         }
     }
 
@@ -227,7 +229,8 @@ impl<'db> Transaction<'db> {
                     Attempt::Stale => Err(ended().into()),
                 }
             };
-            self.bounded(&progress, running).await
+            let span = transaction_span::begin(self.pool, self.label);
+            transaction_span::ended(self.bounded(&progress, running), span, &progress).await
         }
     }
 
@@ -269,6 +272,9 @@ impl<'db> Transaction<'db> {
         progress: &Progress,
     ) -> Result<Attempt<T>, E> {
         let (mut conn, observed) = self.open(caller, progress).await?;
+        if let Some(observer) = Observer::of(&mut conn) {
+            observer.set_attempt(progress.attempt());
+        }
         let before = Before::of(&observed);
         let working = AT_WORK.scope(Arc::clone(&observed), work(&mut conn));
         let working = self.pool.scope(caller, working);

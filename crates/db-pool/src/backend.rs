@@ -26,9 +26,10 @@ use crate::profile::PoolProfile;
 use crate::reason::Ended;
 use crate::registry::Registry;
 use crate::reset::SessionReset;
-use crate::slow_query;
+use crate::statement_span::StatementSpans;
 use crate::status::Totals;
 use crate::validate::Unanswered;
+use crate::watch;
 use crate::wire::{Observed, TransactionStatus};
 
 /// One live connection.
@@ -112,18 +113,19 @@ impl Backend {
             phases,
         } = dialled;
         registry.connected(phases);
-        let activity = Arc::new(Activity::default());
+        let spans = StatementSpans::new(
+            Arc::clone(&registry.name),
+            &place.member.generation().endpoint,
+        );
+        let activity = Arc::new(Activity::new(spans));
         let in_slot = Arc::new(());
         conn.set_instrumentation(Observer::new(
             Arc::clone(&link.observed),
             Arc::clone(&activity),
             Arc::clone(&in_slot),
         ));
-        if let Some(threshold) = profile.slow_query {
-            let name = Arc::clone(&profile.name);
-            let watcher = slow_query::watcher(name, threshold, Arc::clone(&activity));
-            link.steering.set_watcher(watcher);
-        }
+        link.steering
+            .set_watcher(watch::watcher(profile, &registry, &activity));
         // What setting it up has left is the configured state.
         link.observed.session_is_clean();
         let now = Instant::now();
@@ -244,10 +246,15 @@ impl Backend {
         }
     }
 
-    /// Notes that somebody holds it now.
-    pub(crate) fn check_out(&mut self, caller: &'static std::panic::Location<'static>) {
+    /// Notes that somebody holds it now, who has waited for it.
+    pub(crate) fn check_out(
+        &mut self,
+        caller: &'static std::panic::Location<'static>,
+        waited: Duration,
+    ) {
         self.uses = self.uses.saturating_add(1);
         self.observed.forget_error();
+        self.activity.lend(caller, waited);
         self.lease.begin(caller);
     }
 
@@ -257,13 +264,6 @@ impl Backend {
             long_hold::report_return(&self.registry.name, self.lease.call_site(), held);
         }
         self.activity.forget_borrower();
-        let slow = self.activity.take_slow();
-        if slow > 0 {
-            self.registry
-                .totals
-                .slow_queries
-                .fetch_add(slow, Ordering::Relaxed);
-        }
         match (self.judge(max_uses), &self.reset) {
             (Verdict::Keep, Some(reset)) => reset.verdict(self.observed.residue()),
             (verdict, _) => verdict,

@@ -80,7 +80,8 @@ impl Shared {
             changed.as_mut().enable();
             while let Some(stored) = turn.take(&self) {
                 if let Some(fit) = self.proved(stored, deadline).await {
-                    return Ok(Connection::new(fit, permit, self, caller));
+                    let waited = queued.waited();
+                    return Ok(Connection::new(fit, permit, self, caller, waited));
                 }
                 if Instant::now() >= deadline {
                     return Err(self.timed_out(&queued, Stage::Connecting));

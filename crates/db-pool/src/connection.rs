@@ -38,8 +38,9 @@ impl Connection {
         permit: Permit,
         shared: Arc<Shared>,
         caller: &'static std::panic::Location<'static>,
+        waited: Duration,
     ) -> Self {
-        backend.check_out(caller);
+        backend.check_out(caller, waited);
         shared.registry.in_use.fetch_add(1, Ordering::AcqRel);
         shared.registry.handed_out.fetch_add(1, Ordering::Relaxed);
         let held = Some(Held {

@@ -96,6 +96,10 @@ impl Queued {
             handed_out: registry.handed_out(),
         }
     }
+
+    pub(crate) fn waited(&self) -> Duration {
+        self.arrived.elapsed()
+    }
 }
 
 impl Shared {

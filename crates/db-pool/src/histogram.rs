@@ -42,6 +42,13 @@ impl Histogram {
         self.lock().len()
     }
 
+    /// Adds all that another one holds.
+    pub(crate) fn add(&self, other: &Self) {
+        let other = other.lock().clone();
+        // It resizes itself too.
+        let _in_range = self.lock().add(&other);
+    }
+
     /// The quantiles of everything recorded so far.
     pub(crate) fn quantiles(&self) -> Quantiles {
         self.quantiles_beside(0)

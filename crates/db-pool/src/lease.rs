@@ -100,7 +100,7 @@ impl Lease {
         Some(Hold {
             call_site: self.call_site()?,
             held,
-            label: self.activity.label(),
+            label: self.activity.borrower().label,
             transaction: self.observed.transaction_status(),
             running,
             statement: last.and_then(|(text, _)| shown(&text)),

@@ -3,22 +3,37 @@
 //! It tells the pool two things that the wire cannot: that a query was begun and its future dropped
 //! before a byte was sent, and that a borrower put an instrumentation of its own in our place.
 
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_instrumentation};
 
+use crate::statement_span::StatementSpans;
 use crate::wire::Observed;
 
 /// What the observer tells the pool.
-#[derive(Default)]
 pub(crate) struct Activity {
     started: AtomicU64,
     finished: AtomicU64,
-    slow: AtomicU64,
     committing: AtomicBool,
-    label: Mutex<Option<&'static str>>,
+    borrower: Mutex<Borrower>,
+    pub(crate) spans: StatementSpans,
     after_commit: Mutex<AfterCommit>,
+}
+
+/// Who holds the connection, or has held it last, in the words of the slow-query log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Borrower {
+    /// Where the connection was asked for.
+    pub(crate) caller: Option<&'static Location<'static>>,
+    /// The name of the work in progress.
+    pub(crate) label: Option<&'static str>,
+    /// Which attempt at its transaction this is.
+    pub(crate) attempt: Option<u32>,
+    /// How long the borrower waited for the connection.
+    pub(crate) waited: Duration,
 }
 
 /// What is left to be done after COMMIT, and how much of it there was when each savepoint began.
@@ -29,6 +44,17 @@ struct AfterCommit {
 }
 
 impl Activity {
+    pub(crate) fn new(spans: StatementSpans) -> Self {
+        Self {
+            started: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            committing: AtomicBool::new(false),
+            borrower: Mutex::default(),
+            spans,
+            after_commit: Mutex::default(),
+        }
+    }
+
     /// Whether a query was begun whose future was dropped, or is still there.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.started.load(Ordering::Acquire) != self.finished.load(Ordering::Acquire)
@@ -39,9 +65,23 @@ impl Activity {
         self.committing.load(Ordering::Acquire)
     }
 
-    /// The name of the work in progress.
-    pub(crate) fn label(&self) -> Option<&'static str> {
-        *self.label.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets the borrower before and notes who is next. What is heard of a statement after its connection
+    /// was given back is still told of whoever had it.
+    pub(crate) fn lend(&self, caller: &'static Location<'static>, waited: Duration) {
+        self.spans.forget();
+        *self.lock_borrower() = Borrower {
+            caller: Some(caller),
+            waited,
+            ..Borrower::default()
+        };
+    }
+
+    pub(crate) fn borrower(&self) -> Borrower {
+        self.lock_borrower().clone()
+    }
+
+    fn lock_borrower(&self) -> std::sync::MutexGuard<'_, Borrower> {
+        self.borrower.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn left(&self) -> std::sync::MutexGuard<'_, AfterCommit> {
@@ -50,18 +90,8 @@ impl Activity {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn count_slow(&self) {
-        self.slow.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Slow queries since the last time this was asked.
-    pub(crate) fn take_slow(&self) -> u64 {
-        self.slow.swap(0, Ordering::Relaxed)
-    }
-
     /// Forgets what a borrower left for the rest of its own work.
     pub(crate) fn forget_borrower(&self) {
-        *self.label.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let left = std::mem::take(
             &mut *self
                 .after_commit
@@ -105,13 +135,14 @@ impl Observer {
         &self.observed
     }
 
-    /// Names the work that follows, for the log; the pool forgets it at check-in.
+    /// Names the work that follows, for the log; the pool forgets it with the next checkout.
     pub fn set_label(&mut self, label: Option<&'static str>) {
-        *self
-            .activity
-            .label
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = label;
+        self.activity.lock_borrower().label = label;
+    }
+
+    /// Says which attempt at its transaction follows, for the slow-query log; the first is 1.
+    pub fn set_attempt(&mut self, attempt: u32) {
+        self.activity.lock_borrower().attempt = Some(attempt);
     }
 
     /// Leaves something to be done after the transaction's COMMIT is known.
@@ -140,12 +171,17 @@ impl Observer {
 impl Instrumentation for Observer {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match &event {
-            InstrumentationEvent::StartQuery { .. } => {
+            InstrumentationEvent::StartQuery { query, .. } => {
                 self.activity.started.fetch_add(1, Ordering::AcqRel);
+                self.activity.spans.begin(query);
             }
-            InstrumentationEvent::FinishQuery { .. } => {
+            InstrumentationEvent::FinishQuery { query, error, .. } => {
                 self.activity.finished.fetch_add(1, Ordering::AcqRel);
                 self.activity.committing.store(false, Ordering::Release);
+                // While something is worked on its rows may still come, and the wire has the last word.
+                if !self.activity.spans.is_empty() && !self.observed.is_working() {
+                    self.activity.spans.finished(query, error.is_some());
+                }
             }
             InstrumentationEvent::BeginTransaction { .. } => {
                 let mut left = self.activity.left();

@@ -270,6 +270,13 @@ impl Pool {
             .clone()
     }
 
+    /// The database that the pool connects to.
+    #[must_use]
+    pub fn database(&self) -> String {
+        let generation = self.shared.registry.generations.current();
+        generation.endpoint.dbname.clone()
+    }
+
     /// Where the pool connects to, without user and secret.
     #[must_use]
     pub fn address(&self) -> String {

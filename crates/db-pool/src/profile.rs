@@ -91,11 +91,18 @@ pub struct PoolProfile {
     pub timezone: String,
     /// The session's `client_encoding`; diesel understands UTF8 only.
     pub client_encoding: String,
+    /// Whether statements are counted by fingerprint.
+    #[serde(deserialize_with = "on_or_off")]
+    pub statement_statistics: bool,
     /// When and how often connecting is tried again.
     #[serde(skip)]
     pub reconnect: Reconnect,
     /// From which duration on a statement is logged as slow; `None` logs none.
-    #[serde(skip)]
+    #[serde(
+        rename = "slow_query_threshold",
+        default,
+        with = "db_config::duration::optional"
+    )]
     pub slow_query: Option<Duration>,
 }
 
@@ -215,11 +222,12 @@ impl PoolProfile {
         name: &str,
     ) -> Result<Self, ConfigError> {
         let slow: SlowQuery = config.section("slow_query")?;
+        let profile = profile?;
         Ok(Self {
             name: name.into(),
             reconnect: config.section("reconnect")?,
-            slow_query: slow.threshold,
-            ..profile?
+            slow_query: profile.slow_query.or(slow.threshold),
+            ..profile
         })
     }
 }
@@ -285,6 +293,7 @@ mod tests {
             ("APP_DB__PROFILE__MIN_IDLE", "1"),
             ("APP_DB__POOLS__BATCH__MAX", "3"),
             ("APP_DB__POOLS__BATCH__MAX_WAITING", "0"),
+            ("APP_DB__POOLS__BATCH__SLOW_QUERY_THRESHOLD", "5s"),
         ];
         let vars = vars.map(|(k, v)| (k.to_owned(), v.to_owned()));
         let config = Config::load_from(std::path::Path::new("/nonexistent"), vars).unwrap();
@@ -296,6 +305,8 @@ mod tests {
         assert_eq!(write.statement_timeout, Some(Duration::from_secs(30)));
         assert_eq!(write.keepalive_idle, Duration::from_secs(30));
         assert_eq!(write.slow_query, Some(Duration::from_millis(500)));
+        assert_eq!(batch.slow_query, Some(Duration::from_secs(5)));
+        assert!(write.statement_statistics);
         assert_eq!(write.reconnect.attempts, 10);
         assert_eq!(write.reconnect.base_delay, Duration::from_secs(1));
     }

@@ -15,6 +15,7 @@ use crate::histogram::Histogram;
 use crate::lease::Lease;
 use crate::line::Line;
 use crate::phases::ConnectPhases;
+use crate::statement_stats::StatementTable;
 use crate::status::Totals;
 
 /// Shared by the backends of one pool.
@@ -23,6 +24,7 @@ pub(crate) struct Registry {
     pub(crate) name: Arc<str>,
     pub(crate) generations: Generations,
     pub(crate) totals: Totals,
+    pub(crate) statements: StatementTable,
     /// Told whenever a backend has become idle or a place free.
     pub(crate) changed: Notify,
     /// Whose turn it is to have one.
@@ -55,6 +57,7 @@ impl Registry {
     /// Must be called within the runtime that connections are to be ended on.
     pub(crate) fn new(name: Arc<str>, generations: Generations) -> Self {
         Self {
+            statements: StatementTable::new(Arc::clone(&name)),
             name,
             generations,
             totals: Totals::default(),

@@ -1,55 +1,93 @@
-//! The slow-query log: one event for each statement that took longer than the threshold.
+//! The slow-query log: one event for each command that took longer than the threshold.
 //!
 //! It is told by the wire, so that a statement whose rows stream for a second counts a second.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::observer::Activity;
-use crate::wire::{Command, Watcher};
+use crate::observer::Borrower;
+use crate::statement_stats::Entry;
+use crate::wire::Command;
 
-/// Whoever hears of every command of one connection and logs the slow ones.
-pub(crate) fn watcher(pool: Arc<str>, threshold: Duration, activity: Arc<Activity>) -> Watcher {
-    Box::new(move |command: &Command<'_>| {
-        if command.duration < threshold {
-            return;
+/// Writes a slow command down, unless its fingerprint has filled the log lately.
+pub(crate) fn log(pool: &str, command: &Command<'_>, entry: &Entry, borrower: &Borrower) {
+    let Some(suppressed) = entry.throttle.admit(Instant::now()) else {
+        return;
+    };
+    tracing::warn!(
+        target: "app_db::slow_query",
+        pool,
+        label = borrower.label,
+        caller = borrower.caller.map(tracing::field::display),
+        attempt = borrower.attempt,
+        fingerprint = entry.id(),
+        sql = &*entry.fingerprint.text,
+        duration_ms = millis(command.duration),
+        waited_ms = millis(borrower.waited),
+        first_row_ms = millis(command.executing),
+        streaming_ms = millis(command.duration.saturating_sub(command.executing)),
+        rows = command.rows,
+        sqlstate = command.sqlstate.map(tokio_postgres::error::SqlState::code),
+        in_transaction = command.in_transaction,
+        suppressed,
+        "slow query"
+    );
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// Lets a few events of one fingerprint through in each window, and counts the others.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle(Mutex<Window>);
+
+#[derive(Debug, Default)]
+struct Window {
+    began: Option<Instant>,
+    admitted: u32,
+    suppressed: u64,
+}
+
+impl Throttle {
+    /// How many have been suppressed since the last one, if this one is let through.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if window
+            .began
+            .is_none_or(|began| now.saturating_duration_since(began) >= WINDOW)
+        {
+            window.began = Some(now);
+            window.admitted = 0;
         }
-        activity.count_slow();
-        tracing::warn!(
-            target: "app_db::slow_query",
-            pool = &*pool,
-            label = activity.label(),
-            duration_ms = command.duration.as_millis() as u64,
-            rows = command.rows,
-            in_transaction = command.in_transaction,
-            failed = command.failed,
-            sql = one_line(command.sql),
-            "slow query"
-        );
-    })
+        if window.admitted >= MAX_IN_WINDOW {
+            window.suppressed += 1;
+            return None;
+        }
+        window.admitted += 1;
+        Some(std::mem::take(&mut window.suppressed))
+    }
 }
 
-/// The text on one line: a line break or an escape sequence in a comment must not forge a line of the log.
-fn one_line(sql: &[u8]) -> String {
-    String::from_utf8_lossy(sql)
-        .chars()
-        .take(MAX_TEXT)
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect()
-}
-
-/// How many characters of a statement are logged.
-const MAX_TEXT: usize = 2_000;
+/// How many events of one fingerprint there are in each window.
+const MAX_IN_WINDOW: u32 = 5;
+const WINDOW: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Case R63
+    /// Case R63: a statement that is slow all the time leaves room for others, and says how much it left out.
     #[test]
-    fn a_comment_forges_no_line_and_a_long_text_is_cut() {
-        let text = one_line(b"select 1 /* \r\n\x1b[31mforged */");
-        assert_eq!(text, "select 1 /*    [31mforged */");
-        assert_eq!(one_line(&[b'x'; 3 * MAX_TEXT]).len(), MAX_TEXT);
+    fn a_fingerprint_is_logged_so_often_and_counted_beyond() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..MAX_IN_WINDOW {
+            assert_eq!(throttle.admit(now), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(throttle.admit(now + WINDOW / 2), None);
+        }
+        assert_eq!(throttle.admit(now + WINDOW), Some(7));
+        assert_eq!(throttle.admit(now + WINDOW), Some(0));
     }
 }

@@ -23,6 +23,7 @@
 mod accounts;
 mod error;
 mod lifecycle;
+mod log;
 mod probes;
 mod schema;
 mod transfers;
@@ -30,11 +31,10 @@ mod transfers;
 use std::io::Write;
 use std::process::ExitCode;
 
-use app_db::{Config, Database};
+use app_db::{Config, ConfigError, Database};
 use axum::Router;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 use self::lifecycle::Lifecycle;
 
@@ -47,13 +47,10 @@ struct Ledger {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    let config = Config::load();
+    log::begin(config.as_ref().ok().map(Config::environment));
 
-    match serve().await {
+    match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = error::chain(&*error), "the ledger cannot go on");
@@ -62,10 +59,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(config: Result<Config, ConfigError>) -> Result<(), Box<dyn std::error::Error>> {
     let drain = lifecycle::drain_from(std::env::var("LEDGER_DRAIN_MS").ok())?;
     let listen = std::env::var("LEDGER_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let db = Database::connect(&Config::load()?).await?;
+    let db = Database::connect(&config?).await?;
     let ends_with_input = std::env::var_os("LEDGER_ENDS_WITH_INPUT").is_some();
     let lifecycle = Lifecycle::watch_signals(db.clone(), ends_with_input)?;
 

@@ -291,6 +291,21 @@ pub const KEYS: &[Key] = &[
         too_low: "",
     },
     Key {
+        path: "profile.slow_query_threshold",
+        kind: duration(MS, DAY, None),
+        built_in: BuiltIn::Unset,
+        too_high: "Slow statements of this pool go unseen; `slow_query.threshold` when unset.",
+        too_low: "The log fills with statements that are slow by their nature, such as reports.",
+    },
+    Key {
+        path: "profile.statement_statistics",
+        kind: Kind::Choice(&["on", "off"]),
+        built_in: BuiltIn::Same("on"),
+        too_high: "Whether statements are counted by fingerprint: up to 20 kB for each of 200 of them in \
+                   each pool.",
+        too_low: "",
+    },
+    Key {
         path: "retry.attempts",
         kind: Kind::Count { min: 1, max: 100 },
         built_in: BuiltIn::Same("3"),

@@ -20,6 +20,7 @@ use super::requests::{Copying, Span};
 use super::residue::Residue;
 use super::rules::{Naming, Steering};
 use super::statements::Statements;
+use super::texts::Texts;
 use super::transaction::Transaction;
 
 /// The state of one conversation.
@@ -52,6 +53,7 @@ pub(crate) struct Conversation {
 
     pub(super) plan: VecDeque<Expect>,
     pub(super) statements: Statements,
+    pub(super) texts: Texts,
     pub(super) transaction: Transaction,
     /// The server's own status, as it said last.
     pub(super) status: u8,
@@ -87,6 +89,7 @@ impl Conversation {
             // The startup packet is answered by a ReadyForQuery as well.
             plan: VecDeque::from([Expect::Remote(Exchange::new(Request::Housekeeping))]),
             statements: Statements::new(0, Naming::Named),
+            texts: Texts::default(),
             transaction: Transaction::Plain,
             status: b'I',
             resolution_borrowed: false,

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio_postgres::error::SqlState;
+
 use super::observe::Request;
+use super::rules::Note;
 use super::statements::Id;
 
 /// One entry of the order in which a client is answered.
@@ -57,6 +60,7 @@ pub(crate) struct Exchange {
     /// What must be put before the next statement depends on what comes of it.
     pub(crate) controls: bool,
     pub(crate) text: Option<Arc<[u8]>>,
+    pub(crate) note: Option<Arc<Note>>,
     /// The statement that its Bind runs, and whether its request is kept for a second try.
     pub(crate) statement: Option<Id>,
     pub(crate) repeatable: bool,
@@ -73,10 +77,16 @@ pub(crate) struct Exchange {
     /// A plain SELECT: lost in mid-answer, it has changed nothing.
     pub(crate) only_reads: bool,
     pub(crate) failed: bool,
+    /// The last error of it.
+    pub(crate) sqlstate: Option<SqlState>,
     /// Something of the answer has gone to the client.
     pub(crate) passed: bool,
     pub(crate) committed: bool,
     pub(crate) began: Instant,
+    /// When the first of its rows came.
+    pub(crate) first_row: Option<Instant>,
+    /// A command of it is completed, and its watcher has been told.
+    pub(crate) told: bool,
 }
 
 /// How far the second try of a statement has come.
@@ -127,6 +137,7 @@ impl Exchange {
             begin_failed: false,
             controls: false,
             text: None,
+            note: None,
             statement: None,
             repeatable: false,
             repeat: Repeat::No,
@@ -137,9 +148,12 @@ impl Exchange {
             narrow: None,
             only_reads: false,
             failed: false,
+            sqlstate: None,
             passed: false,
             committed: false,
             began: Instant::now(),
+            first_row: None,
+            told: false,
         }
     }
 

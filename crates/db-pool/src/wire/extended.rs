@@ -16,6 +16,7 @@ use super::rules::{Naming, Rules};
 use super::simple::{FAILED, refusal};
 use super::statements::Id;
 use super::text;
+use super::texts::Noted;
 use super::transaction::Transaction;
 
 const PARSED: &[u8] = b"1\0\0\0\x04";
@@ -53,6 +54,10 @@ impl Conversation {
         }
         let id = self.statements.create(name, tail);
         let mut exchange = Exchange::new(Request::Housekeeping);
+        if let Some(record) = self.statements.get(id) {
+            exchange.text = Some(Arc::clone(&record.tail));
+            exchange.note = Some(Arc::clone(&record.note));
+        }
         self.put_head(rules, &mut exchange, text::wants_to_be_alone(sql));
         let name = match rules.naming {
             Naming::Named => name,
@@ -79,7 +84,7 @@ impl Conversation {
         else {
             return self.other(rules, inbox, frames);
         };
-        let tail = Arc::clone(&record.tail);
+        let (tail, note) = (Arc::clone(&record.tail), Arc::clone(&record.note));
         let (alone, plain, residue) = (record.alone, record.plain_select, record.residue);
         let mut exchange = Exchange::new(if record.may_commit {
             Request::Commit
@@ -100,6 +105,7 @@ impl Conversation {
         };
         exchange.statement = Some(id);
         exchange.text = Some(Arc::clone(&tail));
+        exchange.note = Some(note);
         // Only where nothing can have run before it.
         exchange.repeatable = named
             && self.status == b'I'
@@ -141,7 +147,12 @@ impl Conversation {
                 self.statements.release(name);
                 self.answer(CLOSED, None);
             }
-            _ => {
+            Some((name, _)) => {
+                self.texts.closed(name);
+                self.frames_leave(inbox, frames);
+                self.forward(inbox, frames);
+            }
+            None => {
                 self.frames_leave(inbox, frames);
                 self.forward(inbox, frames);
             }
@@ -164,6 +175,10 @@ impl Conversation {
             Request::Housekeeping
         });
         exchange.extended = frames.iter().all(|frame| frame.tag != b'Q');
+        if let Some(noted) = self.noted(inbox, frames) {
+            exchange.text = Some(noted.text);
+            exchange.note = Some(noted.note);
+        }
         self.put_head(rules, &mut exchange, false);
         self.transaction.taint();
         for id in missing {
@@ -185,6 +200,34 @@ impl Conversation {
         let text = text.map_or(&b""[..], |(_name, text)| text);
         self.observed.last_statement().note(text, exchange.began);
         self.expect(exchange);
+    }
+
+    /// The text that a request of another shape runs; the last, where it runs several.
+    fn noted(&mut self, inbox: &[u8], frames: &[Span]) -> Option<Noted> {
+        self.steering.watcher()?;
+        let mut noted = None;
+        for frame in frames {
+            let body = frame.body(inbox);
+            match frame.tag {
+                b'P' => {
+                    let (name, tail) = split_text(body)?;
+                    noted = Some(self.texts.prepared(name, split_text(tail)?.0));
+                }
+                b'B' => {
+                    let (name, _arguments) = split_text(split_text(body)?.1)?;
+                    let record = self.statements.known(name);
+                    let record = record.and_then(|id| self.statements.get(id));
+                    let known = record.map(|record| Noted {
+                        text: Arc::clone(&record.tail),
+                        note: Arc::clone(&record.note),
+                    });
+                    noted = known.or_else(|| self.texts.named(name)).or(noted);
+                }
+                b'Q' => noted = Some(self.texts.noted(split_text(body)?.0)),
+                _ => {}
+            }
+        }
+        noted
     }
 
     /// The rest of a request whose beginning has gone out with a Flush.

@@ -32,6 +32,7 @@ mod statements;
 #[cfg(test)]
 mod tests;
 mod text;
+mod texts;
 mod tokens;
 mod transaction;
 mod words;
@@ -47,6 +48,8 @@ use tokio::sync::oneshot;
 pub(crate) use self::local_settings::{LocalSettings, literal};
 pub use self::observe::{Observed, TransactionStatus, Unresolved};
 pub(crate) use self::residue::Residue;
+#[cfg(test)]
+pub(crate) use self::rules::Note;
 pub(crate) use self::rules::{Command, Naming, Rules, Steering, Watcher};
 
 use self::conversation::Conversation;
@@ -194,6 +197,7 @@ const MAX_WAITING: usize = 64 * 1024;
 impl<T> Drop for Wire<T> {
     fn drop(&mut self) {
         self.conversation.observed().connection_closed();
+        self.conversation.broken_off();
         if let (Some(farewell), Some(transport)) = (self.farewell.take(), self.transport.take()) {
             // Nobody waits for it: then the transport closes here, as it would without us.
             let _unclaimed = farewell.send(transport);

@@ -324,7 +324,7 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    fn works(self) -> bool {
+    pub(super) fn works(self) -> bool {
         self != Request::Housekeeping
     }
 }

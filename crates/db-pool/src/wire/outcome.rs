@@ -1,9 +1,11 @@
 //! What an exchange came to: an error, or the completion of a command.
 
+use std::time::Instant;
+
 use tokio_postgres::error::SqlState;
 
 use super::conversation::Conversation;
-use super::exchange::{Exchange, Part, Repeat};
+use super::exchange::{Exchange, Expect, Part, Repeat};
 use super::frame::Fate;
 use super::message::{put, rows_of};
 use super::observe::Request;
@@ -17,6 +19,7 @@ impl Conversation {
         let moved = (exchange.head > 0).then(|| behind_head(body, exchange.head));
         let error = ServerError::from_fields(moved.as_deref().unwrap_or(body));
         exchange.failed = true;
+        exchange.sqlstate = Some(error.sqlstate().clone());
         exchange.mismatch = false;
         for part in exchange.cut_short() {
             match part {
@@ -85,21 +88,55 @@ impl Conversation {
         if exchange.mismatch {
             return Fate::Drop;
         }
-        self.tell(exchange, rows_of(tag));
+        self.tell(exchange, rows_of(tag), None);
         exchange.passed = true;
+        // Of several statements in one query the next begins here.
+        exchange.began = Instant::now();
+        exchange.first_row = None;
+        exchange.told = true;
         Fate::Pass
     }
 
+    /// The end of an exchange that came to nothing.
+    pub(super) fn tell_failure(&self, exchange: &Exchange) {
+        let sqlstate = match &exchange.sqlstate {
+            Some(sqlstate) if exchange.failed => sqlstate,
+            _ => &SqlState::FEATURE_NOT_SUPPORTED,
+        };
+        self.tell(exchange, 0, Some(sqlstate));
+    }
+
+    /// The connection has ended in the middle of what the server was asked.
+    pub(crate) fn broken_off(&self) {
+        if let Some(Expect::Remote(exchange)) = self.plan.front()
+            && !exchange.silent
+            && exchange.request.works()
+            && (!exchange.told || exchange.first_row.is_some())
+        {
+            let last_words = exchange.sqlstate.as_ref();
+            let sqlstate = last_words.unwrap_or(&SqlState::CONNECTION_FAILURE);
+            self.tell(exchange, 0, Some(sqlstate));
+        }
+    }
+
     /// Tells whoever watches of a finished command.
-    pub(super) fn tell(&self, exchange: &Exchange, rows: u64) {
-        let (Some(text), Some(watcher)) = (&exchange.text, self.steering.watcher()) else {
+    fn tell(&self, exchange: &Exchange, rows: u64, sqlstate: Option<&SqlState>) {
+        let (Some(text), Some(note)) = (&exchange.text, &exchange.note) else {
             return;
         };
+        let Some(watcher) = self.steering.watcher() else {
+            return;
+        };
+        let duration = exchange.began.elapsed();
         watcher(&Command {
             sql: text.split(|byte| *byte == 0).next().unwrap_or_default(),
-            duration: exchange.began.elapsed(),
+            note,
+            duration,
+            executing: exchange.first_row.map_or(duration, |first| {
+                first.saturating_duration_since(exchange.began)
+            }),
             rows,
-            failed: exchange.failed || exchange.mismatch,
+            sqlstate,
             in_transaction: self.status != b'I' || exchange.begins,
         });
     }

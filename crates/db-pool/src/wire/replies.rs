@@ -170,6 +170,9 @@ impl Conversation {
                     };
                 }
                 exchange.passed = true;
+                if tag == b'D' && exchange.first_row.is_none() {
+                    exchange.first_row = Some(Instant::now());
+                }
                 if tag == b'D' && exchange.narrow.is_some() {
                     Fate::Hold
                 } else {
@@ -256,6 +259,10 @@ impl Conversation {
             self.plan.push_front(Expect::Remote(exchange));
             return Fate::Drop;
         }
+        if (exchange.failed || exchange.mismatch) && !exchange.silent {
+            // Before the status is that of the time after it.
+            self.tell_failure(&exchange);
+        }
         self.status = status;
         self.settle(&mut exchange);
         if exchange.silent {
@@ -271,9 +278,6 @@ impl Conversation {
             let told = ServerError::from_fields(&error[HEADER..]);
             self.observed.error_reported(told);
             self.to_client.end().extend_from_slice(&error);
-        }
-        if exchange.failed || exchange.mismatch {
-            self.tell(&exchange, 0);
         }
         let told = self.transaction.status().unwrap_or(status);
         self.observed.request_answered(exchange.request, Some(told));

@@ -1,11 +1,13 @@
 //! What the wire is told to do, and whom it tells what it saw.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tokio_postgres::error::SqlState;
 
 use super::local_settings::LocalSettings;
+use crate::statement_stats::Entry;
 
 /// How the wire treats statements and transactions of one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,12 +43,19 @@ pub(crate) enum Naming {
 pub(crate) struct Command<'c> {
     /// The text with its placeholders.
     pub(crate) sql: &'c [u8],
+    pub(crate) note: &'c Note,
     /// From sending it, or from the end of what was before it, to its completion.
     pub(crate) duration: Duration,
+    /// The part of it until the first row, or until its completion where it has none.
+    pub(crate) executing: Duration,
     pub(crate) rows: u64,
-    pub(crate) failed: bool,
+    /// Why it failed; 08006 when the connection ended before the server had answered.
+    pub(crate) sqlstate: Option<&'c SqlState>,
     pub(crate) in_transaction: bool,
 }
+
+/// What a watcher keeps by a text for as long as the connection knows the text.
+pub(crate) type Note = Mutex<Option<Arc<Entry>>>;
 
 /// Whoever wants to hear of finished commands.
 pub(crate) type Watcher = Box<dyn Fn(&Command<'_>) + Send + Sync>;

@@ -1,7 +1,5 @@
 //! Simple queries: where transactions begin and end.
 
-use std::sync::Arc;
-
 use tokio_postgres::error::SqlState;
 
 use super::conversation::Conversation;
@@ -106,7 +104,11 @@ impl Conversation {
         exchange.partial_rollback = text::is_partial_rollback(sql);
         exchange.controls = rules.local_settings.is_some() && text::controls_transaction(sql);
         exchange.only_reads = text::is_plain_select(sql) && !sql.contains(&b';');
-        exchange.text = self.watched(sql);
+        if self.steering.watcher().is_some() && !text::is_blank(sql) {
+            let noted = self.texts.noted(sql);
+            exchange.text = Some(noted.text);
+            exchange.note = Some(noted.note);
+        }
         // One message for all of it: a BEGIN that fails must take the rest with it.
         let mut head = Vec::new();
         let mut commands = 0;
@@ -154,13 +156,6 @@ impl Conversation {
         let mut exchange = Exchange::new(Request::Housekeeping);
         exchange.silent = true;
         self.expect(exchange);
-    }
-
-    /// A simple query's text, where somebody wants to hear of it.
-    fn watched(&self, sql: &[u8]) -> Option<Arc<[u8]>> {
-        // BEGIN, COMMIT and savepoints come with every transaction.
-        let worth = sql.len() > 32 || text::may_commit(sql);
-        (worth && self.steering.watcher().is_some()).then(|| sql.into())
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::residue::Residue;
-use super::rules::Naming;
+use super::rules::{Naming, Note};
 use super::text;
 
 /// A record's place, and which of those that have been there it is: an exchange may outlive it.
@@ -39,6 +39,7 @@ pub(crate) struct Statements {
 pub(crate) struct Record {
     /// The text, its NUL, and the parameter types: a Parse without its name.
     pub(crate) tail: Arc<[u8]>,
+    pub(crate) note: Arc<Note>,
     /// ParameterDescription and RowDescription or NoData, as the client was told.
     pub(crate) description: Option<Box<[u8]>>,
     /// The name it is prepared under on the server, if it is or is about to be.
@@ -122,6 +123,7 @@ impl Statements {
         let sql = tail.split(|byte| *byte == 0).next().unwrap_or_default();
         let record = Record {
             tail: tail.into(),
+            note: Arc::default(),
             description: None,
             prepared: (self.naming == Naming::Named).then(|| name.into()),
             name: name.into(),

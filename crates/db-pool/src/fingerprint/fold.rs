@@ -1,0 +1,238 @@
+//! Folding: a statement's text becomes words, marks and `?`, and what repeats is there once.
+
+use squawk_lexer::{TokenKind, tokenize};
+
+/// One word, mark or value of a folded statement.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece<'s> {
+    pub(super) kind: Kind,
+    pub(super) text: &'s str,
+    /// Nothing stood between it and what is before it.
+    glued: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A name or a keyword, of which the server folds the case.
+    Word,
+    QuotedName,
+    /// A literal or a placeholder.
+    Value,
+    Operator,
+    Open,
+    Close,
+    Comma,
+    Semicolon,
+    /// A dot or a colon, which have no space on either side.
+    Joint,
+}
+
+impl Kind {
+    /// Whether a space stands between it and the next piece, so that the same is always written alike.
+    pub(super) fn parts_from(self, next: &Piece<'_>) -> bool {
+        let ends_close = matches!(self, Self::Open | Self::Joint);
+        let begins_close = match next.kind {
+            Self::Close | Self::Comma | Self::Semicolon | Self::Joint => true,
+            Self::Open => next.text == "[" || next.glued,
+            _ => false,
+        };
+        !ends_close && !begins_close
+    }
+}
+
+impl PartialEq for Piece<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, self.text) == (other.kind, other.text)
+    }
+}
+
+/// Folds a text; one that is cut may end in the middle of a word, which is left out.
+pub(super) fn fold(sql: &str, is_cut: bool) -> Vec<Piece<'_>> {
+    let mut folding = Folding {
+        sql,
+        pieces: Vec::new(),
+        lists: Vec::new(),
+        glued: false,
+    };
+    let mut offset = 0;
+    for token in tokenize(sql) {
+        let (start, end) = (offset, offset + token.len as usize);
+        offset = end;
+        let is_partial =
+            is_cut && end == sql.len() && !matches!(token.kind, TokenKind::Literal { .. });
+        if !is_partial {
+            folding.push(token.kind, start, end);
+        }
+    }
+    while !folding.lists.is_empty() {
+        folding.end_item();
+        folding.lists.pop();
+    }
+    folding.pieces
+}
+
+struct Folding<'s> {
+    sql: &'s str,
+    pieces: Vec<Piece<'s>>,
+    /// The brackets that are open.
+    lists: Vec<List>,
+    /// Nothing has come since the last piece.
+    glued: bool,
+}
+
+/// An open bracket, and where its last two items begin.
+struct List {
+    open: usize,
+    previous: Option<usize>,
+    item: usize,
+}
+
+impl<'s> Folding<'s> {
+    fn push(&mut self, kind: TokenKind, start: usize, end: usize) {
+        let text = &self.sql[start..end];
+        let kind = match kind {
+            TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. } => {
+                self.glued = false;
+                return;
+            }
+            TokenKind::Ident => Kind::Word,
+            TokenKind::QuotedIdent { .. } => Kind::QuotedName,
+            TokenKind::Dot | TokenKind::DotDot | TokenKind::Colon => Kind::Joint,
+            TokenKind::Semi => Kind::Semicolon,
+            TokenKind::Comma => Kind::Comma,
+            TokenKind::OpenParen | TokenKind::OpenBracket => Kind::Open,
+            TokenKind::CloseParen | TokenKind::CloseBracket => Kind::Close,
+            // A `?` is what a value has become already. What cannot be told may be a part of one.
+            TokenKind::Literal { .. }
+            | TokenKind::PositionalParam { .. }
+            | TokenKind::Question
+            | TokenKind::Unknown
+            | TokenKind::Eof => Kind::Value,
+            _ => Kind::Operator,
+        };
+        match kind {
+            Kind::Value => self.push_value(),
+            Kind::Operator => self.push_operator(start, end),
+            Kind::Open => {
+                let open = self.pieces.len();
+                self.put(kind, text);
+                self.lists.push(List {
+                    open,
+                    previous: None,
+                    item: open + 1,
+                });
+            }
+            Kind::Comma => {
+                self.end_item();
+                self.put(kind, text);
+                let next = self.pieces.len();
+                if let Some(list) = self.lists.last_mut() {
+                    list.previous = Some(list.item);
+                    list.item = next;
+                }
+            }
+            Kind::Close => self.close(text),
+            _ => self.put(kind, text),
+        }
+        self.glued = true;
+    }
+
+    fn put(&mut self, kind: Kind, text: &'s str) {
+        let glued = self.glued;
+        self.pieces.push(Piece { kind, text, glued });
+    }
+
+    /// A sign that belongs to the value goes with it; a string in several parts is one value.
+    fn push_value(&mut self) {
+        while self.ends_in_its_sign() {
+            self.pieces.pop();
+        }
+        if self
+            .pieces
+            .last()
+            .is_none_or(|last| last.kind != Kind::Value)
+        {
+            self.put(Kind::Value, "?");
+        }
+    }
+
+    /// Whether the last piece is a sign that has nothing before it to add to or to take from.
+    fn ends_in_its_sign(&self) -> bool {
+        let is_sign =
+            |piece: &Piece<'_>| piece.kind == Kind::Operator && matches!(piece.text, "+" | "-");
+        match self.pieces.as_slice() {
+            [.., before, sign] => {
+                is_sign(sign)
+                    && matches!(
+                        before.kind,
+                        Kind::Operator | Kind::Open | Kind::Comma | Kind::Joint
+                    )
+            }
+            [sign] => is_sign(sign),
+            [] => false,
+        }
+    }
+
+    /// Characters that stand together are one operator, by the server's rule for the sign at its end.
+    fn push_operator(&mut self, start: usize, end: usize) {
+        let text = &self.sql[start..end];
+        let is_sign = matches!(text, "+" | "-");
+        if let Some(last) = self.pieces.last_mut()
+            && self.glued
+            && last.kind == Kind::Operator
+            && (!is_sign || last.text.contains(TAKES_A_SIGN))
+        {
+            last.text = &self.sql[start - last.text.len()..end];
+            return;
+        }
+        self.put(Kind::Operator, text);
+    }
+
+    fn close(&mut self, text: &'s str) {
+        self.end_item();
+        let list = self.lists.pop();
+        self.put(Kind::Close, text);
+        let Some(List { open, .. }) = list else {
+            return;
+        };
+        // A row like the one before it, as in VALUES.
+        let length = self.pieces.len() - open;
+        let Some(before) = open.checked_sub(1 + length) else {
+            return;
+        };
+        if self.pieces[open - 1].kind == Kind::Comma && self.repeats(before, open) {
+            self.pieces.truncate(open - 1);
+            if let Some(outer) = self.lists.last_mut() {
+                outer.item = outer.previous.take().unwrap_or(outer.item);
+            }
+        }
+    }
+
+    /// Leaves the last item of the list out if it is like the one before it.
+    fn end_item(&mut self) {
+        let Some(&List {
+            previous: Some(previous),
+            item,
+            ..
+        }) = self.lists.last()
+        else {
+            return;
+        };
+        if item - 1 - previous == self.pieces.len() - item && self.repeats(previous, item) {
+            self.pieces.truncate(item - 1);
+            if let Some(list) = self.lists.last_mut() {
+                (list.previous, list.item) = (None, previous);
+            }
+        }
+    }
+
+    /// Whether what begins at `second`, which has a value, is the same as what begins at `first`.
+    fn repeats(&self, first: usize, second: usize) -> bool {
+        let again = &self.pieces[second..];
+        again.iter().any(|piece| piece.kind == Kind::Value)
+            && self.pieces[first..first + again.len()] == *again
+    }
+}
+
+/// An operator with one of these may end in a sign; any other ends before it.
+const TAKES_A_SIGN: &[char] = &['~', '!', '@', '#', '%', '^', '&', '|', '`'];

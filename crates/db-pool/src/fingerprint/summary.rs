@@ -1,0 +1,83 @@
+//! Summaries: what a statement does and to which table, in a few words that few statements differ in.
+
+use super::fold::{Kind, Piece};
+use super::push_escaped;
+
+/// `SELECT users`, `INSERT app.users`, `COMMIT`; as `db.query.summary` asks for it.
+pub(super) fn of(pieces: &[Piece<'_>]) -> String {
+    let outside: Vec<_> = outside_brackets(pieces).collect();
+    let words = || {
+        outside
+            .iter()
+            .copied()
+            .filter(|at| pieces[*at].kind == Kind::Word)
+    };
+    let is = |at: usize, any: &[&str]| {
+        any.iter()
+            .any(|word| pieces[at].text.eq_ignore_ascii_case(word))
+    };
+    let verb = match words().next() {
+        Some(first) if is(first, &["with"]) => words().find(|at| is(*at, VERBS)).or(Some(first)),
+        first => first,
+    };
+    let mut summary = String::new();
+    let Some(verb) = verb else {
+        return summary;
+    };
+    push_escaped(&mut summary, &pieces[verb].text.to_ascii_uppercase());
+    let before_table = match is(verb, &["update"]) {
+        true => Some(verb),
+        false => words().find(|at| *at > verb && is(*at, &["from", "into", "table", "join"])),
+    };
+    if let Some(at) = before_table {
+        let name = name(&pieces[at + 1..]);
+        if !name.is_empty() {
+            summary.push(' ');
+            push_escaped(&mut summary, &name);
+        }
+    }
+    if let Some((end, _)) = summary.char_indices().nth(MAX_SUMMARY) {
+        summary.truncate(end);
+    }
+    summary
+}
+
+fn outside_brackets(pieces: &[Piece<'_>]) -> impl Iterator<Item = usize> {
+    let mut depth = 0_usize;
+    pieces.iter().enumerate().filter_map(move |(at, piece)| {
+        match piece.kind {
+            Kind::Open => depth += 1,
+            Kind::Close => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        (depth == 0).then_some(at)
+    })
+}
+
+/// A table's name with its schema, without quotes.
+fn name(pieces: &[Piece<'_>]) -> String {
+    let is_modifier = |piece: &&Piece<'_>| {
+        piece.kind == Kind::Word
+            && ["only", "if", "not", "exists"]
+                .iter()
+                .any(|word| piece.text.eq_ignore_ascii_case(word))
+    };
+    let mut name = String::new();
+    let mut expects_word = true;
+    for piece in pieces.iter().skip_while(is_modifier) {
+        match piece.kind {
+            Kind::Word | Kind::QuotedName if expects_word => {
+                name.push_str(piece.text.trim_matches('"'));
+            }
+            Kind::Joint if piece.text == "." && !expects_word => name.push('.'),
+            _ => break,
+        }
+        expects_word = !expects_word;
+    }
+    name
+}
+
+const VERBS: &[&str] = &["select", "insert", "update", "delete", "merge"];
+
+/// How many characters a summary has at most; OpenTelemetry allows 255.
+const MAX_SUMMARY: usize = 100;

@@ -1,0 +1,261 @@
+//! What is folded, and that no value is left.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn of(sql: &str) -> Fingerprint {
+    Fingerprint::of(sql.as_bytes())
+}
+
+fn text(sql: &str) -> String {
+    of(sql).text.to_string()
+}
+
+#[test]
+fn values_become_question_marks() {
+    for (sql, folded) in [
+        ("select 1", "select ?"),
+        (
+            "SELECT  a.b FROM\n\tt WHERE c=-1.5e3",
+            "SELECT a.b FROM t WHERE c = ?",
+        ),
+        (
+            "select $1, 'a''b', E'a\\'b', $x$ a ' $x$, X'1F', U&'\\0061'",
+            "select ?, ?, ?, ?, ?, ?",
+        ),
+        (
+            "select 'a'\n'b'::text, x - 1, count(*)",
+            "select ?::text, x - ?, count(*)",
+        ),
+        ("select 1 -- 2\n/* 3 /* 4 */ */ ;", "select ?;"),
+        (
+            "select a[1:2], b->>'c', d>=-1, e@>'{}'",
+            "select a[?:?], b ->> ?, d >= ?, e @> ?",
+        ),
+        (
+            "select \"a b\".\"c\" from \"T\"",
+            "select \"a b\".\"c\" from \"T\"",
+        ),
+        ("select 'never closed", "select ?"),
+        ("select $tag$never closed", "select ?"),
+        ("", ""),
+    ] {
+        assert_eq!(text(sql), folded, "{sql}");
+    }
+}
+
+#[test]
+fn lists_and_rows_are_there_once() {
+    for (sql, folded) in [
+        (
+            "select * from t where a in (1, -2, $3)",
+            "select * from t where a in (?)",
+        ),
+        (
+            "select * from t where a = any(array['a','b'])",
+            "select * from t where a = any(array[?])",
+        ),
+        (
+            "insert into t (a, b) values (1, 'x'), (2, 'y') returning a",
+            "insert into t (a, b) values (?) returning a",
+        ),
+        (
+            "insert into t values (default, $1, now()), (default, $2, now()), (default, $3, now())",
+            "insert into t values (default, ?, now())",
+        ),
+        (
+            "select * from t where (a, b) in ((1, 2), (3, 4))",
+            "select * from t where (a, b) in ((?))",
+        ),
+        (
+            "select * from t where a in ('x'::uuid, 'y'::uuid)",
+            "select * from t where a in (?::uuid)",
+        ),
+        // What has no value is not a repetition.
+        (
+            "select (a, a), (a, a) from t",
+            "select (a, a), (a, a) from t",
+        ),
+        ("select ) 1, (2, 3] ), (2, 3] )", "select) ?, (?]), (?])"),
+    ] {
+        assert_eq!(text(sql), folded, "{sql}");
+    }
+}
+
+#[test]
+fn what_does_not_change_a_statement_does_not_change_its_hash() {
+    let one = of("select id from users where name = 'a' and n in (1, 2)");
+    for same in [
+        "SELECT id FROM users WHERE name=$1 AND n IN($2)",
+        "select id\nfrom users -- comment\nwhere name = 'another' and n in (1,2,3,4,5)",
+    ] {
+        assert_eq!(of(same).hash, one.hash, "{same}");
+    }
+    for other in [
+        "select id from users where name = 'a' or n in (1, 2)",
+        "select id from \"users\" where name = 'a' and n in (1, 2)",
+    ] {
+        assert_ne!(of(other).hash, one.hash, "{other}");
+    }
+    // Names in dashboards must not change with a release.
+    assert_eq!(of("select 1").id(), "e7085a9e36246ea0");
+}
+
+#[test]
+fn a_summary_names_verb_and_table() {
+    for (sql, summary) in [
+        (
+            "SELECT \"users\".\"id\" FROM \"users\" WHERE id = 1",
+            "SELECT users",
+        ),
+        ("insert into app.users (a) values (1)", "INSERT app.users"),
+        ("update only users set a = 1", "UPDATE users"),
+        ("delete from users", "DELETE users"),
+        (
+            "with a as (select 1 from b) insert into c select * from a",
+            "INSERT c",
+        ),
+        (
+            "select extract(year from now()) from (select 1) x",
+            "SELECT",
+        ),
+        ("create table if not exists t ()", "CREATE t"),
+        ("commit", "COMMIT"),
+        ("/* nothing */", ""),
+    ] {
+        assert_eq!(&*of(sql).summary, summary, "{sql}");
+    }
+}
+
+/// Case R63: whatever is written into a text, it stays one line of harmless characters.
+#[test]
+fn a_text_forges_no_line() {
+    let sql = "select 1 /* \r\n{\"level\":\"ERROR\"} \x1b[31m */, '\n{\"level\":\"ERROR\"}' as \"\x1b[2J\r\nforged\u{202e}\"";
+    let folded = text(sql);
+    assert_eq!(
+        folded,
+        "select ?, ? as \"\\u{1b}[2J\\u{d}\\u{a}forged\\u{202e}\""
+    );
+    let folded = of("select 1 from \"a\nb\"");
+    assert_eq!(&*folded.summary, "SELECT a\\u{a}b");
+}
+
+/// Case R63: a megabyte is not read, let alone logged.
+#[test]
+fn a_megabyte_is_cut() {
+    let literal = format!("insert into t values ('{}', 2)", "canary".repeat(200_000));
+    assert_eq!(text(&literal), "insert into t values (? …");
+    let name = format!("select \"{}\"", "ä".repeat(500_000));
+    let cut = text(&name);
+    assert!(cut.len() <= MAX_TEXT + '…'.len_utf8() && cut.ends_with('…'));
+    let not_utf8 = [b"select '".as_slice(), &[0xff; 100], b"'"].concat();
+    assert_eq!(&*Fingerprint::of(&not_utf8).text, "select ?");
+}
+
+/// Case R63: lists of any length are few fingerprints.
+#[test]
+fn ten_thousand_lists_are_few_fingerprints() {
+    let mut hashes = std::collections::HashSet::new();
+    for length in 1..=10_000_usize {
+        // The long ones in steps, as building them all takes the time here.
+        if length > 300 && !length.is_multiple_of(97) {
+            continue;
+        }
+        let list: Vec<_> = (0..length).map(|n| format!("{}", n * length)).collect();
+        hashes.insert(
+            of(&format!(
+                "select * from t where id in ({}) and a = 1",
+                list.join(",")
+            ))
+            .hash,
+        );
+    }
+    assert_eq!(hashes.len(), 2, "the short ones, and those that are cut");
+}
+
+/// A value that must not be seen, written in one of the ways there are.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("'canary'".to_owned()),
+        Just("'it''s canary; -- '".to_owned()),
+        Just("E'\\'canary'".to_owned()),
+        Just("$$canary ' \" /* $$".to_owned()),
+        Just("$q$ $$ canary $q$".to_owned()),
+        Just("N'canary'".to_owned()),
+        Just("/* canary */ 1".to_owned()),
+        Just("7 -- canary \u{85} \x1b\n".to_owned()),
+        Just("$1".to_owned()),
+        (0..u32::MAX).prop_map(|n| format!("8{n}")),
+        "'[^'\\\\]{0,20}'",
+    ]
+}
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("select".to_owned()),
+        Just("from".to_owned()),
+        Just("in (".to_owned()),
+        Just("),(".to_owned()),
+        Just(")".to_owned()),
+        Just("[".to_owned()),
+        Just("]".to_owned()),
+        Just(",".to_owned()),
+        Just("::text".to_owned()),
+        Just("t.a".to_owned()),
+        Just("->".to_owned()),
+        Just("-".to_owned()),
+        Just("@?".to_owned()),
+        Just("\"a\n\"".to_owned()),
+        Just(";".to_owned()),
+    ]
+}
+
+/// Words and places for values.
+fn skeleton() -> impl Strategy<Value = Vec<Option<String>>> {
+    prop::collection::vec(prop_oneof![word().prop_map(Some), Just(None)], 0..40)
+}
+
+fn filled(skeleton: &[Option<String>], values: &[String]) -> String {
+    let mut values = values.iter().cycle();
+    let words: Vec<_> = skeleton
+        .iter()
+        .map(|word| {
+            word.as_deref()
+                .or(values.next().map(String::as_str))
+                .unwrap_or_default()
+        })
+        .collect();
+    words.join(" ")
+}
+
+proptest! {
+    /// No value is left, and values make no difference.
+    #[test]
+    fn no_value_is_left(
+        skeleton in skeleton(),
+        one in prop::collection::vec(value(), 1..10),
+        other in prop::collection::vec(value(), 1..10),
+    ) {
+        let (one, other) = (of(&filled(&skeleton, &one)), of(&filled(&skeleton, &other)));
+        prop_assert!(!one.text.contains("canary") && !one.text.contains('8'), "{}", one.text);
+        prop_assert!(!one.text.chars().any(char::is_control));
+        prop_assert_eq!(one, other);
+    }
+
+    /// What is folded stays as it is.
+    #[test]
+    fn folding_twice_is_folding_once(skeleton in skeleton(), values in prop::collection::vec(value(), 1..10)) {
+        let once = of(&filled(&skeleton, &values));
+        // An escaped character in a name is another name.
+        prop_assume!(!once.text.contains("\\u"));
+        prop_assert_eq!(of(&once.text), once);
+    }
+
+    /// Whatever it is, it has a fingerprint.
+    #[test]
+    fn anything_has_a_fingerprint(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let folded = Fingerprint::of(&bytes);
+        prop_assert!(!folded.text.chars().any(char::is_control));
+    }
+}

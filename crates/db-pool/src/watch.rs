@@ -1,0 +1,131 @@
+//! What becomes of every command that the wire has seen the end of: statistics, the slow-query log, its span.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::fingerprint::Fingerprint;
+use crate::observer::Activity;
+use crate::profile::PoolProfile;
+use crate::registry::Registry;
+use crate::slow_query;
+use crate::statement_stats::Entry;
+use crate::status::Totals;
+use crate::wire::{Command, Watcher};
+
+/// Whoever hears of every command of one connection; runs on the task that drives it, between two reads.
+struct Watch {
+    registry: Arc<Registry>,
+    activity: Arc<Activity>,
+    /// From which duration on a command is logged.
+    slow: Option<Duration>,
+    counts: bool,
+}
+
+/// The watcher that a profile asks for.
+pub(crate) fn watcher(
+    profile: &PoolProfile,
+    registry: &Arc<Registry>,
+    activity: &Arc<Activity>,
+) -> Watcher {
+    let watch = Watch {
+        registry: Arc::clone(registry),
+        activity: Arc::clone(activity),
+        slow: profile.slow_query,
+        counts: profile.statement_statistics,
+    };
+    Box::new(move |command| watch.saw(command))
+}
+
+impl Watch {
+    fn saw(&self, command: &Command<'_>) {
+        let is_slow = self.slow.is_some_and(|slow| command.duration >= slow);
+        let spans = &self.activity.spans;
+        if !self.counts && !is_slow && spans.is_empty() {
+            return;
+        }
+        let entry = self.entry(command);
+        if self.counts {
+            entry.record(command);
+        }
+        let span = spans.completed(command, &entry.fingerprint);
+        if is_slow {
+            Totals::count(&self.registry.totals.slow_queries);
+            let borrower = self.activity.borrower();
+            // Within its span, so that the two are found by each other.
+            span.in_scope(|| slow_query::log(&self.registry.name, command, &entry, &borrower));
+        }
+    }
+
+    /// The entry kept by the text; looked up again when it has left the table, computed anew never.
+    fn entry(&self, command: &Command<'_>) -> Arc<Entry> {
+        let mut note = command.note.lock().unwrap_or_else(PoisonError::into_inner);
+        let statements = &self.registry.statements;
+        let entry = match &*note {
+            Some(entry) if !entry.is_retired() => return Arc::clone(entry),
+            Some(entry) => statements.entry(&entry.fingerprint),
+            None => statements.entry(&Fingerprint::of(command.sql)),
+        };
+        Arc::clone(note.insert(entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generation::Generations;
+    use crate::statement_span::StatementSpans;
+    use crate::wire::Note;
+    use db_config::{Endpoint, Environment, PooledUrl};
+
+    fn registry() -> Arc<Registry> {
+        let url = PooledUrl::parse("postgres://u:p@localhost/d").unwrap();
+        let generations = Generations::new(Endpoint::from(url));
+        Arc::new(Registry::new("p".into(), generations))
+    }
+
+    fn watched(registry: &Arc<Registry>) -> Watcher {
+        let endpoint = registry.generations.current().endpoint.clone();
+        let spans = StatementSpans::new("p".into(), &endpoint);
+        let profile = PoolProfile::of(&Environment::Test);
+        watcher(&profile, registry, &Arc::new(Activity::new(spans)))
+    }
+
+    fn ran<'c>(sql: &'c str, note: &'c Note) -> Command<'c> {
+        let duration = Duration::from_millis(1);
+        Command {
+            sql: sql.as_bytes(),
+            note,
+            duration,
+            executing: duration,
+            rows: 1,
+            sqlstate: None,
+            in_transaction: false,
+        }
+    }
+
+    /// A text is read once, and not even after a reset again: what is kept by it speaks for it.
+    #[tokio::test]
+    async fn a_text_is_read_once() {
+        let registry = registry();
+        let watcher = watched(&registry);
+        let note = Note::default();
+        watcher(&ran("select 1", &note));
+        watcher(&ran("whoever reads this has read it twice", &note));
+        let stats = registry.statements.stats();
+        assert_eq!((stats.len(), stats[0].count), (1, 2));
+        registry.statements.reset();
+        watcher(&ran("whoever reads this has read it twice", &note));
+        let stats = registry.statements.stats();
+        assert_eq!((&*stats[0].text, stats[0].count), ("select ?", 1));
+    }
+
+    /// Two connections count in one place.
+    #[tokio::test]
+    async fn connections_of_a_pool_share_their_counts() {
+        let registry = registry();
+        for sql in ["select 1", "SELECT $1"] {
+            watched(&registry)(&ran(sql, &Note::default()));
+        }
+        assert_eq!(registry.statements.stats()[0].count, 2);
+    }
+}
