@@ -28,7 +28,11 @@ async fn assert_refused(
     assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
     assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
     let code = error.sqlstate();
-    assert_eq!(code.as_ref().map(|code| code.code()), sqlstate, "{error:?}");
+    assert_eq!(
+        code.as_ref().map(app_db::SqlState::code),
+        sqlstate,
+        "{error:?}"
+    );
     let cause = error.connect_error().unwrap();
     assert_eq!(
         (cause.failure(), cause.stage()),
