@@ -54,7 +54,12 @@ it NAME *ARGS: setup
 # Run the benches.
 bench *ARGS: setup
     cargo build --quiet -p db-tests --bins
-    {{ with_cluster }} -- cargo bench -p db-tests {{ ARGS }}
+    {{ with_cluster }} -- cargo bench -p db-tests --bench compare {{ ARGS }}
+
+# What the wire costs in instructions (by valgrind, where it is installed), allocations and memory.
+cost: setup
+    cargo build --quiet -p db-tests --bins
+    {{ with_cluster }} -- cargo bench -p db-tests --bench cost
 
 # The ledger service under load, with a password rotated under it; cleans up after itself.
 demo *ARGS: _build-demo

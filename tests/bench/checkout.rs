@@ -1,6 +1,7 @@
 //! A checkout and one statement, by our pool and by bb8.
 
-use crate::contenders::{self, Contenders};
+use crate::accounts;
+use crate::contenders::Contenders;
 use crate::pairs::pairs;
 
 /// How much faster is `pool.get()` and a SELECT than bb8 with its defaults, which ask every connection
@@ -21,14 +22,35 @@ pub(crate) async fn update(contenders: &Contenders, name: &'static str) {
         name,
         async || {
             let mut conn = contenders.pool().get().await.unwrap();
-            assert_eq!(contenders::update(&mut conn).await, Ok(1));
+            assert_eq!(accounts::update(&mut conn).await, Ok(1));
         },
         async || {
             let mut conn = bb8.get().await.unwrap();
-            assert_eq!(contenders::update(&mut conn).await, Ok(1));
+            assert_eq!(accounts::update(&mut conn).await, Ok(1));
         },
     );
     outcome.await.answer(1.8);
+}
+
+/// What do the gate and everything that a pool of ours looks at cost a checkout and return on which nothing
+/// runs, beside bb8 without validation?
+pub(crate) async fn alone(contenders: &Contenders, name: &'static str) {
+    let bb8 = contenders.bb8(false).await;
+    // One is too short to be timed.
+    let outcome = pairs(
+        name,
+        async || {
+            for _ in 0..100 {
+                drop(contenders.pool().get().await.unwrap());
+            }
+        },
+        async || {
+            for _ in 0..100 {
+                drop(bb8.get().await.unwrap());
+            }
+        },
+    );
+    outcome.await.answer(0.5);
 }
 
 async fn select(contenders: &Contenders, name: &'static str, validates: bool, target: f64) {
@@ -37,11 +59,11 @@ async fn select(contenders: &Contenders, name: &'static str, validates: bool, ta
         name,
         async || {
             let mut conn = contenders.pool().get().await.unwrap();
-            contenders::select(&mut conn).await;
+            accounts::select(&mut conn).await;
         },
         async || {
             let mut conn = bb8.get().await.unwrap();
-            contenders::select(&mut conn).await;
+            accounts::select(&mut conn).await;
         },
     );
     outcome.await.answer(target);

@@ -2,16 +2,20 @@
 //!
 //! Each question is a function whose first line states it; each prints the number that answers it, and
 //! whether that reaches what it should. Arguments are parts of the names of the questions to ask:
-//! `cargo bench -p db-tests -- update`.
+//! `cargo bench -p db-tests --bench compare -- update`.
 //!
 //! The machine is noisy and the server is on it: only ratios within one run mean anything, as medians
 //! of interleaved pairs.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
+mod accounts;
+mod bb8_pool;
 mod checkout;
 mod contenders;
+mod deadpool;
 mod pairs;
+mod queue;
 mod statements;
 mod telemetry;
 mod transactions;
@@ -44,7 +48,7 @@ async fn main() {
 
 type Ask = for<'c> fn(&'c Contenders, &'static str) -> futures_util::future::LocalBoxFuture<'c, ()>;
 
-const QUESTIONS: [(&str, Ask); 11] = [
+const QUESTIONS: [(&str, Ask); 15] = [
     ("update", |c, name| Box::pin(statements::update(c, name))),
     ("select", |c, name| Box::pin(statements::select(c, name))),
     ("one-update transaction", |c, name| {
@@ -57,6 +61,10 @@ const QUESTIONS: [(&str, Ask); 11] = [
     ("transaction by write", |c, name| {
         Box::pin(transactions::by_write(c, name))
     }),
+    (
+        "transaction by write against deadpool-postgres",
+        |c, name| Box::pin(transactions::by_write_against_deadpool(c, name)),
+    ),
     ("update by get", |c, name| {
         Box::pin(checkout::update(c, name))
     }),
@@ -69,5 +77,12 @@ const QUESTIONS: [(&str, Ask); 11] = [
     ("telemetry of a select", |c, name| {
         Box::pin(telemetry::select(c, name))
     }),
+    ("checkout and return", |c, name| {
+        Box::pin(checkout::alone(c, name))
+    }),
+    ("grants in a queue of 10 000 and of 100", |c, name| {
+        Box::pin(queue::grants(c, name))
+    }),
+    ("fairness", |c, name| Box::pin(queue::fairness(c, name))),
     ("worst wait", |c, name| Box::pin(wait::worst(c, name))),
 ];

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use crate::say;
 
 const PAIRS: usize = 20;
-const SAMPLE: Duration = Duration::from_millis(60);
+/// Each pair consists of so many short slices of either side, in turn: a disturbance that lasts longer than
+/// a slice costs both sides alike.
+const SLICES: usize = 30;
+const SLICE: Duration = Duration::from_micros(2500);
 
 /// What came of the pairs.
 pub(crate) struct Outcome {
@@ -16,7 +19,7 @@ pub(crate) struct Outcome {
     theirs: Duration,
 }
 
-/// Measures how long one of each takes, as so many pairs; each call is one round.
+/// Measures how long one round of each takes, as so many pairs; each call is one round.
 pub(crate) async fn pairs(
     name: &'static str,
     mut ours: impl AsyncFnMut(),
@@ -27,44 +30,67 @@ pub(crate) async fn pairs(
         ours().await;
         theirs().await;
     }
-    let (mut ratios, mut our_times, mut their_times) = (Vec::new(), Vec::new(), Vec::new());
-    for nth in 0..PAIRS {
-        let (one, other) = if nth % 2 == 0 {
-            let one = sample(&mut ours).await;
-            (one, sample(&mut theirs).await)
-        } else {
-            let other = sample(&mut theirs).await;
-            (sample(&mut ours).await, other)
-        };
-        ratios.push(other.as_secs_f64() / one.as_secs_f64());
-        our_times.push(one);
-        their_times.push(other);
+    let mut sampled = Vec::new();
+    for _ in 0..PAIRS {
+        let (mut one, mut other) = (Spent::default(), Spent::default());
+        for nth in 0..SLICES {
+            if nth % 2 == 0 {
+                one.slice(&mut ours).await;
+                other.slice(&mut theirs).await;
+            } else {
+                other.slice(&mut theirs).await;
+                one.slice(&mut ours).await;
+            }
+        }
+        sampled.push((one.per_round(), other.per_round()));
     }
-    ratios.sort_by(f64::total_cmp);
-    our_times.sort();
-    their_times.sort();
-    Outcome {
-        name,
-        ratios,
-        ours: our_times[PAIRS / 2],
-        theirs: their_times[PAIRS / 2],
-    }
+    Outcome::of(name, sampled)
 }
 
-/// The time of one round, over many.
-async fn sample(round: &mut impl AsyncFnMut()) -> Duration {
-    let (began, mut rounds) = (Instant::now(), 0);
-    while began.elapsed() < SAMPLE {
-        round().await;
-        rounds += 1;
+/// The time of one side's rounds.
+#[derive(Default)]
+struct Spent {
+    time: Duration,
+    rounds: u32,
+}
+
+impl Spent {
+    async fn slice(&mut self, round: &mut impl AsyncFnMut()) {
+        let began = Instant::now();
+        while began.elapsed() < SLICE {
+            round().await;
+            self.rounds += 1;
+        }
+        self.time += began.elapsed();
     }
-    began.elapsed() / rounds
+
+    fn per_round(&self) -> Duration {
+        self.time / self.rounds
+    }
 }
 
 impl Outcome {
+    /// What came of pairs that were measured elsewhere: the time of ours and of the other.
+    pub(crate) fn of(name: &'static str, sampled: Vec<(Duration, Duration)>) -> Self {
+        let ratio =
+            |(ours, theirs): &(Duration, Duration)| theirs.as_secs_f64() / ours.as_secs_f64();
+        let mut ratios: Vec<f64> = sampled.iter().map(ratio).collect();
+        ratios.sort_by(f64::total_cmp);
+        let (mut ours, mut theirs): (Vec<_>, Vec<_>) = sampled.into_iter().unzip();
+        ours.sort();
+        theirs.sort();
+        Self {
+            name,
+            ratios,
+            ours: ours[ours.len() / 2],
+            theirs: theirs[theirs.len() / 2],
+        }
+    }
+
     /// Prints the median ratio beside what it should be.
     pub(crate) fn answer(&self, target: f64) {
-        let median = f64::midpoint(self.ratios[PAIRS / 2 - 1], self.ratios[PAIRS / 2]);
+        let count = self.ratios.len();
+        let median = f64::midpoint(self.ratios[count / 2 - 1], self.ratios[count / 2]);
         let verdict = if median >= target {
             "PASS"
         } else {
@@ -73,8 +99,8 @@ impl Outcome {
         say(&format!(
             "{}: {median:.2} times as fast, target {target:.2}: {verdict} (quartiles {:.2} and {:.2}; {:?} against {:?})",
             self.name,
-            self.ratios[PAIRS / 4],
-            self.ratios[PAIRS * 3 / 4],
+            self.ratios[count / 4],
+            self.ratios[count * 3 / 4],
             self.ours,
             self.theirs,
         ));

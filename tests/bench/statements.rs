@@ -1,6 +1,7 @@
 //! One statement on one connection, the same code on ours and on a plain one.
 
-use crate::contenders::{self, Contenders};
+use crate::accounts;
+use crate::contenders::Contenders;
 use crate::pairs::pairs;
 
 /// How much faster is an autocommit `diesel::update`, which diesel itself never keeps prepared?
@@ -9,8 +10,8 @@ pub(crate) async fn update(contenders: &Contenders, name: &'static str) {
     let mut plain = contenders.plain().await;
     let outcome = pairs(
         name,
-        async || assert_eq!(contenders::update(&mut ours).await, Ok(1)),
-        async || assert_eq!(contenders::update(&mut plain).await, Ok(1)),
+        async || assert_eq!(accounts::update(&mut ours).await, Ok(1)),
+        async || assert_eq!(accounts::update(&mut plain).await, Ok(1)),
     );
     outcome.await.answer(1.8);
 }
@@ -21,8 +22,8 @@ pub(crate) async fn select(contenders: &Contenders, name: &'static str) {
     let mut plain = contenders.plain().await;
     let outcome = pairs(
         name,
-        async || assert!(contenders::select(&mut ours).await >= 0),
-        async || assert!(contenders::select(&mut plain).await >= 0),
+        async || assert!(accounts::select(&mut ours).await >= 0),
+        async || assert!(accounts::select(&mut plain).await >= 0),
     );
     outcome.await.answer(0.95);
 }

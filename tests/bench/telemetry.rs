@@ -2,7 +2,8 @@
 
 use app_db::{Environment, Pool, PoolProfile, PooledUrl};
 
-use crate::contenders::{self, Contenders};
+use crate::accounts;
+use crate::contenders::Contenders;
 use crate::pairs::pairs;
 
 /// How much of the throughput of a SELECT by key is left with statistics and the slow-query log?
@@ -12,8 +13,8 @@ pub(crate) async fn select(contenders: &Contenders, name: &'static str) {
     let mut blind = blind.get().await.unwrap();
     let outcome = pairs(
         name,
-        async || assert!(contenders::select(&mut watching).await >= 0),
-        async || assert!(contenders::select(&mut blind).await >= 0),
+        async || assert!(accounts::select(&mut watching).await >= 0),
+        async || assert!(accounts::select(&mut blind).await >= 0),
     );
     outcome.await.answer(0.95);
 }

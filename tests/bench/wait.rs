@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::contenders::{self, Contenders};
+use crate::accounts;
+use crate::contenders::Contenders;
 use crate::say;
 
 const TASKS: usize = 64;
@@ -20,7 +21,7 @@ pub(crate) async fn worst(contenders: &Contenders, name: &'static str) {
             let began = Instant::now();
             let mut conn = pool.get().await.unwrap();
             let waited = began.elapsed();
-            contenders::select(&mut conn).await;
+            accounts::select(&mut conn).await;
             waited
         }
     });
@@ -31,7 +32,7 @@ pub(crate) async fn worst(contenders: &Contenders, name: &'static str) {
             let began = Instant::now();
             let mut conn = bb8.get().await.unwrap();
             let waited = began.elapsed();
-            contenders::select(&mut conn).await;
+            accounts::select(&mut conn).await;
             waited
         }
     });

@@ -74,18 +74,18 @@ impl Shared {
         let mut dialling: Option<oneshot::Receiver<ConnectError>> = None;
         // Whether a connection was made for this caller, and went to an older one.
         let mut given_away = false;
+        // Mostly one is there, and whoever has it need not listen.
+        if let Some(fit) = self.fit(&mut turn, deadline).await {
+            return Ok(Connection::new(fit, permit, self, caller, queued.waited()));
+        }
         loop {
             // Registered before looking, so that what happens in between is not missed.
             let mut changed = std::pin::pin!(registry.changed.notified());
             changed.as_mut().enable();
-            while let Some(stored) = turn.take(&self) {
-                if let Some(fit) = self.proved(stored, deadline).await {
-                    let waited = queued.waited();
-                    return Ok(Connection::new(fit, permit, self, caller, waited));
-                }
-                if Instant::now() >= deadline {
-                    return Err(self.timed_out(&queued, Stage::Connecting));
-                }
+            if Instant::now() < deadline
+                && let Some(fit) = self.fit(&mut turn, deadline).await
+            {
+                return Ok(Connection::new(fit, permit, self, caller, queued.waited()));
             }
             if self.registry.is_closed() {
                 return Err(self.closed());
@@ -150,6 +150,17 @@ impl Shared {
         // Also where the last handle is dropped: outside any runtime.
         let _runtime = self.registry.enter();
         self.store.take()
+    }
+
+    /// The first idle backend that may be handed out, as long as there is time to look.
+    async fn fit(self: &Arc<Self>, turn: &mut Turn<'_>, deadline: Instant) -> Option<Stored> {
+        while let Some(stored) = turn.take(self) {
+            let fit = self.proved(stored, deadline).await;
+            if fit.is_some() || Instant::now() >= deadline {
+                return fit;
+            }
+        }
+        None
     }
 
     /// Begins to connect, if there is room for one more connection and an attempt may begin now.

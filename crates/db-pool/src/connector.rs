@@ -26,13 +26,10 @@ use crate::stage::{ConnectStage, Progress};
 use crate::wire::{Observed, Steering, Wire};
 
 /// What carries the bytes below the wire.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per connection, and TLS is the common case"
-)]
 pub(crate) enum Transport {
     Plain(Socket),
-    Tls(<MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream),
+    /// In a box: its kilobyte would be part of every connection twice, and of those without TLS too.
+    Tls(Box<<MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>),
     Unix(UnixStream),
     /// The one of a cancel request, which the server closes first.
     Lingering(Box<Transport>),
@@ -163,7 +160,7 @@ impl Connector {
         }
         let handshake = MakeTlsConnect::<Socket>::make_tls_connect(&mut tls, &domain)?;
         let stream = handshake.connect(socket).await?;
-        Ok(self.observe(Transport::Tls(stream)))
+        Ok(self.observe(Transport::Tls(Box::new(stream))))
     }
 }
 

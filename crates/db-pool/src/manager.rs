@@ -27,20 +27,21 @@ pub(crate) struct Manager;
 pub(crate) struct NotMadeHere;
 
 impl ManageConnection for Manager {
-    type Connection = Backend;
+    // In a box: it is moved ten times from the store to its borrower and back.
+    type Connection = Box<Backend>;
     type Error = NotMadeHere;
 
     // Never asked for: backends come from the pool, which counts them against its slots; bb8's own
     // count overshoots.
-    async fn connect(&self) -> Result<Backend, NotMadeHere> {
+    async fn connect(&self) -> Result<Box<Backend>, NotMadeHere> {
         Err(NotMadeHere)
     }
 
-    async fn is_valid(&self, _backend: &mut Backend) -> Result<(), NotMadeHere> {
+    async fn is_valid(&self, _backend: &mut Box<Backend>) -> Result<(), NotMadeHere> {
         Ok(())
     }
 
-    fn has_broken(&self, backend: &mut Backend) -> bool {
+    fn has_broken(&self, backend: &mut Box<Backend>) -> bool {
         backend.doomed().is_some()
     }
 }
@@ -81,6 +82,6 @@ impl Store {
     /// Puts a new one in.
     pub(crate) fn add(&self, backend: Backend) {
         // One that is doomed, or has no room, is ended by its drop.
-        drop(self.backends.add(backend));
+        drop(self.backends.add(Box::new(backend)));
     }
 }

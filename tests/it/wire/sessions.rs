@@ -1,7 +1,10 @@
 //! Notifications and COPY, which are more than a question and its answer.
 
+use std::sync::Arc;
+
 use app_db::Pool;
-use diesel_async::SimpleAsyncConnection;
+use diesel::sql_types::Text;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use futures_util::StreamExt;
 use harness::TestDatabase;
 use tokio::time::timeout;
@@ -47,4 +50,46 @@ async fn a_notification_of_ones_own_is_sent_at_commit() {
     let mut news = std::pin::pin!(conn.notifications_stream());
     let one = timeout(SOON, news.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(one.payload, "mine");
+}
+
+/// What passes on the socket is counted: not the answers of the wire's own, and what it adds when it is sent.
+#[tokio::test]
+async fn bytes_are_counted_as_they_really_pass() {
+    let (_db, pool) = prepared(one()).await;
+    let mut conn = pool.get().await.unwrap();
+    let observed = Arc::clone(conn.observed());
+    let count = || (observed.bytes_sent(), observed.bytes_received());
+    let (after_login_sent, after_login_received) = count();
+    // The startup packet with our settings; the greeting with its parameters.
+    assert!(after_login_sent > 100 && after_login_received > 300);
+
+    let twice = "select repeat($1, 2) as text";
+    for _ in 0..2 {
+        let (sent, received) = count();
+        let text = "x".repeat(50_000);
+        let row: Twice = diesel::sql_query(twice)
+            .bind::<Text, _>(&text)
+            .get_result(&mut conn)
+            .await
+            .unwrap();
+        assert_eq!(row.text.len(), 100_000);
+        let (sent, received) = (
+            observed.bytes_sent() - sent,
+            observed.bytes_received() - received,
+        );
+        assert!((50_000..50_300).contains(&sent), "{sent}");
+        assert!((100_000..100_300).contains(&received), "{received}");
+    }
+
+    // BEGIN waits for a statement to travel with, so that without one nothing passes at all.
+    let before = count();
+    conn.batch_execute("begin").await.unwrap();
+    conn.batch_execute("rollback").await.unwrap();
+    assert_eq!(count(), before);
+}
+
+#[derive(diesel::QueryableByName)]
+struct Twice {
+    #[diesel(sql_type = Text)]
+    text: String,
 }

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 
 use super::exchange::{Exchange, Expect};
-use super::frame::{Fate, Reading};
+use super::frame::{Fate, HEADER, Reading};
 use super::login::{Phase, SetUp};
 use super::message::{put_complete, put_error, put_ready};
 use super::observe::{Observed, Request};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, empty};
 use super::requests::{Copying, Span};
 use super::residue::Residue;
 use super::rules::{Naming, Steering};
@@ -67,6 +67,8 @@ pub(crate) struct Conversation {
     pub(super) retained: Vec<u8>,
     /// The description that a Check is being told.
     pub(super) described: Vec<u8>,
+    /// Empty but for a moment: where an answer of our own is put together.
+    pub(super) draft: Vec<u8>,
 }
 
 impl Conversation {
@@ -97,6 +99,7 @@ impl Conversation {
             unkept: HashMap::new(),
             retained: Vec::new(),
             described: Vec::new(),
+            draft: Vec::new(),
         }
     }
 
@@ -130,18 +133,29 @@ impl Conversation {
 
     /// Answers in the server's place, in turn; with a status where it is not the server's at that time.
     pub(super) fn answer(&mut self, messages: &[u8], status: Option<u8>) {
+        let status = status.or(self.transaction.status());
+        if self.plan.is_empty() && !self.is_amid_message() {
+            return self.tell_locally(messages, status);
+        }
         self.plan.push_back(Expect::Local {
             messages: messages.into(),
-            status: status.or(self.transaction.status()),
+            status,
         });
         self.deliver_local();
     }
 
+    /// Answers with what has been put together in the draft, and keeps its memory for the next one.
+    pub(super) fn answer_draft(&mut self, mut messages: Vec<u8>, status: Option<u8>) {
+        self.answer(&messages, status);
+        empty(&mut messages);
+        self.draft = messages;
+    }
+
     /// Answers a command that the server is not asked to run.
     pub(super) fn answer_complete(&mut self, tag: &[u8], status: Option<u8>) {
-        let mut messages = Vec::new();
+        let mut messages = std::mem::take(&mut self.draft);
         put_complete(&mut messages, tag);
-        self.answer(&messages, status);
+        self.answer_draft(messages, status);
     }
 
     /// Answers a request with an error of our own.
@@ -154,9 +168,11 @@ impl Conversation {
     /// Gives out the answers of our own whose turn it is. What the client is not told of they pass by;
     /// into the middle of another message they do not go.
     pub(super) fn deliver_local(&mut self) {
-        if let Reading::Body {
-            fate: Fate::Pass, ..
-        } = self.reading
+        if self.is_amid_message() {
+            return;
+        }
+        if let Some(Expect::Remote(exchange)) = self.plan.front()
+            && !exchange.silent
         {
             return;
         }
@@ -167,15 +183,28 @@ impl Conversation {
             let Some(Expect::Local { messages, status }) = self.plan.remove(turn) else {
                 return;
             };
-            if messages.first() == Some(&b'E') {
-                let error = crate::server_error::ServerError::from_fields(&messages[5..]);
-                self.observed.error_reported(error);
-            }
-            let status = status.unwrap_or(self.status);
-            let out = self.to_client.end();
-            out.extend_from_slice(&messages);
-            put_ready(out, status);
-            self.observed.answered_locally(status);
+            self.tell_locally(&messages, status);
         }
+    }
+
+    /// Whether the client has got the beginning of a message of the server's and not yet its end.
+    fn is_amid_message(&self) -> bool {
+        let Reading::Body { fate, .. } = self.reading else {
+            return false;
+        };
+        fate == Fate::Pass
+    }
+
+    /// Gives the client an answer of our own whose turn it is.
+    fn tell_locally(&mut self, messages: &[u8], status: Option<u8>) {
+        if messages.first() == Some(&b'E') {
+            let error = crate::server_error::ServerError::from_fields(&messages[HEADER..]);
+            self.observed.error_reported(error);
+        }
+        let status = status.unwrap_or(self.status);
+        let out = self.to_client.end();
+        out.extend_from_slice(messages);
+        put_ready(out, status);
+        self.observed.answered_locally(status);
     }
 }

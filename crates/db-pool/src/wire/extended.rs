@@ -43,11 +43,12 @@ impl Conversation {
             return self.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, &refusal);
         }
         if let Some(id) = self.statements.adopt(name, tail) {
-            let mut messages = PARSED.to_vec();
+            let mut messages = std::mem::take(&mut self.draft);
+            messages.extend_from_slice(PARSED);
             if let Some(record) = self.statements.get(id) {
                 messages.extend_from_slice(record.description.as_deref().unwrap_or_default());
             }
-            return self.answer(&messages, None);
+            return self.answer_draft(messages, None);
         }
         if rules.naming == Naming::Named && rules.statement_cache == 0 {
             return self.other(rules, inbox, frames);
@@ -96,13 +97,9 @@ impl Conversation {
         exchange.touches_resolution = record.touches_resolution;
         let named = rules.naming == Naming::Named;
         let to_parse = record.prepared.is_none();
-        let name: Box<[u8]> = match named {
-            true => record
-                .prepared
-                .get_or_insert_with(|| record.name.clone())
-                .clone(),
-            false => Box::default(),
-        };
+        if named && to_parse {
+            record.prepared = Some(record.name.clone());
+        }
         exchange.statement = Some(id);
         exchange.text = Some(Arc::clone(&tail));
         exchange.note = Some(note);
@@ -115,14 +112,17 @@ impl Conversation {
 
         self.leaves(residue);
         self.put_head(rules, &mut exchange, alone);
+        let record = self.statements.get(id).filter(|_| named);
+        let name = record.and_then(|record| record.prepared.as_deref());
+        let name = name.unwrap_or_default();
         let out = self.to_server.end();
         if to_parse {
-            put_parse(out, &name, &tail);
-            put_describe(out, &name);
+            put_parse(out, name, &tail);
+            put_describe(out, name);
             exchange.parts.push(Part::Check(id));
         }
         let start = out.len();
-        put(out, b'B', &[portal, b"\0", &name, b"\0", arguments]);
+        put(out, b'B', &[portal, b"\0", name, b"\0", arguments]);
         out.extend_from_slice(frames[1].bytes(inbox));
         if exchange.repeatable {
             self.retained.clear();
@@ -143,10 +143,7 @@ impl Conversation {
             .strip_prefix(b"S")
             .and_then(split_text)
         {
-            Some((name, _)) if self.statements.named(name).is_some() => {
-                self.statements.release(name);
-                self.answer(CLOSED, None);
-            }
+            Some((name, _)) if self.statements.release(name) => self.answer(CLOSED, None),
             Some((name, _)) => {
                 self.texts.closed(name);
                 self.frames_leave(inbox, frames);

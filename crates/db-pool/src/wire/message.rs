@@ -1,5 +1,7 @@
 //! Messages: writing whole ones, and taking apart the few that the wire understands.
 
+use std::ffi::CStr;
+
 use tokio_postgres::error::SqlState;
 
 /// Appends one message.
@@ -73,18 +75,20 @@ pub(crate) const ROUTINE: &str = "app_db_wire";
 
 /// A text and what stands behind its NUL.
 pub(crate) fn split_text(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = body.iter().position(|byte| *byte == 0)?;
-    Some((&body[..end], &body[end + 1..]))
+    let text = CStr::from_bytes_until_nul(body).ok()?.to_bytes();
+    Some((text, &body[text.len() + 1..]))
 }
 
 /// The number of rows in a command's tag: `SELECT 5`, `INSERT 0 1`.
 pub(crate) fn rows_of(tag: &[u8]) -> u64 {
     let tag = tag.strip_suffix(b"\0").unwrap_or(tag);
-    let number = tag.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    std::str::from_utf8(number)
-        .ok()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+    let digits = tag.iter().rev().take_while(|byte| byte.is_ascii_digit());
+    let number = &tag[tag.len() - digits.count()..];
+    number.iter().fold(0, |number: u64, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    })
 }
 
 #[cfg(test)]

@@ -91,11 +91,14 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
         let Some(transport) = self.transport.as_mut() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let outbox = self.conversation.for_server();
-        while !outbox.is_empty() {
-            match ready!(Pin::new(&mut *transport).poll_write(cx, outbox.waiting())) {
+        while !self.conversation.for_server().is_empty() {
+            let waiting = self.conversation.for_server().waiting();
+            match ready!(Pin::new(&mut *transport).poll_write(cx, waiting)) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(count) => outbox.take(count),
+                Ok(count) => {
+                    self.conversation.for_server().take(count);
+                    self.conversation.observed().sent(count);
+                }
                 Err(error) => {
                     self.conversation.observed().connection_closed();
                     return Poll::Ready(Err(error));
@@ -136,6 +139,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
                 }
                 return Poll::Ready(outcome);
             }
+            this.conversation.observed().received(fresh.len());
             let kept = this.conversation.server_sent(fresh)?;
             buf.set_filled(before + kept);
             // An answer may have set free what had to wait for it.

@@ -1,6 +1,5 @@
 //! What the wire knows of a connection, read by the pool and by callers without a lock.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
@@ -22,6 +21,8 @@ pub struct Observed {
     working: AtomicU32,
     committing: AtomicU32,
     statements: AtomicU64,
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
     errors: AtomicU64,
     stale: AtomicU64,
     refused_commits: AtomicU64,
@@ -36,7 +37,7 @@ pub struct Observed {
     unresolved: Mutex<Option<Unresolved>>,
     backend_pid: AtomicI32,
     logged_in: OnceLock<Instant>,
-    parameters: Mutex<HashMap<String, String>>,
+    parameters: Mutex<Vec<(Box<str>, Box<str>)>>,
     closed: AtomicBool,
     /// Whether `unresolved` holds something.
     failing: AtomicBool,
@@ -79,6 +80,21 @@ impl Observed {
         self.statements.load(Ordering::Relaxed)
     }
 
+    /// How many bytes of the protocol have gone to the server since login began, login included.
+    ///
+    /// They are counted above TLS, as the transport takes them: what the wire answers itself is not
+    /// among them, and what it adds is.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.bytes_sent.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of the protocol have come from the server since login began, counted likewise.
+    #[must_use]
+    pub fn bytes_received(&self) -> u64 {
+        self.bytes_received.load(Ordering::Relaxed)
+    }
+
     /// How many errors the server has reported on this connection.
     #[must_use]
     pub fn errors(&self) -> u64 {
@@ -107,7 +123,9 @@ impl Observed {
     /// A parameter the server has reported, such as `server_version` or `in_hot_standby`.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
-        lock(&self.parameters).get(name).cloned()
+        let parameters = lock(&self.parameters);
+        let found = parameters.iter().find(|(known, _)| **known == *name);
+        found.map(|(_, value)| value.to_string())
     }
 
     /// Resolves once nothing is being worked on, or the connection is closed.
@@ -207,6 +225,15 @@ impl Observed {
         self.refused_commits.load(Ordering::Acquire)
     }
 
+    pub(super) fn sent(&self, bytes: usize) {
+        self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.bytes_received
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn statement_completed(&self) {
         self.statements.fetch_add(1, Ordering::Relaxed);
     }
@@ -255,8 +282,11 @@ impl Observed {
 
     pub(crate) fn parameter_reported(&self, name: &str, value: &str) {
         let mut parameters = lock(&self.parameters);
-        if parameters.len() < MAX_PARAMETERS || parameters.contains_key(name) {
-            parameters.insert(name.to_owned(), value.to_owned());
+        let is_it = |(known, _): &(Box<str>, Box<str>)| **known == *name;
+        if let Some(place) = parameters.iter().position(is_it) {
+            parameters[place].1 = value.into();
+        } else if parameters.len() < MAX_PARAMETERS {
+            parameters.push((name.into(), value.into()));
         }
     }
 

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use super::conversation::Conversation;
 use super::exchange::{Exchange, Expect, Part, Repeat};
 use super::frame::Fate;
-use super::message::{put, rows_of};
+use super::message::{put, rows_of, split_text};
 use super::observe::Request;
 use super::rules::Command;
 use super::text;
@@ -129,7 +129,7 @@ impl Conversation {
         };
         let duration = exchange.began.elapsed();
         watcher(&Command {
-            sql: text.split(|byte| *byte == 0).next().unwrap_or_default(),
+            sql: split_text(text).map_or(text, |(sql, _types)| sql),
             note,
             duration,
             executing: exchange.first_row.map_or(duration, |first| {

@@ -205,11 +205,12 @@ impl Conversation {
             }
             _ => {}
         }
-        let alone = self
-            .plan
-            .iter()
-            .skip(1)
-            .all(|expected| expected.is_settled(self.status));
+        let alone = tag == b'E'
+            && self
+                .plan
+                .iter()
+                .skip(1)
+                .all(|expected| expected.is_settled(self.status));
         let mut plan = std::mem::take(&mut self.plan);
         let fate = match plan.front_mut() {
             Some(Expect::Remote(exchange)) => match tag {

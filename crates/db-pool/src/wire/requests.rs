@@ -70,16 +70,34 @@ impl Conversation {
             self.log_in(bytes);
             return Ok(());
         }
-        self.inbox.extend_from_slice(bytes);
-        self.take_requests()
+        if !self.inbox.is_empty() {
+            self.inbox.extend_from_slice(bytes);
+            return self.take_requests();
+        }
+        // Mostly requests come whole, and are read where they are.
+        let handled = self.handle(bytes)?;
+        self.inbox.extend_from_slice(&bytes[handled..]);
+        Ok(())
     }
 
     /// Handles every request in the inbox that is whole, unless it must wait for an answer.
     pub(super) fn take_requests(&mut self) -> Result<(), BadLength> {
         let mut inbox = std::mem::take(&mut self.inbox);
+        let handled = self.handle(&inbox)?;
+        if handled == inbox.len() {
+            empty(&mut inbox);
+        } else {
+            inbox.drain(..handled);
+        }
+        self.inbox = inbox;
+        Ok(())
+    }
+
+    /// Handles what of these bytes is whole and need not wait, and says how many bytes that was.
+    fn handle(&mut self, inbox: &[u8]) -> Result<usize, BadLength> {
         let mut frames = std::mem::take(&mut self.frames);
         let mut handled = 0;
-        while let Some(span) = next_message(&inbox, self.scanned)? {
+        while let Some(span) = next_message(inbox, self.scanned)? {
             let copies = frames.is_empty() && self.copying.takes(span.tag);
             if self.must_wait && !copies && !self.flushed {
                 break;
@@ -89,39 +107,33 @@ impl Conversation {
             match span.tag {
                 _ if copies => {
                     self.copying = self.copying.after(span.tag);
-                    self.pass(&inbox, &frames);
+                    self.pass(inbox, &frames);
                 }
                 b'Q' | b'F' | b'S' => {
-                    self.request(&inbox, &frames);
+                    self.request(inbox, &frames);
                     self.flushed = false;
                 }
                 b'H' => {
-                    if !self.flush(&inbox, &frames) {
+                    if !self.flush(inbox, &frames) {
                         frames.pop();
                         continue;
                     }
                 }
                 // Outside a COPY the server ignores its messages.
                 b'd' | b'c' | b'f' if self.is_broken() => {}
-                b'X' | b'd' | b'c' | b'f' => self.pass(&inbox, &frames),
+                b'X' | b'd' | b'c' | b'f' => self.pass(inbox, &frames),
                 _ => continue,
             }
             frames.clear();
             handled = span.end;
-        }
-        if handled == inbox.len() {
-            empty(&mut inbox);
-        } else {
-            inbox.drain(..handled);
         }
         self.scanned -= handled;
         for frame in &mut frames {
             frame.start -= handled;
             frame.end -= handled;
         }
-        self.inbox = inbox;
         self.frames = frames;
-        Ok(())
+        Ok(handled)
     }
 
     fn request(&mut self, inbox: &[u8], frames: &[Span]) {

@@ -39,7 +39,8 @@ impl Conversation {
             self.transaction = Transaction::Held(opening);
             return self.answer_complete(b"BEGIN", None);
         }
-        if End::parse(sql) == Some(End::Commit)
+        let end = End::parse(sql);
+        if end == Some(End::Commit)
             && rules.defer_begin
             && settled
             && self.status == b'T'
@@ -48,7 +49,7 @@ impl Conversation {
             return self.commit_silently();
         }
         self.transaction.taint();
-        self.send_simple(rules, sql);
+        self.send_simple(rules, sql, end);
     }
 
     /// Answers for a transaction that the server knows nothing of, or believes to be well; `false` when
@@ -92,18 +93,23 @@ impl Conversation {
         true
     }
 
-    fn send_simple(&mut self, rules: &Rules, sql: &[u8]) {
-        self.leaves(Residue::of(sql));
-        let mut exchange = Exchange::new(if text::may_commit(sql) {
+    fn send_simple(&mut self, rules: &Rules, sql: &[u8], end: Option<End>) {
+        let commits = end.map_or_else(|| text::may_commit(sql), |end| end == End::Commit);
+        let mut exchange = Exchange::new(if commits {
             Request::Commit
         } else {
             Request::Work
         });
-        exchange.touches_resolution = text::touches_resolution(sql)
-            || (self.resolution_borrowed && text::is_partial_rollback(sql));
-        exchange.partial_rollback = text::is_partial_rollback(sql);
+        // What only ends a transaction is nothing else.
+        let is_end = end.is_some();
+        if !is_end {
+            self.leaves(Residue::of(sql));
+        }
+        exchange.partial_rollback = !is_end && text::is_partial_rollback(sql);
+        exchange.touches_resolution = (self.resolution_borrowed && exchange.partial_rollback)
+            || (!is_end && text::touches_resolution(sql));
         exchange.controls = rules.local_settings.is_some() && text::controls_transaction(sql);
-        exchange.only_reads = text::is_plain_select(sql) && !sql.contains(&b';');
+        exchange.only_reads = !is_end && text::is_plain_select(sql) && !sql.contains(&b';');
         if self.steering.watcher().is_some() && !text::is_blank(sql) {
             let noted = self.texts.noted(sql);
             exchange.text = Some(noted.text);
@@ -121,7 +127,7 @@ impl Conversation {
             exchange.begins = true;
             self.transaction.taint();
         }
-        let alone = text::is_blank(sql) || text::wants_to_be_alone(sql);
+        let alone = !is_end && (text::is_blank(sql) || text::wants_to_be_alone(sql));
         if let Some(settings) = &rules.local_settings
             && (is_begin || (self.status == b'I' && !alone))
         {
@@ -141,7 +147,9 @@ impl Conversation {
                 is_begin,
             });
         }
-        exchange.head = String::from_utf8_lossy(&head).chars().count();
+        if !head.is_empty() {
+            exchange.head = String::from_utf8_lossy(&head).chars().count();
+        }
         put(self.to_server.end(), b'Q', &[&head, sql, b"\0"]);
         self.observed.last_statement().note(sql, exchange.began);
         self.expect(exchange);

@@ -14,7 +14,7 @@ use super::text;
 /// A record's place, and which of those that have been there it is: an exchange may outlive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Id {
-    place: usize,
+    place: u32,
     serial: u64,
 }
 
@@ -79,12 +79,12 @@ impl Statements {
     }
 
     pub(crate) fn get(&self, id: Id) -> Option<&Record> {
-        let record = self.records.get(id.place)?.as_ref()?;
+        let record = self.records.get(id.place as usize)?.as_ref()?;
         (record.serial == id.serial).then_some(record)
     }
 
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut Record> {
-        let record = self.records.get_mut(id.place)?.as_mut()?;
+        let record = self.records.get_mut(id.place as usize)?.as_mut()?;
         (record.serial == id.serial).then_some(record)
     }
 
@@ -139,11 +139,15 @@ impl Statements {
         };
         let place = self.free.pop().unwrap_or(self.records.len());
         if place == self.records.len() {
+            // Few at a time: most connections have some dozens, and keep them.
+            if place == self.records.capacity() {
+                self.records.reserve_exact(8);
+            }
             self.records.push(None);
         }
         self.records[place] = Some(record);
         let id = Id {
-            place,
+            place: place as u32,
             serial: self.clock,
         };
         self.by_name.insert(name.into(), id);
@@ -184,15 +188,16 @@ impl Statements {
         }
     }
 
-    /// The client closed a name.
-    pub(crate) fn release(&mut self, name: &[u8]) {
+    /// The client closed a name; `false` when there was none.
+    pub(crate) fn release(&mut self, name: &[u8]) -> bool {
         let Some(id) = self.by_name.remove(name) else {
-            return;
+            return false;
         };
         if let Some(record) = self.get_mut(id) {
             record.holders = record.holders.saturating_sub(1);
         }
         self.drop_if_unheld(id);
+        true
     }
 
     /// Takes one text out of the cache: what the server says of it has changed.
@@ -289,9 +294,9 @@ impl Statements {
         let unheld = self
             .get(id)
             .is_some_and(|record| !record.cached && record.holders == 0);
-        if unheld && let Some(record) = self.records[id.place].take() {
+        if unheld && let Some(record) = self.records[id.place as usize].take() {
             self.to_close.extend(record.prepared);
-            self.free.push(id.place);
+            self.free.push(id.place as usize);
         }
     }
 }

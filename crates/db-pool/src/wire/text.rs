@@ -73,7 +73,9 @@ fn sets_or_makes(piece: &[u8]) -> bool {
 
 /// Whether the command that a tag names may have changed a table.
 pub(crate) fn is_ddl_tag(tag: &[u8]) -> bool {
-    is_any(Words::first(tag), &[b"ALTER", b"CREATE", b"DROP"])
+    [&b"ALTER"[..], b"CREATE", b"DROP"]
+        .iter()
+        .any(|word| tag.starts_with(word))
 }
 
 /// Whether the command that a tag names has forgotten every prepared statement.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::wire::{Observed, TransactionStatus, Wire};
+use super::named;
+use crate::wire::{Observed, Steering, TransactionStatus, Wire};
 
 const STARTUP: &[u8] = b"\0\0\0\x08\0\x03\0\0";
 
@@ -72,4 +73,34 @@ async fn a_dropped_wire_hands_its_transport_over() {
     ));
     claimed.await.unwrap();
     assert!(observed.is_closed());
+}
+
+/// What the transport has taken and given is counted, and not what the client wrote or was told.
+#[tokio::test]
+async fn bytes_are_counted_where_the_transport_takes_and_gives_them() {
+    let (ours, mut server) = duplex(16);
+    let observed = Arc::new(Observed::default());
+    let steering = Arc::new(Steering::default());
+    let mut wire = Wire::new(ours, Arc::clone(&observed), Arc::clone(&steering), None);
+    let count = || (observed.bytes_sent(), observed.bytes_received());
+
+    wire.write_all(STARTUP).await.unwrap();
+    server.write_all(b"Z\0\0\0\x05I").await.unwrap();
+    let _count = wire.read(&mut [0; 256]).await.unwrap();
+    assert_eq!(count(), (8, 6));
+
+    // The transport has room for eight more bytes until its other end is read.
+    wire.write_all(b"Q\0\0\0\x0dselect 1\0").await.unwrap();
+    assert_eq!(count(), (16, 6));
+    server.read_exact(&mut [0; 16]).await.unwrap();
+    wire.flush().await.unwrap();
+    assert_eq!(count(), (22, 6));
+
+    // The wire answers BEGIN itself.
+    server.write_all(b"Z\0\0\0\x05I").await.unwrap();
+    let _count = wire.read(&mut [0; 256]).await.unwrap();
+    steering.set_rules(named());
+    wire.write_all(b"Q\0\0\0\x0aBEGIN\0").await.unwrap();
+    assert!(wire.read(&mut [0; 256]).await.unwrap() > 0);
+    assert_eq!(count(), (22, 12));
 }

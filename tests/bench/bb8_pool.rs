@@ -1,0 +1,48 @@
+//! bb8 as diesel-async sets it up.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::Integer;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+
+/// With its defaults, which ask each connection for a sign of life at every checkout and take turns among
+/// them; or at its fastest, without the question and with the last one first.
+pub(crate) async fn connect(url: &str, connections: u32, validates: bool) -> bb8::Pool<Manager> {
+    let strategy = match validates {
+        true => bb8::QueueStrategy::Fifo,
+        false => bb8::QueueStrategy::Lifo,
+    };
+    bb8::Pool::builder()
+        .queue_strategy(strategy)
+        .max_size(connections)
+        .min_idle(connections)
+        .test_on_check_out(validates)
+        .connection_timeout(Duration::from_secs(60))
+        .build(Manager(url.to_owned()))
+        .await
+        .unwrap()
+}
+
+/// What diesel-async's own feature `bb8` does.
+pub(crate) struct Manager(String);
+
+impl bb8::ManageConnection for Manager {
+    type Connection = AsyncPgConnection;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    async fn connect(&self) -> Result<AsyncPgConnection, Self::Error> {
+        Ok(AsyncPgConnection::establish(&self.0).await?)
+    }
+
+    async fn is_valid(&self, conn: &mut AsyncPgConnection) -> Result<(), Self::Error> {
+        let asked = diesel::select(1.into_sql::<Integer>());
+        asked.get_result::<i32>(conn).await?;
+        Ok(())
+    }
+
+    fn has_broken(&self, conn: &mut AsyncPgConnection) -> bool {
+        use diesel_async::{AnsiTransactionManager, TransactionManager};
+        AnsiTransactionManager::is_broken_transaction_manager(conn)
+    }
+}

@@ -1,0 +1,62 @@
+//! What our connection costs in instructions, allocations and memory, which noise does not touch.
+//!
+//! This program runs itself: as a process of its own that connects, does so many rounds of one piece of work
+//! on one side, and says what it has allocated; under valgrind's callgrind, where that is installed, which
+//! counts the instructions. Each is done with so many rounds and with twice as many: their difference is the
+//! rounds alone, without start, login and end. Nothing of the server's is counted.
+
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+#[path = "../accounts.rs"]
+mod accounts;
+#[path = "../bb8_pool.rs"]
+mod bb8_pool;
+#[path = "../deadpool.rs"]
+mod deadpool;
+mod measure;
+mod memory;
+mod workload;
+
+use std::alloc::System;
+use std::io::Write;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+use self::measure::Meter;
+use self::workload::{Side, Workload};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// A line for whoever runs it.
+fn say(line: &str) {
+    // Nobody reads it when standard output is closed.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+// One thread, so that the same happens each time.
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    // Cargo says --bench to every bench.
+    let arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    if let [work, side, rounds] = arguments.collect::<Vec<_>>().as_slice() {
+        let (work, side) = (Workload::named(work), Side::named(side));
+        return measure::be_measured(work, side, rounds.parse().unwrap()).await;
+    }
+    let db = accounts::database().await;
+    let meter = Meter::new(db.url());
+    if !meter.counts_instructions() {
+        say("valgrind is not installed: instructions are not counted (apt-get install valgrind)");
+    }
+    for work in Workload::ALL {
+        let ours = meter.cost(work, Side::Ours);
+        let plain = meter.cost(work, Side::Plain);
+        say(&format!("{}, ours:  {ours}", work.title()));
+        say(&format!("{}, plain: {plain}", work.title()));
+        if work == Workload::Connection {
+            memory::judge(&ours, &plain);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What an idle connection of ours keeps beyond a plain one.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use crate::accounts::{accounts, some_account};
+use crate::measure::Cost;
+use crate::say;
+
+const STATEMENTS: usize = 20;
+/// Bytes, the texts of the statements left aside.
+const TARGET: f64 = 8.0 * 1024.0;
+
+/// Runs the statements: half of them diesel keeps prepared itself, half it does not.
+pub(crate) async fn use_it(conn: &mut AsyncPgConnection) {
+    for nth in 0..STATEMENTS / 2 {
+        let _balances: Vec<i64> = select(nth).load(conn).await.unwrap();
+        let updated = diesel::sql_query(update(nth))
+            .bind::<BigInt, _>(1)
+            .bind::<Integer, _>(some_account())
+            .execute(conn)
+            .await;
+        assert_eq!(updated, Ok(1));
+    }
+}
+
+fn select(nth: usize) -> accounts::BoxedQuery<'static, Pg, BigInt> {
+    let mut query = accounts::table.select(accounts::balance).into_boxed();
+    for _ in 0..=nth {
+        query = query.or_filter(accounts::id.eq(some_account()));
+    }
+    query
+}
+
+fn update(nth: usize) -> String {
+    format!("UPDATE accounts SET balance = balance + $1 WHERE id = $2 -- number {nth}")
+}
+
+/// How many bytes all of these texts have.
+fn texts() -> usize {
+    let select = |nth| {
+        let shown = diesel::debug_query::<Pg, _>(&select(nth)).to_string();
+        shown.split(" -- binds").next().map_or(0, str::len)
+    };
+    (0..STATEMENTS / 2)
+        .map(|nth| select(nth) + update(nth).len())
+        .sum()
+}
+
+/// Says whether an idle connection is small enough.
+pub(crate) fn judge(ours: &Cost, plain: &Cost) {
+    let texts = texts() as f64;
+    let beyond = ours.bytes - plain.bytes - texts;
+    let verdict = if beyond <= TARGET {
+        "PASS"
+    } else {
+        "short of target"
+    };
+    say(&format!(
+        "memory of an idle connection after {STATEMENTS} statements: {beyond:.0} bytes beyond a plain one and \
+         {texts:.0} of texts, target {TARGET:.0}: {verdict}"
+    ));
+}

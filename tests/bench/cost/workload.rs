@@ -1,0 +1,188 @@
+//! The pieces of work that are measured, and on what.
+
+use std::path::Path;
+
+use app_db::{Config, Database, Environment, Pool, PoolProfile, PooledUrl};
+use diesel::QueryResult;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+
+use crate::deadpool::Deadpool;
+use crate::{accounts, bb8_pool, memory};
+
+/// One piece of work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workload {
+    /// SELECT by key, which diesel keeps prepared.
+    Select,
+    /// UPDATE by key, which diesel prepares each time.
+    Update,
+    /// A transaction of SELECT .. FOR UPDATE, UPDATE and INSERT.
+    Transaction,
+    /// The same by `db.write`, and by deadpool-postgres without diesel.
+    Write,
+    /// A checkout and a return, by our pool and by bb8 without validation.
+    Checkout,
+    /// One more connection that has run some statements and is idle.
+    Connection,
+}
+
+/// Whose connection or pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Ours,
+    /// A peer's.
+    Plain,
+}
+
+impl Workload {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Select,
+        Self::Update,
+        Self::Transaction,
+        Self::Write,
+        Self::Checkout,
+        Self::Connection,
+    ];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Select => "select",
+            Self::Update => "update",
+            Self::Transaction => "three-statement transaction",
+            Self::Write => "transaction by write",
+            Self::Checkout => "checkout and return",
+            Self::Connection => "connection",
+        }
+    }
+
+    pub(crate) fn named(title: &str) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|work| work.title() == title)
+            .unwrap()
+    }
+
+    /// How many rounds are enough, and few enough for a server.
+    pub(crate) fn rounds(self) -> u32 {
+        match self {
+            Self::Connection => 20,
+            _ => 1000,
+        }
+    }
+
+    /// Does so many rounds; what must not be dropped before it is measured is given to `measured`.
+    pub(crate) async fn run(self, side: Side, url: &str, rounds: u32, measured: impl FnOnce()) {
+        match (self, side) {
+            (Self::Connection, Side::Ours) => {
+                let pool = pool(url, rounds).await;
+                let mut held = Vec::new();
+                for _ in 0..rounds {
+                    let mut conn = pool.get().await.unwrap();
+                    memory::use_it(&mut conn).await;
+                    held.push(conn);
+                }
+                drop(held);
+                measured();
+            }
+            (Self::Connection, Side::Plain) => {
+                let mut idle = Vec::new();
+                for _ in 0..rounds {
+                    let mut conn = plain(url).await;
+                    memory::use_it(&mut conn).await;
+                    idle.push(conn);
+                }
+                measured();
+            }
+            (Self::Write, Side::Ours) => {
+                let database = database(url).await;
+                for _ in 0..rounds {
+                    database.write(accounts::transfer).await.unwrap();
+                }
+                measured();
+            }
+            (Self::Write, Side::Plain) => {
+                let pool = Deadpool::connect(url).await;
+                for _ in 0..rounds {
+                    pool.transfer().await.unwrap();
+                }
+                measured();
+            }
+            (Self::Checkout, Side::Ours) => {
+                let pool = pool(url, 1).await;
+                for _ in 0..rounds {
+                    drop(pool.get().await.unwrap());
+                }
+                measured();
+            }
+            (Self::Checkout, Side::Plain) => {
+                let pool = bb8_pool::connect(url, 1, false).await;
+                for _ in 0..rounds {
+                    drop(pool.get().await.unwrap());
+                }
+                measured();
+            }
+            (_, Side::Ours) => {
+                let pool = pool(url, 1).await;
+                self.statements(&mut pool.get().await.unwrap(), rounds)
+                    .await;
+                measured();
+            }
+            (_, Side::Plain) => {
+                self.statements(&mut plain(url).await, rounds).await;
+                measured();
+            }
+        }
+    }
+
+    async fn statements(self, conn: &mut AsyncPgConnection, rounds: u32) {
+        for _ in 0..rounds {
+            match self {
+                Self::Select => assert!(accounts::select(conn).await >= 0),
+                Self::Update => assert_eq!(accounts::update(conn).await, Ok(1)),
+                _ => {
+                    let transferred: QueryResult<()> = conn
+                        .transaction(async |conn| accounts::transfer(conn).await)
+                        .await;
+                    transferred.unwrap();
+                }
+            }
+        }
+    }
+}
+
+impl Side {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Plain => "plain",
+        }
+    }
+
+    pub(crate) fn named(title: &str) -> Self {
+        match title {
+            "ours" => Self::Ours,
+            _ => Self::Plain,
+        }
+    }
+}
+
+async fn pool(url: &str, connections: u32) -> Pool {
+    let mut profile = PoolProfile::of(&Environment::Test);
+    profile.max = connections;
+    profile.min_idle = connections;
+    profile.checkout_timeout = std::time::Duration::from_secs(60);
+    Pool::connect(PooledUrl::parse(url).unwrap(), profile)
+        .await
+        .unwrap()
+}
+
+async fn database(url: &str) -> Database {
+    let variables = [("APP_ENV", "test"), ("DATABASE_URL", url)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = Config::load_from(Path::new("/nonexistent"), variables).unwrap();
+    Database::connect(&config).await.unwrap()
+}
+
+async fn plain(url: &str) -> AsyncPgConnection {
+    AsyncPgConnection::establish(url).await.unwrap()
+}
