@@ -17,6 +17,7 @@ use crate::supervisor::Supervised;
 use crate::template::Template;
 use crate::{Binaries, Certificate, HarnessError, Stop};
 
+mod locale;
 mod options;
 mod port;
 
@@ -41,6 +42,8 @@ pub(crate) struct Own {
     pub(crate) account: Account,
     pub(crate) binaries: Binaries,
     options: ClusterOptions,
+    /// Where the server finds the locale of its messages.
+    locales: Option<PathBuf>,
     /// The server's process; none while it is stopped.
     process: Mutex<Option<Supervised>>,
     /// Removed after the process has ended, hence last.
@@ -69,11 +72,16 @@ impl Cluster {
     ) -> Result<Self, HarnessError> {
         let home = data.parent().map(Path::to_owned).unwrap_or_default();
         options.write_files(account, &home, &data)?;
+        let locales = match options.language.clone() {
+            Some(locale) => Some(blocking(move || locale::prepare(account, &locale)).await?),
+            None => None,
+        };
         let port_wanted = options.port;
         let own = Own {
             account,
             binaries,
             options,
+            locales,
             process: Mutex::new(None),
             _folder: folder,
         };
@@ -237,6 +245,9 @@ impl Cluster {
             .args(["-p", &self.port().to_string()]);
         for setting in own.options.settings() {
             command.args(["-c", &setting]);
+        }
+        if let Some(folder) = &own.locales {
+            command.env("LOCPATH", folder);
         }
         command
     }

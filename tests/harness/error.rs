@@ -25,6 +25,17 @@ pub enum HarnessError {
         "running as root, which PostgreSQL refuses, and /etc/passwd has neither `postgres` nor `nobody`"
     )]
     NoAccount,
+    /// A server was to report in a language that the machine cannot make a locale of.
+    #[error(
+        "no locale {locale} for the server ({why}); install what `localedef` makes them of \
+         (Debian, Ubuntu: `apt-get install locales`; Fedora: `dnf install glibc-locale-source`)"
+    )]
+    NoLocale {
+        /// The locale that was asked for.
+        locale: String,
+        /// What making it came to.
+        why: String,
+    },
     /// A file or process operation failed.
     #[error("{doing} failed")]
     Io {

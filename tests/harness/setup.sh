@@ -52,4 +52,9 @@ if ! command -v cc >/dev/null; then
     apt_install gcc libc6-dev || notice "no C compiler found; the TLS library needs one."
 fi
 
+# A test makes a German locale for its own server.
+if ! [ -e /usr/share/i18n/locales/de_DE ] && command -v localedef >/dev/null; then
+    apt_install locales || notice "no sources of locales found, and the test of a German server will fail. Install them (apt-get install locales; dnf install glibc-locale-source)."
+fi
+
 sh tests/harness/build-pgbouncer.sh || notice "no PgBouncer of at least 1.21; tests of its prepared statements cannot run here."

@@ -57,6 +57,11 @@ impl Supervised {
             .arg(remove.unwrap_or_else(|| Path::new("")))
             .arg(server.get_program())
             .args(server.get_args())
+            .envs(
+                server
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .stdin(Stdio::piped())
             .stdout(log_file)
             .stderr(errors)

@@ -1,6 +1,8 @@
 //! Right answers and settings that do not leak, through PgBouncer in transaction mode, old and new.
 
 mod load;
+mod pipelines;
+mod plans;
 mod sessions;
 mod settings;
 
@@ -9,7 +11,7 @@ use harness::{Bouncer, BouncerBinary, BouncerOptions, PoolMode, Server, TestData
 
 /// A PgBouncer that the tests go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     /// Keeps no prepared statements.
     Old,
     /// Could keep them, and is told not to.
@@ -19,7 +21,7 @@ enum Version {
 }
 
 impl Version {
-    const ALL: [Self; 3] = [Self::Old, Self::NewForgetful, Self::NewKeeping];
+    pub(crate) const ALL: [Self; 3] = [Self::Old, Self::NewForgetful, Self::NewKeeping];
 
     /// Options for this PgBouncer with few server connections, so that clients share them; `None`
     /// where the machine has no such program, which is said.
@@ -46,7 +48,7 @@ impl Version {
         })
     }
 
-    async fn start(self, server: &Server) -> Option<Bouncer> {
+    pub(crate) async fn start(self, server: &Server) -> Option<Bouncer> {
         let options = self.options(PoolMode::Transaction)?;
         Some(Bouncer::start(server, options).await.unwrap())
     }

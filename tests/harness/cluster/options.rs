@@ -16,6 +16,7 @@ pub struct ClusterOptions {
     tls: Option<Certificate>,
     pub(super) binaries: Option<Binaries>,
     pub(super) folder: Option<PathBuf>,
+    pub(super) language: Option<String>,
     pub(super) port: Option<u16>,
 }
 
@@ -44,6 +45,16 @@ impl ClusterOptions {
     #[must_use]
     pub fn tls(mut self, certificate: Certificate) -> Self {
         self.tls = Some(certificate);
+        self
+    }
+
+    /// The language of the server's messages, as a locale without its encoding: `de_DE`.
+    ///
+    /// Starting fails where the machine cannot make the locale; where PostgreSQL's translations are not
+    /// installed the server reports in English nevertheless.
+    #[must_use]
+    pub fn language(mut self, locale: &str) -> Self {
+        self.language = Some(locale.to_owned());
         self
     }
 
@@ -82,11 +93,20 @@ impl ClusterOptions {
             let files = files.map(|(what, file)| format!("ssl_{what}_file=../{file}"));
             std::iter::once("ssl=on".to_owned()).chain(files)
         });
+        let language = self.language.iter().map(|locale| {
+            let locale = super::locale::in_utf8(locale);
+            format!("lc_messages={locale}")
+        });
         let own = self
             .settings
             .iter()
             .map(|(name, value)| format!("{name}={value}"));
-        fixed.into_iter().chain(fsync).chain(tls).chain(own)
+        fixed
+            .into_iter()
+            .chain(fsync)
+            .chain(tls)
+            .chain(language)
+            .chain(own)
     }
 
     /// Writes the certificate into `home` and the access rules into `data`.

@@ -46,7 +46,19 @@ async fn assert_ours(conn: &mut AsyncPgConnection) {
         for (name, value) in OURS {
             assert_eq!(setting(conn, name).await, value, "{name}");
         }
+        // A default is good for nothing where the transaction does not begin with it.
+        assert_eq!(
+            setting(conn, "transaction_isolation").await,
+            "repeatable read"
+        );
     }
+}
+
+/// The isolation level that a simple query runs at; it has no other way to say so.
+async fn assert_level_of_simple_query(conn: &mut AsyncPgConnection) {
+    let check = "do $$ begin if current_setting('transaction_isolation') <> 'repeatable read' then \
+         raise exception '%', current_setting('transaction_isolation'); end if; end $$";
+    conn.batch_execute(check).await.unwrap();
 }
 
 /// A second client of the same PgBouncer, which knows nothing of us.
@@ -101,14 +113,11 @@ async fn settings_are_in_force_for_us_and_do_not_leak_to_others() {
         let mut conn = pool.get().await.unwrap();
 
         assert_ours(&mut conn).await;
+        assert_level_of_simple_query(&mut conn).await;
         assert_eq!(stranger.settings().await, before, "{version:?}: autocommit");
 
         conn.transaction(async |conn| {
             assert_ours(conn).await;
-            assert_eq!(
-                setting(conn, "transaction_isolation").await,
-                "repeatable read"
-            );
             diesel::QueryResult::Ok(())
         })
         .await

@@ -2,6 +2,7 @@
 
 use super::conversation::Conversation;
 use super::exchange::{Exchange, Part};
+use super::extended::PARSED;
 use super::frame::{Fate, HEADER, announced};
 use super::message::{put, split_text};
 use super::statements::Id;
@@ -14,12 +15,9 @@ impl Conversation {
                 exchange.part_done();
                 Fate::Drop
             }
-            (Some(Part::Check(_)), b'1') => {
-                self.described.clear();
-                Fate::Drop
-            }
+            (Some(Part::Check(_)), b'1') => Fate::Drop,
             (Some(Part::Check(id)), b't' | b'T' | b'n') => {
-                put(&mut self.described, tag, &[body]);
+                self.describe(tag, body);
                 if tag != b't' {
                     exchange.part_done();
                     self.check(exchange, id);
@@ -30,26 +28,33 @@ impl Conversation {
                 exchange.mismatch = true;
                 Fate::Drop
             }
-            (part, tag) => {
+            (Some(Part::Learn(id)), _) => {
                 exchange.passed = true;
-                if let Some(Part::Learn(id)) = part {
-                    self.learn(exchange, id, tag, body);
-                }
-                if exchange.mismatch {
-                    Fate::Drop
-                } else {
-                    Fate::Pass
-                }
+                self.learn(exchange, id, tag, body);
+                Fate::Drop
+            }
+            _ => {
+                exchange.passed = true;
+                Fate::Pass
             }
         }
     }
 
+    /// A description begins with its parameters.
+    fn describe(&mut self, tag: u8, body: &[u8]) {
+        if tag == b't' {
+            self.described.clear();
+        }
+        put(&mut self.described, tag, &[body]);
+    }
+
+    /// The client is told when all of it is known: until then it can be asked for again.
     fn learn(&mut self, exchange: &mut Exchange, id: Id, tag: u8, body: &[u8]) {
         match tag {
             b'1' => self.described.clear(),
-            b't' => put(&mut self.described, tag, &[body]),
+            b't' => self.describe(tag, body),
             b'T' | b'n' => {
-                put(&mut self.described, tag, &[body]);
+                self.describe(tag, body);
                 exchange.part_done();
                 let whole = halves(&self.described).is_some_and(|(first, second)| {
                     first[0] == b't'
@@ -68,6 +73,9 @@ impl Conversation {
                     record.description = Some(self.described.as_slice().into());
                     self.statements.remember(id);
                 }
+                let out = self.to_client.end();
+                out.extend_from_slice(PARSED);
+                out.extend_from_slice(&self.described);
             }
             _ => {}
         }

@@ -61,7 +61,7 @@ pub(crate) struct Exchange {
     pub(crate) controls: bool,
     pub(crate) text: Option<Arc<[u8]>>,
     pub(crate) note: Option<Arc<Note>>,
-    /// The statement that its Bind runs, and whether its request is kept for a second try.
+    /// The statement that it prepares or runs, and whether it may be tried a second time.
     pub(crate) statement: Option<Id>,
     pub(crate) repeatable: bool,
     pub(crate) repeat: Repeat,

@@ -14,12 +14,13 @@ use super::observe::Request;
 use super::requests::Span;
 use super::rules::{Naming, Rules};
 use super::simple::{FAILED, refusal};
-use super::statements::Id;
+use super::statements::{Id, Record};
 use super::text;
 use super::texts::Noted;
 use super::transaction::Transaction;
 
-const PARSED: &[u8] = b"1\0\0\0\x04";
+/// The answer to Parse.
+pub(super) const PARSED: &[u8] = b"1\0\0\0\x04";
 
 /// A request that is longer than this is not kept for a second try.
 const MAX_RETAINED: usize = 64 * 1024;
@@ -54,19 +55,19 @@ impl Conversation {
             return self.other(rules, inbox, frames);
         }
         let id = self.statements.create(name, tail);
+        let record = self.statements.get_mut(id);
+        let name = record.map(Record::take_name).unwrap_or_default();
         let mut exchange = Exchange::new(Request::Housekeeping);
         if let Some(record) = self.statements.get(id) {
             exchange.text = Some(Arc::clone(&record.tail));
             exchange.note = Some(Arc::clone(&record.note));
         }
+        exchange.statement = Some(id);
+        exchange.repeatable = !name.is_empty() && self.is_untouched();
         self.put_head(rules, &mut exchange, text::wants_to_be_alone(sql));
-        let name = match rules.naming {
-            Naming::Named => name,
-            Naming::Unnamed => b"",
-        };
         let out = self.to_server.end();
-        put_parse(out, name, tail);
-        put_describe(out, name);
+        put_parse(out, &name, tail);
+        put_describe(out, &name);
         put_sync(out);
         exchange.parts.push(Part::Learn(id));
         self.observed.last_statement().note(sql, exchange.began);
@@ -95,29 +96,22 @@ impl Conversation {
         exchange.extended = true;
         exchange.only_reads = plain;
         exchange.touches_resolution = record.touches_resolution;
-        let named = rules.naming == Naming::Named;
         let to_parse = record.prepared.is_none();
-        if named && to_parse {
-            record.prepared = Some(record.name.clone());
-        }
+        let named = record.give_name();
         exchange.statement = Some(id);
         exchange.text = Some(Arc::clone(&tail));
         exchange.note = Some(note);
-        // Only where nothing can have run before it.
-        exchange.repeatable = named
-            && self.status == b'I'
-            && self.is_settled()
-            && self.transaction == Transaction::Plain
-            && bind.len() <= MAX_RETAINED;
+        exchange.repeatable = named && self.is_untouched() && bind.len() <= MAX_RETAINED;
 
         self.leaves(residue);
         self.put_head(rules, &mut exchange, alone);
-        let record = self.statements.get(id).filter(|_| named);
-        let name = record.and_then(|record| record.prepared.as_deref());
-        let name = name.unwrap_or_default();
+        let record = self.statements.get(id);
+        let name = record.map(Record::server_name).unwrap_or_default();
         let out = self.to_server.end();
         if to_parse {
             put_parse(out, name, &tail);
+        }
+        if to_parse || rules.shared_session {
             put_describe(out, name);
             exchange.parts.push(Part::Check(id));
         }
@@ -161,7 +155,7 @@ impl Conversation {
         if !frames.iter().any(|frame| b"PBDEFQ".contains(&frame.tag)) {
             return self.forward(inbox, frames);
         }
-        let Some((body, missing)) = self.renamed(rules.naming, inbox, frames) else {
+        let Some((body, known)) = self.renamed(inbox, frames) else {
             return self.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, NAMELESS);
         };
         self.frames_leave(inbox, frames);
@@ -178,17 +172,20 @@ impl Conversation {
         }
         self.put_head(rules, &mut exchange, false);
         self.transaction.taint();
-        for id in missing {
+        for id in known {
             let Some(record) = self.statements.get_mut(id) else {
                 continue;
             };
-            let name = match rules.naming {
-                Naming::Named => &**record.prepared.get_or_insert_with(|| record.name.clone()),
-                Naming::Unnamed => b"",
-            };
-            put_parse(self.to_server.end(), name, &record.tail);
-            put_describe(self.to_server.end(), name);
-            exchange.parts.push(Part::Check(id));
+            let to_parse = record.prepared.is_none();
+            let name = record.take_name();
+            let out = self.to_server.end();
+            if to_parse {
+                put_parse(out, &name, &record.tail);
+            }
+            if to_parse || rules.shared_session {
+                put_describe(out, &name);
+                exchange.parts.push(Part::Check(id));
+            }
         }
         self.to_server.end().extend_from_slice(&body);
         // Without a Parse in it nothing here tells what runs: better no text than that of another.
@@ -230,21 +227,18 @@ impl Conversation {
     /// The rest of a request whose beginning has gone out with a Flush.
     pub(super) fn continue_flushed(&mut self, inbox: &[u8], frames: &[Span]) {
         self.frames_leave(inbox, frames);
-        let naming = self
-            .steering
-            .rules()
-            .map_or(Naming::Named, |rules| rules.naming);
-        match self.renamed(naming, inbox, frames) {
+        match self.renamed(inbox, frames) {
             Some((body, _)) => self.to_server.end().extend_from_slice(&body),
             None => self.pass(inbox, frames),
         }
     }
 
-    /// Messages with the server's names for the client's, and the statements to be prepared before them;
-    /// nothing where there are no names and one statement is not enough.
-    fn renamed(&self, naming: Naming, inbox: &[u8], frames: &[Span]) -> Option<(Vec<u8>, Vec<Id>)> {
+    /// Messages with the server's names for the client's, and the statements that they speak of; nothing
+    /// where these have no names and one statement is not enough.
+    fn renamed(&self, inbox: &[u8], frames: &[Span]) -> Option<(Vec<u8>, Vec<Id>)> {
         let mut body = Vec::new();
-        let mut missing = Vec::new();
+        let mut known = Vec::new();
+        let mut nameless = 0;
         for frame in frames {
             let Some(Known { before, after, id }) = self.known_name(frame.tag, frame.body(inbox))
             else {
@@ -252,18 +246,16 @@ impl Conversation {
                 continue;
             };
             let record = self.statements.get(id)?;
-            if record.prepared.is_none() && !missing.contains(&id) {
-                missing.push(id);
+            let name = record.server_name();
+            if !known.contains(&id) {
+                known.push(id);
+                nameless += usize::from(name.is_empty());
             }
-            let name: &[u8] = match naming {
-                Naming::Named => record.prepared.as_ref().unwrap_or(&record.name),
-                Naming::Unnamed => b"",
-            };
             put(&mut body, frame.tag, &[before, name, b"\0", after]);
         }
         let parses = frames.iter().any(|frame| frame.tag == b'P');
-        let enough = naming == Naming::Named || missing.len() + usize::from(parses) < 2;
-        enough.then_some((body, missing))
+        let enough = nameless == 0 || nameless + usize::from(parses) < 2;
+        enough.then_some((body, known))
     }
 
     /// What the wire puts before the client's own statement: names to close, BEGIN, settings.
@@ -286,14 +278,21 @@ impl Conversation {
         if let Some(settings) = &rules.local_settings
             && (begins || (self.status == b'I' && !alone))
         {
-            put_statement(out, settings.sql(begins));
-            exchange.parts.push(Part::Statement { is_begin: false });
+            for statement in settings.statements(begins) {
+                put_statement(out, statement);
+                exchange.parts.push(Part::Statement { is_begin: false });
+            }
         }
         // Behind those of the pool, which they overrule.
         for setting in opening.iter().flat_map(|opening| &opening.settings) {
             put_statement(out, setting);
             exchange.parts.push(Part::Statement { is_begin: false });
         }
+    }
+
+    /// Whether nothing can have run before what is sent now.
+    fn is_untouched(&self) -> bool {
+        self.status == b'I' && self.is_settled() && self.transaction == Transaction::Plain
     }
 
     /// In a transaction that never began nothing reaches the server.

@@ -5,8 +5,10 @@ use super::boundary::Begin;
 /// Settings that the wire puts into each transaction and before each statement outside of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalSettings {
+    /// The one that follows a BEGIN.
     sql: Vec<u8>,
-    autocommit: Vec<u8>,
+    /// The statements that a transaction without a BEGIN starts with.
+    autocommit: Vec<Vec<u8>>,
     /// The default isolation level, which a transaction that has begun does not ask for any more.
     isolation: Option<&'static str>,
     read_only: bool,
@@ -39,19 +41,28 @@ impl LocalSettings {
         if read_only {
             calls.push(call("transaction_read_only", "on"));
         }
+        // The level before all else: it cannot be changed any more once a SELECT has taken its snapshot. This
+        // SET lasts as long as the transaction, and unlike SET LOCAL and SET TRANSACTION it does not warn
+        // where there is no BEGIN.
+        let level = isolation.map(|level| format!("SET transaction_isolation = '{level}'"));
+        let settings = format!("SELECT {}", calls.join(", "));
         Some(Self {
             sql,
-            autocommit: format!("SELECT {}", calls.join(", ")).into_bytes(),
+            autocommit: level
+                .into_iter()
+                .chain([settings])
+                .map(String::into_bytes)
+                .collect(),
             isolation,
             read_only,
         })
     }
 
-    /// The statement that sets them: behind a BEGIN that has what [`Self::begin`] says, or with nothing
-    /// before it.
-    pub(crate) fn sql(&self, in_transaction: bool) -> &[u8] {
+    /// The statements that set them: behind a BEGIN that has what [`Self::begin`] says, or with nothing
+    /// before them.
+    pub(crate) fn statements(&self, in_transaction: bool) -> &[Vec<u8>] {
         if in_transaction {
-            &self.sql
+            std::slice::from_ref(&self.sql)
         } else {
             &self.autocommit
         }
@@ -109,7 +120,8 @@ mod tests {
         let both = settings(&[("lock_timeout", "2s"), ("search_path", "o'b\\")]).unwrap();
         let sql = b"SELECT pg_catalog.set_config('lock_timeout', '2s', true), \
               pg_catalog.set_config('search_path',  E'o''b\\\\', true)";
-        assert_eq!((both.sql(true), both.sql(false)), (&sql[..], &sql[..]));
+        assert_eq!(both.statements(true), [sql]);
+        assert_eq!(both.statements(false), [sql]);
         assert_eq!(both.begin(Begin::default()), "");
         assert_eq!(settings(&[]), None);
     }
@@ -132,8 +144,12 @@ mod tests {
             " ISOLATION LEVEL REPEATABLE READ"
         );
         assert_eq!(begin(b"BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY"), "");
-        let bare = String::from_utf8_lossy(defaults.sql(false));
-        assert!(bare.ends_with("set_config('transaction_read_only', 'on', true)"));
+        let [level, rest] = defaults.statements(false) else {
+            panic!("{defaults:?}");
+        };
+        assert_eq!(level, b"SET transaction_isolation = 'REPEATABLE READ'");
+        assert!(rest.ends_with(b"set_config('transaction_read_only', 'on', true)"));
+        assert_eq!(defaults.statements(true).len(), 1);
         let odd = settings(&[("default_transaction_isolation", "x; drop")]).unwrap();
         assert_eq!(odd.begin(Begin::default()), "");
     }

@@ -28,6 +28,7 @@ mod residue;
 mod rules;
 mod session;
 mod simple;
+mod stale;
 mod statements;
 #[cfg(test)]
 mod tests;

@@ -21,13 +21,8 @@ impl Conversation {
         exchange.failed = true;
         exchange.sqlstate = Some(error.sqlstate().clone());
         exchange.mismatch = false;
-        for part in exchange.cut_short() {
-            match part {
-                Part::Learn(id) => self.statements.refuse(id, exchange.passed),
-                Part::Check(id) => self.statements.forget(id),
-                _ => {}
-            }
-        }
+        let cut = exchange.cut_short();
+        let learning = cut.iter().any(|part| matches!(part, Part::Learn(_)));
         let stale = exchange.statement.filter(|_| is_stale(&error));
         if let Some(id) = stale {
             if *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME {
@@ -35,16 +30,29 @@ impl Conversation {
                 self.statements.forget(id);
             } else {
                 self.statements.outdate(id);
+                // A text that was parsed just now has an old plan only where something keeps plans for it.
+                if learning || self.is_shared() {
+                    self.statements.unname(id);
+                }
             }
-            let untold = exchange.repeatable && !exchange.passed && alone;
+            // Of what is being learnt nothing has been told before all of it is known.
+            let untold = exchange.repeatable && (learning || !exchange.passed) && alone;
             if untold && exchange.repeat == Repeat::No && self.statements.get(id).is_some() {
                 exchange.repeat = Repeat::Wanted;
                 self.must_wait = true;
                 return Fate::Drop;
             }
-            self.observed.stale_statement_reported(error);
-        } else {
-            self.observed.error_reported(error);
+        }
+        for part in cut {
+            match part {
+                Part::Learn(id) => self.statements.refuse(id, exchange.passed),
+                Part::Check(id) => self.statements.forget(id),
+                _ => {}
+            }
+        }
+        match stale {
+            Some(_) => self.observed.stale_statement_reported(error),
+            None => self.observed.error_reported(error),
         }
         if let Some(moved) = moved {
             put(self.to_client.end(), b'E', &[&moved]);

@@ -1,9 +1,10 @@
 //! What the client asks: each request up to its Sync, and who takes care of it.
 
 use super::conversation::Conversation;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Expect};
 use super::frame::{BadLength, HEADER, MAX_LENGTH};
 use super::login::Phase;
+use super::message::{put, put_sync};
 use super::observe::Request;
 use super::outbox::empty;
 use super::statements::Statements;
@@ -99,6 +100,9 @@ impl Conversation {
         let mut handled = 0;
         while let Some(span) = next_message(inbox, self.scanned)? {
             let copies = frames.is_empty() && self.copying.takes(span.tag);
+            if !copies && frames.is_empty() && span.tag != b'X' {
+                self.end_abandoned_copy();
+            }
             if self.must_wait && !copies && !self.flushed {
                 break;
             }
@@ -134,6 +138,25 @@ impl Conversation {
         }
         self.frames = frames;
         Ok(handled)
+    }
+
+    /// The server takes whatever comes for the rows of a COPY, and answers none of it: a client that goes on
+    /// without having ended them, as diesel-async does, would wait for ever.
+    fn end_abandoned_copy(&mut self) {
+        let Copying::In { extended } = self.copying else {
+            return;
+        };
+        self.copying = Copying::No;
+        // A PgBouncer that has seen the end of a COPY believes that no other answer is to come.
+        if let Some(Expect::Remote(exchange)) = self.plan.front_mut() {
+            exchange.controls = true;
+            self.must_wait = true;
+        }
+        let out = self.to_server.end();
+        put(out, b'f', &[ABANDONED, b"\0"]);
+        if extended {
+            put_sync(out);
+        }
     }
 
     fn request(&mut self, inbox: &[u8], frames: &[Span]) {
@@ -216,10 +239,19 @@ impl Conversation {
         }
     }
 
+    /// Whether the session behind this connection may be another's in the next transaction.
+    pub(super) fn is_shared(&self) -> bool {
+        self.steering
+            .rules()
+            .is_some_and(|rules| rules.shared_session)
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         matches!(self.transaction, Transaction::Broken { .. })
     }
 }
+
+const ABANDONED: &[u8] = b"the client went on without sending the rows";
 
 fn next_message(inbox: &[u8], start: usize) -> Result<Option<Span>, BadLength> {
     let Some(header) = inbox.get(start..).and_then(<[u8]>::first_chunk::<HEADER>) else {

@@ -131,9 +131,11 @@ impl Conversation {
         if let Some(settings) = &rules.local_settings
             && (is_begin || (self.status == b'I' && !alone))
         {
-            head.extend_from_slice(settings.sql(is_begin));
-            head.push(b';');
-            commands += 1;
+            for statement in settings.statements(is_begin) {
+                head.extend_from_slice(statement);
+                head.push(b';');
+                commands += 1;
+            }
         }
         // Behind those of the pool, which they overrule.
         for setting in opening.iter().flat_map(|opening| &opening.settings) {

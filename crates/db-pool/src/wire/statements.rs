@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::residue::Residue;
 use super::rules::{Naming, Note};
+use super::stale::Stale;
 use super::text;
 
 /// A record's place, and which of those that have been there it is: an exchange may outlive it.
@@ -30,8 +31,7 @@ pub(crate) struct Statements {
     clock: u64,
     /// Names that the server may forget; told to it with the next batch.
     to_close: Vec<Box<[u8]>>,
-    /// What clients were told of texts whose plan the server has refused since.
-    outdated: HashMap<Arc<[u8]>, Box<[u8]>>,
+    stale: Stale,
 }
 
 /// One statement.
@@ -42,6 +42,8 @@ pub(crate) struct Record {
     pub(crate) note: Arc<Note>,
     /// ParameterDescription and RowDescription or NoData, as the client was told.
     pub(crate) description: Option<Box<[u8]>>,
+    /// Whether it has a name on the server at all.
+    pub(crate) naming: Naming,
     /// The name it is prepared under on the server, if it is or is about to be.
     pub(crate) prepared: Option<Box<[u8]>>,
     /// The name to prepare it under.
@@ -57,6 +59,31 @@ pub(crate) struct Record {
     used: u64,
 }
 
+impl Record {
+    /// Gives it its name on the server, which it has from now on; `false` where it has none.
+    pub(crate) fn give_name(&mut self) -> bool {
+        let named = self.naming == Naming::Named;
+        if named && self.prepared.is_none() {
+            self.prepared = Some(self.name.clone());
+        }
+        named
+    }
+
+    /// The name by which the server knows it; an empty one where it has none.
+    pub(crate) fn server_name(&self) -> &[u8] {
+        match self.naming {
+            Naming::Named => self.prepared.as_ref().unwrap_or(&self.name),
+            Naming::Unnamed => b"",
+        }
+    }
+
+    /// Both in one.
+    pub(crate) fn take_name(&mut self) -> Box<[u8]> {
+        self.give_name();
+        self.server_name().into()
+    }
+}
+
 impl Statements {
     /// A cache of at most `capacity` texts; 0 keeps none beyond the names its client holds.
     pub(crate) fn new(capacity: usize, naming: Naming) -> Self {
@@ -69,7 +96,7 @@ impl Statements {
             free: Vec::new(),
             clock: 0,
             to_close: Vec::new(),
-            outdated: HashMap::new(),
+            stale: Stale::default(),
         }
     }
 
@@ -121,11 +148,16 @@ impl Statements {
         self.release(name);
         self.clock += 1;
         let sql = tail.split(|byte| *byte == 0).next().unwrap_or_default();
+        let naming = match self.stale.is_nameless(tail) {
+            true => Naming::Unnamed,
+            false => self.naming,
+        };
         let record = Record {
             tail: tail.into(),
             note: Arc::default(),
             description: None,
-            prepared: (self.naming == Naming::Named).then(|| name.into()),
+            naming,
+            prepared: (naming == Naming::Named).then(|| name.into()),
             name: name.into(),
             plain_select: text::is_plain_select(sql),
             touches_resolution: text::touches_resolution(sql),
@@ -218,21 +250,28 @@ impl Statements {
     pub(crate) fn outdate(&mut self, id: Id) {
         if let Some(record) = self.get_mut(id) {
             let (tail, told) = (Arc::clone(&record.tail), record.description.clone());
-            if self.outdated.len() >= MAX_OUTDATED {
-                self.outdated.clear();
+            if let Some(told) = told {
+                self.stale.was_told(tail, told);
             }
-            self.outdated.extend(told.map(|told| (tail, told)));
         }
         self.forget(id);
     }
 
+    /// Takes a text's name away for good: whatever keeps names here keeps the plan that was refused.
+    pub(crate) fn unname(&mut self, id: Id) {
+        let Some(record) = self.get_mut(id) else {
+            return;
+        };
+        record.naming = Naming::Unnamed;
+        let (tail, prepared) = (Arc::clone(&record.tail), record.prepared.take());
+        self.to_close.extend(prepared);
+        self.stale.make_nameless(tail);
+    }
+
     /// What clients were told of a text before its plan was refused; once.
     pub(crate) fn take_outdated(&mut self, id: Id) -> Option<Box<[u8]>> {
-        if self.outdated.is_empty() {
-            return None;
-        }
         let tail = Arc::clone(&self.get(id)?.tail);
-        self.outdated.remove(&tail)
+        self.stale.take_told(&tail)
     }
 
     /// The server has refused to prepare it, or to describe what it had parsed: nobody has been given its
@@ -300,9 +339,6 @@ impl Statements {
         }
     }
 }
-
-/// How many outdated texts are remembered; a change of a table touches a few.
-const MAX_OUTDATED: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -50,6 +50,36 @@ fn copy_in_by_execute_is_one_exchange() {
     assert_eq!(peers.local(&["C s1", "S"]), ["3", "Z I"]);
 }
 
+/// diesel-async has no COPY: it calls the server's readiness for rows an error, and goes on. The server
+/// would take the next statement for a row.
+#[test]
+fn a_copy_that_its_client_abandons_is_ended_before_the_next_request() {
+    let mut peers = Peers::new(named());
+    peers.local(&["Q BEGIN"]);
+    peers.client(&["Q copy t from stdin"]);
+    peers.server(&["C BEGIN", "G \0\0\0"]);
+    assert_eq!(peers.client(&["Q select 1"]), ["f"]);
+    // The transaction it began in is over when that is answered; what follows waits as ever.
+    assert_eq!(peers.server(&["E 57014", "Z E"]), ["E 57014", "Z E"]);
+    assert_eq!(peers.asked(), ["Q select 1"]);
+
+    let mut peers = Peers::new(named());
+    peers.learns("s1", "copy t from stdin", "n");
+    peers.client(&["B s1", "E", "S"]);
+    peers.server(&["2", "G \0\0\0"]);
+    let next = ["P s2 update t", "D s2", "S"];
+    assert_eq!(peers.client(&next), ["f", "S"]);
+    // PgBouncer takes no request over from before the end of a COPY.
+    assert_eq!(peers.server(&["E 57014", "Z I"]), ["E 57014", "Z I"]);
+    assert_eq!(peers.asked(), next);
+    let told = peers.server(&["1", "t", "n", "Z I"]);
+    assert_eq!(told, ["1", "t", "n", "Z I"]);
+    // Whoever says goodbye is not answered.
+    peers.client(&["Q copy t from stdin"]);
+    peers.server(&["G \0\0\0"]);
+    assert_eq!(peers.client(&["X"]), ["X"]);
+}
+
 #[test]
 fn copy_out_passes() {
     let mut peers = Peers::new(named());

@@ -1,6 +1,6 @@
 //! Session settings behind a transaction pooler, and what is refused there.
 
-use super::peers::Peers;
+use super::peers::{NOTHING, Peers};
 use super::{SETTINGS, shared};
 use crate::wire::rules::{Naming, Rules};
 
@@ -84,8 +84,9 @@ fn transactions_carry_them_once() {
         "Z T",
     ]);
     assert_eq!(told, ["1", "t", "T", "Z T"]);
-    assert_eq!(peers.client(&["B s1", "E", "S"]), ["B s1", "E", "S"]);
-    peers.server(&["2", "D one", "C SELECT 1", "Z T"]);
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked, ["D s1", "B s1", "E", "S"]);
+    peers.server(&["t", "T a:23", "2", "D one", "C SELECT 1", "Z T"]);
     // With `defer_begin = false` a COMMIT is waited for.
     assert_eq!(peers.client(&["Q COMMIT"]), ["Q COMMIT"]);
     assert!(peers.observed.is_committing());
@@ -137,7 +138,8 @@ fn utilities_go_bare() {
     let asked = peers.client(&["P s1 vacuum t", "D s1", "S"]);
     assert_eq!(asked, ["P s1 vacuum t", "D s1", "S"]);
     peers.server(&["1", "t", "n", "Z I"]);
-    assert_eq!(peers.client(&["B s1", "E", "S"]), ["B s1", "E", "S"]);
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked, ["D s1", "B s1", "E", "S"]);
 }
 
 /// The second try of a statement runs under the same settings as the first.
@@ -155,9 +157,11 @@ fn a_second_try_carries_them_too() {
     peers.server(&["3", "1", "2", "D a", "C SELECT 1", "1", "t", "n", "Z I"]);
     let asked = peers.asked();
     assert_eq!(asked[..3], settings());
-    assert_eq!(asked[3..], ["B s1", "E", "S"]);
-    let told = peers.server(&["1", "2", "D a", "C SELECT 1", "2", "C UPDATE 1", "Z I"]);
-    assert_eq!(told, ["2", "C UPDATE 1", "Z I"]);
+    assert_eq!(asked[3..], ["D s1", "B s1", "E", "S"]);
+    let settings = ["1", "2", "D a", "C SELECT 1"];
+    let run = ["t", "n", "2", "C UPDATE 1", "Z I"];
+    assert_eq!(peers.server(&settings), NOTHING);
+    assert_eq!(peers.server(&run), ["2", "C UPDATE 1", "Z I"]);
 }
 
 /// Case R32: nothing of it reaches the pooler.
@@ -194,4 +198,23 @@ fn a_begin_says_what_the_session_cannot() {
     peers.local(&["Q BEGIN;"]);
     let asked = peers.client(&["P s1 select 1", "D s1", "S"]);
     assert_eq!(asked[0], "P - BEGIN ISOLATION LEVEL REPEATABLE READ");
+    peers.server(&["1", "2", "C BEGIN", "1", "2", "D a", "C SELECT 1"]);
+    peers.server(&["1", "t", "T a:23", "Z T"]);
+    peers.client(&["Q ROLLBACK"]);
+    peers.server(&["C ROLLBACK", "Z I"]);
+    // Without a BEGIN it comes before anything that takes a snapshot.
+    let set = "SET transaction_isolation = 'REPEATABLE READ'";
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked[..3], [&format!("P - {set}"), "B -", "E"]);
+    assert!(asked[3].starts_with("P - SELECT pg_catalog.set_config("));
+    assert_eq!(asked[6..], ["D s1", "B s1", "E", "S"]);
+    let settings = ["1", "2", "C SET", "1", "2", "D a", "C SELECT 1"];
+    assert_eq!(peers.server(&settings), NOTHING);
+    let told = peers.server(&["t", "T a:23", "2", "D one", "C SELECT 1", "Z I"]);
+    assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
+    let asked = peers.client(&["Q select 1"]);
+    assert!(asked[0].starts_with(&format!("Q {set};SELECT pg_catalog.set_config(")));
+    let answers = ["C SET", "T a:25", "D a", "C SELECT 1"];
+    assert_eq!(peers.server(&answers), NOTHING);
+    assert_eq!(peers.server(&["C SELECT 1", "Z I"]), ["C SELECT 1", "Z I"]);
 }

@@ -4,6 +4,7 @@ mod copying;
 mod local_settings;
 mod lost;
 mod peers;
+mod plans;
 mod proptests;
 mod recordings;
 mod refusals;

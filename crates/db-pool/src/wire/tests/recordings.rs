@@ -77,6 +77,25 @@ pub(super) fn recordings() -> Vec<Recording> {
         "< C BEGIN|T a:25|D a|C SELECT 1|C SELECT 1|Z T",
         "< C COMMIT|Z I",
     ];
+    let kept = [
+        "> P s1 select v from t|D s1|S",
+        "< 1|2|D a|C SELECT 1|1|t|T v:23|Z I",
+        "> B s1|E|S",
+        "< 1|2|D a|C SELECT 1|t|T v:23|2|D one|C SELECT 1|Z I",
+        "> Q BEGIN|B s1|E|S",
+        "< 1|2|C BEGIN|1|2|D a|C SELECT 1|t|T v:700|2|D one|C SELECT 1|Z T",
+        "> Q COMMIT",
+        "< C ROLLBACK|Z I",
+        "> P s2 select v from t|D s2|S|B s1|E|S",
+        "< 3|1|2|D a|C SELECT 1|1|t|T v:23|Z I",
+        "< 1|2|D a|C SELECT 1|1|t|T v:23|2|D one|C SELECT 1|Z I",
+        "> B s2|E|S",
+        "< 1|2|D a|C SELECT 1|t|E 0A000 RevalidateCachedQuery|Z I",
+        "> C s1|S|P s3 select w from t|D s3|S",
+        "< 3|1|2|D a|C SELECT 1|1|t|T v:23,w:25|2|D one,two|C SELECT 1|Z I",
+        "< 1|2|D a|C SELECT 1|1|t|E 0A000 RevalidateCachedQuery|Z I",
+        "< 3|1|2|D a|C SELECT 1|1|t|T w:25|Z I",
+    ];
     assert!(SETTINGS.starts_with("SELECT"));
     [
         (small, &statements[..]),
@@ -87,6 +106,7 @@ pub(super) fn recordings() -> Vec<Recording> {
         (named(), &copies),
         (shared(Naming::Named), &settings),
         (shared(Naming::Unnamed), &settings),
+        (shared(Naming::Named), &kept),
         (Rules::default(), &transactions),
         (Rules::default(), &copies),
     ]

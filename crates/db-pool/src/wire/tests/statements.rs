@@ -225,7 +225,7 @@ fn a_text_whose_result_has_changed_is_refused_once_when_it_is_prepared_anew() {
     peers.client(&anew);
     let told = peers.server(&["3", "1", "t", "T v:700", "Z I"]);
     // First the Close, which the wire has answered itself.
-    assert_eq!(told, ["3", "Z I", "1", "t", "E 0A000", "Z I"]);
+    assert_eq!(told, ["3", "Z I", "E 0A000", "Z I"]);
     assert_eq!(peers.observed.stale_statements(), 1);
     // Whoever asks again has been told.
     peers.client(&["P s3 select v from t", "D s3", "S"]);
@@ -243,6 +243,13 @@ fn nothing_is_repeated_where_that_could_be_seen() {
     peers.client(&["Q select 2"]);
     let told = peers.server(&[stale, "Z I", "C SELECT 1", "Z I"]);
     assert_eq!(told, ["E 0A000", "Z I", "C SELECT 1", "Z I"]);
+
+    // A lone Parse is something, too: its answer would come before that of the second try.
+    let mut peers = Peers::new(named());
+    peers.learns("s1", UPDATE, "n");
+    peers.client(&["B s1", "E", "S", "P s2 update u", "D s2", "S"]);
+    let told = peers.server(&[stale, "Z I", "1", "t", "n", "Z I"]);
+    assert_eq!(told, ["E 0A000", "Z I", "1", "t", "n", "Z I"]);
 
     let mut peers = Peers::new(named());
     peers.learns("s1", UPDATE, "n");
