@@ -233,9 +233,9 @@ impl ConnectError {
     pub(crate) fn unresolved(address: &str, error: &io::Error) -> Self {
         let failure = match lacks_descriptors(error) {
             true => Failure::NoDescriptors,
-            false => Failure::Unreachable,
+            false => Failure::UnknownHost,
         };
-        Self::new(address, failure).explained(format!("its name is not resolved: {error}"))
+        Self::new(address, failure).explained(error.to_string())
     }
 
     pub(crate) fn explained(mut self, detail: impl Into<Arc<str>>) -> Self {

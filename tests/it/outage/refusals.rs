@@ -141,7 +141,7 @@ async fn a_refused_port_and_an_unknown_name_are_tried_again() {
     let refused = "postgres://u:p@127.0.0.1:1/d";
     assert_tried_again(refused, Failure::Unreachable, ConnectStage::Socket).await;
     let unknown = "postgres://u:p@no-such-host.invalid:5432/d?sslmode=disable";
-    assert_tried_again(unknown, Failure::Unreachable, ConnectStage::Name).await;
+    assert_tried_again(unknown, Failure::UnknownHost, ConnectStage::Name).await;
 }
 
 /// Case R04: a server that is full is asked again, and the caller is served when there is room.
