@@ -119,6 +119,22 @@ mod tests {
         assert_eq!((&*stats[0].text, stats[0].count), ("select ?", 1));
     }
 
+    /// Case R63: ten thousand lists of values are few fingerprints.
+    #[tokio::test]
+    async fn ten_thousand_lists_are_few_fingerprints() {
+        let registry = registry();
+        let watcher = watched(&registry);
+        for nth in 0..10_000 {
+            let list: Vec<_> = (0..=nth % 40)
+                .map(|n| (n * 10_000 + nth).to_string())
+                .collect();
+            let sql = format!("select * from t where id in ({})", list.join(", "));
+            watcher(&ran(&sql, &Note::default()));
+        }
+        let stats = registry.statements.stats();
+        assert_eq!((stats.len(), stats[0].count), (1, 10_000));
+    }
+
     /// Two connections count in one place.
     #[tokio::test]
     async fn connections_of_a_pool_share_their_counts() {
