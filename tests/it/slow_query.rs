@@ -253,7 +253,7 @@ async fn hostile_texts_leave_one_harmless_record_each() {
     for nth in 1..=500_usize {
         // Each is another text, of which all but a few are short.
         let length = if nth.is_multiple_of(250) {
-            nth
+            20 * nth
         } else {
             nth % 8 + 1
         };
