@@ -20,7 +20,7 @@ struct Panicking {
 
 impl Subscriber for Panicking {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "db_pool::dial"
+        metadata.target() == "app_db::pool"
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::SOON;
 use crate::pool::{sized, url};
 
-/// What does not heal: said within a second, after one login.
+/// What does not heal: said long before the checkout timeout of five seconds, after one login.
 async fn assert_refused(
     url_text: &str,
     failure: Failure,
@@ -24,7 +24,7 @@ async fn assert_refused(
     let began = Instant::now();
     let error = pool.get().await.unwrap_err();
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
     assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
     assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
     let code = error.sqlstate();

@@ -169,6 +169,12 @@ impl Conversation {
                         extended: exchange.extended,
                     };
                 }
+                if tag == b'H' {
+                    // Rows that their client may not want. What it sends before they have ended is lost to
+                    // a PgBouncer, which believes at their end that no other answer is to come.
+                    exchange.controls = true;
+                    self.must_wait = true;
+                }
                 exchange.passed = true;
                 if tag == b'D' && exchange.first_row.is_none() {
                     exchange.first_row = Some(Instant::now());

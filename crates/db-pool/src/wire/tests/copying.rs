@@ -91,3 +91,17 @@ fn copy_out_passes() {
     );
     assert_eq!(peers.local(&["Q BEGIN"]), ["C BEGIN", "Z T"]);
 }
+
+/// A PgBouncer forgets, at the end of the rows, what has been asked meanwhile.
+#[test]
+fn nothing_is_asked_before_the_rows_of_a_copy_have_ended() {
+    let mut peers = Peers::new(named());
+    peers.client(&["Q copy t to stdout"]);
+    assert_eq!(peers.server(&["H \0\0\0", "d row"]), ["H", "d"]);
+    assert_eq!(peers.client(&["Q select 1"]), NOTHING);
+    assert_eq!(
+        peers.server(&["d row", "c", "C COPY 2", "Z I"]),
+        ["d", "c", "C COPY 2", "Z I"]
+    );
+    assert_eq!(peers.asked(), ["Q select 1"]);
+}
