@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use db_config::{Config, Credentials, Endpoint};
-use db_pool::{Closed, Connection, Pool, PoolProfile, Rotation, StatementStats, Status, Via};
+use db_config::{Config, Credentials};
+use db_pool::{Closed, Connection, Pool, Rotation, StatementStats, Status};
 
 use crate::backoff::Retry;
 use crate::error::Error;
 use crate::health::{Health, PoolHealth};
 use crate::limits;
+use crate::plan::{Further, Plan};
 use crate::retry_budget::RetryBudget;
+use crate::start_up::{log_profile, warm_up};
 use crate::transaction::Transaction;
 use crate::work::Work;
 
@@ -43,30 +45,6 @@ struct Inner {
     /// One rotation at a time.
     rotating: tokio::sync::Mutex<()>,
     closed: AtomicBool,
-}
-
-/// A pool that is made when it is first asked for, so that an unused one costs nothing.
-#[derive(Debug)]
-struct Further {
-    endpoint: Endpoint,
-    profile: PoolProfile,
-    pool: OnceLock<Pool>,
-}
-
-impl Further {
-    /// Where it connects now: every rotation since the start, in order, as each may have renamed the user
-    /// again.
-    fn current(&self, rotated: &[(String, Credentials)]) -> Endpoint {
-        rotated
-            .iter()
-            .fold(self.endpoint.clone(), |endpoint, (user, credentials)| {
-                if endpoint.user == *user {
-                    endpoint.with_credentials(credentials)
-                } else {
-                    endpoint
-                }
-            })
-    }
 }
 
 impl Database {
@@ -360,114 +338,6 @@ impl Inner {
             pool
         })
     }
-}
-
-/// What the configuration asks for.
-struct Plan {
-    write: (Endpoint, PoolProfile),
-    readers: Vec<(Endpoint, PoolProfile)>,
-    further: BTreeMap<String, Further>,
-    /// Name and size of every pool whose connections go to the primary.
-    on_primary: Vec<(String, u32)>,
-    retry: Retry,
-}
-
-impl Plan {
-    fn read(config: &Config) -> Result<Self, Error> {
-        for warning in config.warnings() {
-            tracing::warn!(
-                warning,
-                "the configuration is allowed and probably not meant"
-            );
-        }
-        let endpoint_for = |profile: &PoolProfile| match profile.via {
-            Via::Direct => config.direct_url().map(Endpoint::from),
-            _ => config.pooled_url().map(Endpoint::from),
-        };
-        let write = PoolProfile::from_config(config, "write")?;
-        let write = (endpoint_for(&write)?, write);
-        let mut on_primary = vec![("write".to_owned(), write.1.max)];
-        let read = PoolProfile::from_config(config, "read")?;
-        let mut readers: Vec<_> = config
-            .replica_urls()
-            .iter()
-            .zip(1..)
-            .map(|(url, nth)| {
-                let mut read = read.clone();
-                if nth > 1 {
-                    read.name = format!("read.{nth}").into();
-                }
-                (Endpoint::from(url), read)
-            })
-            .collect();
-        if readers.is_empty() && config.configures_pool("read") {
-            on_primary.push(("read".to_owned(), read.max));
-            readers.push((endpoint_for(&read)?, read));
-        }
-        let mut further = BTreeMap::new();
-        for name in config.pool_names() {
-            if name == "write" || name == "read" {
-                continue;
-            }
-            let profile = PoolProfile::from_config(config, &name)?;
-            let endpoint = endpoint_for(&profile)?;
-            let pool = OnceLock::new();
-            on_primary.push((name.clone(), profile.max));
-            further.insert(
-                name,
-                Further {
-                    endpoint,
-                    profile,
-                    pool,
-                },
-            );
-        }
-        Ok(Self {
-            write,
-            readers,
-            further,
-            on_primary,
-            retry: config.section("retry")?,
-        })
-    }
-}
-
-/// Waits for the connections that the first requests are to find (req 0.32); does without where a server
-/// is down or has no more to give.
-async fn warm_up(write: &Pool, replicas: &[Pool], patience: Duration) {
-    let warming = std::iter::once(write).chain(replicas).map(async |pool| {
-        if !pool.warm_up(patience).await {
-            tracing::warn!(
-                pool = pool.name(),
-                min_idle = pool.profile().min_idle,
-                open = pool.status().open,
-                "fewer connections than wanted are ready at the start"
-            );
-        }
-    });
-    futures_util::future::join_all(warming).await;
-}
-
-/// Says what a pool was made with (req 3.13).
-fn log_profile(pool: &Pool) {
-    let profile = pool.profile();
-    tracing::info!(
-        pool = pool.name(),
-        address = pool.address(),
-        user = pool.user(),
-        min_idle = profile.min_idle,
-        max = profile.max,
-        ceiling = profile.ceiling,
-        max_waiting = ?profile.max_waiting,
-        checkout_timeout = ?profile.checkout_timeout,
-        connect_timeout = ?profile.connect_timeout,
-        idle_timeout = ?profile.idle_timeout,
-        max_lifetime = ?profile.max_lifetime,
-        max_uses = profile.max_uses,
-        statement_timeout = ?profile.statement_timeout,
-        slow_query = ?profile.slow_query,
-        "pool opened"
-    );
 }
 
 /// How long opening the pools may take (req 3.12).

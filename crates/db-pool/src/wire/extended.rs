@@ -96,7 +96,7 @@ impl Conversation {
         exchange.extended = true;
         exchange.only_reads = plain;
         exchange.touches_resolution = record.touches_resolution;
-        let to_parse = record.prepared.is_none();
+        let to_parse = !record.prepared;
         let named = record.give_name();
         exchange.statement = Some(id);
         exchange.text = Some(Arc::clone(&tail));
@@ -176,7 +176,7 @@ impl Conversation {
             let Some(record) = self.statements.get_mut(id) else {
                 continue;
             };
-            let to_parse = record.prepared.is_none();
+            let to_parse = !record.prepared;
             let name = record.take_name();
             let out = self.to_server.end();
             if to_parse {

@@ -44,8 +44,8 @@ pub(crate) struct Record {
     pub(crate) description: Option<Box<[u8]>>,
     /// Whether it has a name on the server at all.
     pub(crate) naming: Naming,
-    /// The name it is prepared under on the server, if it is or is about to be.
-    pub(crate) prepared: Option<Box<[u8]>>,
+    /// Whether it is prepared under its name on the server, or about to be.
+    pub(crate) prepared: bool,
     /// The name to prepare it under.
     pub(crate) name: Box<[u8]>,
     pub(crate) plain_select: bool,
@@ -62,22 +62,24 @@ pub(crate) struct Record {
 impl Record {
     /// Gives it its name on the server, which it has from now on; `false` where it has none.
     pub(crate) fn give_name(&mut self) -> bool {
-        let named = self.naming == Naming::Named;
-        if named && self.prepared.is_none() {
-            self.prepared = Some(self.name.clone());
-        }
-        named
+        self.prepared = self.naming == Naming::Named;
+        self.prepared
     }
 
     /// The name by which the server knows it; an empty one where it has none.
     pub(crate) fn server_name(&self) -> &[u8] {
         match self.naming {
-            Naming::Named => self.prepared.as_ref().unwrap_or(&self.name),
+            Naming::Named => &self.name,
             Naming::Unnamed => b"",
         }
     }
 
-    /// Both in one.
+    /// The name that the server has for it and may forget.
+    fn take_prepared(&mut self) -> Option<Box<[u8]>> {
+        std::mem::take(&mut self.prepared).then(|| self.name.clone())
+    }
+
+    /// Gives it its name, and says it.
     pub(crate) fn take_name(&mut self) -> Box<[u8]> {
         self.give_name();
         self.server_name().into()
@@ -157,7 +159,7 @@ impl Statements {
             note: Arc::default(),
             description: None,
             naming,
-            prepared: (naming == Naming::Named).then(|| name.into()),
+            prepared: naming == Naming::Named,
             name: name.into(),
             plain_select: text::is_plain_select(sql),
             touches_resolution: text::touches_resolution(sql),
@@ -210,10 +212,7 @@ impl Statements {
             let Some((tail, oldest)) = oldest else { return };
             self.by_text.remove(&tail);
             // A name that the client still holds keeps its text, and is parsed again when it is used.
-            if let Some(name) = self
-                .get_mut(oldest)
-                .and_then(|record| record.prepared.take())
-            {
+            if let Some(name) = self.get_mut(oldest).and_then(Record::take_prepared) {
                 self.to_close.push(name);
             }
             self.uncache(oldest);
@@ -237,7 +236,7 @@ impl Statements {
         let Some(record) = self.get_mut(id) else {
             return;
         };
-        let (tail, prepared) = (Arc::clone(&record.tail), record.prepared.take());
+        let (tail, prepared) = (Arc::clone(&record.tail), record.take_prepared());
         self.to_close.extend(prepared);
         if self.by_text.get(&tail) == Some(&id) {
             self.by_text.remove(&tail);
@@ -263,7 +262,7 @@ impl Statements {
             return;
         };
         record.naming = Naming::Unnamed;
-        let (tail, prepared) = (Arc::clone(&record.tail), record.prepared.take());
+        let (tail, prepared) = (Arc::clone(&record.tail), record.take_prepared());
         self.to_close.extend(prepared);
         self.stale.make_nameless(tail);
     }
@@ -281,7 +280,7 @@ impl Statements {
             return;
         };
         let name = record.name.clone();
-        record.prepared.take_if(|_| !parsed);
+        record.prepared &= parsed;
         self.forget(id);
         if self.by_name.get(&name) == Some(&id) {
             self.release(&name);
@@ -313,7 +312,7 @@ impl Statements {
     /// when it is used next. Closing a name that the server does not know is no error.
     pub(crate) fn names_lost(&mut self) {
         for record in self.records.iter_mut().flatten() {
-            self.to_close.extend(record.prepared.take());
+            self.to_close.extend(record.take_prepared());
         }
     }
 
@@ -333,121 +332,12 @@ impl Statements {
         let unheld = self
             .get(id)
             .is_some_and(|record| !record.cached && record.holders == 0);
-        if unheld && let Some(record) = self.records[id.place as usize].take() {
-            self.to_close.extend(record.prepared);
+        if unheld && let Some(mut record) = self.records[id.place as usize].take() {
+            self.to_close.extend(record.take_prepared());
             self.free.push(id.place as usize);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: &[u8] = b"select 1\0\0\0";
-    const B: &[u8] = b"select 2\0\0\0";
-
-    fn learn(statements: &mut Statements, name: &[u8], tail: &[u8]) -> Id {
-        let id = statements.create(name, tail);
-        let record = statements.get_mut(id).unwrap();
-        record.prepared = Some(name.into());
-        record.description = Some(b"t".as_slice().into());
-        statements.remember(id);
-        id
-    }
-
-    #[test]
-    fn a_text_is_prepared_once_and_known_by_every_name() {
-        let mut statements = Statements::new(2, Naming::Named);
-        let id = learn(&mut statements, b"s1", A);
-        statements.release(b"s1");
-        assert_eq!(statements.adopt(b"s2", A), Some(id));
-        assert_eq!(statements.named(b"s2"), Some(id));
-        assert_eq!(statements.named(b"s1"), None);
-        assert_eq!(statements.adopt(b"s3", B), None);
-        assert_eq!(&*statements.get(id).unwrap().tail, A);
-        assert!(statements.take_to_close().is_empty());
-    }
-
-    #[test]
-    fn the_least_recently_used_text_leaves_and_is_closed() {
-        let mut statements = Statements::new(1, Naming::Named);
-        learn(&mut statements, b"s1", A);
-        statements.release(b"s1");
-        learn(&mut statements, b"s2", B);
-        assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
-        assert_eq!(statements.adopt(b"s3", A), None);
-    }
-
-    #[test]
-    fn a_name_that_is_held_keeps_its_text_when_the_cache_lets_it_go() {
-        let mut statements = Statements::new(1, Naming::Named);
-        let id = learn(&mut statements, b"s1", A);
-        learn(&mut statements, b"s2", B);
-        assert_eq!(statements.named(b"s1"), Some(id));
-        let record = statements.get(id).unwrap();
-        assert!(record.prepared.is_none() && record.description.is_some());
-        statements.release(b"s1");
-        assert!(statements.get(id).is_none());
-    }
-
-    #[test]
-    fn forgetting_leaves_held_names_good_and_asks_for_the_rest_to_be_closed() {
-        let mut statements = Statements::new(4, Naming::Named);
-        let held = learn(&mut statements, b"s1", A);
-        learn(&mut statements, b"s2", B);
-        statements.release(b"s2");
-        statements.forget_all();
-        assert_eq!(statements.adopt(b"s3", A), None);
-        assert_eq!(statements.named(b"s1"), Some(held));
-        assert!(statements.get(held).unwrap().prepared.is_some());
-        assert_eq!(statements.take_to_close(), [Box::from(&b"s2"[..])]);
-    }
-
-    #[test]
-    fn without_a_cache_only_held_names_are_known() {
-        let mut statements = Statements::new(0, Naming::Named);
-        let id = learn(&mut statements, b"s1", A);
-        assert_eq!(statements.adopt(b"s2", A), None);
-        assert_eq!(statements.named(b"s1"), Some(id));
-        statements.release(b"s1");
-        assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
-    }
-
-    /// Neither a text that the server refused nor one of an earlier holder of the place is left behind.
-    #[test]
-    fn a_refused_text_leaves_no_trace_and_its_place_no_confusion() {
-        let mut statements = Statements::new(4, Naming::Named);
-        let refused = statements.create(b"s1", A);
-        statements.refuse(refused, false);
-        assert!(statements.take_to_close().is_empty());
-        assert_eq!(statements.named(b"s1"), None);
-        let next = learn(&mut statements, b"s2", B);
-        assert!(statements.get(refused).is_none());
-        statements.forget(refused);
-        assert_eq!(statements.adopt(b"s3", B), Some(next));
-        assert_eq!(statements.records.len(), 1);
-    }
-
-    /// Where nothing is prepared by name nothing is closed, however many texts come and go.
-    #[test]
-    fn unnamed_statements_are_never_closed() {
-        let mut statements = Statements::new(1, Naming::Unnamed);
-        for tail in [A, B, A, B] {
-            let id = statements.create(b"s1", tail);
-            statements.get_mut(id).unwrap().description = Some(b"t".as_slice().into());
-            statements.remember(id);
-        }
-        assert!(statements.take_to_close().is_empty());
-    }
-
-    /// A name that was not lost must not be prepared twice (42P05).
-    #[test]
-    fn after_a_loss_every_name_is_closed_before_it_is_prepared_again() {
-        let mut statements = Statements::new(4, Naming::Named);
-        let id = learn(&mut statements, b"s1", A);
-        statements.names_lost();
-        assert!(statements.get(id).unwrap().prepared.is_none());
-        assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
-    }
-}
+mod tests;

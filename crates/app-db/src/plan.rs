@@ -1,0 +1,104 @@
+//! What the configuration asks for: which pools there are, and where each connects.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use db_config::{Config, Credentials, Endpoint};
+use db_pool::{Pool, PoolProfile, Via};
+
+use crate::backoff::Retry;
+use crate::error::Error;
+
+/// What the configuration asks for.
+pub(crate) struct Plan {
+    pub(crate) write: (Endpoint, PoolProfile),
+    pub(crate) readers: Vec<(Endpoint, PoolProfile)>,
+    pub(crate) further: BTreeMap<String, Further>,
+    /// Name and size of every pool whose connections go to the primary.
+    pub(crate) on_primary: Vec<(String, u32)>,
+    pub(crate) retry: Retry,
+}
+
+impl Plan {
+    pub(crate) fn read(config: &Config) -> Result<Self, Error> {
+        for warning in config.warnings() {
+            tracing::warn!(
+                warning,
+                "the configuration is allowed and probably not meant"
+            );
+        }
+        let endpoint_for = |profile: &PoolProfile| match profile.via {
+            Via::Direct => config.direct_url().map(Endpoint::from),
+            _ => config.pooled_url().map(Endpoint::from),
+        };
+        let write = PoolProfile::from_config(config, "write")?;
+        let write = (endpoint_for(&write)?, write);
+        let mut on_primary = vec![("write".to_owned(), write.1.max)];
+        let read = PoolProfile::from_config(config, "read")?;
+        let mut readers: Vec<_> = config
+            .replica_urls()
+            .iter()
+            .zip(1..)
+            .map(|(url, nth)| {
+                let mut read = read.clone();
+                if nth > 1 {
+                    read.name = format!("read.{nth}").into();
+                }
+                (Endpoint::from(url), read)
+            })
+            .collect();
+        if readers.is_empty() && config.configures_pool("read") {
+            on_primary.push(("read".to_owned(), read.max));
+            readers.push((endpoint_for(&read)?, read));
+        }
+        let mut further = BTreeMap::new();
+        for name in config.pool_names() {
+            if name == "write" || name == "read" {
+                continue;
+            }
+            let profile = PoolProfile::from_config(config, &name)?;
+            let endpoint = endpoint_for(&profile)?;
+            let pool = OnceLock::new();
+            on_primary.push((name.clone(), profile.max));
+            further.insert(
+                name,
+                Further {
+                    endpoint,
+                    profile,
+                    pool,
+                },
+            );
+        }
+        Ok(Self {
+            write,
+            readers,
+            further,
+            on_primary,
+            retry: config.section("retry")?,
+        })
+    }
+}
+
+/// A pool that is made when it is first asked for, so that an unused one costs nothing.
+#[derive(Debug)]
+pub(crate) struct Further {
+    endpoint: Endpoint,
+    pub(crate) profile: PoolProfile,
+    pub(crate) pool: OnceLock<Pool>,
+}
+
+impl Further {
+    /// Where it connects now: every rotation since the start, in order, as each may have renamed the user
+    /// again.
+    pub(crate) fn current(&self, rotated: &[(String, Credentials)]) -> Endpoint {
+        rotated
+            .iter()
+            .fold(self.endpoint.clone(), |endpoint, (user, credentials)| {
+                if endpoint.user == *user {
+                    endpoint.with_credentials(credentials)
+                } else {
+                    endpoint
+                }
+            })
+    }
+}

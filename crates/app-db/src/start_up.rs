@@ -1,0 +1,43 @@
+//! What a pool does and says when it is opened.
+
+use std::time::Duration;
+
+use db_pool::Pool;
+
+/// Waits for the connections that the first requests are to find (req 0.32); does without where a server
+/// is down or has no more to give.
+pub(crate) async fn warm_up(write: &Pool, replicas: &[Pool], patience: Duration) {
+    let warming = std::iter::once(write).chain(replicas).map(async |pool| {
+        if !pool.warm_up(patience).await {
+            tracing::warn!(
+                pool = pool.name(),
+                min_idle = pool.profile().min_idle,
+                open = pool.status().open,
+                "fewer connections than wanted are ready at the start"
+            );
+        }
+    });
+    futures_util::future::join_all(warming).await;
+}
+
+/// Says what a pool was made with (req 3.13).
+pub(crate) fn log_profile(pool: &Pool) {
+    let profile = pool.profile();
+    tracing::info!(
+        pool = pool.name(),
+        address = pool.address(),
+        user = pool.user(),
+        min_idle = profile.min_idle,
+        max = profile.max,
+        ceiling = profile.ceiling,
+        max_waiting = ?profile.max_waiting,
+        checkout_timeout = ?profile.checkout_timeout,
+        connect_timeout = ?profile.connect_timeout,
+        idle_timeout = ?profile.idle_timeout,
+        max_lifetime = ?profile.max_lifetime,
+        max_uses = profile.max_uses,
+        statement_timeout = ?profile.statement_timeout,
+        slow_query = ?profile.slow_query,
+        "pool opened"
+    );
+}
