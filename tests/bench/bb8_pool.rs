@@ -6,15 +6,15 @@ use diesel::prelude::*;
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
-/// With its defaults, which ask each connection for a sign of life at every checkout and take turns among
-/// them; or at its fastest, without the question and with the last one first.
+/// bb8 with so many connections: with the question for a sign of life at every checkout, as in its defaults,
+/// or without it.
+///
+/// The one that was returned last is handed out first, as ours does, which is not bb8's default: where ten
+/// server processes take turns, whoever shares the client's thread with them is slowed down as well (a
+/// SELECT of ours from 58 to 90 µs), and the question is not answered.
 pub(crate) async fn connect(url: &str, connections: u32, validates: bool) -> bb8::Pool<Manager> {
-    let strategy = match validates {
-        true => bb8::QueueStrategy::Fifo,
-        false => bb8::QueueStrategy::Lifo,
-    };
     bb8::Pool::builder()
-        .queue_strategy(strategy)
+        .queue_strategy(bb8::QueueStrategy::Lifo)
         .max_size(connections)
         .min_idle(connections)
         .test_on_check_out(validates)

@@ -46,10 +46,10 @@ pub(crate) struct Backend {
     in_slot: Arc<()>,
     reset: Option<SessionReset>,
     born: Instant,
-    lifetime: Option<Duration>,
-    /// The part of its lifetime and its uses that it does without, up to a quarter: connections made
-    /// together must not all end together (case R09).
-    forgone: f64,
+    /// When its lifetime ends, and after how many uses. Up to a quarter of either is left out at random:
+    /// connections made together must not all end together (case R09).
+    ends: Option<Instant>,
+    most_uses: u32,
     idle_since: Instant,
     uses: u32,
     doomed: Option<Doom>,
@@ -129,6 +129,7 @@ impl Backend {
         // What setting it up has left is the configured state.
         link.observed.session_is_clean();
         let now = Instant::now();
+        let kept = 1.0 - fastrand::f64() / 4.0;
         registry.established.fetch_add(1, Ordering::AcqRel);
         let lease = Lease::new(canceller, Arc::clone(&link.observed), Arc::clone(&activity));
         Self {
@@ -142,8 +143,13 @@ impl Backend {
             in_slot,
             reset: SessionReset::of(link.steering.rules().as_deref(), profile.reset),
             born: now,
-            lifetime: profile.max_lifetime,
-            forgone: fastrand::f64() / 4.0,
+            ends: profile
+                .max_lifetime
+                .and_then(|full| now.checked_add(full.mul_f64(kept))),
+            most_uses: match profile.max_uses {
+                0 => u32::MAX,
+                full => full - (f64::from(full) * (1.0 - kept)) as u32,
+            },
             idle_since: now,
             uses: 0,
             doomed: None,
@@ -201,12 +207,12 @@ impl Backend {
         self.place.as_ref().map(|place| &place.member)
     }
 
-    pub(crate) fn idle_for(&self) -> Duration {
-        self.idle_since.elapsed()
+    pub(crate) fn idle_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.idle_since)
     }
 
     /// Why this backend must not stay in the store, judged by its age, its generation and its socket.
-    pub(crate) fn overdue(&self, max_uses: u32) -> Option<Doom> {
+    pub(crate) fn overdue(&self, now: Instant) -> Option<Doom> {
         if self.doomed.is_some() {
             return self.doomed;
         }
@@ -222,14 +228,10 @@ impl Backend {
         {
             return Some(Doom::Retired);
         }
-        let too_old = self
-            .lifetime
-            .is_some_and(|bound| self.born.elapsed() >= bound.mul_f64(1.0 - self.forgone));
-        if too_old {
+        if self.ends.is_some_and(|end| now >= end) {
             return Some(Doom::TooOld);
         }
-        let forgone = (f64::from(max_uses) * self.forgone) as u32;
-        (max_uses > 0 && self.uses >= max_uses - forgone).then_some(Doom::TooUsed)
+        (self.uses >= self.most_uses).then_some(Doom::TooUsed)
     }
 
     /// Whether it is one too many since the pool has shrunk, and is to be dropped.
@@ -259,12 +261,12 @@ impl Backend {
     }
 
     /// Decides whether it may be handed out again. Must not block: it runs in a `Drop`.
-    pub(crate) fn check_in(&mut self, max_uses: u32) -> Verdict {
+    pub(crate) fn check_in(&mut self) -> Verdict {
         if let Some(held) = self.lease.end() {
             long_hold::report_return(&self.registry.name, self.lease.call_site(), held);
         }
         self.activity.forget_borrower();
-        match (self.judge(max_uses), &self.reset) {
+        match (self.judge(), &self.reset) {
             (Verdict::Keep, Some(reset)) => reset.verdict(self.observed.residue()),
             (verdict, _) => verdict,
         }
@@ -279,7 +281,7 @@ impl Backend {
     }
 
     /// Decides the same whatever is left in the session.
-    pub(crate) fn judge(&mut self, max_uses: u32) -> Verdict {
+    pub(crate) fn judge(&mut self) -> Verdict {
         if std::thread::panicking() {
             return Verdict::Discard(Doom::Forsaken);
         }
@@ -305,10 +307,11 @@ impl Backend {
         {
             return Verdict::Discard(Doom::InTransaction);
         }
-        match self.overdue(max_uses) {
+        let now = Instant::now();
+        match self.overdue(now) {
             Some(doom) => Verdict::Discard(doom),
             None => {
-                self.idle_since = Instant::now();
+                self.idle_since = now;
                 Verdict::Keep
             }
         }

@@ -43,7 +43,7 @@ impl Shared {
                 Err(barred) => return Err(self.barred(barred, &queued)),
             },
         };
-        self.find(permit, queued, deadline, caller).await
+        self.hand_out(permit, queued, deadline, caller).await
     }
 
     /// The same for a caller that does not queue.
@@ -56,14 +56,36 @@ impl Shared {
         let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
         let queued = Queued::at(arrived, &self.registry);
         match self.gate.try_enter() {
-            Ok(permit) => self.find(permit, queued, deadline, caller).await,
+            Ok(permit) => self.hand_out(permit, queued, deadline, caller).await,
             Err(barred) => Err(self.barred(barred, &queued)),
         }
     }
 
-    /// Finds or makes a connection for a caller that has passed the gate.
+    /// Hands out what is at hand, or looks for more. The looking is in a box: a future is copied each time
+    /// that it is passed on, and most callers never need this one.
+    async fn hand_out(
+        self: Arc<Self>,
+        permit: Permit,
+        queued: Queued,
+        deadline: Instant,
+        caller: &'static Location<'static>,
+    ) -> Result<Connection, PoolError> {
+        let first = match self.registry.line.is_empty() {
+            true => self.take_idle(),
+            false => None,
+        };
+        match first {
+            Some(stored) if self.is_fresh(&stored, std::time::Instant::now()) => Ok(
+                Connection::new(stored, permit, self, caller, queued.waited()),
+            ),
+            first => Box::pin(self.find(first, permit, queued, deadline, caller)).await,
+        }
+    }
+
+    /// Finds or makes a connection for a caller that has passed the gate; `first` is one that may do.
     async fn find(
         self: Arc<Self>,
+        first: Option<Stored>,
         permit: Permit,
         queued: Queued,
         deadline: Instant,
@@ -74,8 +96,9 @@ impl Shared {
         let mut dialling: Option<oneshot::Receiver<ConnectError>> = None;
         // Whether a connection was made for this caller, and went to an older one.
         let mut given_away = false;
-        // Mostly one is there, and whoever has it need not listen.
-        if let Some(fit) = self.fit(&mut turn, deadline).await {
+        if let Some(stored) = first
+            && let Some(fit) = self.proved(stored, deadline).await
+        {
             return Ok(Connection::new(fit, permit, self, caller, queued.waited()));
         }
         loop {
@@ -269,7 +292,7 @@ impl Dial {
 impl Shared {
     /// Puts a new backend among the idle, unless it was overtaken by a rotation or by closing.
     fn park(&self, mut backend: Backend, attempt: Attempt) {
-        if let Some(doom) = backend.overdue(0) {
+        if let Some(doom) = backend.overdue(std::time::Instant::now()) {
             backend.doom(doom);
         }
         self.store.add(backend);

@@ -116,7 +116,7 @@ impl Drop for Connection {
             return;
         };
         held.shared.registry.in_use.fetch_sub(1, Ordering::AcqRel);
-        match held.backend.check_in(held.shared.profile.max_uses) {
+        match held.backend.check_in() {
             Verdict::Keep => held.give_back(),
             Verdict::Discard(doom) => held.throw_away(doom),
             Verdict::Settle => {
@@ -162,7 +162,7 @@ impl Held {
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
         self.backend.pardon();
-        match self.backend.check_in(self.shared.profile.max_uses) {
+        match self.backend.check_in() {
             Verdict::Keep => self.give_back(),
             Verdict::Discard(doom) => self.throw_away(doom),
             Verdict::Settle => self.throw_away(Doom::Busy),
@@ -183,7 +183,7 @@ impl Held {
         if is_clean {
             self.backend.pardon();
         }
-        match self.backend.judge(self.shared.profile.max_uses) {
+        match self.backend.judge() {
             Verdict::Keep => self.give_back(),
             Verdict::Discard(doom) => self.throw_away(doom),
             Verdict::Settle | Verdict::Reset => self.throw_away(Doom::Busy),

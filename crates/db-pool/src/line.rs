@@ -27,6 +27,11 @@ impl Line {
         self.coming.load(Ordering::Acquire) < self.length.load(Ordering::Acquire)
     }
 
+    /// Whether nobody stands in it, so that nobody can be overtaken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length.load(Ordering::Acquire) == 0
+    }
+
     fn note_length(&self, standing: &BTreeSet<u64>) {
         let length = u32::try_from(standing.len()).unwrap_or(u32::MAX);
         self.length.store(length, Ordering::Release);
@@ -62,7 +67,7 @@ impl<'r> Turn<'r> {
         let line = &self.registry.line;
         // With nobody in line there is nobody to overtake.
         if !self.stands
-            && line.length.load(Ordering::Acquire) == 0
+            && line.is_empty()
             && let Some(stored) = shared.take_idle()
         {
             return Some(stored);

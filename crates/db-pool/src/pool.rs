@@ -379,7 +379,7 @@ impl Shared {
     pub(crate) fn sweep(&self) {
         let mut kept = Vec::new();
         while let Some(mut stored) = self.take_idle() {
-            match stored.overdue(self.profile.max_uses) {
+            match stored.overdue(std::time::Instant::now()) {
                 Some(doom) => stored.doom(doom),
                 None => kept.push(stored),
             }

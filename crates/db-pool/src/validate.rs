@@ -13,6 +13,12 @@ use crate::pool::Shared;
 use crate::registry::Registry;
 
 impl Shared {
+    /// Whether a backend may be handed out as it is: it has been in steady use.
+    pub(crate) fn is_fresh(&self, stored: &Stored, now: std::time::Instant) -> bool {
+        let idle = stored.idle_for(now);
+        idle < UNHEARD && idle < self.profile.validate_after && stored.overdue(now).is_none()
+    }
+
     /// The same backend, if it may be handed out; one that was idle for long must answer a ping.
     ///
     /// A ping goes on when the deadline comes first or this future is dropped: callers with less time
@@ -22,18 +28,19 @@ impl Shared {
         mut stored: Stored,
         deadline: Instant,
     ) -> Option<Stored> {
-        if stored.idle_for() >= UNHEARD {
+        if stored.idle_for(std::time::Instant::now()) >= UNHEARD {
             // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
             // there, and the driver note that the connection has ended (case R06).
             let taken = Taken::new(stored, self);
             tokio::task::yield_now().await;
             stored = taken.keep()?;
         }
-        if let Some(doom) = stored.overdue(self.profile.max_uses) {
+        let now = std::time::Instant::now();
+        if let Some(doom) = stored.overdue(now) {
             stored.doom(doom);
             return None;
         }
-        if stored.idle_for() < self.profile.validate_after {
+        if stored.idle_for(now) < self.profile.validate_after {
             return Some(stored);
         }
         let (answer, answered) = oneshot::channel();
