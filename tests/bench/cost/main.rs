@@ -55,8 +55,10 @@ async fn main() {
         let plain = meter.cost(work, Side::Plain);
         say(&format!("{}, ours:  {ours}", work.title()));
         say(&format!("{}, plain: {plain}", work.title()));
-        if work == Workload::Connection {
-            memory::judge(&ours, &plain);
+        match work {
+            Workload::FreshConnection => memory::judge(&ours, &plain),
+            Workload::Connection => memory::tell_of_statements(&ours, &plain),
+            _ => {}
         }
     }
 }

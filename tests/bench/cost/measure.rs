@@ -43,7 +43,7 @@ impl Meter {
     fn run(&self, work: Workload, side: Side, rounds: u32) -> Cost {
         let program = std::env::current_exe().unwrap();
         // Of connecting only what stays is of interest.
-        let counted = self.valgrind && work != Workload::Connection;
+        let counted = self.valgrind && !work.is_memory();
         let mut command = match counted {
             false => Command::new(program),
             true => {

@@ -22,6 +22,8 @@ pub(crate) enum Workload {
     Write,
     /// A checkout and a return, by our pool and by bb8 without validation.
     Checkout,
+    /// One more connection that has run nothing yet.
+    FreshConnection,
     /// One more connection that has run some statements and is idle.
     Connection,
 }
@@ -35,12 +37,13 @@ pub(crate) enum Side {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Select,
         Self::Update,
         Self::Transaction,
         Self::Write,
         Self::Checkout,
+        Self::FreshConnection,
         Self::Connection,
     ];
 
@@ -51,6 +54,7 @@ impl Workload {
             Self::Transaction => "three-statement transaction",
             Self::Write => "transaction by write",
             Self::Checkout => "checkout and return",
+            Self::FreshConnection => "fresh connection",
             Self::Connection => "connection",
         }
     }
@@ -65,30 +69,39 @@ impl Workload {
     /// How many rounds are enough, and few enough for a server.
     pub(crate) fn rounds(self) -> u32 {
         match self {
-            Self::Connection => 20,
+            Self::FreshConnection | Self::Connection => 20,
             _ => 1000,
         }
+    }
+
+    /// Whether it is about memory, and not about instructions.
+    pub(crate) fn is_memory(self) -> bool {
+        matches!(self, Self::FreshConnection | Self::Connection)
     }
 
     /// Does so many rounds; what must not be dropped before it is measured is given to `measured`.
     pub(crate) async fn run(self, side: Side, url: &str, rounds: u32, measured: impl FnOnce()) {
         match (self, side) {
-            (Self::Connection, Side::Ours) => {
+            (Self::FreshConnection | Self::Connection, Side::Ours) => {
                 let pool = pool(url, rounds).await;
                 let mut held = Vec::new();
                 for _ in 0..rounds {
                     let mut conn = pool.get().await.unwrap();
-                    memory::use_it(&mut conn).await;
+                    if self == Self::Connection {
+                        memory::use_it(&mut conn).await;
+                    }
                     held.push(conn);
                 }
                 drop(held);
                 measured();
             }
-            (Self::Connection, Side::Plain) => {
+            (Self::FreshConnection | Self::Connection, Side::Plain) => {
                 let mut idle = Vec::new();
                 for _ in 0..rounds {
                     let mut conn = plain(url).await;
-                    memory::use_it(&mut conn).await;
+                    if self == Self::Connection {
+                        memory::use_it(&mut conn).await;
+                    }
                     idle.push(conn);
                 }
                 measured();
