@@ -1,8 +1,9 @@
 //! What a session is set to, directly and through PgBouncer.
 
 use app_db::{Config, Environment, Pool, PoolProfile};
+use db_pool::PoolerMode;
 use diesel::sql_types::Text;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::{Bouncer, BouncerOptions, PoolMode, TestDatabase};
 
 use crate::pool::url;
@@ -70,6 +71,51 @@ async fn settings_travel_in_the_startup_packet() {
     profile.timezone = "Asia/Tokyo".to_owned();
     let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
     assert_settings(&mut pool.get().await.unwrap()).await;
+}
+
+/// req 4.19: a pool has the rights of its role, also after a borrower took another one, and also where the
+/// session is shared or the pooler takes no options.
+#[tokio::test]
+async fn a_pool_has_the_rights_of_its_role() {
+    let db = TestDatabase::empty().await.unwrap();
+    let reader = format!("{}_reader", db.name());
+    let user = db.role().name();
+    db.sql(&format!("create role {reader}; grant {reader} to {user}"))
+        .await
+        .unwrap();
+    let mut bouncers = Vec::new();
+    let mut ways = vec![(db.url(), PoolerMode::Auto)];
+    for (mode, configured) in [
+        (PoolMode::Session, PoolerMode::Session),
+        (PoolMode::Transaction, PoolerMode::Auto),
+    ] {
+        let bouncer = Bouncer::start(db.server(), BouncerOptions::mode(mode));
+        let bouncer = bouncer.await.unwrap();
+        ways.push((db.pooled_url(&bouncer), configured));
+        bouncers.push(bouncer);
+    }
+    let who = "select current_user::text || ' ' || session_user::text";
+    for (way, pooler) in ways {
+        let mut profile = PoolProfile::of(&Environment::Test);
+        (profile.min_idle, profile.max) = (0, 1);
+        profile.pooler = pooler;
+        profile.role = Some(reader.clone());
+        let pool = Pool::connect(url(&way), profile).await.unwrap();
+        for _ in 0..2 {
+            let mut conn = pool.get().await.unwrap();
+            let seen: String = diesel::dsl::sql::<Text>(who)
+                .get_result(&mut conn)
+                .await
+                .unwrap();
+            assert_eq!(seen, format!("{reader} {user}"), "{pooler:?}");
+            let other = format!("begin; set local role {user}; commit");
+            conn.batch_execute(&other).await.unwrap();
+            // Refused where the session is shared.
+            let _other = conn.batch_execute(&format!("set role {user}")).await;
+        }
+    }
+    drop(bouncers);
+    db.sql(&format!("drop role {reader}")).await.unwrap();
 }
 
 /// req 2.20 to 2.25: a pooler that refuses `options` gets the settings after connect, on every connection.

@@ -85,6 +85,9 @@ pub struct PoolProfile {
     /// The session's `search_path`, unless the URL has one.
     #[serde(default)]
     pub search_path: Option<String>,
+    /// The role whose rights the sessions have; the user's own when unset.
+    #[serde(default)]
+    pub role: Option<String>,
     /// The session's `default_transaction_isolation`.
     pub default_transaction_isolation: String,
     /// The session's `TimeZone`.

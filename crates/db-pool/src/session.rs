@@ -38,6 +38,9 @@ impl SessionSettings {
         if let Some(search_path) = &profile.search_path {
             set("search_path", search_path.clone());
         }
+        if let Some(role) = &profile.role {
+            set("role", role.clone());
+        }
         set(
             "default_transaction_isolation",
             profile.default_transaction_isolation.clone(),

@@ -264,6 +264,14 @@ pub const KEYS: &[Key] = &[
         too_low: "",
     },
     Key {
+        path: "profile.role",
+        kind: Kind::Text,
+        built_in: BuiltIn::Unset,
+        too_high: "The role whose rights the pool's sessions have, of which its user is a member; the \
+                   user's own when unset.",
+        too_low: "",
+    },
+    Key {
         path: "profile.default_transaction_isolation",
         kind: Kind::Choice(&[
             "read uncommitted",
