@@ -277,7 +277,7 @@ async fn a_query_dropped_before_it_was_sent_does_not_run_for_the_next_borrower()
     assert_eq!(pool.status().discarded, 1);
 }
 
-/// Case F2, R31: a BEGIN that diesel does not know of never reaches the next borrower.
+/// Case F2, F15, R31: a BEGIN that diesel does not know of never reaches the next borrower.
 #[tokio::test]
 async fn a_transaction_left_open_is_rolled_back() {
     let db = TestDatabase::empty().await.unwrap();
