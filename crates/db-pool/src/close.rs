@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::pool::Shared;
 use crate::status::Closed;
@@ -35,17 +35,17 @@ impl Shared {
 
     /// Resolves when nobody holds a connection.
     async fn unused(&self) {
-        while self.registry.in_use() > 0 {
-            let changed = self.registry.changed.notified();
-            // A return may have come before we listened; looking twice a second is enough then.
-            tokio::select! {
-                () = changed => {}
-                () = sleep(LOOK_AGAIN) => {}
+        loop {
+            // Registered before looking, so that what happens in between is not missed.
+            let mut changed = std::pin::pin!(self.registry.changed.notified());
+            changed.as_mut().enable();
+            if self.registry.in_use() == 0 {
+                return;
             }
+            changed.await;
         }
     }
 }
 
 /// How long closing waits for the server to hang up after the grace.
 const FAREWELL: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -2,7 +2,6 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
@@ -41,8 +40,7 @@ impl Connection {
         waited: Duration,
     ) -> Self {
         backend.check_out(caller, waited);
-        shared.registry.in_use.fetch_add(1, Ordering::AcqRel);
-        shared.registry.handed_out.fetch_add(1, Ordering::Relaxed);
+        shared.registry.connection_handed_out();
         let held = Some(Held {
             backend,
             permit,
@@ -115,7 +113,7 @@ impl Drop for Connection {
         let Some(mut held) = self.held.take() else {
             return;
         };
-        held.shared.registry.in_use.fetch_sub(1, Ordering::AcqRel);
+        held.shared.registry.connection_returned();
         match held.backend.check_in() {
             Verdict::Keep => held.give_back(),
             Verdict::Discard(doom) => held.throw_away(doom),

@@ -131,6 +131,20 @@ impl Registry {
         self.handed_out.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn connection_handed_out(&self) {
+        self.in_use.fetch_add(1, Ordering::AcqRel);
+        self.handed_out.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells a pool that closes, which waits for the last one. Either this sees that it closes, or it sees
+    /// the count: both go through the lock of `closing`.
+    pub(crate) fn connection_returned(&self) {
+        self.in_use.fetch_sub(1, Ordering::AcqRel);
+        if self.is_closed() {
+            self.changed.notify_waiters();
+        }
+    }
+
     pub(crate) fn in_use(&self) -> u32 {
         self.in_use.load(Ordering::Acquire)
     }
