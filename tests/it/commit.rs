@@ -8,10 +8,10 @@ mod resolved;
 
 use std::time::{Duration, Instant};
 
-use app_db::{Database, Error, Kind};
+use app_db::{Error, Kind};
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
-use diesel::sql_types::{Integer, Text};
+use diesel::sql_types::Text;
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
@@ -19,27 +19,7 @@ use diesel_async::{
 use harness::TestDatabase;
 use tokio::time::timeout;
 
-use crate::transaction::database;
-
-/// A database with ten counters at zero, and a handle to it.
-async fn counters() -> (TestDatabase, Database) {
-    let db = TestDatabase::empty().await.unwrap();
-    db.sql(
-        "create table t (id int primary key, n bigint not null default 0); \
-         insert into t select g, 0 from generate_series(1, 10) g; grant all on t to public",
-    )
-    .await
-    .unwrap();
-    let database = database(&db.url(), &[]).await;
-    (db, database)
-}
-
-async fn bump(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<usize> {
-    diesel::sql_query("update t set n = n + 1 where id = $1")
-        .bind::<Integer, _>(id)
-        .execute(conn)
-        .await
-}
+use crate::transaction::{bump, prepared as counters};
 
 /// What the server has committed, over all counters.
 async fn committed(db: &TestDatabase) -> i64 {
