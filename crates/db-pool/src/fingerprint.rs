@@ -13,6 +13,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use self::fold::{Kind, Piece, fold};
+use crate::wire::MAX_NOTED;
 
 /// What stands for every statement of one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +108,7 @@ fn push_escaped(text: &mut String, piece: &str) {
 }
 
 /// How many bytes of a statement are read. What lies beyond makes no difference to its fingerprint.
-pub(crate) const MAX_READ: usize = 16 * 1024;
+pub(crate) const MAX_READ: usize = MAX_NOTED - 1;
 
 /// How many bytes of the folded text are kept.
 const MAX_TEXT: usize = 2_000;

@@ -60,12 +60,16 @@ impl Watch {
     fn entry(&self, command: &Command<'_>) -> Arc<Entry> {
         let mut note = command.note.lock().unwrap_or_else(PoisonError::into_inner);
         let statements = &self.registry.statements;
-        let entry = match &*note {
-            Some(entry) if !entry.is_retired() => return Arc::clone(entry),
+        let kept = note
+            .as_ref()
+            .and_then(|kept| Arc::clone(kept).downcast::<Entry>().ok());
+        let entry = match kept {
+            Some(entry) if !entry.is_retired() => return entry,
             Some(entry) => statements.entry(&entry.fingerprint),
             None => statements.entry(&Fingerprint::of(command.sql)),
         };
-        Arc::clone(note.insert(entry))
+        *note = Some(Arc::<Entry>::clone(&entry));
+        entry
     }
 }
 

@@ -19,15 +19,6 @@ mod server_error;
 #[path = "../../src/wire/mod.rs"]
 mod wire;
 
-// What a watcher keeps by each text; nobody watches here.
-mod statement_stats {
-    #[derive(Debug)]
-    pub(crate) struct Entry;
-}
-mod fingerprint {
-    pub(crate) const MAX_READ: usize = 16 * 1024;
-}
-
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;

@@ -118,7 +118,7 @@ impl Conversation {
     }
 
     /// Notes a request that goes to the server.
-    pub(super) fn expect(&mut self, exchange: Exchange) {
+    pub(super) fn plan_answer(&mut self, exchange: Exchange) {
         self.observed.request_sent(exchange.request);
         self.must_wait |= exchange.is_waited_for();
         self.plan.push_back(Expect::Remote(exchange));

@@ -71,7 +71,7 @@ impl Conversation {
         put_sync(out);
         exchange.parts.push(Part::Learn(id));
         self.observed.last_statement().note(sql, exchange.began);
-        self.expect(exchange);
+        self.plan_answer(exchange);
     }
 
     /// Bind and Execute of a statement.
@@ -127,7 +127,7 @@ impl Conversation {
             self.transaction.taint();
         }
         self.observed.last_statement().note(&tail, exchange.began);
-        self.expect(exchange);
+        self.plan_answer(exchange);
     }
 
     /// Close of a statement: its text may stay, under another name or none.
@@ -193,7 +193,7 @@ impl Conversation {
         let text = parse.and_then(|parse| split_text(parse.body(inbox)));
         let text = text.map_or(&b""[..], |(_name, text)| text);
         self.observed.last_statement().note(text, exchange.began);
-        self.expect(exchange);
+        self.plan_answer(exchange);
     }
 
     /// The text that a request of another shape runs; the last, where it runs several.

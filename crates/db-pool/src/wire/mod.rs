@@ -52,6 +52,7 @@ pub(crate) use self::residue::Residue;
 #[cfg(test)]
 pub(crate) use self::rules::Note;
 pub(crate) use self::rules::{Command, Naming, Rules, Steering, Watcher};
+pub(crate) use self::texts::MAX_NOTED;
 
 use self::conversation::Conversation;
 use self::frame::BadLength;

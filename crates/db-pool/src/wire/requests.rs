@@ -230,7 +230,7 @@ impl Conversation {
         self.pass(inbox, frames);
         let mut exchange = Exchange::new(request);
         exchange.extended = extended;
-        self.expect(exchange);
+        self.plan_answer(exchange);
     }
 
     pub(super) fn pass(&mut self, inbox: &[u8], frames: &[Span]) {

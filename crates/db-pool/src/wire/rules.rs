@@ -1,5 +1,6 @@
 //! What the wire is told to do, and whom it tells what it saw.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -7,7 +8,6 @@ use arc_swap::ArcSwapOption;
 use tokio_postgres::error::SqlState;
 
 use super::local_settings::LocalSettings;
-use crate::statement_stats::Entry;
 
 /// How the wire treats statements and transactions of one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub(crate) struct Command<'c> {
     pub(crate) in_transaction: bool,
 }
 
-/// What a watcher keeps by a text for as long as the connection knows the text.
-pub(crate) type Note = Mutex<Option<Arc<Entry>>>;
+/// What a watcher keeps by a text for as long as the connection knows the text; of no meaning to the wire.
+pub(crate) type Note = Mutex<Option<Arc<dyn Any + Send + Sync>>>;
 
 /// Whoever wants to hear of finished commands.
 pub(crate) type Watcher = Box<dyn Fn(&Command<'_>) + Send + Sync>;

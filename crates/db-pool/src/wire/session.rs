@@ -73,7 +73,7 @@ impl Conversation {
         let mut exchange = Exchange::new(Request::Work);
         exchange.resets = true;
         put(self.to_server.end(), b'Q', &[sql, b"\0"]);
-        self.expect(exchange);
+        self.plan_answer(exchange);
         true
     }
 

@@ -61,7 +61,7 @@ impl Conversation {
                 self.transaction = Transaction::Plain;
                 if begun {
                     put(self.to_server.end(), b'Q', &[b"ROLLBACK\0"]);
-                    self.expect(Exchange::new(match end {
+                    self.plan_answer(Exchange::new(match end {
                         End::Commit => Request::Commit,
                         End::Rollback => Request::Work,
                     }));
@@ -154,7 +154,7 @@ impl Conversation {
         }
         put(self.to_server.end(), b'Q', &[&head, sql, b"\0"]);
         self.observed.last_statement().note(sql, exchange.began);
-        self.expect(exchange);
+        self.plan_answer(exchange);
     }
 
     /// Answers the COMMIT of a transaction that has only read, and sends it without waiting.
@@ -165,7 +165,7 @@ impl Conversation {
         put(self.to_server.end(), b'Q', &[b"COMMIT\0"]);
         let mut exchange = Exchange::new(Request::Housekeeping);
         exchange.silent = true;
-        self.expect(exchange);
+        self.plan_answer(exchange);
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rules::Note;
-use crate::fingerprint::MAX_READ;
 
 /// A text that was sent, cut where it is very long, and its watcher's note.
 #[derive(Clone, Debug)]
@@ -53,7 +52,7 @@ impl Texts {
 
     pub(crate) fn noted(&mut self, sql: &[u8]) -> Noted {
         if sql.len() > MAX_LENGTH {
-            return Noted::new(sql.get(..MAX_READ).unwrap_or(sql));
+            return Noted::new(sql.get(..MAX_NOTED).unwrap_or(sql));
         }
         if let Some((text, note)) = self.recent.get_key_value(sql) {
             let (text, note) = (Arc::clone(text), Arc::clone(note));
@@ -73,6 +72,9 @@ impl Texts {
 const MAX_TEXTS: usize = 64;
 const MAX_LENGTH: usize = 1024;
 
+/// How many bytes a watcher gets of a long text. A fingerprint reads one less, and so sees that there is more.
+pub(crate) const MAX_NOTED: usize = 16 * 1024 + 1;
+
 /// A client closes its names; one that never does must not fill the memory.
 const MAX_NAMES: usize = 10_000;
 
@@ -90,6 +92,6 @@ mod tests {
         }
         assert!(texts.recent.len() <= MAX_TEXTS);
         let long = vec![b'x'; 1 << 20];
-        assert_eq!(texts.noted(&long).text.len(), MAX_READ);
+        assert_eq!(texts.noted(&long).text.len(), MAX_NOTED);
     }
 }
