@@ -145,6 +145,12 @@ impl TestDatabase {
         self.server.admin_of(&self.name).await
     }
 
+    /// Lets the role have so many sessions and no more: the next one is refused with 53300.
+    pub async fn limit_connections(&self, most: u32) -> Result<(), HarnessError> {
+        let limit = format!("ALTER ROLE {} CONNECTION LIMIT {most}", self.role.name);
+        self.server.sql(&limit).await
+    }
+
     /// Runs statements as the superuser.
     pub async fn sql(&self, sql: &str) -> Result<(), HarnessError> {
         Ok(self.admin().await?.batch_execute(sql).await?)

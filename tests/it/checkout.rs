@@ -47,12 +47,8 @@ async fn a_full_pool_serves_its_callers_in_the_order_of_their_arrival() {
 #[tokio::test]
 async fn a_checkout_given_up_does_not_cost_the_next_caller_anything() {
     let db = TestDatabase::empty().await.unwrap();
-    let role = db.role().name();
     // Nobody can make up for a lost connection by opening another one.
-    db.server()
-        .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"))
-        .await
-        .unwrap();
+    db.limit_connections(1).await.unwrap();
     let pool = Pool::connect(url(&db.url()), sized(2)).await.unwrap();
     tokio::time::sleep(LONGER_THAN_IN_STEADY_USE).await;
     let mut gives_up = Box::pin(pool.get());

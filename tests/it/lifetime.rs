@@ -24,14 +24,13 @@ async fn a_database_is_warm_before_its_first_request() {
 #[tokio::test]
 async fn a_server_with_less_to_give_does_not_hold_the_start_up() {
     let db = TestDatabase::empty().await.unwrap();
-    let limited = format!("ALTER ROLE {} CONNECTION LIMIT", db.role().name());
-    db.server().sql(&format!("{limited} 2")).await.unwrap();
+    db.limit_connections(2).await.unwrap();
     let began = Instant::now();
     let database = database(&db.url(), &[("APP_DB__PROFILE__MIN_IDLE", "6")]).await;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(database.status()[0].idle, 2);
-    db.server().sql(&format!("{limited} 20")).await.unwrap();
+    db.limit_connections(20).await.unwrap();
     assert!(database.pool("write").unwrap().warm_up(SOON).await);
     assert_eq!(db.backends("app-db").await.unwrap().len(), 6);
 }

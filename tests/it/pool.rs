@@ -541,11 +541,7 @@ async fn the_last_handle_may_go_before_its_connections() {
 #[tokio::test]
 async fn a_server_that_is_full_is_the_cause_of_the_timeout() {
     let db = TestDatabase::empty().await.unwrap();
-    let role = db.role().name();
-    db.server()
-        .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"))
-        .await
-        .unwrap();
+    db.limit_connections(1).await.unwrap();
     let mut profile = sized(2);
     profile.checkout_timeout = Duration::from_millis(500);
     let pool = Pool::connect(url(&db.url()), profile).await.unwrap();

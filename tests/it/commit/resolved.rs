@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use app_db::{ConnectionExt, Database, Error, Kind};
 use harness::{Fault, Proxy, TestDatabase, wait_until};
+use tokio::task::JoinHandle;
 
 use super::interrupted::Gate;
 use super::{bump, committed, counters};
@@ -90,22 +91,26 @@ async fn a_lost_commit_is_unknown_whether_or_not_it_arrived() {
     }
 }
 
+/// A COMMIT that is to be found out about, held up on the server.
+async fn commit_at(gate: &Gate<'_>, database: &Database) -> JoinHandle<Result<(), Error>> {
+    let database = database.clone();
+    let committing = tokio::spawn(async move {
+        database
+            .transaction()
+            .resolve_commit()
+            .run(async |conn| Ok::<_, Error>(super::interrupted::insert(conn).await?))
+            .await
+    });
+    gate.reached().await;
+    committing
+}
+
 /// A backend that is still busy with the COMMIT is waited for.
 #[tokio::test]
 async fn a_commit_still_in_progress_is_waited_for() {
     let (db, proxy, database) = behind_a_proxy().await;
     let gate = Gate::before(&db).await;
-    let committing = {
-        let database = database.clone();
-        tokio::spawn(async move {
-            database
-                .transaction()
-                .resolve_commit()
-                .run(async |conn| Ok::<_, Error>(super::interrupted::insert(conn).await?))
-                .await
-        })
-    };
-    gate.reached().await;
+    let committing = commit_at(&gate, &database).await;
     proxy.cut();
     let asked = "select exists (select from pg_stat_activity \
         where datname = current_database() and query like '%pg_xact_status%' and pid <> pg_backend_pid())";
@@ -124,17 +129,7 @@ async fn a_commit_still_in_progress_is_waited_for() {
 async fn a_commit_stays_unknown_while_the_server_cannot_be_asked() {
     let (db, proxy, database) = behind_a_proxy().await;
     let gate = Gate::before(&db).await;
-    let committing = {
-        let database = database.clone();
-        tokio::spawn(async move {
-            database
-                .transaction()
-                .resolve_commit()
-                .run(async |conn| Ok::<_, Error>(super::interrupted::insert(conn).await?))
-                .await
-        })
-    };
-    gate.reached().await;
+    let committing = commit_at(&gate, &database).await;
     proxy.set(Fault::Refuse).await;
     proxy.cut();
     let error = committing.await.unwrap().unwrap_err();

@@ -257,11 +257,7 @@ async fn a_network_that_swallows_pings_is_told_apart_from_a_full_pool() {
 #[tokio::test]
 async fn a_pool_that_cannot_grow_says_so() {
     let db = TestDatabase::empty().await.unwrap();
-    let role = db.role().name();
-    db.server()
-        .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"))
-        .await
-        .unwrap();
+    db.limit_connections(1).await.unwrap();
     let pool = Pool::connect(url(&db.url()), impatient(2, NEVER))
         .await
         .unwrap();

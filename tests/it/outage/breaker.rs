@@ -90,11 +90,7 @@ async fn calls_find_the_server_again_within_two_seconds() {
 #[tokio::test]
 async fn a_live_connection_is_handed_out_while_the_breaker_is_open() {
     let db = TestDatabase::empty().await.unwrap();
-    let role = db.role().name();
-    db.server()
-        .sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"))
-        .await
-        .unwrap();
+    db.limit_connections(1).await.unwrap();
     let mut profile = hasty(2);
     profile.checkout_timeout = Duration::from_millis(700);
     let pool = Pool::connect(url(&db.url()), profile).await.unwrap();

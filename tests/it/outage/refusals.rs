@@ -148,8 +148,7 @@ async fn a_refused_port_and_an_unknown_name_are_tried_again() {
 #[tokio::test]
 async fn a_full_server_is_waited_for() {
     let db = TestDatabase::empty().await.unwrap();
-    let limited = format!("ALTER ROLE {} CONNECTION LIMIT", db.role().name());
-    db.server().sql(&format!("{limited} 0")).await.unwrap();
+    db.limit_connections(0).await.unwrap();
     assert_tried_again(&db.url(), Failure::TooManyConnections, ConnectStage::Login).await;
 
     let pool = Pool::connect_lazy(url(&db.url()), sized(3));
@@ -158,7 +157,7 @@ async fn a_full_server_is_waited_for() {
         pool.status().connect_failures > 0
     })
     .await;
-    db.server().sql(&format!("{limited} 5")).await.unwrap();
+    db.limit_connections(5).await.unwrap();
     let began = Instant::now();
     drop(waiting.await.unwrap().unwrap());
     let took = began.elapsed();
