@@ -104,7 +104,8 @@ async fn the_timeout_bounds_the_delays_between_attempts() {
         .timeout(bound)
         .run(async |conn| Ok(attempted(conn).await?))
         .await;
-    assert!(began.elapsed() < bound + Duration::from_millis(50));
+    let took = began.elapsed();
+    assert!(took < bound + Duration::from_millis(250), "{took:?}");
     let error = outcome.unwrap_err();
     match &error {
         Error::Conflict {
