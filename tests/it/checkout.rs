@@ -187,3 +187,27 @@ async fn the_ends_of_connections_made_together_are_spread() {
     assert!(longest - shortest > 0.2, "from {shortest} s to {longest} s");
     assert!(!kept.observed().is_closed());
 }
+
+/// What was returned last goes first, so that a pool with little to do keeps few sessions warm.
+#[tokio::test]
+async fn the_latest_returned_is_the_next_to_go() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = Pool::connect(url(&db.url()), sized(3)).await.unwrap();
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(Some(pool.get().await.unwrap()));
+        }
+        let mut returned = Vec::new();
+        for nth in order {
+            let conn = held[nth].take().unwrap();
+            returned.push(conn.observed().backend_pid());
+        }
+        while let Some(pid) = returned.pop() {
+            let conn = pool.get().await.unwrap();
+            assert_eq!(conn.observed().backend_pid(), pid);
+            held.push(Some(conn));
+        }
+    }
+    assert_eq!(db.backends("app-db").await.unwrap().len(), 3);
+}

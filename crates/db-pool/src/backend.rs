@@ -253,11 +253,12 @@ impl Backend {
         &mut self,
         caller: &'static std::panic::Location<'static>,
         waited: Duration,
+        now: Instant,
     ) {
         self.uses = self.uses.saturating_add(1);
         self.observed.forget_error();
         self.activity.lend(caller, waited);
-        self.lease.begin(caller);
+        self.lease.begin(now);
     }
 
     /// Decides whether it may be handed out again. Must not block: it runs in a `Drop`.

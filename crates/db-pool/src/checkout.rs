@@ -36,14 +36,18 @@ impl Shared {
         let arrived = Instant::now();
         let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
         let queued = Queued::at(arrived, &self.registry);
-        let permit = match nested::outer(&self.registry) {
-            Some(outer) => self.enter_nested(outer, caller)?,
-            None => match self.gate.enter(deadline).await {
-                Ok(permit) => permit,
-                Err(barred) => return Err(self.barred(barred, &queued)),
+        let (permit, now) = match nested::outer(&self.registry) {
+            Some(outer) => (self.enter_nested(outer, caller)?, arrived),
+            None => match self.gate.try_enter() {
+                // No time has passed that would be worth another look at the clock.
+                Ok(permit) => (permit, arrived),
+                Err(_queue) => match self.gate.enter(deadline).await {
+                    Ok(permit) => (permit, Instant::now()),
+                    Err(barred) => return Err(self.barred(barred, &queued)),
+                },
             },
         };
-        self.hand_out(permit, queued, deadline, caller).await
+        self.hand_out(permit, queued, now, deadline, caller).await
     }
 
     /// The same for a caller that does not queue.
@@ -56,7 +60,10 @@ impl Shared {
         let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
         let queued = Queued::at(arrived, &self.registry);
         match self.gate.try_enter() {
-            Ok(permit) => self.hand_out(permit, queued, deadline, caller).await,
+            Ok(permit) => {
+                self.hand_out(permit, queued, arrived, deadline, caller)
+                    .await
+            }
             Err(barred) => Err(self.barred(barred, &queued)),
         }
     }
@@ -67,6 +74,7 @@ impl Shared {
         self: Arc<Self>,
         permit: Permit,
         queued: Queued,
+        now: Instant,
         deadline: Instant,
         caller: &'static Location<'static>,
     ) -> Result<Connection, PoolError> {
@@ -75,9 +83,9 @@ impl Shared {
             false => None,
         };
         match first {
-            Some(stored) if self.is_fresh(&stored, std::time::Instant::now()) => Ok(
-                Connection::new(stored, permit, self, caller, queued.waited()),
-            ),
+            Some(stored) if self.is_fresh(&stored, now.into_std()) => {
+                Ok(Connection::new(stored, permit, self, caller, &queued, now))
+            }
             first => Box::pin(self.find(first, permit, queued, deadline, caller)).await,
         }
     }
@@ -99,16 +107,30 @@ impl Shared {
         if let Some(stored) = first
             && let Some(fit) = self.proved(stored, deadline).await
         {
-            return Ok(Connection::new(fit, permit, self, caller, queued.waited()));
+            return Ok(Connection::new(
+                fit,
+                permit,
+                self,
+                caller,
+                &queued,
+                Instant::now(),
+            ));
         }
+        let listener = registry.changes.listen();
         loop {
-            // Registered before looking, so that what happens in between is not missed.
-            let mut changed = std::pin::pin!(registry.changed.notified());
+            let mut changed = std::pin::pin!(listener.next());
             changed.as_mut().enable();
             if Instant::now() < deadline
                 && let Some(fit) = self.fit(&mut turn, deadline).await
             {
-                return Ok(Connection::new(fit, permit, self, caller, queued.waited()));
+                return Ok(Connection::new(
+                    fit,
+                    permit,
+                    self,
+                    caller,
+                    &queued,
+                    Instant::now(),
+                ));
             }
             if self.registry.is_closed() {
                 return Err(self.closed());
@@ -170,8 +192,6 @@ impl Shared {
 
     /// The idle backend that was returned last.
     pub(crate) fn take_idle(&self) -> Option<Stored> {
-        // Also where the last handle is dropped: outside any runtime.
-        let _runtime = self.registry.enter();
         self.store.take()
     }
 
@@ -283,7 +303,7 @@ impl Dial {
                     attempt.failed(error.clone());
                     let _unheard = report.send(error);
                 }
-                shared.registry.changed.notify_waiters();
+                shared.registry.changes.tell();
             }
         }
     }
@@ -298,7 +318,7 @@ impl Shared {
         self.store.add(backend);
         // Not before it is stored: who is let through then would dial for what is there.
         attempt.succeeded();
-        self.registry.changed.notify_waiters();
+        self.registry.changes.tell();
         if self.registry.is_closed() {
             self.sweep();
         }

@@ -9,7 +9,7 @@ use crate::status::Closed;
 
 impl Shared {
     pub(crate) fn begin_close(&self) {
-        self.registry.closing.cancel();
+        self.registry.begin_close();
         self.gate.close();
         self.sweep();
     }
@@ -35,9 +35,9 @@ impl Shared {
 
     /// Resolves when nobody holds a connection.
     async fn unused(&self) {
+        let listener = self.registry.changes.listen();
         loop {
-            // Registered before looking, so that what happens in between is not missed.
-            let mut changed = std::pin::pin!(self.registry.changed.notified());
+            let mut changed = std::pin::pin!(listener.next());
             changed.as_mut().enable();
             if self.registry.in_use() == 0 {
                 return;

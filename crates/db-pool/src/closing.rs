@@ -48,7 +48,7 @@ impl Drop for Closing {
         self.registry.ending.fetch_sub(1, Ordering::AcqRel);
         self.registry.established.fetch_sub(1, Ordering::AcqRel);
         drop(self.place.take());
-        self.registry.changed.notify_waiters();
+        self.registry.changes.tell();
     }
 }
 

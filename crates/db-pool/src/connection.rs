@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Doom, Verdict};
+use crate::diagnosis::Queued;
 use crate::gate::Permit;
 use crate::manager::Stored;
 use crate::pool::Shared;
@@ -37,9 +38,10 @@ impl Connection {
         permit: Permit,
         shared: Arc<Shared>,
         caller: &'static std::panic::Location<'static>,
-        waited: Duration,
+        queued: &Queued,
+        now: Instant,
     ) -> Self {
-        backend.check_out(caller, waited);
+        backend.check_out(caller, queued.waited(now), now.into_std());
         shared.registry.connection_handed_out();
         let held = Some(Held {
             backend,
@@ -138,8 +140,8 @@ impl Held {
         }
         // In this order: whoever is woken finds the backend in the store, and whoever passes the gate
         // finds it there too.
-        drop(self.backend);
-        self.shared.registry.changed.notify_waiters();
+        self.shared.store.put_back(self.backend);
+        self.shared.registry.changes.tell_listeners();
         if self.shared.registry.is_closed() {
             // Closing may have swept before it came back.
             self.shared.sweep();

@@ -97,8 +97,8 @@ impl Queued {
         }
     }
 
-    pub(crate) fn waited(&self) -> Duration {
-        self.arrived.elapsed()
+    pub(crate) fn waited(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.arrived)
     }
 }
 

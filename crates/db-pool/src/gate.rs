@@ -207,7 +207,12 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.lock().out -= 1;
+        let mut state = self.gate.lock();
+        state.out -= 1;
+        if state.queue.is_empty() {
+            return;
+        }
+        drop(state);
         self.gate.pass_on();
     }
 }

@@ -99,7 +99,7 @@ impl Shared {
         }
         while let Some(stored) = idle.pop() {
             drop(stored);
-            self.registry.changed.notify_waiters();
+            self.registry.changes.tell();
         }
         if self.registry.is_closed() {
             // Closing may have swept while these were in hand.

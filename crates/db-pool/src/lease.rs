@@ -1,8 +1,8 @@
 //! A lease: who holds a backend, readable while it is held and without disturbing the holder.
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::Canceller;
@@ -19,8 +19,6 @@ pub(crate) struct Lease {
     held_since: AtomicU64,
     /// The `held_since` of the last hold that was reported for its length.
     reported: AtomicU64,
-    /// Whoever holds it, or held it last.
-    call_site: Mutex<Option<&'static Location<'static>>>,
     made: Instant,
 }
 
@@ -36,7 +34,6 @@ impl Lease {
             activity,
             held_since: AtomicU64::new(0),
             reported: AtomicU64::new(0),
-            call_site: Mutex::default(),
             made: Instant::now(),
         }
     }
@@ -58,12 +55,9 @@ impl Lease {
         }
     }
 
-    pub(crate) fn begin(&self, caller: &'static Location<'static>) {
-        *self
-            .call_site
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(caller);
-        let since = self.made.elapsed().as_millis() as u64 + 1;
+    /// Somebody holds it from now on, who is noted in the activity already.
+    pub(crate) fn begin(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.made).as_millis() as u64 + 1;
         self.held_since.store(since, Ordering::Release);
     }
 
@@ -79,10 +73,7 @@ impl Lease {
 
     /// Where it was asked for, by whoever holds it or held it last.
     pub(crate) fn call_site(&self) -> Option<&'static Location<'static>> {
-        *self
-            .call_site
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.activity.borrower().caller
     }
 
     /// The hold at this moment.

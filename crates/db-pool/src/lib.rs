@@ -7,6 +7,7 @@
 mod backend;
 mod breaker;
 mod cancel;
+mod changes;
 mod checkout;
 mod close;
 mod closing;

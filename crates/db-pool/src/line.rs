@@ -99,7 +99,7 @@ impl Drop for Turn<'_> {
         line.note_length(&standing);
         drop(standing);
         // What was kept for this one is the next one's now.
-        self.registry.changed.notify_waiters();
+        self.registry.changes.tell();
     }
 }
 
@@ -116,6 +116,6 @@ impl Coming {
 impl Drop for Coming {
     fn drop(&mut self) {
         self.0.line.coming.fetch_sub(1, Ordering::AcqRel);
-        self.0.changed.notify_waiters();
+        self.0.changes.tell();
     }
 }

@@ -1,18 +1,24 @@
 //! The bb8 side: how the store of idle backends tells good ones from bad ones.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bb8::{ManageConnection, PooledConnection, QueueStrategy};
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 
 /// The store of idle backends.
 pub(crate) struct Store {
-    backends: bb8::Pool<Manager>,
-    /// Held from the look to the taking: bb8 counts whoever finds it empty as a connection to come, and
+    /// The one that was returned last. Most often it is the next to go, and is spared the timer and the
+    /// statistics of bb8, which take longer than all that we look at.
+    ///
+    /// Locked from the look to the taking: bb8 counts whoever finds it empty as a connection to come, and
     /// would refuse one of ours in its place.
-    taking: Mutex<()>,
+    last: Mutex<Option<Stored>>,
+    backends: bb8::Pool<Manager>,
+    /// For bb8's timers: the last handle of a pool may be dropped outside any runtime.
+    runtime: Handle,
 }
 
 /// A backend that goes back into its store when it is dropped, unless it is doomed.
@@ -49,6 +55,8 @@ impl ManageConnection for Manager {
 impl Store {
     /// An empty store for as many as `ceiling`, with everything off that the pool does itself; the latest
     /// returned is handed out first.
+    ///
+    /// Must be called within a runtime.
     pub(crate) fn new(ceiling: u32) -> Self {
         let backends = bb8::Pool::builder()
             .max_size(ceiling)
@@ -60,28 +68,47 @@ impl Store {
             .queue_strategy(QueueStrategy::Lifo)
             .build_unchecked(Manager);
         Self {
+            last: Mutex::default(),
             backends,
-            taking: Mutex::default(),
+            runtime: Handle::current(),
         }
     }
 
     /// How many are idle.
     pub(crate) fn idle(&self) -> u32 {
-        self.backends.state().idle_connections
+        let last = self.lock();
+        self.backends.state().idle_connections + u32::from(last.is_some())
     }
 
-    /// The one that was returned last. bb8 makes a timer for it, which needs a runtime.
+    /// The one that was returned last.
     pub(crate) fn take(&self) -> Option<Stored> {
-        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.idle() == 0 {
+        let mut last = self.lock();
+        if last.is_some() {
+            return last.take();
+        }
+        if self.backends.state().idle_connections == 0 {
             return None;
         }
+        let _runtime = self.runtime.enter();
         self.backends.get_owned().now_or_never()?.ok()
+    }
+
+    /// Puts one back to be the next to go. Its mere drop would put it behind the last.
+    pub(crate) fn put_back(&self, backend: Stored) {
+        if backend.doomed().is_none() {
+            let mut last = self.lock();
+            // Still locked, so that whoever counts in between does not miss the one before.
+            drop(last.replace(backend));
+        }
     }
 
     /// Puts a new one in.
     pub(crate) fn add(&self, backend: Backend) {
         // One that is doomed, or has no room, is ended by its drop.
         drop(self.backends.add(Box::new(backend)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Stored>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -387,7 +387,7 @@ impl Shared {
         // The store hands out what was put back last: the freshest goes back last.
         while let Some(stored) = kept.pop() {
             drop(stored);
-            self.registry.changed.notify_waiters();
+            self.registry.changes.tell();
         }
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! The store holds backends and backends hold this; the pool holds both, so that nothing holds itself.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::changes::Changes;
 use crate::generation::Generations;
 use crate::histogram::Histogram;
 use crate::lease::Lease;
@@ -25,8 +25,7 @@ pub(crate) struct Registry {
     pub(crate) generations: Generations,
     pub(crate) totals: Totals,
     pub(crate) statements: StatementTable,
-    /// Told whenever a backend has become idle or a place free.
-    pub(crate) changed: Notify,
+    pub(crate) changes: Changes,
     /// Whose turn it is to have one.
     pub(crate) line: Line,
     /// How many connections are established and not yet closed by the server.
@@ -42,7 +41,8 @@ pub(crate) struct Registry {
     pub(crate) in_use: AtomicU32,
     /// How many have ever been handed out.
     pub(crate) handed_out: AtomicU64,
-    /// Set once, when the pool begins to close.
+    /// Set once, when the pool begins to close, before `closing` is.
+    closed: AtomicBool,
     pub(crate) closing: CancellationToken,
     /// Every task that dials, settles or ends a connection.
     pub(crate) tasks: TaskTracker,
@@ -61,7 +61,7 @@ impl Registry {
             name,
             generations,
             totals: Totals::default(),
-            changed: Notify::new(),
+            changes: Changes::default(),
             line: Line::default(),
             established: AtomicU32::new(0),
             ending: AtomicU32::new(0),
@@ -69,6 +69,7 @@ impl Registry {
             unanswered: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
             handed_out: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             leases: Mutex::default(),
@@ -78,19 +79,20 @@ impl Registry {
         }
     }
 
+    pub(crate) fn begin_close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.closing.cancel();
+    }
+
+    /// Without the lock of `closing`: every checkout asks, and every return.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closing.is_cancelled()
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// Runs a task on the runtime that the pool was made in: its sockets live there, and it lasts longer
     /// than that of whoever happens to drop a connection.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.runtime);
-    }
-
-    /// That runtime, for what wants one around it.
-    pub(crate) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
-        self.runtime.enter()
     }
 
     pub(crate) fn connected(&self, phases: ConnectPhases) {
@@ -137,16 +139,16 @@ impl Registry {
     }
 
     /// Tells a pool that closes, which waits for the last one. Either this sees that it closes, or it sees
-    /// the count: both go through the lock of `closing`.
+    /// the count: both write before they look, in the one order of all that is `SeqCst`.
     pub(crate) fn connection_returned(&self) {
-        self.in_use.fetch_sub(1, Ordering::AcqRel);
+        self.in_use.fetch_sub(1, Ordering::SeqCst);
         if self.is_closed() {
-            self.changed.notify_waiters();
+            self.changes.tell();
         }
     }
 
     pub(crate) fn in_use(&self) -> u32 {
-        self.in_use.load(Ordering::Acquire)
+        self.in_use.load(Ordering::SeqCst)
     }
 
     fn lock_leases(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Lease>>> {

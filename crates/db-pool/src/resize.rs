@@ -20,7 +20,7 @@ impl Shared {
         self.slots.resize(max);
         self.gate.resize(max);
         drop(resizing);
-        self.registry.changed.notify_waiters();
+        self.registry.changes.tell();
         // It ends what is idle and too many; what is in use goes when it comes back.
         self.wake_keeper();
         Ok(())

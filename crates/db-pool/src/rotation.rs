@@ -64,7 +64,7 @@ pub(crate) fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotatio
         shared.backoff.forget();
         shared.sweep();
         shared.wake_keeper();
-        shared.registry.changed.notify_waiters();
+        shared.registry.changes.tell();
     }
     rotation
 }
@@ -113,7 +113,7 @@ impl Proof {
 impl Drop for Proof {
     fn drop(&mut self) {
         self.0.proving.fetch_sub(1, Ordering::AcqRel);
-        self.0.changed.notify_waiters();
+        self.0.changes.tell();
     }
 }
 

@@ -116,8 +116,8 @@ impl Drop for Taken {
             return;
         };
         // In this order: whoever is woken finds it in the store.
-        drop(stored);
-        self.shared.registry.changed.notify_waiters();
+        self.shared.store.put_back(stored);
+        self.shared.registry.changes.tell();
         if self.shared.registry.is_closed() {
             // Closing may have swept while it was on its way.
             self.shared.sweep();

@@ -23,9 +23,9 @@ impl Pool {
 impl Shared {
     async fn warmed_up(&self) -> bool {
         let failures = self.status().connect_failures;
+        let listener = self.registry.changes.listen();
         loop {
-            // Registered before looking, so that what happens in between is not missed.
-            let mut changed = std::pin::pin!(self.registry.changed.notified());
+            let mut changed = std::pin::pin!(listener.next());
             changed.as_mut().enable();
             let status = self.status();
             if status.idle + status.in_use >= self.profile.min_idle.min(status.max) {

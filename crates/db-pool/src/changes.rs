@@ -1,0 +1,68 @@
+//! Changes: what happens to the connections of a pool, told to whoever waits for it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// Tells of every backend that has become idle and every place that has become free.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    told: Notify,
+    listeners: AtomicU32,
+}
+
+impl Changes {
+    /// Whoever listens asks for the next change, then looks, then waits: what happens in between is not
+    /// missed.
+    pub(crate) fn listen(&self) -> Listener<'_> {
+        self.listeners.fetch_add(1, Ordering::SeqCst);
+        Listener(self)
+    }
+
+    pub(crate) fn tell(&self) {
+        self.told.notify_waiters();
+    }
+
+    /// The same, at no cost where nobody listens. Only for what was changed under a lock that listeners
+    /// look under: either they see the change, or this sees them.
+    pub(crate) fn tell_listeners(&self) {
+        if self.listeners.load(Ordering::SeqCst) > 0 {
+            self.tell();
+        }
+    }
+}
+
+/// Somebody who wants to hear of changes.
+pub(crate) struct Listener<'c>(&'c Changes);
+
+impl Listener<'_> {
+    /// The next change; must be enabled before looking.
+    pub(crate) fn next(&self) -> Notified<'_> {
+        self.0.told.notified()
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+
+    #[tokio::test]
+    async fn a_change_is_told_to_whoever_asked_before_it() {
+        let changes = Changes::default();
+        changes.tell_listeners();
+        let listener = changes.listen();
+        let mut next = pin!(listener.next());
+        next.as_mut().enable();
+        assert!(futures_util::poll!(&mut next).is_pending());
+        changes.tell_listeners();
+        next.await;
+    }
+}
