@@ -38,6 +38,9 @@ async fn reads_go_to_the_replica() {
             .await
             .unwrap()
     );
+    let on_replica = database.transaction_on("read").unwrap();
+    let snapshot = on_replica.repeatable_read().run(in_recovery);
+    assert!(snapshot.await.unwrap());
     let status = database.status();
     assert_eq!((&*status[0].pool, status[0].max), ("write", 20));
     assert_eq!((&*status[1].pool, status[1].max), ("read", 50));

@@ -1,6 +1,7 @@
 //! Retries: what is run again, how often, and what is said when it was in vain.
 
 mod budget;
+mod pools;
 mod savepoints;
 
 use std::time::{Duration, Instant};

@@ -113,9 +113,8 @@ impl Database {
         E: From<Error> + Send + 'static,
     {
         let (pool, budget) = self.reader();
-        Transaction::new(pool, self.inner.retry, budget)
-            .read_only()
-            .run(work)
+        let reading = Transaction::new(pool, self.inner.retry, budget).read_only();
+        reading.run(work)
     }
 
     /// Runs work in a READ WRITE transaction on the primary; again when it conflicts, with full jitter.
@@ -141,6 +140,27 @@ impl Database {
     pub fn transaction(&self) -> Transaction<'_> {
         let inner = &self.inner;
         Transaction::new(&inner.write, inner.retry, &inner.write_budget)
+    }
+
+    /// The same on another pool, by its name as for [`Database::pool`], with retries out of a budget of that
+    /// pool; `None` where there is no pool of that name.
+    ///
+    /// On `"read"` it begins as READ ONLY: for a snapshot over several statements, on a replica where there
+    /// is one. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn transaction_on(&self, pool: &str) -> Option<Transaction<'_>> {
+        match pool {
+            "write" => Some(self.transaction()),
+            "read" => {
+                let (pool, budget) = self.reader();
+                Some(Transaction::new(pool, self.inner.retry, budget).read_only())
+            }
+            _ => {
+                let further = self.inner.further.get(pool)?;
+                let pool = self.inner.open_further(further);
+                Some(Transaction::new(pool, self.inner.retry, &further.budget))
+            }
+        }
     }
 
     /// A connection of the write pool, for plain diesel-async.

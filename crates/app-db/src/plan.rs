@@ -8,6 +8,7 @@ use db_pool::{Pool, PoolProfile, Via};
 
 use crate::backoff::Retry;
 use crate::error::Error;
+use crate::retry_budget::RetryBudget;
 
 /// What the configuration asks for.
 pub(crate) struct Plan {
@@ -34,6 +35,7 @@ impl Plan {
         let write = PoolProfile::from_config(config, "write")?;
         let write = (endpoint_for(&write)?, write);
         let mut on_primary = vec![("write".to_owned(), write.1.max)];
+        let retry: Retry = config.section("retry")?;
         let read = PoolProfile::from_config(config, "read")?;
         let mut readers: Vec<_> = config
             .replica_urls()
@@ -65,6 +67,7 @@ impl Plan {
                 Further {
                     endpoint,
                     profile,
+                    budget: RetryBudget::new(retry.budget),
                     pool,
                 },
             );
@@ -74,7 +77,7 @@ impl Plan {
             readers,
             further,
             on_primary,
-            retry: config.section("retry")?,
+            retry,
         })
     }
 }
@@ -84,6 +87,7 @@ impl Plan {
 pub(crate) struct Further {
     endpoint: Endpoint,
     pub(crate) profile: PoolProfile,
+    pub(crate) budget: RetryBudget,
     pub(crate) pool: OnceLock<Pool>,
 }
 
