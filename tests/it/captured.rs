@@ -64,9 +64,16 @@ impl Captured {
 
     /// Whether anything at all has this text in it.
     pub(crate) fn mentions(&self, text: &str) -> bool {
+        !self.with_text(text).is_empty()
+    }
+
+    /// Every event and span that has this text in it.
+    pub(crate) fn with_text(&self, text: &str) -> Vec<Entry> {
         let traced = self.lock();
-        let mut all = traced.events.iter().chain(&traced.spans);
-        all.any(|entry| format!("{entry:?}").contains(text))
+        let all = traced.events.iter().chain(&traced.spans);
+        all.filter(|entry| format!("{entry:?}").contains(text))
+            .cloned()
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Traced> {

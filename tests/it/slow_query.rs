@@ -1,5 +1,7 @@
 //! The slow-query log: what is written down, of which statement, and how much of it.
 
+mod bound_values;
+
 use std::time::Duration;
 
 use app_db::{Database, Pool, PoolProfile};

@@ -1,4 +1,4 @@
-//! Values that are right one by one and contradict each other.
+//! Values that are right one by one and contradict each other, or the environment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,9 +7,10 @@ use config::{Value, ValueKind};
 
 use crate::config::{Config, is_built_in};
 use crate::duration;
+use crate::environment::Environment;
 use crate::error::{Origin, Problem};
 
-/// Every pair of values that cannot both be meant.
+/// Every pair of values that cannot both be meant, and what the environment forbids.
 pub(crate) fn contradictions(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for group in profiles(config) {
@@ -43,10 +44,18 @@ pub(crate) fn contradictions(config: &Config) -> Vec<Problem> {
         let table = config.table(&[section]);
         problems.extend(above(section, &table, "base_delay", "max_delay"));
     }
+    let environment = config.environment();
+    if !matches!(environment, Environment::Dev | Environment::Test) {
+        problems.extend(shown_bind_values(config).map(|origin| {
+            let message =
+                format!("expected \"off\" in {environment}; \"on\" is for dev and test alone");
+            Problem::new(BIND_VALUES, origin, message)
+        }));
+    }
     problems
 }
 
-/// Every pair of values of which one is of no effect.
+/// Every pair of values of which one is of no effect, and what should not be left as it is.
 pub(crate) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts: Vec<Problem> = Vec::new();
     for group in profiles(config) {
@@ -67,7 +76,17 @@ pub(crate) fn doubts(config: &Config) -> Vec<String> {
     let shown = doubts
         .iter()
         .map(|doubt| format!("{doubt}: it is of no effect"));
-    shown.collect()
+    let exposed = shown_bind_values(config).map(|origin| {
+        format!("{BIND_VALUES} ({origin}): the slow-query log shows the values of statements")
+    });
+    shown.chain(exposed).collect()
+}
+
+/// Where it is said that the slow-query log shows bound values, if it does.
+fn shown_bind_values(config: &Config) -> Option<Origin> {
+    let table = config.table(&["slow_query"]);
+    let value = table.get("bind_values")?;
+    (value.to_string() == "on").then(|| Origin::new(value.origin().unwrap_or_default()))
 }
 
 /// The tables that pools are made from.
@@ -105,3 +124,5 @@ fn quantity(value: &Value) -> Option<Duration> {
         _ => None,
     }
 }
+
+const BIND_VALUES: &str = "database.slow_query.bind_values";

@@ -116,6 +116,7 @@ impl Backend {
         let spans = StatementSpans::new(
             Arc::clone(&registry.name),
             &place.member.generation().endpoint,
+            profile.slow_query_binds,
         );
         let activity = Arc::new(Activity::new(spans));
         let in_slot = Arc::new(());

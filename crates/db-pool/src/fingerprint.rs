@@ -89,7 +89,7 @@ fn one_line(pieces: &[Piece<'_>], is_cut: bool) -> String {
 }
 
 /// What could end a line of a log, move the cursor of who reads it or turn its text around is escaped.
-fn push_escaped(text: &mut String, piece: &str) {
+pub(crate) fn push_escaped(text: &mut String, piece: &str) {
     for char in piece.chars() {
         match char {
             '\u{200b}'..='\u{200f}'

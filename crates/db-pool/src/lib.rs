@@ -5,6 +5,8 @@
 //! environment.
 
 mod backend;
+mod begun;
+mod bound_values;
 mod breaker;
 mod cancel;
 mod changes;

@@ -178,10 +178,9 @@ impl Instrumentation for Observer {
             InstrumentationEvent::FinishQuery { query, error, .. } => {
                 self.activity.finished.fetch_add(1, Ordering::AcqRel);
                 self.activity.committing.store(false, Ordering::Release);
-                // While something is worked on its rows may still come, and the wire has the last word.
-                if !self.activity.spans.is_empty() && !self.observed.is_working() {
-                    self.activity.spans.finished(query, error.is_some());
-                }
+                let is_working = self.observed.is_working();
+                let spans = &self.activity.spans;
+                spans.finished(query, error.is_some(), is_working);
             }
             InstrumentationEvent::BeginTransaction { .. } => {
                 let mut left = self.activity.left();

@@ -107,6 +107,10 @@ pub struct PoolProfile {
         with = "db_config::duration::optional"
     )]
     pub slow_query: Option<Duration>,
+    /// Whether the slow-query log shows bound values. Only the configuration sets it, as that knows the
+    /// environment and refuses it in all but dev and test.
+    #[serde(skip)]
+    pub(crate) slow_query_binds: bool,
 }
 
 /// Which URL a pool connects by.
@@ -194,6 +198,8 @@ impl Default for Reconnect {
 struct SlowQuery {
     #[serde(with = "db_config::duration::optional")]
     threshold: Option<Duration>,
+    #[serde(deserialize_with = "on_or_off")]
+    bind_values: bool,
 }
 
 impl PoolProfile {
@@ -230,6 +236,7 @@ impl PoolProfile {
             name: name.into(),
             reconnect: config.section("reconnect")?,
             slow_query: profile.slow_query.or(slow.threshold),
+            slow_query_binds: slow.bind_values,
             ..profile
         })
     }

@@ -5,12 +5,21 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::bound_values::BoundValues;
 use crate::observer::Borrower;
 use crate::statement_stats::Entry;
 use crate::wire::Command;
 
 /// Writes a slow command down, unless its fingerprint has filled the log lately.
-pub(crate) fn log(pool: &str, command: &Command<'_>, entry: &Entry, borrower: &Borrower) {
+///
+/// The values are those bound to it, where the configuration lets them be shown.
+pub(crate) fn log(
+    pool: &str,
+    command: &Command<'_>,
+    entry: &Entry,
+    borrower: &Borrower,
+    values: Option<&BoundValues>,
+) {
     let Some(suppressed) = entry.throttle.admit(Instant::now()) else {
         return;
     };
@@ -22,6 +31,7 @@ pub(crate) fn log(pool: &str, command: &Command<'_>, entry: &Entry, borrower: &B
         attempt = borrower.attempt,
         fingerprint = entry.id(),
         sql = &*entry.fingerprint.text,
+        binds = values.map(BoundValues::revealed),
         duration_ms = millis(command.duration),
         waited_ms = millis(borrower.waited),
         first_row_ms = millis(command.executing),

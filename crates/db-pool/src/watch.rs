@@ -47,12 +47,15 @@ impl Watch {
         if self.counts {
             entry.record(command);
         }
-        let span = spans.completed(command, &entry.fingerprint);
+        let (span, values) = spans.completed(command, &entry.fingerprint);
         if is_slow {
             Totals::count(&self.registry.totals.slow_queries);
             let borrower = self.activity.borrower();
             // Within its span, so that the two are found by each other.
-            span.in_scope(|| slow_query::log(&self.registry.name, command, &entry, &borrower));
+            let values = values.as_ref();
+            span.in_scope(|| {
+                slow_query::log(&self.registry.name, command, &entry, &borrower, values);
+            });
         }
     }
 
@@ -89,7 +92,7 @@ mod tests {
 
     fn watched(registry: &Arc<Registry>) -> Watcher {
         let endpoint = registry.generations.current().endpoint.clone();
-        let spans = StatementSpans::new("p".into(), &endpoint);
+        let spans = StatementSpans::new("p".into(), &endpoint, false);
         let profile = PoolProfile::of(&Environment::Test);
         watcher(&profile, registry, &Arc::new(Activity::new(spans)))
     }

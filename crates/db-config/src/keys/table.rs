@@ -371,6 +371,14 @@ pub const KEYS: &[Key] = &[
         too_low: "The log fills with ordinary statements.",
     },
     Key {
+        path: "slow_query.bind_values",
+        kind: Kind::Choice(&["on", "off"]),
+        built_in: BuiltIn::Same("off"),
+        too_high: "Whether a slow statement is logged with the values bound to it, which may be anybody's \
+                   data. `on` is an error everywhere but in dev and test.",
+        too_low: "",
+    },
+    Key {
         path: "migrations.directory",
         kind: Kind::Text,
         built_in: BuiltIn::Same("migrations"),

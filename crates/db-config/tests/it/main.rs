@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bound_values;
+#[cfg(test)]
 mod environment;
 #[cfg(test)]
 mod layers;
