@@ -1,6 +1,7 @@
 //! The slow-query log: what is written down, of which statement, and how much of it.
 
 mod bound_values;
+mod copying;
 
 use std::time::Duration;
 

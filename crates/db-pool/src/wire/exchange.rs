@@ -83,7 +83,7 @@ pub(crate) struct Exchange {
     pub(crate) passed: bool,
     pub(crate) committed: bool,
     pub(crate) began: Instant,
-    /// When the first of its rows came.
+    /// When the first of its rows came, or the server was ready for the client's.
     pub(crate) first_row: Option<Instant>,
     /// A command of it is completed, and its watcher has been told.
     pub(crate) told: bool,

@@ -176,7 +176,8 @@ impl Conversation {
                     self.must_wait = true;
                 }
                 exchange.passed = true;
-                if tag == b'D' && exchange.first_row.is_none() {
+                // Where the rows of a COPY are the client's, those of it begin to pass with the server's readiness.
+                if matches!(tag, b'D' | b'd' | b'G') && exchange.first_row.is_none() {
                     exchange.first_row = Some(Instant::now());
                 }
                 if tag == b'D' && exchange.narrow.is_some() {

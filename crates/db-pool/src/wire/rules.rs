@@ -46,7 +46,8 @@ pub(crate) struct Command<'c> {
     pub(crate) note: &'c Note,
     /// From sending it, or from the end of what was before it, to its completion.
     pub(crate) duration: Duration,
-    /// The part of it until the first row, or until its completion where it has none.
+    /// The part of it until the first row, or until its completion where it has none; of a COPY FROM STDIN
+    /// until the server was ready for rows, so that the rest is sending and storing them.
     pub(crate) executing: Duration,
     pub(crate) rows: u64,
     /// Why it failed; 08006 when the connection ended before the server had answered.

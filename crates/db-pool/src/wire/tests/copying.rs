@@ -1,5 +1,9 @@
 //! COPY, whose rows belong to no request of their own.
 
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::super::rules::Command;
 use super::named;
 use super::peers::{NOTHING, Peers};
 
@@ -104,4 +108,71 @@ fn nothing_is_asked_before_the_rows_of_a_copy_have_ended() {
         ["d", "c", "C COPY 2", "Z I"]
     );
     assert_eq!(peers.asked(), ["Q select 1"]);
+}
+
+/// Peers whose watcher notes of each command its rows, and whether it has a time before its rows and one with them.
+fn watched() -> (Peers, Arc<Mutex<Vec<(u64, bool, bool)>>>) {
+    let peers = Peers::new(named());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    peers
+        .steering
+        .set_watcher(Box::new(move |command: &Command<'_>| {
+            let streams = command.executing < command.duration;
+            let executes = !command.executing.is_zero();
+            noted
+                .lock()
+                .unwrap()
+                .push((command.rows, executes, streams));
+        }));
+    (peers, seen)
+}
+
+/// Time passes.
+fn tick() {
+    let now = Instant::now();
+    while now.elapsed().is_zero() {}
+}
+
+/// Its first row is that of COPY TO, and not the announcement of rows; COPY FROM has the server's readiness
+/// in its place. Of several commands in one query each has its own.
+#[test]
+fn the_time_of_a_copy_is_parted_where_its_rows_begin() {
+    let (mut peers, seen) = watched();
+    let out = "Q copy (select 1) to stdout; copy (select 1 where false) to stdout";
+    peers.client(&[out]);
+    tick();
+    peers.server(&["H \0\0\0", "d row", "d row", "c"]);
+    tick();
+    peers.server(&["C COPY 2", "H \0\0\0", "c"]);
+    tick();
+    peers.server(&["C COPY 0", "Z I"]);
+    assert_eq!(*seen.lock().unwrap(), [(2, true, true), (0, true, false)]);
+
+    for sent in ["simple", "extended"] {
+        let (mut peers, seen) = watched();
+        match sent {
+            "simple" => peers.client(&["Q copy t from stdin"]),
+            _ => {
+                peers.learns("s1", "copy t from stdin", "n");
+                peers.client(&["B s1", "E", "S"])
+            }
+        };
+        tick();
+        let mut ready = vec!["G \0\0\0"];
+        if sent == "extended" {
+            ready.insert(0, "2");
+        }
+        peers.server(&ready);
+        peers.client(&["d row", "d row", "d row", "c"]);
+        tick();
+        peers.server(&["C COPY 3", "Z I"]);
+        assert_eq!(*seen.lock().unwrap(), [(3, true, true)], "{sent}");
+    }
+    // A COPY that is refused has no rows.
+    let (mut peers, seen) = watched();
+    peers.client(&["Q copy t from stdin"]);
+    tick();
+    peers.server(&["E 42501", "Z I"]);
+    assert_eq!(*seen.lock().unwrap(), [(0, true, false)]);
 }
