@@ -3,6 +3,7 @@
 mod after_commit;
 mod autocommit;
 mod dropped;
+mod failover;
 mod interrupted;
 mod resolved;
 

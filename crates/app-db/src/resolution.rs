@@ -44,8 +44,8 @@ impl CommitId {
 
     /// Finds out on another connection what became of the transaction.
     ///
-    /// Asks until the server knows, for five seconds at most: the backend may still be busy with the COMMIT,
-    /// and the server may just be restarting.
+    /// Asks until the server knows, for ten seconds at most: the backend may still be busy with the COMMIT, and
+    /// the server may just be restarting. The transaction's own timeout goes on meanwhile, and ends it earlier.
     pub(crate) async fn resolve(
         &self,
         pool: &Pool,
@@ -122,7 +122,11 @@ const SERVER: &str = "(SELECT system_identifier::text FROM pg_catalog.pg_control
      pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8)";
 
 /// How long is asked.
-const WITHIN: Duration = Duration::from_secs(5);
+///
+/// In a pool of one the connection that was lost keeps its slot for up to five seconds, until its server has let go
+/// of it, and only then can another one ask; so that as much again is left for asking, which suffices for a server
+/// that restarts or a standby that takes over. Whoever cannot wait so long has `timeout` of the transaction.
+const WITHIN: Duration = Duration::from_secs(10);
 
 /// A backend whose client is gone notices at once, as a rule.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

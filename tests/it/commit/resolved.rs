@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use app_db::{ConnectionExt, Database, Error, Kind};
 use harness::{Fault, Proxy, TestDatabase, wait_until};
@@ -17,6 +17,9 @@ const LOST: [(Fault, i64); 2] = [
     (Fault::LoseRequest(b"COMMIT"), 0),
     (Fault::LoseReply(b"COMMIT"), 1),
 ];
+
+/// Longer than is asked.
+const LONG: Duration = Duration::from_secs(15);
 
 async fn behind_a_proxy() -> (TestDatabase, Proxy, Database) {
     let (db, _direct) = counters().await;
@@ -39,11 +42,10 @@ async fn bump_resolved(
         });
         Ok(bump(conn, 1).await?)
     };
-    let bound = Duration::from_secs(8);
     database
         .transaction()
         .resolve_commit()
-        .timeout(bound)
+        .timeout(LONG)
         .run(work)
         .await
 }
@@ -91,13 +93,18 @@ async fn a_lost_commit_is_unknown_whether_or_not_it_arrived() {
     }
 }
 
-/// A COMMIT that is to be found out about, held up on the server.
-async fn commit_at(gate: &Gate<'_>, database: &Database) -> JoinHandle<Result<(), Error>> {
+/// A COMMIT that is to be found out about within a bound, held up on the server.
+async fn commit_at(
+    gate: &Gate<'_>,
+    database: &Database,
+    bound: Duration,
+) -> JoinHandle<Result<(), Error>> {
     let database = database.clone();
     let committing = tokio::spawn(async move {
         database
             .transaction()
             .resolve_commit()
+            .timeout(bound)
             .run(async |conn| Ok::<_, Error>(super::interrupted::insert(conn).await?))
             .await
     });
@@ -110,7 +117,7 @@ async fn commit_at(gate: &Gate<'_>, database: &Database) -> JoinHandle<Result<()
 async fn a_commit_still_in_progress_is_waited_for() {
     let (db, proxy, database) = behind_a_proxy().await;
     let gate = Gate::before(&db).await;
-    let committing = commit_at(&gate, &database).await;
+    let committing = commit_at(&gate, &database, LONG).await;
     proxy.cut();
     let asked = "select exists (select from pg_stat_activity \
         where datname = current_database() and query like '%pg_xact_status%' and pid <> pg_backend_pid())";
@@ -124,17 +131,24 @@ async fn a_commit_still_in_progress_is_waited_for() {
     assert_eq!(gate.rows().await, 1);
 }
 
-/// A server that cannot be asked leaves the outcome unknown, within the time of the transaction.
+/// A server that cannot be asked leaves the outcome unknown, after a while or when the time of the transaction
+/// is up.
 #[tokio::test]
 async fn a_commit_stays_unknown_while_the_server_cannot_be_asked() {
-    let (db, proxy, database) = behind_a_proxy().await;
-    let gate = Gate::before(&db).await;
-    let committing = commit_at(&gate, &database).await;
-    proxy.set(Fault::Refuse).await;
-    proxy.cut();
-    let error = committing.await.unwrap().unwrap_err();
-    assert!(matches!(error, Error::CommitUnknown(_)), "{error:?}");
-    gate.let_through(1).await;
+    let short = Duration::from_secs(2);
+    for (bound, took) in [(LONG, 8..12), (short, 1..4)] {
+        let (db, proxy, database) = behind_a_proxy().await;
+        let gate = Gate::before(&db).await;
+        let began = Instant::now();
+        let committing = commit_at(&gate, &database, bound).await;
+        proxy.set(Fault::Refuse).await;
+        proxy.cut();
+        let error = committing.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::CommitUnknown(_)), "{error:?}");
+        let seconds = began.elapsed().as_secs();
+        assert!(took.contains(&seconds), "{bound:?}: {seconds} s");
+        gate.let_through(1).await;
+    }
 }
 
 /// With one connection in all, the one that was lost makes room for the one that asks.
