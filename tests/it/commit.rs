@@ -4,7 +4,7 @@ mod after_commit;
 mod autocommit;
 mod dropped;
 mod failover;
-mod interrupted;
+pub(crate) mod interrupted;
 mod resolved;
 
 use std::time::{Duration, Instant};

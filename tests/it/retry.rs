@@ -2,6 +2,7 @@
 
 mod budget;
 mod pools;
+mod reads;
 mod savepoints;
 
 use std::time::{Duration, Instant};

@@ -262,7 +262,7 @@ async fn run_once_names_its_only_attempt() {
 }
 
 /// Looks again and again: `wait_until` with a closure that borrows is not `Send` enough for a work.
-async fn closed(observed: Arc<Observed>) {
+pub(crate) async fn closed(observed: Arc<Observed>) {
     while !observed.is_closed() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
