@@ -169,9 +169,11 @@ async fn serve(
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::select! {
+            // First, so that what a fault holds is lost when it is cut before the fault is over.
+            biased;
+            ending = endings.recv() => ending.ok(),
             _ = link.pump(from_client, to_server, Direction::Request) => None,
             _ = link.pump(from_server, to_client, Direction::Reply) => None,
-            ending = endings.recv() => ending.ok(),
         }
     };
     if matches!(ending, Some(Ending::Reset)) {

@@ -2,6 +2,7 @@
 
 mod after_commit;
 mod autocommit;
+mod crash;
 mod dropped;
 mod failover;
 pub(crate) mod interrupted;

@@ -15,11 +15,20 @@ use crate::error::Error;
 /// By what a transaction is found again after its connection is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CommitId {
-    /// The id of the transaction, and the server with its timeline: after a failover to a standby that had
-    /// not heard of it, the same id may belong to another transaction.
-    Assigned { xid: String, server: String },
+    Assigned(Assigned),
     /// It ran on a standby, where there is nothing that a COMMIT could keep.
     Standby,
+}
+
+/// The id of a transaction, and what it was assigned by.
+///
+/// By the id alone it may be taken for another: a standby that takes over without having heard of it gives the same
+/// id away again, and so does a server that has crashed before it was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assigned {
+    xid: String,
+    server: String,
+    crash: String,
 }
 
 impl CommitId {
@@ -28,17 +37,19 @@ impl CommitId {
     pub(crate) async fn take(conn: &mut AsyncPgConnection) -> QueryResult<Self> {
         let taking = format!(
             "SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN \
-             pg_catalog.pg_current_xact_id()::text || ' ' || {SERVER} END"
+             pg_catalog.pg_current_xact_id()::text || ' ' || {SERVER} || ' ' || {LAST_CRASH} END"
         );
         let taken: Option<String> = diesel::dsl::sql::<Nullable<Text>>(&taking)
             .get_result(conn)
             .await?;
-        let Some((xid, server)) = taken.as_deref().and_then(|taken| taken.split_once(' ')) else {
-            return Ok(Self::Standby);
-        };
-        Ok(Self::Assigned {
-            xid: xid.to_owned(),
-            server: server.to_owned(),
+        let mut parts = taken.as_deref().unwrap_or_default().split(' ');
+        Ok(match (parts.next(), parts.next(), parts.next()) {
+            (Some(xid), Some(server), Some(crash)) => Self::Assigned(Assigned {
+                xid: xid.to_owned(),
+                server: server.to_owned(),
+                crash: crash.to_owned(),
+            }),
+            _ => Self::Standby,
         })
     }
 
@@ -52,12 +63,12 @@ impl CommitId {
         caller: &'static Location<'static>,
         lost: QueryError,
     ) -> Result<(), Error> {
-        let Self::Assigned { xid, server } = self else {
+        let Self::Assigned(id) = self else {
             return Ok(());
         };
         let deadline = Instant::now() + WITHIN;
         let mut pause = FIRST_PAUSE;
-        while let Ok(answer) = timeout_at(deadline, ask(pool, caller, xid, server)).await {
+        while let Ok(answer) = timeout_at(deadline, ask(pool, caller, id)).await {
             match answer {
                 Ok(Fate::Committed) => return Ok(()),
                 Ok(Fate::Aborted) => return Err(Error::CommitAborted(lost)),
@@ -82,7 +93,7 @@ enum Fate {
     Aborted,
     /// Its backend has not ended it yet.
     Open,
-    /// It is another server, or the transaction is too old for it to know.
+    /// It is another server, or the transaction is too old for it to know, or it may be another's since a crash.
     Unknown,
 }
 
@@ -100,26 +111,41 @@ impl Fate {
 async fn ask(
     pool: &Pool,
     caller: &'static Location<'static>,
-    xid: &str,
-    server: &str,
+    id: &Assigned,
 ) -> Result<Fate, Error> {
     let mut conn = pool.get_for(caller).await?;
-    let asking = format!("SELECT CASE WHEN {SERVER} = ");
-    let status: Option<String> = diesel::dsl::sql::<Nullable<Text>>(&asking)
-        .bind::<Text, _>(server)
-        .sql(" THEN pg_catalog.pg_xact_status(")
-        .bind::<Text, _>(xid)
-        .sql("::text::xid8) END")
-        .get_result(&mut conn)
-        .await?;
-    Ok(Fate::of(status.as_deref()))
+    // A server that has crashed since knows every id that was written down, as that of a COMMIT which has taken effect
+    // is. An id that is not committed there has not been ours in any COMMIT; one that is may be ours or another's.
+    let asking = format!(
+        "SELECT CASE WHEN id.server <> {SERVER} THEN NULL \
+         WHEN id.crash = {LAST_CRASH} THEN pg_catalog.pg_xact_status(id.xid) \
+         WHEN id.xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) THEN 'aborted' \
+         WHEN pg_catalog.pg_xact_status(id.xid) IN ('aborted', 'in progress') THEN 'aborted' END AS status \
+         FROM (SELECT $1::text::xid8, $2::text, $3::text) AS id (xid, server, crash)"
+    );
+    let asking = diesel::sql_query(asking)
+        .bind::<Text, _>(&id.xid)
+        .bind::<Text, _>(&id.server)
+        .bind::<Text, _>(&id.crash);
+    let answer: Answer = asking.get_result(&mut conn).await?;
+    Ok(Fate::of(answer.status.as_deref()))
+}
+
+#[derive(diesel::QueryableByName)]
+struct Answer {
+    #[diesel(sql_type = Nullable<Text>)]
+    status: Option<String>,
 }
 
 /// The server that WAL is being written by, and the timeline it is writing.
 ///
 /// Fails on a standby, so that one which is being promoted is asked again.
-const SERVER: &str = "(SELECT system_identifier::text FROM pg_catalog.pg_control_system()) || '/' || \
-     pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8)";
+const SERVER: &str = "((SELECT system_identifier::text FROM pg_catalog.pg_control_system()) || '/' || \
+     pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))";
+
+/// When it lost its statistics, which it does in every crash and in no orderly restart.
+const LAST_CRASH: &str = "coalesce(extract(epoch FROM \
+     pg_catalog.pg_stat_get_bgwriter_stat_reset_time())::text, 'never')";
 
 /// How long is asked.
 ///

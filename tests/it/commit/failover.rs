@@ -65,8 +65,9 @@ impl Pair {
 
     /// The connection ends for its client too, and the primary is gone for good.
     async fn cut(&self) {
-        self.proxy.set(Fault::Refuse).await;
+        // In this order: another fault lets the replies go that this one holds.
         self.proxy.cut();
+        self.proxy.set(Fault::Refuse).await;
     }
 
     async fn rows_on_the_standby(&self) -> i64 {
