@@ -31,6 +31,7 @@ mod rotation;
 mod runtime;
 mod session;
 mod slow_query;
+mod soak;
 mod spans;
 mod sqlstate;
 mod statement_stats;

@@ -1,0 +1,146 @@
+//! Everything at once: a ledger under load while its server, its network, its password and the size of its pool
+//! change by chance.
+//!
+//! What is acknowledged is there exactly once; what is refused is not there; only what is said to be unknown may be
+//! either. `DB_TESTS_SOAK_SECONDS` says for how long, `DB_TESTS_SOAK_SEED` repeats the dice of a run.
+
+mod books;
+mod chaos;
+
+use std::env;
+use std::time::{Duration, Instant};
+
+use app_db::Database;
+use harness::{Bouncer, Cluster, ClusterOptions, Proxy, TestDatabase, wait_until};
+use tokio::runtime::Handle;
+
+use self::books::{Books, Clerk};
+use self::chaos::Chaos;
+use crate::SOON;
+use crate::at_rest::{comes_to_rest, has_all_its_places};
+use crate::transaction::database;
+use crate::transaction_pooler::Version;
+
+const CLERKS: i64 = 12;
+
+/// Cases R05-R07, R13, R18, R20, R21, R40, F1: nothing that happens to a service loses or doubles a transfer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_is_right_whatever_happens_to_its_connections() {
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    let place = Place::new(None).await;
+    let descriptors = descriptors();
+    let (database, books) = place.soak().await;
+    let pool = database.pool("write").unwrap();
+    comes_to_rest(&place.db, pool).await;
+    has_all_its_places(pool).await;
+    books.are_right(&place.db).await;
+
+    assert_eq!(database.shutdown(SOON).await.abandoned, 0);
+    drop(database);
+    wait_until("the server has no session of ours", SOON, async || {
+        place.db.backends("app-db").await.unwrap().is_empty()
+    })
+    .await;
+    wait_until("no socket is left", SOON, async || {
+        self::descriptors() <= descriptors
+    })
+    .await;
+    drop(place);
+    wait_until("no task is left", SOON, async || {
+        Handle::current().metrics().num_alive_tasks() <= tasks
+    })
+    .await;
+}
+
+/// Case R32: nor where a pooler stands between, which comes and goes itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_is_right_behind_a_pooler_that_comes_and_goes() {
+    for version in [Version::Old, Version::NewKeeping] {
+        let place = Place::new(Some(version)).await;
+        if place.bouncer.is_none() {
+            continue;
+        }
+        let (database, books) = place.soak().await;
+        has_all_its_places(database.pool("write").unwrap()).await;
+        wait_until("nothing is left open", SOON, async || {
+            let backends = place.db.backends("app-db").await.unwrap();
+            backends.iter().all(|backend| backend.state == "idle")
+        })
+        .await;
+        books.are_right(&place.db).await;
+        assert_eq!(database.shutdown(SOON).await.abandoned, 0);
+    }
+}
+
+/// Where it happens.
+struct Place {
+    proxy: Proxy,
+    bouncer: Option<Bouncer>,
+    db: TestDatabase,
+    cluster: Cluster,
+}
+
+impl Place {
+    async fn new(pooler: Option<Version>) -> Self {
+        let options = ClusterOptions::default().max_connections(100);
+        let cluster = Cluster::start(options).await.unwrap();
+        let db = TestDatabase::empty_on(&cluster).await.unwrap();
+        books::open(&db).await;
+        let bouncer = match pooler {
+            Some(version) => version.start(&cluster).await,
+            None => None,
+        };
+        let behind = bouncer.as_ref().map_or(cluster.port(), Bouncer::port);
+        let proxy = Proxy::start(behind).await.unwrap();
+        Self {
+            proxy,
+            bouncer,
+            db,
+            cluster,
+        }
+    }
+
+    /// Lets everything happen, and returns when work is done again.
+    #[expect(
+        clippy::print_stdout,
+        reason = "whoever looks into a failure needs the dice"
+    )]
+    async fn soak(&self) -> (Database, Books) {
+        let seed = number("DB_TESTS_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..));
+        let lasts = Duration::from_secs(number("DB_TESTS_SOAK_SECONDS").unwrap_or(8));
+        println!("DB_TESTS_SOAK_SEED={seed}");
+        let more = [
+            ("APP_DB__PROFILE__MAX", "6"),
+            ("APP_DB__PROFILE__MIN_IDLE", "2"),
+            ("APP_DB__PROFILE__CHECKOUT_TIMEOUT", "2s"),
+            ("APP_DB__PROFILE__MAX_LIFETIME", "3s"),
+            ("APP_DB__PROFILE__CONNECT_TIMEOUT", "2s"),
+        ];
+        let database = database(&self.db.proxied_url(&self.proxy), &more).await;
+        let books = Books::default();
+        let clerk = |nth| Clerk::new(nth, seed, database.clone(), books.clone());
+        let until = Instant::now() + lasts;
+        let clerks = (0..CLERKS).map(|nth| tokio::spawn(clerk(nth).work(until)));
+        let clerks: Vec<_> = clerks.collect();
+        let mut chaos = Chaos::new(seed, self, &database);
+        chaos.reign(until).await;
+        chaos.end().await;
+        for clerk in clerks {
+            clerk.await.unwrap();
+        }
+        println!("{}; {}", books.summary(), database.status()[0]);
+        wait_until("work is done again", SOON, async || {
+            clerk(CLERKS).transfer_once().await
+        })
+        .await;
+        (database, books)
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|value| value.parse().unwrap())
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
