@@ -51,7 +51,7 @@ it NAME *ARGS: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- sh tests/harness/cargo-tests.sh -p db-tests --test it {{ NAME }} {{ ARGS }}
 
-# Transfers under faults by chance, for so many seconds: directly, and as long again through each PgBouncer.
+# Transfers under faults by chance, for so many seconds: directly, and as long again behind an old and a new PgBouncer.
 soak SECONDS="300": setup
     cargo build --quiet -p db-tests --bins
     DB_TESTS_SOAK_SECONDS={{ SECONDS }} {{ with_cluster }} -- cargo test --quiet -p db-tests --test it soak:: -- --nocapture --test-threads 1
