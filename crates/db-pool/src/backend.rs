@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager,
 };
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::closing::Closing;
 use crate::connector::Transport;
@@ -259,7 +260,7 @@ impl Backend {
         self.uses = self.uses.saturating_add(1);
         self.observed.forget_error();
         self.activity.lend(caller, waited);
-        self.lease.begin(now);
+        self.lease.begin(now.into_std());
     }
 
     /// Decides whether it may be handed out again. Must not block: it runs in a `Drop`.

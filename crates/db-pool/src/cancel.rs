@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_postgres::{CancelToken, NoTls};
 
-use crate::connector::{Connector, Transport};
+use crate::connector::{Connector, Transport, UnixStream};
 
 /// Asks the server to stop what a connection is doing.
 #[derive(Clone)]

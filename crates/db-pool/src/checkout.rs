@@ -83,7 +83,7 @@ impl Shared {
             false => None,
         };
         match first {
-            Some(stored) if self.is_fresh(&stored, now.into_std()) => {
+            Some(stored) if self.is_fresh(&stored, now) => {
                 Ok(Connection::new(stored, permit, self, caller, &queued, now))
             }
             first => Box::pin(self.find(first, permit, queued, deadline, caller)).await,
@@ -312,7 +312,7 @@ impl Dial {
 impl Shared {
     /// Puts a new backend among the idle, unless it was overtaken by a rotation or by closing.
     fn park(&self, mut backend: Backend, attempt: Attempt) {
-        if let Some(doom) = backend.overdue(std::time::Instant::now()) {
+        if let Some(doom) = backend.overdue(Instant::now()) {
             backend.doom(doom);
         }
         self.store.add(backend);

@@ -41,7 +41,7 @@ impl Connection {
         queued: &Queued,
         now: Instant,
     ) -> Self {
-        backend.check_out(caller, queued.waited(now), now.into_std());
+        backend.check_out(caller, queued.waited(now), now);
         shared.registry.connection_handed_out();
         let held = Some(Held {
             backend,

@@ -14,13 +14,16 @@ use std::time::Instant;
 
 use db_config::TlsMode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::UnixStream;
+#[cfg(not(test))]
+pub(crate) use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::TlsRefused;
+#[cfg(test)]
+pub(crate) use crate::gated::UnixStream;
 use crate::phases::Clock;
 use crate::stage::{ConnectStage, Progress};
 use crate::wire::{Observed, Steering, Wire};

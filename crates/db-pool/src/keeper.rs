@@ -87,7 +87,7 @@ impl Shared {
             let too_long = self
                 .profile
                 .idle_timeout
-                .is_some_and(|bound| stalest.idle_for(std::time::Instant::now()) >= bound);
+                .is_some_and(|bound| stalest.idle_for(Instant::now()) >= bound);
             if stalest.leave_if_surplus() {
                 stalest.doom(Doom::Surplus);
             } else if too_long {

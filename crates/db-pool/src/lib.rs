@@ -20,6 +20,8 @@ mod dial;
 mod error;
 mod fingerprint;
 mod gate;
+#[cfg(test)]
+mod gated;
 mod generation;
 mod histogram;
 mod hold;

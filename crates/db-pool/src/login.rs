@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs};
-use tokio::net::{UnixStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::config as pg;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 
-use crate::connector::{Connector, Transport};
+use crate::connector::{Connector, Transport, UnixStream};
 use crate::error::{ConnectError, Failure};
 use crate::session::SessionSettings;
 use crate::stage::{ConnectStage, Progress};

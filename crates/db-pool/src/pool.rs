@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use db_config::{Credentials, Endpoint};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::checkout::START_UP;
 use crate::connection::Connection;
@@ -379,7 +380,7 @@ impl Shared {
     pub(crate) fn sweep(&self) {
         let mut kept = Vec::new();
         while let Some(mut stored) = self.take_idle() {
-            match stored.overdue(std::time::Instant::now()) {
+            match stored.overdue(Instant::now()) {
                 Some(doom) => stored.doom(doom),
                 None => kept.push(stored),
             }

@@ -14,7 +14,7 @@ use crate::registry::Registry;
 
 impl Shared {
     /// Whether a backend may be handed out as it is: it has been in steady use.
-    pub(crate) fn is_fresh(&self, stored: &Stored, now: std::time::Instant) -> bool {
+    pub(crate) fn is_fresh(&self, stored: &Stored, now: Instant) -> bool {
         let idle = stored.idle_for(now);
         idle < UNHEARD && idle < self.profile.validate_after && stored.overdue(now).is_none()
     }
@@ -28,14 +28,14 @@ impl Shared {
         mut stored: Stored,
         deadline: Instant,
     ) -> Option<Stored> {
-        if stored.idle_for(std::time::Instant::now()) >= UNHEARD {
+        if stored.idle_for(Instant::now()) >= UNHEARD {
             // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
             // there, and the driver note that the connection has ended (case R06).
             let taken = Taken::new(stored, self);
             tokio::task::yield_now().await;
             stored = taken.keep()?;
         }
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         if let Some(doom) = stored.overdue(now) {
             stored.doom(doom);
             return None;

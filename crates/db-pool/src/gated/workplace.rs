@@ -1,0 +1,163 @@
+//! A server with a pool on it, and what must be true of both when all is over.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use db_config::Environment;
+use diesel_async::SimpleAsyncConnection;
+use futures_util::future::{join_all, try_join_all};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::server::Server;
+use super::session::FRESH;
+use crate::connection::Connection;
+use crate::error::PoolError;
+use crate::pool::{Pool, Shared};
+use crate::profile::PoolProfile;
+
+pub(super) struct Workplace {
+    pub(super) server: Arc<Server>,
+    pub(super) pool: Pool,
+}
+
+/// A profile of so many connections, none of them made ahead nor ended by its age.
+pub(super) fn sized(max: u32) -> PoolProfile {
+    let mut profile = PoolProfile::of(&Environment::Test);
+    profile.max = max;
+    profile.min_idle = 0;
+    profile.max_waiting = None;
+    profile.idle_timeout = None;
+    profile.max_lifetime = None;
+    profile.max_uses = 0;
+    profile.checkout_timeout = Duration::from_secs(3);
+    profile.connect_timeout = Duration::from_secs(4);
+    profile.validate_after = Duration::from_secs(60);
+    profile
+}
+
+impl Workplace {
+    pub(super) fn new(profile: PoolProfile) -> Self {
+        let server = Server::start();
+        let pool = Pool::connect_lazy(server.endpoint(), profile);
+        Self { server, pool }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        self.pool.shared()
+    }
+
+    /// As many connections as there may be, all at the same time.
+    pub(super) async fn all(&self) -> Vec<Connection> {
+        let callers = (0..self.pool.status().max).map(|_| self.pool.get());
+        try_join_all(callers).await.unwrap()
+    }
+
+    /// Opens every gate and waits until nothing goes on any more, which takes next to no time.
+    pub(super) async fn comes_to_rest(&self) {
+        self.server.gates.open_all();
+        let opened = Instant::now();
+        // The keeper stays.
+        let lasting = usize::from(!self.shared().registry.is_closed());
+        while self.shared().registry.tasks.len() > lasting || self.has_strangers() {
+            assert!(opened.elapsed() < AT_ONCE, "{}", self.described());
+            quiet().await;
+        }
+    }
+
+    /// Whether there are sessions that the pool does not count.
+    fn has_strangers(&self) -> bool {
+        self.server.facts().live.len() != self.pool.status().open as usize
+    }
+
+    /// Asserts that no place, permit, turn, lease, session or task is lost, and that nobody is handed what
+    /// another one left; `beside` is how many connections there were beside the pool's own.
+    pub(super) async fn is_whole(&self, beside: usize) {
+        self.is_at_rest();
+        let max = self.pool.status().max;
+        let began = Instant::now();
+        let mut held = self.all().await;
+        assert!(began.elapsed() < AT_ONCE, "{}", self.described());
+        let refused = self.pool.try_get().await.unwrap_err();
+        assert!(matches!(refused, PoolError::InUse { .. }), "{refused}");
+        let fresh = held.iter_mut().map(|held| held.batch_execute(FRESH));
+        for answer in join_all(fresh).await {
+            answer.unwrap();
+        }
+        let status = self.pool.status();
+        assert_eq!((status.in_use, status.open), (max, max), "{status:?}");
+        drop(held);
+        quiet().await;
+        self.is_at_rest();
+        assert_eq!(self.pool.status().idle, max, "{}", self.described());
+        let facts = self.server.facts();
+        assert!(facts.wrong.is_empty(), "{:?}", facts.wrong);
+        let most = max as usize + beside;
+        assert!(facts.most_live <= most, "{} at a time", facts.most_live);
+    }
+
+    /// Asserts that nothing goes on and that all counts agree.
+    pub(super) fn is_at_rest(&self) {
+        let shared = self.shared();
+        let registry = &shared.registry;
+        let status = self.pool.status();
+        let described = self.described();
+        let gone = status.discarded
+            + status.retired
+            + status.idle_closed
+            + status.lifetime_closed
+            + status.uses_closed
+            + status.surplus_closed;
+        assert_eq!(status.opened, u64::from(status.open) + gone, "{described}");
+        assert_eq!((status.in_use, status.waiting), (0, 0), "{described}");
+        assert_eq!(status.open, status.idle, "{described}");
+        assert_eq!(shared.slots.alive(), status.open, "{described}");
+        assert_eq!(shared.slots.surplus(), 0, "{described}");
+        assert!(status.open <= status.max, "{described}");
+        assert_eq!(status.retiring, 0, "{described}");
+        let current = registry.generations.current();
+        assert_eq!(current.live(), status.open, "{described}");
+        assert!(registry.line.is_empty(), "{described}");
+        assert!(!registry.line.is_short_of_connections(), "{described}");
+        for count in [&registry.ending, &registry.proving, &registry.unanswered] {
+            assert_eq!(count.load(Ordering::Acquire), 0, "{described}");
+        }
+        let leases = registry.leases();
+        assert_eq!(leases.len(), status.open as usize, "{described}");
+        assert!(leases.iter().all(|lease| !lease.is_held()), "{described}");
+        // Each session has a task at either end of its stream; and there is the keeper.
+        let keeper = usize::from(!registry.is_closed());
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        assert_eq!(tasks, keeper + 2 * leases.len(), "{described}");
+        let facts = self.server.facts();
+        assert_eq!(facts.live.len(), leases.len(), "{described}");
+        let user = &current.endpoint.user;
+        let of_today = facts.live.values().all(|live| live.user == *user);
+        assert!(of_today, "{described}");
+    }
+
+    fn described(&self) -> String {
+        let tasks = self.shared().registry.tasks.len();
+        let live = self.server.facts().live.len();
+        let status = self.pool.status();
+        format!("{tasks} tasks, {live} sessions, {status:?}")
+    }
+}
+
+/// Waits until every task waits: the paused clock does not move before.
+pub(super) async fn quiet() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// Less than any bound, delay or period of the pool: what takes longer was healed by a clock.
+pub(super) const AT_ONCE: Duration = Duration::from_millis(40);
+
+/// Runs a test on a paused clock and without anything that could open a real socket.
+pub(super) fn on_paused_clock(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime.unwrap().block_on(test);
+}
