@@ -12,8 +12,8 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use tokio::task::{JoinHandle, yield_now};
 
 use super::Point::{
-    self, Accepting, Cancel, Closing, Commit, Detection, Greeting, Ping, Reset, Rollback, Startup,
-    Statement,
+    self, Accepting, Cancel, Cancelled, Closing, Commit, Detection, Greeting, Ping, Reset,
+    Rollback, Startup, Statement,
 };
 use super::server::Doing;
 use super::workplace::{Workplace, on_paused_clock, quiet, sized};
@@ -86,7 +86,7 @@ impl Victim {
             Self::Commits => [Statement, Commit, Closing].contains(&point),
             Self::Rollbacks => [Statement, Rollback, Accepting, Cancel, Closing].contains(&point),
             Self::Statements | Self::Close => {
-                [Statement, Accepting, Cancel, Closing].contains(&point)
+                [Statement, Accepting, Cancel, Cancelled, Closing].contains(&point)
             }
         }
     }

@@ -23,12 +23,14 @@ pub(super) enum Point {
     Reset,
     /// A cancel request has come, and nothing is cancelled yet.
     Cancel,
+    /// A statement is cancelled, and has not ended yet.
+    Cancelled,
     /// The client has said goodbye.
     Closing,
 }
 
 impl Point {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Accepting,
         Self::Startup,
         Self::Greeting,
@@ -39,6 +41,7 @@ impl Point {
         Self::Rollback,
         Self::Reset,
         Self::Cancel,
+        Self::Cancelled,
         Self::Closing,
     ];
 }

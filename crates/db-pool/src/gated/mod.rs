@@ -6,7 +6,9 @@
 //! [`Point`], so that a future is dropped exactly there.
 
 mod cancellation;
+mod deadlines;
 mod gates;
+mod polls;
 mod server;
 mod session;
 mod socket;

@@ -221,7 +221,10 @@ impl Session<'_> {
         self.process.does(Doing::Work);
         let outcome = tokio::select! {
             biased;
-            () = self.process.cancelled.notified() => Err("57014"),
+            () = self.process.cancelled.notified() => {
+                self.pass(Point::Cancelled).await;
+                Err("57014")
+            }
             () = self.pass(point) => Ok(()),
         };
         self.process.does(Doing::Nothing);

@@ -60,7 +60,10 @@ impl Workplace {
         let opened = Instant::now();
         // The keeper stays.
         let lasting = usize::from(!self.shared().registry.is_closed());
-        while self.shared().registry.tasks.len() > lasting || self.has_strangers() {
+        while self.shared().registry.tasks.len() > lasting
+            || self.shared().registry.in_use() > 0
+            || self.has_strangers()
+        {
             assert!(opened.elapsed() < AT_ONCE, "{}", self.described());
             quiet().await;
         }
@@ -143,6 +146,17 @@ impl Workplace {
         let status = self.pool.status();
         format!("{tasks} tasks, {live} sessions, {status:?}")
     }
+}
+
+pub(super) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// What something comes to, and how long that takes.
+pub(super) async fn timed<T>(doing: impl Future<Output = T>) -> (T, Duration) {
+    let began = Instant::now();
+    let outcome = doing.await;
+    (outcome, began.elapsed())
 }
 
 /// Waits until every task waits: the paused clock does not move before.

@@ -1,0 +1,228 @@
+//! Deadlines to the millisecond, wherever the server is silent.
+
+use std::time::Duration;
+
+use diesel_async::SimpleAsyncConnection;
+use tokio::time::Instant;
+
+use super::Point::{
+    self, Accepting, Cancel, Cancelled, Closing, Detection, Greeting, Ping, Reset, Startup,
+    Statement,
+};
+use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
+use crate::connection::Connection;
+use crate::diagnosis::Diagnosis;
+use crate::error::{ConnectError, Failure, PoolError};
+use crate::pool::Pool;
+use crate::stage::ConnectStage;
+
+const DIALLING: [(Point, ConnectStage); 4] = [
+    (Accepting, ConnectStage::Socket),
+    (Startup, ConnectStage::Login),
+    (Greeting, ConnectStage::Login),
+    (Detection, ConnectStage::SetUp),
+];
+
+/// Asserts that a caller with so much time gets an error exactly then; the diagnosis in it.
+async fn times_out(pool: &Pool, patience: Duration) -> Diagnosis {
+    let (refused, took) = timed(pool.get_timeout(patience)).await;
+    let PoolError::Timeout {
+        waited, diagnosis, ..
+    } = refused.unwrap_err()
+    else {
+        panic!("it is a timeout");
+    };
+    assert_eq!((took, waited), (patience, patience), "{diagnosis}");
+    *diagnosis
+}
+
+fn at_any_patience(test: impl AsyncFn(Duration)) {
+    for patience in [0, 1, 2, 49, 50, 999, 1_000, 3_001] {
+        on_paused_clock(test(ms(patience)));
+    }
+}
+
+/// Case R01: in the queue.
+#[test]
+fn a_caller_waits_in_the_queue_as_long_as_it_says() {
+    at_any_patience(async |patience| {
+        let work = Workplace::new(sized(1));
+        let held = work.pool.get().await.unwrap();
+        times_out(&work.pool, patience).await;
+        drop(held);
+        work.comes_to_rest().await;
+        work.is_whole(0).await;
+    });
+}
+
+/// Case R01, F8: for a connection that is being made, on its own behalf or on that of somebody who has gone.
+#[test]
+fn a_caller_waits_for_a_login_as_long_as_it_says() {
+    at_any_patience(async |patience| {
+        for (point, _stage) in DIALLING {
+            let work = Workplace::new(sized(2));
+            work.server.gates.shut(point);
+            for _ in 0..2 {
+                let diagnosis = times_out(&work.pool, patience).await;
+                let expected = Diagnosis::Connecting { dialling: 1 };
+                let unreachable = Diagnosis::Unreachable {
+                    failure: Failure::TimedOut,
+                };
+                let words = [expected, unreachable].map(|known| known.to_string());
+                assert!(words.contains(&diagnosis.to_string()), "{diagnosis}");
+            }
+            work.comes_to_rest().await;
+            work.is_whole(0).await;
+        }
+    });
+}
+
+/// Case F9: for a sign of life.
+#[test]
+fn a_caller_waits_for_a_ping_as_long_as_it_says() {
+    at_any_patience(async |patience| {
+        let mut profile = sized(1);
+        profile.validate_after = Duration::ZERO;
+        profile.validation_timeout = ms(4_000);
+        let work = Workplace::new(profile);
+        drop(work.all().await);
+        work.server.gates.shut(Ping);
+        let diagnosis = times_out(&work.pool, patience).await;
+        let silent = matches!(diagnosis, Diagnosis::Silent { unanswered: 1 });
+        assert!(silent || patience.is_zero(), "{diagnosis}");
+        work.comes_to_rest().await;
+        work.is_whole(0).await;
+    });
+}
+
+fn hung(outcome: Result<(), PoolError>) -> ConnectError {
+    match outcome.unwrap_err() {
+        PoolError::Connect { source, .. } => source,
+        other => panic!("{other}"),
+    }
+}
+
+/// Case F8: wherever connecting hangs it ends with `connect_timeout`, and says where that was.
+#[test]
+fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
+    for (point, stage) in DIALLING {
+        on_paused_clock(async {
+            let mut profile = sized(1);
+            profile.connect_timeout = ms(1_234);
+            let work = Workplace::new(profile);
+            work.server.gates.shut(point);
+            let (outcome, took) = timed(work.pool.probe()).await;
+            let error = hung(outcome);
+            assert_eq!(took, ms(1_234), "{error}");
+            assert_eq!((error.failure(), error.stage()), (Failure::TimedOut, stage));
+
+            // So it is when the pool connects, and the next attempt needs no place that the last one had.
+            let callers = Instant::now();
+            let mut caller = Box::pin(work.pool.get());
+            while work.pool.status().connect_failures == 0 {
+                tokio::select! {
+                    got = &mut caller => panic!("{got:?}"),
+                    () = quiet() => {}
+                }
+            }
+            let failed = callers.elapsed();
+            assert!((ms(1_234)..=ms(1_236)).contains(&failed), "{failed:?}");
+            work.server.gates.open_all();
+            drop(caller.await.unwrap());
+            let base = work.pool.profile().reconnect.base_delay;
+            assert!(callers.elapsed() <= ms(1_236) + base);
+            work.comes_to_rest().await;
+            work.is_whole(2).await;
+        });
+    }
+}
+
+/// req 3.12: opening a pool on a silent server is given up after five seconds.
+#[test]
+fn a_pool_waits_five_seconds_for_its_first_connection() {
+    for (point, _stage) in DIALLING {
+        on_paused_clock(async {
+            let server = super::server::Server::start();
+            server.gates.shut(point);
+            let opening = Pool::connect(server.endpoint(), sized(1));
+            let (outcome, took) = timed(opening).await;
+            let refused = outcome.unwrap_err();
+            assert!(matches!(refused, PoolError::Connect { .. }), "{refused}");
+            assert_eq!(took, ms(5_000));
+        });
+    }
+}
+
+/// Begins a statement that the server does not answer, and drops both.
+async fn leave_busy(mut conn: Connection) {
+    let statement = conn.batch_execute("select 1");
+    tokio::select! {
+        biased;
+        _answer = statement => panic!("it is held back"),
+        () = quiet() => {}
+    }
+}
+
+/// After how long the place of a connection is free that cannot be had back: who waits for it has one then.
+#[test]
+fn the_place_of_a_lost_connection_is_free_in_time() {
+    let altered = async |mut conn: Connection| {
+        conn.batch_execute("set lock_timeout = 5").await.unwrap();
+    };
+    for (gates, bound) in [
+        // The server does not hang up.
+        (&[Statement, Closing][..], 5_000),
+        // It takes no cancel request, nor does anything about one.
+        (&[Statement, Accepting], 5_000),
+        (&[Statement, Cancel], 5_000),
+        // What is cancelled goes on.
+        (&[Statement, Cancelled], 5_000),
+        // It does what it is asked: nothing is waited for.
+        (&[Statement], 0),
+    ] {
+        on_paused_clock(async {
+            let mut profile = sized(1);
+            profile.checkout_timeout = ms(20_000);
+            let work = Workplace::new(profile);
+            let conn = work.pool.get().await.unwrap();
+            gates.iter().for_each(|gate| work.server.gates.shut(*gate));
+            leave_busy(conn).await;
+            let left = Instant::now();
+            let freed = work.pool.shared().registry.changed.notified();
+            let mut next = Box::pin(work.pool.get());
+            assert!(futures_util::poll!(&mut next).is_pending());
+            freed.await;
+            assert_eq!(left.elapsed(), ms(bound), "{gates:?}");
+            work.server.gates.open_all();
+            drop(next.await.unwrap());
+            work.comes_to_rest().await;
+        });
+    }
+    // A session that is not reset within two seconds is cancelled and closed.
+    on_paused_clock(async {
+        let work = Workplace::new(sized(1));
+        altered(work.pool.get().await.unwrap()).await;
+        work.comes_to_rest().await;
+        work.server.gates.shut(Reset);
+        altered(work.pool.get().await.unwrap()).await;
+        let (next, took) = timed(work.pool.get()).await;
+        assert_eq!(took, ms(2_000));
+        drop(next.unwrap());
+        work.comes_to_rest().await;
+        work.is_whole(0).await;
+    });
+    // One that does not answer its ping has half a second more to say goodbye.
+    on_paused_clock(async {
+        let mut profile = sized(1);
+        profile.checkout_timeout = ms(20_000);
+        profile.validate_after = ms(100);
+        profile.validation_timeout = ms(700);
+        let work = Workplace::new(profile);
+        drop(work.all().await);
+        tokio::time::advance(ms(100)).await;
+        work.server.gates.shut(Ping);
+        let (next, took) = timed(work.pool.get()).await;
+        assert_eq!(took, ms(700 + 500));
+        drop(next.unwrap());
+    });
+}

@@ -1,0 +1,270 @@
+//! Whatever is dropped after any number of polls: the pool stays whole.
+//!
+//! A future is polled one time more in each round and dropped then, until a round lets it finish. The server
+//! says each of its messages by itself, so that every await is met.
+
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use db_config::Credentials;
+use diesel::sql_types::Integer;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures_util::future::join_all;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::server::Server;
+use super::workplace::{AT_ONCE, Workplace, on_paused_clock, quiet, sized};
+use crate::pool::Pool;
+use crate::profile::PoolProfile;
+
+/// Polls a future so many times at most, and drops it then.
+async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
+    let mut left = times;
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// A pool that has made as many connections as it may, or none.
+struct Round {
+    profile: PoolProfile,
+    warm: bool,
+    /// How many connections there may be beside the pool's own.
+    beside: usize,
+}
+
+fn cold(profile: PoolProfile) -> Round {
+    Round {
+        profile,
+        warm: false,
+        beside: 0,
+    }
+}
+
+fn warm(profile: PoolProfile) -> Round {
+    Round {
+        profile,
+        warm: true,
+        beside: 0,
+    }
+}
+
+/// Drops what `act` does after one poll, then after two, and so on until it finishes, in pools of every size
+/// and with a server that takes so many turns before it says anything. Says how many rounds there were.
+fn dropped_everywhere<T>(round: impl Fn(u32) -> Round, act: impl AsyncFn(&Workplace) -> T) -> u32 {
+    let mut rounds = 0;
+    for (size, politeness) in (1..=3).flat_map(|size| (0..3).map(move |turns| (size, turns))) {
+        let mut finished = false;
+        for polls in 1.. {
+            if std::mem::take(&mut finished) {
+                break;
+            }
+            rounds += 1;
+            on_paused_clock(async {
+                let Round {
+                    profile,
+                    warm,
+                    beside,
+                } = round(size);
+                let work = Workplace::new(profile);
+                if warm {
+                    drop(work.all().await);
+                }
+                work.server.politeness.store(politeness, Ordering::Relaxed);
+                finished = polled(polls, act(&work)).await.is_some();
+                work.comes_to_rest().await;
+                if work.shared().registry.is_closed() {
+                    work.is_at_rest();
+                } else {
+                    work.is_whole(beside).await;
+                }
+            });
+        }
+    }
+    rounds
+}
+
+/// How many pools each test tries. Two rounds are one await.
+const POOLS: u32 = 3 * 3;
+
+fn several(size: u32) -> std::ops::Range<u32> {
+    0..size
+}
+
+/// Case F6
+#[test]
+fn callers_whose_connections_are_made() {
+    let rounds = dropped_everywhere(
+        |size| cold(sized(size)),
+        async |work| {
+            let callers = several(2 * work.pool.status().max).map(async |_| work.pool.get().await);
+            join_all(callers.map(async |held| drop(held.await.unwrap()))).await
+        },
+    );
+    assert!(rounds >= 2 * POOLS, "{rounds}");
+}
+
+/// Case F9
+#[test]
+fn callers_whose_connections_are_asked_for_a_sign_of_life() {
+    let rounds = dropped_everywhere(
+        |size| {
+            let mut profile = sized(size);
+            profile.validate_after = Duration::ZERO;
+            warm(profile)
+        },
+        async |work| {
+            let pools = several(work.pool.status().max).map(|_| work.pool.clone());
+            join_all(pools.map(async |pool| drop(pool.try_get().await.unwrap()))).await
+        },
+    );
+    assert!(rounds >= 2 * POOLS, "{rounds}");
+}
+
+/// Case R01: those who leave the queue stand before and behind those who stay.
+#[test]
+fn callers_in_the_queue() {
+    let rounds = dropped_everywhere(
+        |size| warm(sized(size)),
+        async |work| {
+            let mut held = work.all().await;
+            for held in &mut held {
+                held.batch_execute("set lock_timeout = 5").await.unwrap();
+            }
+            let staying = {
+                let pool = work.pool.clone();
+                tokio::spawn(async move { drop(pool.get().await.unwrap()) })
+            };
+            tokio::task::yield_now().await;
+            let leaving = join_all(several(3).map(async |_| drop(work.pool.get().await.unwrap())));
+            let returning = async {
+                tokio::task::yield_now().await;
+                drop(held);
+            };
+            tokio::join!(leaving, returning);
+            staying.await.unwrap();
+        },
+    );
+    assert!(rounds >= 2 * POOLS, "{rounds}");
+}
+
+async fn query(conn: &mut AsyncPgConnection) -> diesel::QueryResult<i32> {
+    diesel::dsl::sql::<Integer>("select v from t")
+        .get_result(conn)
+        .await
+}
+
+/// Failure case F1: statements by name and by text, a transaction within another, a setting.
+#[test]
+fn work_of_every_kind() {
+    let rounds = dropped_everywhere(
+        |size| warm(sized(size)),
+        async |work| {
+            let callers = several(work.pool.status().max).map(async |_| {
+                let mut conn = work.pool.get().await.unwrap();
+                assert_eq!(query(&mut conn).await.unwrap(), 7);
+                let transaction = conn.transaction(async |conn| {
+                    query(conn).await?;
+                    conn.batch_execute("update t set v = 1").await?;
+                    query(conn).await
+                });
+                assert_eq!(transaction.await.unwrap(), 7);
+                conn.batch_execute("set lock_timeout = 5").await.unwrap();
+            });
+            join_all(callers).await
+        },
+    );
+    assert!(rounds >= 12 * POOLS, "{rounds}");
+}
+
+/// req 4.46: either the old credentials are in place or the new ones, and nothing of the proof is left.
+#[test]
+fn a_rotation() {
+    let rounds = dropped_everywhere(
+        |size| Round {
+            beside: 1,
+            ..warm(sized(size))
+        },
+        async |work| {
+            let held = work.pool.get().await.unwrap();
+            let rotation = work.pool.rotate(Credentials::new("new", "canary")).await;
+            drop(held);
+            rotation.unwrap().drained().await;
+        },
+    );
+    assert!(rounds >= 7 * POOLS, "{rounds}");
+}
+
+#[test]
+fn a_probe_of_the_server() {
+    let rounds = dropped_everywhere(
+        |size| Round {
+            beside: 1,
+            ..warm(sized(size))
+        },
+        async |work| work.pool.probe().await.unwrap(),
+    );
+    assert!(rounds >= 7 * POOLS, "{rounds}");
+}
+
+#[test]
+fn a_warm_up() {
+    let rounds = dropped_everywhere(
+        |size| {
+            let mut profile = sized(size);
+            profile.min_idle = size;
+            cold(profile)
+        },
+        async |work| assert!(work.pool.warm_up(Duration::from_secs(1)).await),
+    );
+    assert!(rounds >= 2 * POOLS, "{rounds}");
+}
+
+/// Case R11
+#[test]
+fn a_close() {
+    let rounds = dropped_everywhere(
+        |size| warm(sized(size)),
+        async |work| {
+            let held = work.pool.get().await.unwrap();
+            let returning = async {
+                quiet().await;
+                drop(held);
+            };
+            tokio::join!(work.pool.close(Duration::from_secs(1)), returning)
+        },
+    );
+    assert!(rounds >= 2 * POOLS, "{rounds}");
+}
+
+/// Opening a pool that waits for its first connection: nothing is left of one that was dropped.
+#[test]
+fn the_opening_of_a_pool() {
+    let mut rounds = 0;
+    let mut finished = false;
+    while !finished {
+        rounds += 1;
+        on_paused_clock(async {
+            let server = Server::start();
+            server.politeness.store(1, Ordering::Relaxed);
+            let opening = Pool::connect(server.endpoint(), sized(2));
+            finished = polled(rounds, opening).await.is_some();
+            let dropped = Instant::now();
+            while Handle::current().metrics().num_alive_tasks() > 0 {
+                assert!(dropped.elapsed() < AT_ONCE, "after {rounds} polls");
+                quiet().await;
+            }
+            assert!(server.facts().live.is_empty());
+        });
+    }
+    assert!(rounds > 1, "{rounds}");
+}
