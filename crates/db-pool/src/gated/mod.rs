@@ -6,6 +6,7 @@
 //! [`Point`], so that a future is dropped exactly there.
 
 mod cancellation;
+mod closing;
 mod deadlines;
 mod gates;
 mod polls;
