@@ -9,10 +9,12 @@ mod cancellation;
 mod closing;
 mod deadlines;
 mod gates;
+mod outages;
 mod polls;
 mod server;
 mod session;
 mod socket;
+mod upkeep;
 mod workplace;
 
 pub(crate) use self::socket::UnixStream;

@@ -1,0 +1,135 @@
+//! A server that goes and comes back: who is told when, and how often it is asked.
+
+use std::time::Duration;
+
+use diesel_async::SimpleAsyncConnection;
+use tokio::time::{Instant, sleep};
+
+use super::session::FRESH;
+use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
+use crate::breaker::Breaker;
+use crate::error::{Failure, PoolError};
+use crate::profile::PoolProfile;
+
+const STARTING_UP: &str = "57P03";
+
+fn patient(max: u32) -> PoolProfile {
+    let mut profile = sized(max);
+    profile.checkout_timeout = ms(60_000);
+    profile
+}
+
+/// Case R05: whoever comes first after an outage of five seconds has a connection within two seconds, and never
+/// one of those that were idle when the server went; whether somebody has waited all the time or nobody, and
+/// whatever the moment at which the server is back.
+#[test]
+fn a_server_that_is_back_is_found_within_two_seconds() {
+    for (min_idle, waits) in [(0, false), (0, true), (3, false), (3, true)] {
+        for later in (0..2_000).step_by(53) {
+            on_paused_clock(async {
+                let mut profile = patient(3);
+                profile.min_idle = min_idle;
+                profile.reconnect.attempts = 1_000;
+                let work = Workplace::new(profile);
+                drop(work.all().await);
+                work.server.stop();
+                // Before a connection has been idle for a millisecond nobody looks at its socket.
+                quiet().await;
+                let waiting = waits.then(|| tokio::spawn(work.pool.get()));
+                sleep(ms(5_000 + later)).await;
+                work.server.resume();
+                let back = Instant::now();
+                let mut first = match waiting {
+                    Some(waiting) => waiting.await.unwrap().unwrap(),
+                    None => work.pool.get().await.unwrap(),
+                };
+                first.batch_execute(FRESH).await.unwrap();
+                assert!(back.elapsed() < ms(2_000), "{:?}", back.elapsed());
+                drop(first);
+                sleep(ms(2_000)).await;
+                work.comes_to_rest().await;
+                work.is_whole(0).await;
+            });
+        }
+    }
+}
+
+/// Case R08: a server that is starting up for three seconds is asked ten times at the most, however many wait
+/// for it, and whoever waits has a connection a second later at the latest.
+#[test]
+fn a_server_that_starts_up_is_asked_now_and_then() {
+    for (callers, min_idle) in [(0, 5), (1, 0), (1, 5), (50, 5)] {
+        on_paused_clock(async {
+            let mut profile = patient(5);
+            profile.min_idle = min_idle;
+            let work = Workplace::new(profile);
+            work.server.facts().refusal = Some(STARTING_UP);
+            let waiting: Vec<_> = (0..callers)
+                .map(|_| tokio::spawn(work.pool.get()))
+                .collect();
+            sleep(ms(3_000)).await;
+            let asked = work.server.facts().logins.len();
+            assert!((2..=10).contains(&asked), "{asked} times");
+            work.server.facts().refusal = None;
+            let began = Instant::now();
+            for caller in waiting {
+                drop(caller.await.unwrap().unwrap());
+            }
+            assert!(began.elapsed() <= ms(1_000), "{:?}", began.elapsed());
+            // With nobody waiting the delay has doubled meanwhile.
+            sleep(ms(8_000)).await;
+            assert!(work.pool.status().open >= min_idle);
+            work.comes_to_rest().await;
+            work.is_whole(0).await;
+        });
+    }
+}
+
+/// Req 0.09, 0.10, 2.37: callers wait while ten attempts fail, are told at once from then on, and have a
+/// connection again within a second after the server is back.
+#[test]
+fn an_open_breaker_tells_at_once_and_closes_soon() {
+    for later in (0..1_000).step_by(97) {
+        on_paused_clock(async {
+            let work = Workplace::new(patient(3));
+            work.server.facts().refusal = Some(STARTING_UP);
+            let (waited, others) = tokio::join!(
+                timed(work.pool.get()),
+                futures_util::future::join_all((0..9).map(|_| timed(work.pool.get())))
+            );
+            let attempts = work.pool.profile().reconnect.attempts as usize;
+            assert_eq!(work.server.facts().logins.len(), attempts);
+            assert_eq!(work.pool.status().breaker, Breaker::Open);
+            for (outcome, took) in others.into_iter().chain([waited]) {
+                let PoolError::Connect { source, .. } = outcome.unwrap_err() else {
+                    panic!("it says why it cannot connect");
+                };
+                assert_eq!(source.failure(), Failure::Unavailable);
+                let delays = (ms(500) * 9, ms(1_000) * 9 + ms(20));
+                assert!(took >= delays.0 && took <= delays.1, "{took:?}");
+            }
+            // One attempt goes on now and then, by whoever comes when its time has come; nobody else waits.
+            let asked = work.server.facts().logins.len();
+            for _ in 0..100 {
+                let (outcome, took) = timed(work.pool.get()).await;
+                assert!(outcome.is_err());
+                assert_eq!(took, Duration::ZERO);
+                sleep(ms(100)).await;
+            }
+            let asked = work.server.facts().logins.len() - asked;
+            assert!((9..=21).contains(&asked), "{asked} times in ten seconds");
+
+            sleep(ms(later)).await;
+            work.server.facts().refusal = None;
+            let back = Instant::now();
+            while let Err(refused) = work.pool.get().await {
+                assert!(matches!(refused, PoolError::Connect { .. }), "{refused}");
+                assert!(back.elapsed() <= ms(1_050), "{:?}", back.elapsed());
+                sleep(ms(10)).await;
+            }
+            assert_eq!(work.pool.status().breaker, Breaker::Closed);
+            work.comes_to_rest().await;
+            work.is_whole(0).await;
+        });
+    }
+}

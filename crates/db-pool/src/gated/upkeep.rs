@@ -1,0 +1,114 @@
+//! What the keeper does in the course of minutes.
+
+use std::time::Duration;
+
+use diesel_async::SimpleAsyncConnection;
+use tokio::time::{Instant, sleep};
+
+use super::session::FRESH;
+use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized};
+
+fn seconds(seconds: u64) -> Duration {
+    ms(1_000 * seconds)
+}
+
+/// Case R09: twenty connections that are made together end one after the other within the last quarter of
+/// their lifetime, and what is in use is not closed. Each is replaced where they are wanted, and at no time are
+/// there more than twenty.
+#[test]
+fn connections_that_begin_together_do_not_end_together() {
+    for min_idle in [0, 19] {
+        on_paused_clock(async {
+            let lifetime = seconds(1_000);
+            let mut profile = sized(20);
+            profile.min_idle = min_idle;
+            profile.max_lifetime = Some(lifetime);
+            let work = Workplace::new(profile);
+            let made = Instant::now();
+            let mut held = work.all().await.pop().unwrap();
+            let status = work.pool.status();
+            assert_eq!((status.open, status.opened), (20, 20), "{status:?}");
+
+            sleep(lifetime + seconds(2)).await;
+            held.batch_execute(FRESH).await.unwrap();
+            let ends: Vec<_> = work
+                .server
+                .facts()
+                .ends
+                .iter()
+                .map(|(_, at)| *at - made)
+                .collect();
+            // Of the later ones none has come to its end yet.
+            assert_eq!(ends.len(), 19);
+            let (first, last) = (ends[0], ends[18]);
+            assert!(
+                first >= lifetime * 3 / 4 && last <= lifetime + seconds(1),
+                "{ends:?}"
+            );
+            assert!(last - first >= lifetime / 10, "{ends:?}");
+            let together = ends.chunk_by(|one, next| *next - *one < seconds(1));
+            let most = together.map(<[_]>::len).max();
+            assert!(most <= Some(6), "{ends:?}");
+
+            drop(held);
+            quiet().await;
+            let status = work.pool.status();
+            assert_eq!((status.lifetime_closed, status.discarded), (20, 0));
+            assert_eq!(status.open, min_idle, "{status:?}");
+            work.comes_to_rest().await;
+            work.is_whole(0).await;
+        });
+    }
+}
+
+/// Case R10: after a burst the pool shrinks to `min_idle` and not below it, and grows with the next one.
+#[test]
+fn idle_connections_end_down_to_min_idle() {
+    on_paused_clock(async {
+        let mut profile = sized(6);
+        profile.min_idle = 2;
+        profile.idle_timeout = Some(seconds(30));
+        let work = Workplace::new(profile);
+        for burst in 1..=3 {
+            let held = work.all().await;
+            sleep(seconds(100)).await;
+            // Nobody is idle while they are in use.
+            assert_eq!(work.pool.status().open, 6);
+            drop(held);
+            let returned = Instant::now();
+            sleep(ms(29_999)).await;
+            assert_eq!(work.pool.status().open, 6);
+            sleep(ms(1_001)).await;
+            assert_eq!(work.pool.status().open, 2);
+            let at = work.server.facts().ends.last().unwrap().1;
+            assert!(at - returned >= seconds(30));
+            sleep(seconds(300)).await;
+            let status = work.pool.status();
+            assert_eq!((status.open, status.idle_closed), (2, 4 * burst));
+            // Those that are kept are kept, and not made anew.
+            assert_eq!(status.opened, 6 + 4 * (burst - 1));
+        }
+        work.comes_to_rest().await;
+        work.is_whole(0).await;
+    });
+}
+
+/// A pool that has connections is topped up without anybody asking, as soon as the keeper hears of a loss.
+#[test]
+fn lost_connections_are_replaced_at_once() {
+    on_paused_clock(async {
+        let mut profile = sized(4);
+        profile.min_idle = 3;
+        let work = Workplace::new(profile);
+        assert!(work.pool.warm_up(seconds(1)).await);
+        let began = Instant::now();
+        for _ in 0..3 {
+            work.pool.get().await.unwrap().discard();
+        }
+        quiet().await;
+        assert_eq!(work.pool.status().idle, 3);
+        assert_eq!(began.elapsed(), ms(1));
+        work.comes_to_rest().await;
+        work.is_whole(0).await;
+    });
+}
