@@ -14,6 +14,7 @@ mod polls;
 mod server;
 mod session;
 mod socket;
+mod storm;
 mod upkeep;
 mod workplace;
 

@@ -96,12 +96,13 @@ impl Server {
 
     /// Ends every session, and takes no connection any more.
     pub(super) fn stop(&self) {
-        let up = self.facts().up.take();
-        up.unwrap().cancel();
+        if let Some(up) = self.facts().up.take() {
+            up.cancel();
+        }
     }
 
     pub(super) fn resume(&self) {
-        self.facts().up = Some(CancellationToken::new());
+        self.facts().up.get_or_insert_default();
     }
 
     /// Opens a connection, which is a session's or a cancel request's.

@@ -138,11 +138,11 @@ impl Session<'_> {
         match self.run(sql).await {
             Ok(completed) => {
                 if with_rows && is_query(sql) {
-                    let value = match sql.contains("pg_backend_pid") {
-                        true => self.process.pid,
-                        false => 7,
-                    };
-                    self.say(&row(value)).await?;
+                    let number = sql
+                        .split_whitespace()
+                        .nth(1)
+                        .and_then(|word| word.parse().ok());
+                    self.say(&row(number.unwrap_or(self.process.pid))).await?;
                 }
                 self.say(&message(b'C', completed.as_bytes())).await
             }

@@ -78,7 +78,17 @@ impl Workplace {
     /// another one left; `beside` is how many connections there were beside the pool's own.
     pub(super) async fn is_whole(&self, beside: usize) {
         self.is_at_rest();
-        let max = self.pool.status().max;
+        self.serves_as_many_as_it_may().await;
+        self.is_at_rest();
+        let status = self.pool.status();
+        assert_eq!(status.idle, status.max, "{status:?}");
+        let most = status.max as usize + beside;
+        let facts = self.server.facts();
+        assert!(facts.most_live <= most, "{} at a time", facts.most_live);
+    }
+
+    /// Asserts that as many callers as there may be connections have one at once, and nobody else.
+    pub(super) async fn serves_as_many_as_it_may(&self) {
         let began = Instant::now();
         let mut held = self.all().await;
         assert!(began.elapsed() < AT_ONCE, "{}", self.described());
@@ -89,15 +99,12 @@ impl Workplace {
             answer.unwrap();
         }
         let status = self.pool.status();
-        assert_eq!((status.in_use, status.open), (max, max), "{status:?}");
+        let all = (status.max, status.max);
+        assert_eq!((status.in_use, status.open), all, "{status:?}");
         drop(held);
         quiet().await;
-        self.is_at_rest();
-        assert_eq!(self.pool.status().idle, max, "{}", self.described());
         let facts = self.server.facts();
         assert!(facts.wrong.is_empty(), "{:?}", facts.wrong);
-        let most = max as usize + beside;
-        assert!(facts.most_live <= most, "{} at a time", facts.most_live);
     }
 
     /// Asserts that nothing goes on and that all counts agree.
