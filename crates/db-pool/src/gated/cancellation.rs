@@ -1,7 +1,8 @@
 //! Whoever is dropped, wherever the server has come to, and however large the pool: it stays whole.
 //!
 //! Each test is one kind of victim, and tries every gate with every size. The victims go while the server
-//! waits at the gate, or when it was let through so many turns of the runtime before.
+//! waits at the gate, or when it was let through so many turns of the runtime before. Others may have come
+//! behind them, who stay.
 
 use std::future::pending;
 use std::time::Duration;
@@ -10,13 +11,14 @@ use db_config::Credentials;
 use diesel::result::Error::RollbackTransaction;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use tokio::task::{JoinHandle, yield_now};
+use tokio::time::timeout;
 
 use super::Point::{
     self, Accepting, Cancel, Cancelled, Closing, Commit, Detection, Greeting, Ping, Reset,
     Rollback, Startup, Statement,
 };
 use super::server::Doing;
-use super::workplace::{Workplace, on_paused_clock, quiet, sized};
+use super::workplace::{AT_ONCE, Workplace, on_paused_clock, quiet, sized};
 use crate::connection::Connection;
 use crate::error::PoolError;
 use crate::pool::Pool;
@@ -202,7 +204,7 @@ async fn altered(pool: &Pool) -> Vec<Connection> {
     all
 }
 
-async fn dropped(victim: Victim, gate: Point, size: u32, release: Release) {
+async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, others: u32) {
     let mut profile = sized(size);
     match victim {
         Victim::Doubters => profile.validate_after = Duration::ZERO,
@@ -218,6 +220,8 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release) {
         gates.shut(point);
     }
     let tasks = victim.begin(&work).await;
+    quiet().await;
+    let others: Vec<_> = (0..others).map(|_| tokio::spawn(work.pool.get())).collect();
     quiet().await;
     if let Release::Before(turns) = release {
         gates.open(gate);
@@ -237,10 +241,20 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release) {
         gates.open(point);
         quiet().await;
     }
-    let met = gates.arrived(gate) > 0;
-    assert_eq!(met, victim.meets(gate, size), "whether it comes there");
+    if others.is_empty() {
+        let met = gates.arrived(gate) > 0;
+        assert_eq!(met, victim.meets(gate, size), "whether it comes there");
+        let status = work.pool.status();
+        let standing = !work.shared().registry.line.is_empty();
+        assert_eq!((status.waiting, status.in_use, standing), (0, 0, false));
+    }
     if !victim.closes() {
         work.pool.resize(size).unwrap();
+    }
+    gates.open_all();
+    for other in others {
+        let served = timeout(AT_ONCE, other).await.unwrap().unwrap();
+        assert!(served.is_ok() || victim.closes(), "{served:?}");
     }
     work.comes_to_rest().await;
     if victim.closes() {
@@ -270,8 +284,10 @@ fn dropped_everywhere(victim: Victim) {
             let most = if victim.meets(gate, size) { 8 } else { 1 };
             let before = (0..most).map(Release::Before);
             for release in before.chain([Release::After]) {
-                println!("{victim:?} at {gate:?} in a pool of {size}, released {release:?}");
-                on_paused_clock(dropped(victim, gate, size, release));
+                for others in [0, size] {
+                    println!("{victim:?} of {size} at {gate:?}, {release:?}, {others} others");
+                    on_paused_clock(dropped(victim, gate, size, release, others));
+                }
             }
         }
     }

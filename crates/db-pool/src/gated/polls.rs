@@ -12,9 +12,11 @@ use db_config::Credentials;
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::join_all;
+use futures_util::poll;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::Point;
 use super::server::Server;
 use super::workplace::{AT_ONCE, Workplace, on_paused_clock, quiet, sized};
 use crate::pool::Pool;
@@ -155,6 +157,32 @@ fn callers_in_the_queue() {
         },
     );
     assert!(rounds >= 2 * POOLS, "{rounds}");
+}
+
+/// Case R01: of two who stand in line the older one goes when it has been told of a connection and before it
+/// has looked; the other one, who has looked, hears of it again.
+#[test]
+fn the_next_in_line_has_what_was_kept_for_the_one_before() {
+    on_paused_clock(async {
+        let work = Workplace::new(sized(2));
+        drop(work.pool.get().await.unwrap());
+        // One place is taken by a connection that is being closed, and no permit with it.
+        work.server.gates.shut(Point::Closing);
+        work.server.gates.shut(Point::Greeting);
+        let credentials = Credentials::new("new", "canary");
+        let _rotation = Pool::put_in_place(std::slice::from_ref(&work.pool), &credentials);
+        let mut older = Box::pin(work.pool.get());
+        let mut younger = Box::pin(work.pool.get());
+        assert!(poll!(&mut older).is_pending() && poll!(&mut younger).is_pending());
+        work.server.gates.open(Point::Greeting);
+        quiet().await;
+        assert_eq!(work.pool.status().idle, 1);
+        assert!(poll!(&mut younger).is_pending());
+        drop(older);
+        drop(timeout(AT_ONCE, younger).await.unwrap().unwrap());
+        work.comes_to_rest().await;
+        work.is_whole(0).await;
+    });
 }
 
 async fn query(conn: &mut AsyncPgConnection) -> diesel::QueryResult<i32> {

@@ -8,7 +8,7 @@ use db_config::Environment;
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::{join_all, try_join_all};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::server::Server;
 use super::session::FRESH;
@@ -174,11 +174,13 @@ pub(super) async fn quiet() {
 /// Less than any bound, delay or period of the pool: what takes longer was healed by a clock.
 pub(super) const AT_ONCE: Duration = Duration::from_millis(40);
 
-/// Runs a test on a paused clock and without anything that could open a real socket.
+/// Runs a test on a paused clock and without anything that could open a real socket. What waits for ever
+/// fails: the keeper would move the clock on and on.
 pub(super) fn on_paused_clock(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build();
-    runtime.unwrap().block_on(test);
+    let bounded = async { timeout(ms(3_600_000), test).await };
+    runtime.unwrap().block_on(bounded).unwrap();
 }
