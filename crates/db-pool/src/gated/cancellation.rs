@@ -281,7 +281,7 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, other
 fn dropped_everywhere(victim: Victim) {
     for size in 1..=3 {
         for gate in Point::ALL {
-            let most = if victim.meets(gate, size) { 8 } else { 1 };
+            let most = if victim.meets(gate, size) { 6 } else { 1 };
             let before = (0..most).map(Release::Before);
             for release in before.chain([Release::After]) {
                 for others in [0, size] {
