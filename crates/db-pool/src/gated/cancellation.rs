@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use db_config::Credentials;
 use diesel::result::Error::RollbackTransaction;
-use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use diesel::sql_types::Integer;
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 use super::Point::{
-    self, Accepting, Cancel, Cancelled, Closing, Commit, Detection, Greeting, Ping, Reset,
+    self, Accepting, Cancel, Cancelled, Closing, Commit, Detection, Greeting, Ping, Reset, Rest,
     Rollback, Startup, Statement,
 };
 use super::server::Doing;
@@ -34,6 +36,8 @@ enum Victim {
     Queue,
     /// Statements in flight.
     Statements,
+    /// Those who have taken a row and left the rest, of whom the connection comes back meanwhile.
+    Settlers,
     /// Transactions in which nothing goes on.
     Transactions,
     /// Transactions that commit.
@@ -82,6 +86,7 @@ impl Victim {
             Self::Rotation | Self::ClosedOn => dialling || point == Closing,
             Self::Doubters => point == Ping,
             Self::Queue => point == Reset,
+            Self::Settlers => [Statement, Rest].contains(&point),
             Self::Resets => [Reset, Closing].contains(&point),
             Self::Transactions => [Statement, Closing].contains(&point),
             // No cancel request follows a COMMIT.
@@ -160,6 +165,11 @@ impl Victim {
         let update = "update t set v = 1";
         let _outcome = match self {
             Self::Statements => conn.batch_execute("select 1").await,
+            Self::Settlers => {
+                let row = diesel::dsl::sql::<Integer>("select 7").get_result::<i32>(&mut conn);
+                assert_eq!(row.await, Ok(7));
+                return;
+            }
             Self::Commits => {
                 let work = conn.transaction(async |conn| conn.batch_execute(update).await);
                 work.await
@@ -316,6 +326,12 @@ fn statements_in_flight() {
     dropped_everywhere(Victim::Statements);
 }
 
+/// Case F3
+#[test]
+fn those_who_leave_the_rest_of_an_answer() {
+    dropped_everywhere(Victim::Settlers);
+}
+
 #[test]
 fn transactions_left_open() {
     dropped_everywhere(Victim::Transactions);
@@ -364,4 +380,39 @@ fn callers_of_a_pool_that_closes() {
 #[test]
 fn a_pool_that_closes_while_sessions_are_reset() {
     dropped_everywhere(Victim::Resets);
+}
+
+/// The last handle goes: whoever asked for a connection is sent away, and nothing is left, wherever connecting
+/// or giving back has come to.
+#[test]
+fn the_last_handle() {
+    for gate in DIALLING.into_iter().chain([Ping, Reset, Closing]) {
+        on_paused_clock(async {
+            let mut profile = sized(3);
+            if gate == Ping {
+                profile.validate_after = Duration::ZERO;
+            }
+            let work = Workplace::new(profile);
+            if !DIALLING.contains(&gate) {
+                let held = altered(&work.pool).await;
+                work.server.gates.shut(gate);
+                drop(held);
+            }
+            work.server.gates.shut(gate);
+            let callers: Vec<_> = (0..4).map(|_| tokio::spawn(work.pool.get())).collect();
+            quiet().await;
+            let Workplace { server, pool } = work;
+            drop(pool);
+            quiet().await;
+            server.gates.open_all();
+            for caller in callers {
+                let answer = timeout(AT_ONCE, caller).await.unwrap().unwrap();
+                assert!(gate == Closing || answer.is_err(), "{gate:?}: {answer:?}");
+            }
+            quiet().await;
+            assert!(server.gates.arrived(gate) > 0);
+            assert_eq!(server.facts().live.len(), 0, "{gate:?}");
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "{gate:?}");
+        });
+    }
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use diesel_async::SimpleAsyncConnection;
+use diesel::sql_types::Integer;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::Instant;
 
 use super::Point::{
-    self, Accepting, Cancel, Cancelled, Closing, Detection, Greeting, Ping, Reset, Startup,
+    self, Accepting, Cancel, Cancelled, Closing, Detection, Greeting, Ping, Reset, Rest, Startup,
     Statement,
 };
+use super::server::Server;
 use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
 use crate::connection::Connection;
 use crate::diagnosis::Diagnosis;
@@ -142,7 +144,7 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
 fn a_pool_waits_five_seconds_for_its_first_connection() {
     for (point, _stage) in DIALLING {
         on_paused_clock(async {
-            let server = super::server::Server::start();
+            let server = Server::start();
             server.gates.shut(point);
             let opening = Pool::connect(server.endpoint(), sized(1));
             let (outcome, took) = timed(opening).await;
@@ -198,6 +200,21 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
             work.comes_to_rest().await;
         });
     }
+    // An answer that goes on arriving is waited for as long as a quarter of a second.
+    on_paused_clock(async {
+        let mut profile = sized(1);
+        profile.checkout_timeout = ms(20_000);
+        let work = Workplace::new(profile);
+        let mut conn = work.pool.get().await.unwrap();
+        work.server.gates.shut(Rest);
+        let row = diesel::dsl::sql::<Integer>("select 7").get_result::<i32>(&mut conn);
+        assert_eq!(row.await, Ok(7));
+        drop(conn);
+        let (next, took) = timed(work.pool.get()).await;
+        assert_eq!(took, ms(250 + 5_000));
+        drop(next.unwrap());
+        assert_eq!(work.pool.status().discarded, 1);
+    });
     // A session that is not reset within two seconds is cancelled and closed.
     on_paused_clock(async {
         let work = Workplace::new(sized(1));
@@ -225,4 +242,27 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
         assert_eq!(took, ms(700 + 500));
         drop(next.unwrap());
     });
+}
+
+/// A host that is silent has its share of the time, and the next one has what it needs; the host that answered
+/// is asked first from then on.
+#[test]
+fn a_silent_host_has_its_share_of_the_connect_timeout() {
+    for point in [Accepting, Startup, Greeting] {
+        on_paused_clock(async {
+            let (silent, other) = (Server::start(), Server::start());
+            silent.gates.shut(point);
+            let mut endpoint = silent.endpoint();
+            endpoint.hosts.extend(other.endpoint().hosts);
+            let mut profile = sized(2);
+            profile.connect_timeout = ms(3_000);
+            profile.checkout_timeout = ms(3_000);
+            let pool = Pool::connect_lazy(endpoint, profile);
+            let (first, took) = timed(pool.get()).await;
+            assert_eq!(took, ms(1_500), "{first:?}");
+            let (second, took) = timed(pool.get()).await;
+            assert_eq!(took, Duration::ZERO, "{second:?}");
+            assert_eq!(other.facts().live.len(), 2);
+        });
+    }
 }

@@ -17,6 +17,8 @@ pub(super) enum Point {
     Ping,
     /// A statement runs, until it is let go on or cancelled.
     Statement,
+    /// Its rows are sent, and not yet that these were all.
+    Rest,
     Commit,
     Rollback,
     /// The session is to be reset.
@@ -30,13 +32,14 @@ pub(super) enum Point {
 }
 
 impl Point {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Accepting,
         Self::Startup,
         Self::Greeting,
         Self::Detection,
         Self::Ping,
         Self::Statement,
+        Self::Rest,
         Self::Commit,
         Self::Rollback,
         Self::Reset,

@@ -143,6 +143,9 @@ impl Session<'_> {
                         .nth(1)
                         .and_then(|word| word.parse().ok());
                     self.say(&row(number.unwrap_or(self.process.pid))).await?;
+                    if number.is_some() {
+                        self.pass(Point::Rest).await;
+                    }
                 }
                 self.say(&message(b'C', completed.as_bytes())).await
             }
