@@ -11,11 +11,10 @@ use std::time::Duration;
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager,
 };
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::closing::Closing;
-use crate::connector::Transport;
+use crate::connector::Farewell;
 use crate::dial::Dialled;
 use crate::gate::Permit;
 use crate::generation::Member;
@@ -37,7 +36,7 @@ use crate::wire::{Observed, TransactionStatus};
 pub(crate) struct Backend {
     /// Taken only when the backend is dropped.
     conn: Option<AsyncPgConnection>,
-    farewell: Option<oneshot::Receiver<Transport>>,
+    farewell: Option<Farewell>,
     place: Option<Place>,
     observed: Arc<Observed>,
     activity: Arc<Activity>,

@@ -36,8 +36,8 @@ impl Canceller {
                     self.token.cancel_query_raw(wire, NoTls).await?;
                 }
             }
-            if let Some(link) = connector.take_link()
-                && let Ok(mut transport) = link.farewell.await
+            if let Some(mut link) = connector.take_link()
+                && let Some(mut transport) = link.farewell.transport().await
             {
                 let mut rest = [0; 16];
                 while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::connector::Transport;
+use crate::connector::Farewell;
 use crate::lease::Lease;
 use crate::place::Place;
 use crate::registry::Registry;
@@ -18,7 +17,7 @@ use crate::validate::Unanswered;
 /// Ends one session, in a task of its own; its place is free when the server has closed it.
 pub(crate) struct Closing {
     pub(crate) conn: Option<AsyncPgConnection>,
-    pub(crate) farewell: Option<oneshot::Receiver<Transport>>,
+    pub(crate) farewell: Option<Farewell>,
     pub(crate) patience: Duration,
     pub(crate) lease: Arc<Lease>,
     pub(crate) place: Option<Place>,
@@ -53,8 +52,8 @@ impl Drop for Closing {
 }
 
 /// Says goodbye and reads until the server has hung up.
-async fn await_end(farewell: oneshot::Receiver<Transport>) {
-    let Ok(mut transport) = farewell.await else {
+async fn await_end(mut farewell: Farewell) {
+    let Some(mut transport) = farewell.transport().await else {
         return;
     };
     // Terminate; a server that is gone already does not mind.

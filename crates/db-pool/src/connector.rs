@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 #[cfg(not(test))]
 pub(crate) use tokio::net::UnixStream;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -44,7 +45,34 @@ pub(crate) struct Link {
     pub(crate) observed: Arc<Observed>,
     pub(crate) steering: Arc<Steering>,
     pub(crate) clock: Clock,
-    pub(crate) farewell: oneshot::Receiver<Transport>,
+    pub(crate) farewell: Farewell,
+}
+
+/// Where a transport is handed back when the driver of its connection has ended.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    handed_back: oneshot::Receiver<Transport>,
+    /// A driver of ours, which would wait for the last answer for ever; diesel-async ends its own.
+    driver: Option<AbortHandle>,
+}
+
+impl Farewell {
+    /// Ends this driver, and with it the socket, once nobody waits for the transport any more.
+    pub(crate) fn ends(&mut self, driver: AbortHandle) {
+        self.driver = Some(driver);
+    }
+
+    pub(crate) async fn transport(&mut self) -> Option<Transport> {
+        (&mut self.handed_back).await.ok()
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
+    }
 }
 
 /// Makes observed streams; one per attempt to connect.
@@ -125,7 +153,7 @@ impl Connector {
         let observed = Arc::new(Observed::default());
         let steering = Steering::new(Arc::clone(&self.startup), self.answers_set_up);
         let steering = Arc::new(steering);
-        let (sender, farewell) = oneshot::channel();
+        let (sender, handed_back) = oneshot::channel();
         let link = Link {
             observed: Arc::clone(&observed),
             steering: Arc::clone(&steering),
@@ -133,7 +161,10 @@ impl Connector {
                 secured: Instant::now(),
                 ..self.clock
             },
-            farewell,
+            farewell: Farewell {
+                handed_back,
+                driver: None,
+            },
         };
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
         let transport = match self.lingers {

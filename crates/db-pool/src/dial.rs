@@ -122,6 +122,10 @@ impl Dialler {
         progress.reach(ConnectStage::SetUp);
         let socket = opened.socket();
         let token = opened.cancel_token();
+        let address = endpoint.address();
+        let mut link = connector
+            .take_link()
+            .ok_or_else(|| ConnectError::new(&address, Failure::Unreachable))?;
         let adopted = match opened {
             Opened::Tcp(client, connection) => {
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
@@ -129,14 +133,11 @@ impl Dialler {
             // A connection over a Unix socket is driven here: diesel-async takes over TCP ones only,
             // so there is no stream of notifications on it.
             Opened::Unix(client, connection, _socket) => {
-                tokio::spawn(connection);
+                let driver = tokio::spawn(connection);
+                link.farewell.ends(driver.abort_handle());
                 AsyncPgConnection::try_from(client).await
             }
         };
-        let address = endpoint.address();
-        let link = connector
-            .take_link()
-            .ok_or_else(|| ConnectError::new(&address, Failure::Unreachable))?;
         let refused = |error: &dyn std::fmt::Display| {
             let refused = ConnectError::new(&address, Failure::Refused);
             match link.observed.last_error() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use diesel::sql_types::Integer;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::Point::{
@@ -117,6 +118,10 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
             let error = hung(outcome);
             assert_eq!(took, ms(1_234), "{error}");
             assert_eq!((error.failure(), error.stage()), (Failure::TimedOut, stage));
+            quiet().await;
+            // Nothing is left of it but what the server has: there is the keeper.
+            let sessions = work.server.facts().live.len();
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), 1 + sessions);
 
             // So it is when the pool connects, and the next attempt needs no place that the last one had.
             let callers = Instant::now();
@@ -195,6 +200,11 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
             assert!(futures_util::poll!(&mut next).is_pending());
             freed.await;
             assert_eq!(left.elapsed(), ms(bound), "{gates:?}");
+            quiet().await;
+            // The socket is closed, whatever the server does: there are the keeper, sessions and requests.
+            let requests = usize::from(gates.contains(&Cancel));
+            let sessions = work.server.facts().live.len() + requests;
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), 1 + sessions);
             work.server.gates.open_all();
             drop(next.await.unwrap());
             work.comes_to_rest().await;
