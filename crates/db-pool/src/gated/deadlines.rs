@@ -195,7 +195,8 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
             gates.iter().for_each(|gate| work.server.gates.shut(*gate));
             leave_busy(conn).await;
             let left = Instant::now();
-            let freed = work.pool.shared().registry.changed.notified();
+            let listener = work.pool.shared().registry.changes.listen();
+            let freed = listener.next();
             let mut next = Box::pin(work.pool.get());
             assert!(futures_util::poll!(&mut next).is_pending());
             freed.await;
