@@ -12,7 +12,7 @@ use diesel::QueryResult;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use harness::TestDatabase;
 
-use crate::transaction::{bump, config, database, n, prepared};
+use crate::transaction::{bump, database, n, prepared};
 
 /// Raises an error of this code.
 async fn raise(conn: &mut AsyncPgConnection, code: &str) -> QueryResult<()> {

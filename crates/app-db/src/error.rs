@@ -8,7 +8,7 @@ use db_config::ConfigError;
 use db_pool::{Kind, Observed, PoolError, ServerError, SqlState};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
-use crate::options::InvalidOption;
+use crate::options::InvalidOptions;
 use crate::progress::Stage;
 use crate::retries::Exhausted;
 
@@ -19,9 +19,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The transaction was described in a way that cannot be meant; nothing was done.
+    /// The transaction was described in a way that cannot be meant, of which all is told at once; nothing was done.
     #[error("the transaction cannot be run")]
-    Invalid(#[from] InvalidOption),
+    Invalid(#[from] InvalidOptions),
     /// There was no connection to be had.
     #[error(transparent)]
     Pool(#[from] PoolError),

@@ -38,7 +38,7 @@ pub use self::migrate::{
     EmbeddedMigration, FailedMigration, FinishedMigration, Holder, LeftBehind, MigrateError,
     MigrationSource, MigrationState, MigrationStatus, Migrator,
 };
-pub use self::options::InvalidOption;
+pub use self::options::{InvalidOption, InvalidOptions};
 pub use self::progress::Stage;
 pub use self::retries::Exhausted;
 pub use self::transaction::Transaction;

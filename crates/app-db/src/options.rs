@@ -1,5 +1,6 @@
 //! The options of a transaction: what BEGIN says of it, and which of them are refused.
 
+use std::fmt;
 use std::time::Duration;
 
 /// What the server is told when a transaction begins.
@@ -53,15 +54,45 @@ impl Default for Options {
     }
 }
 
+/// Every option of a transaction that no transaction can have, in the order in which they were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InvalidOptions(Vec<InvalidOption>);
+
+impl InvalidOptions {
+    /// Each of them; there is at least one in an error.
+    #[must_use]
+    pub fn options(&self) -> &[InvalidOption] {
+        &self.0
+    }
+
+    pub(crate) fn add(&mut self, refused: InvalidOption) {
+        if !self.0.contains(&refused) {
+            self.0.push(refused);
+        }
+    }
+}
+
+impl fmt::Display for InvalidOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, option) in self.0.iter().enumerate() {
+            let separator = if nth == 0 { "" } else { "; " };
+            write!(f, "{separator}{option}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for InvalidOptions {}
+
 /// An option that no transaction can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidOption {
     /// `attempts(0)`.
-    #[error("attempts is 0; expected at least 1")]
+    #[error("attempts is 0, expected at least 1")]
     NoAttempts,
     /// A timeout of zero.
-    #[error("{0} is zero; expected a time in which something can be done")]
+    #[error("{0} is zero, expected a time in which something can be done")]
     ZeroTimeout(&'static str),
     /// A label that would break a line of the log.
     #[error("the label {0:?} has a control character")]

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::attempt::{Attempt, Before, NotCommitted, commit, has_ended, may_commit, roll_back};
 use crate::backoff::Retry;
 use crate::error::{AT_WORK, Error};
-use crate::options::{InvalidOption, Options, some_time};
+use crate::options::{InvalidOption, InvalidOptions, Options, some_time};
 use crate::progress::{Progress, Stage};
 use crate::resolution::CommitId;
 use crate::retries::{Exhausted, Retries};
@@ -31,8 +31,8 @@ pub struct Transaction<'db> {
     timeout: Option<Duration>,
     label: Option<&'static str>,
     resolves_commit: bool,
-    /// The first option that no transaction can have: said when it is run.
-    invalid: Option<InvalidOption>,
+    /// The options that no transaction can have: said when it is run.
+    invalid: InvalidOptions,
 }
 
 impl<'db> Transaction<'db> {
@@ -45,7 +45,7 @@ impl<'db> Transaction<'db> {
             timeout: None,
             label: None,
             resolves_commit: false,
-            invalid: None,
+            invalid: InvalidOptions::default(),
         }
     }
 
@@ -77,7 +77,7 @@ impl<'db> Transaction<'db> {
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.retry.attempts = attempts;
         if attempts == 0 {
-            self.invalid.get_or_insert(InvalidOption::NoAttempts);
+            self.invalid.add(InvalidOption::NoAttempts);
         }
         self
     }
@@ -131,7 +131,7 @@ impl<'db> Transaction<'db> {
         match option {
             Ok(option) => Some(option),
             Err(refused) => {
-                self.invalid.get_or_insert(refused);
+                self.invalid.add(refused);
                 None
             }
         }
@@ -239,8 +239,8 @@ impl<'db> Transaction<'db> {
         progress: &Progress,
         running: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        if let Some(refused) = &self.invalid {
-            return Err(Error::Invalid(refused.clone()).into());
+        if !self.invalid.options().is_empty() {
+            return Err(Error::Invalid(self.invalid.clone()).into());
         }
         let Some(bound) = self.timeout else {
             return running.await;

@@ -142,31 +142,43 @@ async fn the_timeout_bounds_the_wait_for_a_connection() {
     assert_eq!(error.kind(), Kind::Busy);
 }
 
-/// Bad input is refused by its type, before anything is asked of the pool.
+/// Bad input is refused by its type, all of it at once, before anything is asked of the pool.
 #[tokio::test]
 async fn options_that_cannot_be_meant_are_refused() {
     let db = counting("40001").await;
     let database = database(&db.url(), &[]).await;
-    let _all = config(&db.url(), &[]);
     let described = || database.transaction();
     let zero = Duration::ZERO;
-    for (transaction, refused) in [
-        (described().attempts(0), InvalidOption::NoAttempts),
+    let zero_of = InvalidOption::ZeroTimeout;
+    let label = InvalidOption::ControlCharacter("night\nly\x1b[31m");
+    for (transaction, refused, told) in [
+        (
+            described().attempts(0),
+            vec![InvalidOption::NoAttempts],
+            "attempts is 0, expected at least 1",
+        ),
         (
             described().timeout(zero),
-            InvalidOption::ZeroTimeout("timeout"),
+            vec![zero_of("timeout")],
+            "timeout is zero, expected a time in which something can be done",
         ),
         (
-            described().statement_timeout(zero).attempts(0),
-            InvalidOption::ZeroTimeout("statement_timeout"),
-        ),
-        (
-            described().lock_timeout(zero),
-            InvalidOption::ZeroTimeout("lock_timeout"),
-        ),
-        (
-            described().label("night\nly"),
-            InvalidOption::ControlCharacter("night\nly"),
+            described()
+                .statement_timeout(zero)
+                .attempts(0)
+                .lock_timeout(zero)
+                .label("night\nly\x1b[31m")
+                .attempts(0),
+            vec![
+                zero_of("statement_timeout"),
+                InvalidOption::NoAttempts,
+                zero_of("lock_timeout"),
+                label,
+            ],
+            "statement_timeout is zero, expected a time in which something can be done; \
+             attempts is 0, expected at least 1; \
+             lock_timeout is zero, expected a time in which something can be done; \
+             the label \"night\\nly\\u{1b}[31m\" has a control character",
         ),
     ] {
         let work = async |conn: &mut AsyncPgConnection| Ok::<_, Error>(attempted(conn).await?);
@@ -176,9 +188,12 @@ async fn options_that_cannot_be_meant_are_refused() {
         ] {
             let error = outcome.unwrap_err();
             assert_eq!(error.kind(), Kind::Configuration);
-            assert!(
-                matches!(&error, Error::Invalid(found) if *found == refused),
-                "{error:?}"
+            let Error::Invalid(found) = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(
+                (found.options(), found.to_string()),
+                (&*refused, told.into())
             );
         }
     }
