@@ -61,7 +61,7 @@ bench *ARGS: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- cargo bench -p db-tests --bench compare {{ ARGS }}
 
-# What the wire costs in instructions (by valgrind, where it is installed), allocations and memory.
+# What the wire and telemetry cost in instructions (by valgrind, where it is installed), allocations and memory.
 cost: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- cargo bench -p db-tests --bench cost

@@ -1,4 +1,4 @@
-//! What our connection costs in instructions, allocations and memory, which noise does not touch.
+//! What our connection and its telemetry cost in instructions, allocations and memory, which noise does not touch.
 //!
 //! This program runs itself: as a process of its own that connects, does so many rounds of one piece of work
 //! on one side, and says what it has allocated; under valgrind's callgrind, where that is installed, which
@@ -55,6 +55,20 @@ async fn main() {
         let plain = meter.cost(work, Side::Plain);
         say(&format!("{}, ours:  {ours}", work.title()));
         say(&format!("{}, plain: {plain}", work.title()));
+        if work.is_watched() {
+            let unwatched = meter.cost(work, Side::Unwatched);
+            let traced = meter.cost(work, Side::Traced);
+            say(&format!(
+                "{}, statistics and slow-query log: {}",
+                work.title(),
+                ours.above(unwatched)
+            ));
+            say(&format!(
+                "{}, spans beside them: {}",
+                work.title(),
+                traced.above(ours)
+            ));
+        }
         match work {
             Workload::FreshConnection => memory::judge(&ours, &plain),
             Workload::Connection => memory::tell_of_statements(&ours, &plain),

@@ -81,6 +81,11 @@ impl Cost {
         }
     }
 
+    /// What this costs more than another; of two sides that run the same statements it is the telemetry alone.
+    pub(crate) fn above(self, other: Self) -> Self {
+        self.beyond(other, 1)
+    }
+
     /// What each of so many rounds cost that another run has not done.
     fn beyond(self, other: Self, rounds: u32) -> Self {
         let each = |more: f64, less: f64| (more - less) / f64::from(rounds);
@@ -109,6 +114,7 @@ impl fmt::Display for Cost {
 /// The process that is measured: works, and says what it has allocated.
 pub(crate) async fn be_measured(work: Workload, side: Side, rounds: u32) {
     let url = std::env::var(URL).unwrap();
+    side.begin();
     work.run(side, &url, rounds, || {
         let stats = ALLOCATOR.stats();
         let allocations = stats.allocations + stats.reallocations;

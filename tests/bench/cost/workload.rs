@@ -5,6 +5,9 @@ use std::path::Path;
 use app_db::{Config, Database, Environment, Pool, PoolProfile, PooledUrl};
 use diesel::QueryResult;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::deadpool::Deadpool;
 use crate::{accounts, bb8_pool, memory};
@@ -32,6 +35,10 @@ pub(crate) enum Workload {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Ours,
+    /// Ours without statistics of statements and slow-query log.
+    Unwatched,
+    /// Ours with a subscriber that wants the spans of statements and transactions, and does nothing with them.
+    Traced,
     /// A peer's.
     Plain,
 }
@@ -79,22 +86,14 @@ impl Workload {
         matches!(self, Self::FreshConnection | Self::Connection)
     }
 
+    /// Whether it runs statements, which telemetry is about.
+    pub(crate) fn is_watched(self) -> bool {
+        !self.is_memory() && self != Self::Checkout
+    }
+
     /// Does so many rounds; what must not be dropped before it is measured is given to `measured`.
     pub(crate) async fn run(self, side: Side, url: &str, rounds: u32, measured: impl FnOnce()) {
         match (self, side) {
-            (Self::FreshConnection | Self::Connection, Side::Ours) => {
-                let pool = pool(url, rounds).await;
-                let mut held = Vec::new();
-                for _ in 0..rounds {
-                    let mut conn = pool.get().await.unwrap();
-                    if self == Self::Connection {
-                        memory::use_it(&mut conn).await;
-                    }
-                    held.push(conn);
-                }
-                drop(held);
-                measured();
-            }
             (Self::FreshConnection | Self::Connection, Side::Plain) => {
                 let mut idle = Vec::new();
                 for _ in 0..rounds {
@@ -106,11 +105,17 @@ impl Workload {
                 }
                 measured();
             }
-            (Self::Write, Side::Ours) => {
-                let database = database(url).await;
+            (Self::FreshConnection | Self::Connection, _) => {
+                let pool = pool(url, side, rounds);
+                let mut held = Vec::new();
                 for _ in 0..rounds {
-                    database.write(accounts::transfer).await.unwrap();
+                    let mut conn = pool.get().await.unwrap();
+                    if self == Self::Connection {
+                        memory::use_it(&mut conn).await;
+                    }
+                    held.push(conn);
                 }
+                drop(held);
                 measured();
             }
             (Self::Write, Side::Plain) => {
@@ -120,10 +125,10 @@ impl Workload {
                 }
                 measured();
             }
-            (Self::Checkout, Side::Ours) => {
-                let pool = pool(url, 1).await;
+            (Self::Write, _) => {
+                let database = database(url, side).await;
                 for _ in 0..rounds {
-                    drop(pool.get().await.unwrap());
+                    database.write(accounts::transfer).await.unwrap();
                 }
                 measured();
             }
@@ -134,14 +139,21 @@ impl Workload {
                 }
                 measured();
             }
-            (_, Side::Ours) => {
-                let pool = pool(url, 1).await;
-                self.statements(&mut pool.get().await.unwrap(), rounds)
-                    .await;
+            (Self::Checkout, _) => {
+                let pool = pool(url, side, 1);
+                for _ in 0..rounds {
+                    drop(pool.get().await.unwrap());
+                }
                 measured();
             }
             (_, Side::Plain) => {
                 self.statements(&mut plain(url).await, rounds).await;
+                measured();
+            }
+            _ => {
+                let pool = pool(url, side, 1);
+                self.statements(&mut pool.get().await.unwrap(), rounds)
+                    .await;
                 measured();
             }
         }
@@ -167,31 +179,55 @@ impl Side {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Unwatched => "unwatched",
+            Self::Traced => "traced",
             Self::Plain => "plain",
         }
     }
 
     pub(crate) fn named(title: &str) -> Self {
-        match title {
-            "ours" => Self::Ours,
-            _ => Self::Plain,
+        [Self::Ours, Self::Unwatched, Self::Traced, Self::Plain]
+            .into_iter()
+            .find(|side| side.title() == title)
+            .unwrap()
+    }
+
+    /// Sets up what the process of this side needs.
+    pub(crate) fn begin(self) {
+        if self == Self::Traced {
+            let spans = Targets::new().with_target("app_db", LevelFilter::DEBUG);
+            tracing_subscriber::registry().with(spans).init();
         }
     }
 }
 
-async fn pool(url: &str, connections: u32) -> Pool {
+fn pool(url: &str, side: Side, connections: u32) -> Pool {
     let mut profile = PoolProfile::of(&Environment::Test);
+    if side == Side::Unwatched {
+        profile.statement_statistics = false;
+        profile.slow_query = None;
+    }
     profile.max = connections;
     profile.min_idle = connections;
-    profile.checkout_timeout = std::time::Duration::from_secs(60);
-    Pool::connect(PooledUrl::parse(url).unwrap(), profile)
-        .await
-        .unwrap()
+    // A login takes seconds under valgrind, and longer on a machine that is busy.
+    let patient = std::time::Duration::from_secs(120);
+    (profile.connect_timeout, profile.checkout_timeout) = (patient, patient);
+    Pool::connect_lazy(PooledUrl::parse(url).unwrap(), profile)
 }
 
-async fn database(url: &str) -> Database {
-    let variables = [("APP_ENV", "test"), ("DATABASE_URL", url)]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+async fn database(url: &str, side: Side) -> Database {
+    let (statistics, threshold) = match side {
+        // The configuration has no word for a log that is off.
+        Side::Unwatched => ("off", "1day"),
+        _ => ("on", "500ms"),
+    };
+    let variables = [
+        ("APP_ENV", "test"),
+        ("DATABASE_URL", url),
+        ("APP_DB__PROFILE__STATEMENT_STATISTICS", statistics),
+        ("APP_DB__SLOW_QUERY__THRESHOLD", threshold),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let config = Config::load_from(Path::new("/nonexistent"), variables).unwrap();
     Database::connect(&config).await.unwrap()
 }
