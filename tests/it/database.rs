@@ -235,6 +235,18 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
+    /// The same as a service in production logs it, one JSON object for each record.
+    pub(crate) fn capture_json() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(log.clone())
+            .with_max_level(tracing::Level::TRACE)
+            .json()
+            .flatten_event(true)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

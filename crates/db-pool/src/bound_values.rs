@@ -106,11 +106,7 @@ mod tests {
         struct Raw;
         impl fmt::Display for Raw {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(
-                    f,
-                    "{}{BEFORE_VALUES}{}",
-                    "select $1", "[a\r\n\x1b[31m\u{202e}]"
-                )
+                write!(f, "select $1{BEFORE_VALUES}[a\r\n\x1b[31m\u{202e}]")
             }
         }
         let (text, values) = parted(&Raw, true);

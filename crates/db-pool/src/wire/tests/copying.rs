@@ -110,20 +110,20 @@ fn nothing_is_asked_before_the_rows_of_a_copy_have_ended() {
     assert_eq!(peers.asked(), ["Q select 1"]);
 }
 
-/// Peers whose watcher notes of each command its rows, and whether it has a time before its rows and one with them.
-fn watched() -> (Peers, Arc<Mutex<Vec<(u64, bool, bool)>>>) {
+/// What a watcher was told: how many rows, and whether there was time before them and with them.
+type Seen = Arc<Mutex<Vec<(u64, bool, bool)>>>;
+
+fn watched() -> (Peers, Seen) {
     let peers = Peers::new(named());
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen = Seen::default();
     let noted = Arc::clone(&seen);
     peers
         .steering
         .set_watcher(Box::new(move |command: &Command<'_>| {
             let streams = command.executing < command.duration;
             let executes = !command.executing.is_zero();
-            noted
-                .lock()
-                .unwrap()
-                .push((command.rows, executes, streams));
+            let mut noted = noted.lock().unwrap();
+            noted.push((command.rows, executes, streams));
         }));
     (peers, seen)
 }
