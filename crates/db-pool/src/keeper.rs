@@ -79,7 +79,9 @@ impl Shared {
             idle.push(stored);
         }
         let needed = self.profile.min_idle.min(self.max()) as usize;
-        // The store hands out the freshest first, so that the stalest are at the end.
+        let now = Instant::now();
+        // The stalest at the end. The store has them in this order but for new ones, which come between.
+        idle.sort_by_key(|stored| stored.idle_for(now));
         while idle.len() > needed || self.slots.surplus() > 0 {
             let Some(stalest) = idle.last_mut() else {
                 break;
@@ -87,7 +89,7 @@ impl Shared {
             let too_long = self
                 .profile
                 .idle_timeout
-                .is_some_and(|bound| stalest.idle_for(Instant::now()) >= bound);
+                .is_some_and(|bound| stalest.idle_for(now) >= bound);
             if stalest.leave_if_surplus() {
                 stalest.doom(Doom::Surplus);
             } else if too_long {
