@@ -4,57 +4,17 @@
 //! waits at the gate, or when it was let through so many turns of the runtime before. Others may have come
 //! behind them, who stay.
 
-use std::future::pending;
 use std::time::Duration;
 
-use db_config::Credentials;
-use diesel::result::Error::RollbackTransaction;
-use diesel::sql_types::Integer;
-use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::Point::{
-    self, Accepting, Cancel, Cancelled, Closing, Commit, Detection, Greeting, Ping, Reset, Rest,
-    Rollback, Startup, Statement,
-};
+use super::Point::{self, Closing, Ping, Reset, Statement};
 use super::server::Doing;
+use super::victim::{DIALLING, Victim, altered};
 use super::workplace::{AT_ONCE, Workplace, on_paused_clock, quiet, sized};
-use crate::connection::Connection;
 use crate::error::PoolError;
-use crate::pool::Pool;
-
-/// Who is dropped, and what else comes in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Victim {
-    /// Callers for whom connections are made, and who hold them then.
-    Callers,
-    /// Callers whose connections are asked for a sign of life.
-    Doubters,
-    /// Callers in the queue, while the sessions that they wait for are reset.
-    Queue,
-    /// Statements in flight.
-    Statements,
-    /// Those who have taken a row and left the rest, of whom the connection comes back meanwhile.
-    Settlers,
-    /// Transactions in which nothing goes on.
-    Transactions,
-    /// Transactions that commit.
-    Commits,
-    /// Transactions that roll back.
-    Rollbacks,
-    Rotation,
-    WarmUp,
-    /// Callers for whom connections are made, while the pool shrinks and grows again.
-    Resized,
-    /// A close that has cancelled what was in flight, and those who held it.
-    Close,
-    /// Callers for whom connections are made, while the pool closes.
-    ClosedOn,
-    /// Nobody: the pool closes while sessions are reset.
-    Resets,
-}
 
 /// When the server is let through the gate.
 #[derive(Clone, Copy, Debug)]
@@ -62,156 +22,6 @@ enum Release {
     /// So many turns before the victims go.
     Before(u32),
     After,
-}
-
-const DIALLING: [Point; 4] = [Accepting, Startup, Greeting, Detection];
-
-impl Victim {
-    /// A second gate that holds it back, for it to be dropped there.
-    fn stopped_at(self) -> Option<Point> {
-        match self {
-            Self::Statements | Self::Close => Some(Statement),
-            Self::Commits => Some(Commit),
-            Self::Rollbacks => Some(Rollback),
-            _ => None,
-        }
-    }
-
-    /// Whether the server comes to this point because of it, before it goes or afterwards.
-    fn meets(self, point: Point, size: u32) -> bool {
-        let dialling = DIALLING.contains(&point);
-        match self {
-            Self::Callers | Self::WarmUp => dialling,
-            Self::Resized => dialling || (point == Closing && size > 1),
-            Self::Rotation | Self::ClosedOn => dialling || point == Closing,
-            Self::Doubters => point == Ping,
-            Self::Queue => point == Reset,
-            Self::Settlers => [Statement, Rest].contains(&point),
-            Self::Resets => [Reset, Closing].contains(&point),
-            Self::Transactions => [Statement, Closing].contains(&point),
-            // No cancel request follows a COMMIT.
-            Self::Commits => [Statement, Commit, Closing].contains(&point),
-            Self::Rollbacks => [Statement, Rollback, Accepting, Cancel, Closing].contains(&point),
-            Self::Statements | Self::Close => {
-                [Statement, Accepting, Cancel, Cancelled, Closing].contains(&point)
-            }
-        }
-    }
-
-    /// Whether it comes to a pool without connections.
-    fn comes_first(self) -> bool {
-        matches!(
-            self,
-            Self::Callers | Self::WarmUp | Self::Resized | Self::ClosedOn
-        )
-    }
-
-    fn closes(self) -> bool {
-        matches!(self, Self::Close | Self::ClosedOn | Self::Resets)
-    }
-
-    /// Tasks that are to be aborted.
-    async fn begin(self, work: &Workplace) -> Vec<JoinHandle<()>> {
-        let size = work.pool.status().max;
-        let each = || (0..size).map(|_| tokio::spawn(self.live(work.pool.clone())));
-        match self {
-            Self::Rotation | Self::WarmUp => vec![tokio::spawn(self.live(work.pool.clone()))],
-            Self::Resets => {
-                drop(altered(&work.pool).await);
-                Vec::new()
-            }
-            Self::Queue => {
-                let held = altered(&work.pool).await;
-                let queue = each().collect();
-                while work.pool.status().waiting < size {
-                    yield_now().await;
-                }
-                drop(held);
-                queue
-            }
-            Self::Close => {
-                let at_work = (0..size).map(|_| Self::Statements.live(work.pool.clone()));
-                let mut tasks: Vec<_> = at_work.map(tokio::spawn).collect();
-                work.server.gates.reached(Statement, size).await;
-                tasks.push(tokio::spawn(self.live(work.pool.clone())));
-                tasks
-            }
-            _ => each().collect(),
-        }
-    }
-
-    /// What one of them does, until it is dropped.
-    async fn live(self, pool: Pool) {
-        let patience = Duration::from_secs(2);
-        let connection = match self {
-            Self::Rotation => {
-                let rotation = pool.rotate(Credentials::new("new", "canary")).await;
-                return rotation.unwrap().drained().await;
-            }
-            Self::WarmUp => {
-                pool.warm_up(patience).await;
-                return;
-            }
-            Self::Close => {
-                pool.close(Duration::ZERO).await;
-                return;
-            }
-            Self::Doubters => pool.get_timeout(patience).await,
-            _ => pool.get().await,
-        };
-        let Ok(mut conn) = connection else {
-            return;
-        };
-        let update = "update t set v = 1";
-        let _outcome = match self {
-            Self::Statements => conn.batch_execute("select 1").await,
-            Self::Settlers => {
-                let row = diesel::dsl::sql::<Integer>("select 7").get_result::<i32>(&mut conn);
-                assert_eq!(row.await, Ok(7));
-                return;
-            }
-            Self::Commits => {
-                let work = conn.transaction(async |conn| conn.batch_execute(update).await);
-                work.await
-            }
-            Self::Transactions => {
-                let work = conn.transaction(async |conn| {
-                    conn.batch_execute(update).await?;
-                    pending().await
-                });
-                work.await
-            }
-            Self::Rollbacks => {
-                let work = conn.transaction(async |conn| {
-                    conn.batch_execute(update).await?;
-                    Err(RollbackTransaction)
-                });
-                work.await
-            }
-            _ => Ok(()),
-        };
-        pending().await
-    }
-
-    /// What happens at the moment when they go.
-    fn interfere(self, pool: &Pool) {
-        match self {
-            Self::Resized => pool.resize(1).unwrap(),
-            Self::ClosedOn | Self::Resets => pool.begin_close(),
-            _ => {}
-        }
-    }
-}
-
-/// All connections of a pool, with something set in their sessions.
-async fn altered(pool: &Pool) -> Vec<Connection> {
-    let mut all = Vec::new();
-    for _ in 0..pool.status().max {
-        let mut conn = pool.get().await.unwrap();
-        conn.batch_execute("set lock_timeout = 5").await.unwrap();
-        all.push(conn);
-    }
-    all
 }
 
 async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, others: u32) {
@@ -244,7 +54,9 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, other
         task.abort();
     }
     for task in tasks {
-        let _aborted = task.await;
+        if let Err(ended) = task.await {
+            assert!(ended.is_cancelled(), "{ended}");
+        }
     }
     quiet().await;
     if let Some(point) = victim.stopped_at() {
@@ -274,6 +86,9 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, other
     } else {
         let beside = usize::from(victim == Victim::Rotation);
         work.is_whole(beside).await;
+    }
+    if victim.is_harmless() {
+        assert_eq!(work.pool.status().discarded, 0);
     }
     let facts = work.server.facts();
     let at_commit = facts

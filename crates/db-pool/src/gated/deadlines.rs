@@ -199,6 +199,8 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
             let freed = listener.next();
             let mut next = Box::pin(work.pool.get());
             assert!(futures_util::poll!(&mut next).is_pending());
+            // It stands in the queue: the permit goes with the place.
+            assert_eq!(work.pool.status().waiting, 1);
             freed.await;
             assert_eq!(left.elapsed(), ms(bound), "{gates:?}");
             quiet().await;

@@ -16,6 +16,7 @@ mod session;
 mod socket;
 mod storm;
 mod upkeep;
+mod victim;
 mod workplace;
 
 pub(crate) use self::socket::UnixStream;

@@ -71,10 +71,7 @@ impl Session<'_> {
         let key = [self.process.pid, self.process.key].map(i32::to_be_bytes);
         self.say(&message(b'K', key.as_flattened())).await?;
         self.ready().await?;
-        loop {
-            let Ok(tag) = self.stream.read_u8().await else {
-                break;
-            };
+        while let Ok(tag) = self.stream.read_u8().await {
             let length = self.stream.read_u32().await?;
             let mut body = vec![0; length as usize - 4];
             self.stream.read_exact(&mut body).await?;

@@ -1,4 +1,4 @@
-//! What the keeper does in the course of minutes.
+//! What becomes of a pool in the course of minutes: age, idleness, losses, another size.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use diesel_async::SimpleAsyncConnection;
 use tokio::time::{Instant, sleep};
 
 use super::session::FRESH;
-use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized};
+use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
 
 fn seconds(seconds: u64) -> Duration {
     ms(1_000 * seconds)
@@ -108,6 +108,24 @@ fn lost_connections_are_replaced_at_once() {
         quiet().await;
         assert_eq!(work.pool.status().idle, 3);
         assert_eq!(began.elapsed(), ms(1));
+        work.comes_to_rest().await;
+        work.is_whole(0).await;
+    });
+}
+
+/// Case R18: whoever waits has a connection as soon as the pool may have one more.
+#[test]
+fn a_pool_that_grows_lets_in_who_waits() {
+    on_paused_clock(async {
+        let work = Workplace::new(sized(1));
+        let held = work.pool.get().await.unwrap();
+        let waiting = tokio::spawn(work.pool.get());
+        quiet().await;
+        assert_eq!(work.pool.status().waiting, 1);
+        work.pool.resize(2).unwrap();
+        let (served, took) = timed(waiting).await;
+        assert_eq!(took, Duration::ZERO);
+        drop((served.unwrap().unwrap(), held));
         work.comes_to_rest().await;
         work.is_whole(0).await;
     });
