@@ -211,3 +211,22 @@ async fn the_latest_returned_is_the_next_to_go() {
     }
     assert_eq!(db.backends("app-db").await.unwrap().len(), 3);
 }
+
+/// A clean checkout costs no round trip: not one byte is sent between two borrowers' statements.
+#[tokio::test]
+async fn a_clean_checkout_sends_nothing() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("select 1").await.unwrap();
+    let observed = Arc::clone(conn.observed());
+    let bytes = || (observed.bytes_sent(), observed.bytes_received());
+    drop(conn);
+    let before = bytes();
+    for _ in 0..100 {
+        drop(pool.get().await.unwrap());
+    }
+    let conn = pool.get().await.unwrap();
+    assert!(Arc::ptr_eq(conn.observed(), &observed));
+    assert_eq!(bytes(), before);
+}

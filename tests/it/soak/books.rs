@@ -167,7 +167,7 @@ impl Clerk {
     /// Whoever gives up cannot know.
     async fn transfer_in_a_hurry(&mut self, nth: i64) -> bool {
         let (id, transfer) = self.next(nth);
-        let patience = Duration::from_micros(self.dice.u64(..20_000));
+        let patience = Duration::from_micros(self.dice.u64(..60_000));
         let running = self
             .database
             .write(async move |conn: &mut AsyncPgConnection| {
