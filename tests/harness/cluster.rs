@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use tokio::sync::{Mutex, OnceCell};
@@ -159,6 +159,22 @@ impl Cluster {
     pub async fn start_again(&self) -> Result<(), HarnessError> {
         let own = self.own("start it")?;
         let mut process = own.process.lock().await;
+        let began = Instant::now();
+        loop {
+            match self.start_once(own, &mut process).await {
+                // The sessions of a server that was killed outlive it for a moment.
+                Err(HarnessError::Start { log, .. })
+                    if log.contains(STILL_IN_USE) && began.elapsed() < PATIENCE => {}
+                started => return started,
+            }
+        }
+    }
+
+    async fn start_once(
+        &self,
+        own: &Own,
+        process: &mut Option<Supervised>,
+    ) -> Result<(), HarnessError> {
         let before = self.log_text().len();
         let stays = own._folder.is_none();
         let (last, remove) = if stays {
@@ -336,4 +352,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub(crate) const SHARED_VARIABLE: &str = "DB_TESTS_CLUSTER";
 const ACCESS: &str = "access";
 const PORT_TAKEN: &str = "could not bind";
+const STILL_IN_USE: &str = "is still in use";
 const PATIENCE: Duration = Duration::from_secs(30);
