@@ -8,8 +8,10 @@ use rustix::process::{Pid, test_kill_process};
 use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, Config};
 
+use crate::census::{Census, backends};
 use crate::folder::random_word;
 use crate::migrated::{OWNER, ensure_owner, template};
+use crate::overheard::keep_secret;
 use crate::server::{Server, connect, scalar};
 use crate::urls::{through_port, url};
 use crate::{Bouncer, Cluster, HarnessError, Proxy};
@@ -180,31 +182,27 @@ impl TestDatabase {
 
     /// The sessions in this database with an `application_name`, oldest first.
     pub async fn backends(&self, application_name: &str) -> Result<Vec<Backend>, HarnessError> {
-        let query = "SELECT pid, usename::text, coalesce(state, ''), query FROM pg_stat_activity \
-            WHERE datname = $1 AND application_name = $2 ORDER BY backend_start";
-        let rows = self
-            .server
-            .admin()
-            .await?
-            .query(query, &[&self.name, &application_name])
-            .await?;
-        Ok(rows
-            .iter()
-            .map(|row| Backend {
-                pid: row.get(0),
-                user: row.get(1),
-                state: row.get(2),
-                query: row.get(3),
-            })
-            .collect())
+        backends(&self.server, &self.name, application_name).await
+    }
+
+    /// Counts its sessions from here on.
+    pub fn census(&self) -> Census {
+        self.census_on(&self.server)
+    }
+
+    /// Counts the sessions in its copy on a standby.
+    pub fn census_on(&self, server: &Server) -> Census {
+        Census::begin(server, &self.name)
     }
 }
 
 impl TestRole {
     fn new(name: &str) -> Result<Self, HarnessError> {
+        let password = random_word()?;
+        keep_secret(name, &password);
         Ok(Self {
             name: name.to_owned(),
-            password: Mutex::new(random_word()?),
+            password: Mutex::new(password),
         })
     }
 

@@ -5,6 +5,10 @@
 //! (about 150 ms). The fixtures speak to the servers through `tokio-postgres` alone, so that no test
 //! trusts the layer it is testing.
 //!
+//! A test can ask what became of what it tested: a [`Census`] counts the sessions of its database all the
+//! time, [`overheard()`] has what this process said with a password in it, and since the fixtures run
+//! [`beside()`] the test, the tasks of its runtime are those of what it tests.
+//!
 //! Everything here removes what it made: on drop, by a supervising shell when the process dies
 //! without dropping, and by a sweep at the next start when even the shell was killed.
 //!
@@ -15,8 +19,10 @@
 
 mod account;
 mod app_servers;
+mod beside;
 mod binaries;
 mod bouncer;
+mod census;
 mod certificates;
 mod cluster;
 mod database;
@@ -25,6 +31,7 @@ mod faults;
 mod folder;
 mod frozen;
 mod migrated;
+mod overheard;
 mod proxy;
 mod replica;
 mod server;
@@ -34,8 +41,10 @@ mod urls;
 mod wait;
 
 pub use app_servers::AppServers;
+pub use beside::beside;
 pub use binaries::Binaries;
 pub use bouncer::{Bouncer, BouncerBinary, BouncerOptions, PoolMode};
+pub use census::Census;
 pub use certificates::{Authority, Certificate};
 pub use cluster::{Cluster, ClusterOptions};
 pub use database::{Backend, TestDatabase, TestRole};
@@ -43,6 +52,7 @@ pub use error::HarnessError;
 pub use faults::Fault;
 pub use folder::kept_folder;
 pub use frozen::Frozen;
+pub use overheard::{listen, overheard, secret_in};
 pub use proxy::Proxy;
 pub use server::Server;
 pub use supervisor::Stop;

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::HarnessError;
+use crate::beside::{beside, done_beside};
 use crate::error::Doing;
 use crate::faults::{Direction, Fault};
 
@@ -35,7 +36,7 @@ enum Ending {
 impl Proxy {
     /// Starts forwarding to a port, without a fault.
     pub async fn start(target: u16) -> Result<Self, HarnessError> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
+        let listener = done_beside(TcpListener::bind(("127.0.0.1", 0)))
             .await
             .doing(|| "binding a proxy's port".to_owned())?;
         let port = listener
@@ -54,7 +55,7 @@ impl Proxy {
             open: Arc::clone(&open),
             listens,
         };
-        let task = tokio::spawn(acceptor.run(listener));
+        let task = beside(acceptor.run(listener));
         Ok(Self {
             port,
             fault,

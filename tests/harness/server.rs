@@ -4,6 +4,7 @@ use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::HarnessError;
+use crate::beside::{beside, done_beside};
 use crate::urls::url;
 
 /// Port and superuser of a running cluster.
@@ -76,10 +77,14 @@ pub(crate) async fn connect(config: &mut Config, port: u16) -> Result<Client, Ha
         .port(port)
         .application_name("harness")
         .connect_timeout(CONNECT_TIMEOUT);
-    let (client, connection) = config.connect(NoTls).await?;
-    // A failed connection shows in the client's next query.
-    tokio::spawn(async move { connection.await.ok() });
-    Ok(client)
+    let config = config.clone();
+    done_beside(async move {
+        let (client, connection) = config.connect(NoTls).await?;
+        // A failed connection shows in the client's next query.
+        beside(async move { connection.await.ok() });
+        Ok(client)
+    })
+    .await
 }
 
 pub(crate) async fn scalar<T: FromSqlOwned>(client: &Client, sql: &str) -> Result<T, HarnessError> {

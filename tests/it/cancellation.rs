@@ -10,7 +10,7 @@ use std::time::Duration;
 use app_db::{Credentials, Pool, PoolProfile};
 use harness::TestDatabase;
 
-use crate::at_rest::{comes_to_rest, has_all_its_places};
+use crate::at_rest::{open, watched};
 use crate::pool::{sized, url};
 
 /// Polls a future so many times at most, and drops it then.
@@ -35,12 +35,11 @@ async fn dropped_everywhere<T>(
     begin: impl AsyncFn(&Pool) -> T,
 ) -> u32 {
     for polls in 1..200 {
-        let pool = Pool::connect_lazy(url(&db.url()), profile.clone());
+        let handle = Pool::connect_lazy(url(&db.url()), profile.clone());
+        let pool = watched(db, handle.clone());
         let finished = polled(polls, begin(&pool)).await.is_some();
-        has_all_its_places(&pool).await;
-        comes_to_rest(db, &pool).await;
-        let status = pool.status();
-        assert!(status.open <= status.max, "{status} after {polls} polls");
+        pool.rests().await;
+        let status = handle.status();
         assert_eq!(status.discarded, 0, "{status} after {polls} polls");
         if finished {
             return polls;
@@ -68,14 +67,9 @@ async fn a_checkout_that_asks_for_a_sign_of_life_may_be_dropped_anywhere() {
     profile.validate_after = Duration::ZERO;
     let mut dropped = 0;
     for polls in 1..50 {
-        let pool = Pool::connect(url(&db.url()), profile.clone())
-            .await
-            .unwrap();
-        let outcome = polled(polls, pool.get()).await;
-        let finished = outcome.is_some();
-        drop(outcome);
-        has_all_its_places(&pool).await;
-        comes_to_rest(&db, &pool).await;
+        let pool = open(&db, profile.clone()).await;
+        let finished = polled(polls, pool.get()).await.is_some();
+        pool.rests().await;
         if finished {
             break;
         }
@@ -88,7 +82,7 @@ async fn a_checkout_that_asks_for_a_sign_of_life_may_be_dropped_anywhere() {
 #[tokio::test]
 async fn a_checkout_that_waits_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();
-    let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+    let pool = open(&db, sized(1)).await;
     for polls in 1..20 {
         let held = pool.get().await.unwrap();
         let leaving = async { drop(polled(polls, pool.get()).await) };
@@ -98,7 +92,7 @@ async fn a_checkout_that_waits_may_be_dropped_anywhere() {
         };
         let staying = async { drop(pool.get().await.unwrap()) };
         tokio::join!(leaving, returning, staying);
-        comes_to_rest(&db, &pool).await;
+        pool.comes_to_rest().await;
         let status = pool.status();
         assert_eq!(
             (status.open, status.opened),
@@ -106,6 +100,7 @@ async fn a_checkout_that_waits_may_be_dropped_anywhere() {
             "{status} after {polls} polls"
         );
     }
+    pool.rests().await;
 }
 
 /// req 4.46: either the old credentials are in place or the new ones, and nothing of the proof is left.
@@ -125,14 +120,13 @@ async fn a_rotation_may_be_dropped_anywhere() {
 async fn a_close_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();
     for polls in 1..50 {
-        let pool = Pool::connect(url(&db.url()), sized(2)).await.unwrap();
+        let pool = open(&db, sized(2)).await;
         let held = pool.get().await.unwrap();
         let closed = polled(polls, pool.close(Duration::ZERO)).await;
         let refused = pool.get().await.unwrap_err();
         assert_eq!(refused.kind(), app_db::Kind::ShuttingDown);
         drop(held);
-        comes_to_rest(&db, &pool).await;
-        assert_eq!(pool.status().open, 0, "after {polls} polls");
+        pool.rests().await;
         if closed.is_some() {
             return;
         }

@@ -10,13 +10,14 @@ use harness::{Cluster, ClusterOptions, Fault, Proxy, TestDatabase, wait_until};
 use tokio::time::timeout;
 
 use crate::SOON;
+use crate::at_rest::open;
 use crate::pool::{sized, url};
 
 /// Case R01, F10: whoever came first is served first.
 #[tokio::test]
 async fn a_full_pool_serves_its_callers_in_the_order_of_their_arrival() {
     let db = TestDatabase::empty().await.unwrap();
-    let pool = Pool::connect(url(&db.url()), sized(2)).await.unwrap();
+    let pool = open(&db, sized(2)).await;
     let held = [pool.get().await.unwrap(), pool.get().await.unwrap()];
     let served = Arc::new(Mutex::new(Vec::new()));
     let mut callers = Vec::new();
@@ -34,13 +35,15 @@ async fn a_full_pool_serves_its_callers_in_the_order_of_their_arrival() {
         .await;
     }
     // Only one of the two goes back: with one connection in circulation the order is exact.
-    let [first, _stays] = held;
+    let [first, stays] = held;
     drop(first);
     for caller in callers {
         caller.await.unwrap();
     }
     assert_eq!(*served.lock().unwrap(), (0..12).collect::<Vec<_>>());
     assert_eq!((pool.status().waiting, pool.status().opened), (0, 2));
+    drop(stays);
+    pool.rests().await;
 }
 
 /// Case F11: a caller that gives up in the middle of its checkout leaves what it had in hand to the next.
@@ -49,7 +52,8 @@ async fn a_checkout_given_up_does_not_cost_the_next_caller_anything() {
     let db = TestDatabase::empty().await.unwrap();
     // Nobody can make up for a lost connection by opening another one.
     db.limit_connections(1).await.unwrap();
-    let pool = Pool::connect(url(&db.url()), sized(2)).await.unwrap();
+    let pool = open(&db, sized(2)).await;
+    // Nothing tells how long it has been idle: the time itself is what is waited for.
     tokio::time::sleep(LONGER_THAN_IN_STEADY_USE).await;
     let mut gives_up = Box::pin(pool.get());
     assert!(futures_util::poll!(&mut gives_up).is_pending());
@@ -61,6 +65,8 @@ async fn a_checkout_given_up_does_not_cost_the_next_caller_anything() {
     drop(next.await.unwrap());
     let took = began.elapsed();
     assert!(took < Duration::from_millis(200), "{took:?}");
+    db.limit_connections(2).await.unwrap();
+    pool.rests().await;
 }
 
 /// From this idle time on a checkout looks at the socket first, and can be given up there.
@@ -105,7 +111,7 @@ async fn a_fresh_connection_is_handed_out_without_a_round_trip() {
 async fn a_place_is_free_when_the_server_has_closed_the_session() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
-    let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+    let pool = open(&db, sized(1)).await;
     let mut conn = pool.get().await.unwrap();
     let pid = conn.observed().backend_pid();
     let sleeping = conn.batch_execute("select pg_sleep(25)");
@@ -128,6 +134,8 @@ async fn a_place_is_free_when_the_server_has_closed_the_session() {
         .unwrap();
     assert_ne!(next.observed().backend_pid(), pid);
     assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
+    drop(next);
+    pool.rests().await;
 }
 
 /// Case R09: connections made together do not end together, nor while somebody holds them.
@@ -140,7 +148,7 @@ async fn the_ends_of_connections_made_together_are_spread() {
     // All are needed, so that idleness ends none of them; but the keeper looks every 50 ms.
     profile.min_idle = COUNT;
     profile.idle_timeout = Some(Duration::from_millis(200));
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     let mut held = Vec::new();
     for _ in 0..COUNT {
         held.push(pool.get().await.unwrap());
@@ -186,6 +194,8 @@ async fn the_ends_of_connections_made_together_are_spread() {
     assert!(shortest > 1.4, "{shortest} s is less than three quarters");
     assert!(longest - shortest > 0.2, "from {shortest} s to {longest} s");
     assert!(!kept.observed().is_closed());
+    drop(kept);
+    pool.rests().await;
 }
 
 /// What was returned last goes first, so that a pool with little to do keeps few sessions warm.

@@ -21,6 +21,7 @@ use diesel_async::{
 use harness::TestDatabase;
 use tokio::time::timeout;
 
+use crate::at_rest::watched;
 use crate::transaction::{bump, prepared as counters};
 
 /// What the server has committed, over all counters.
@@ -57,6 +58,7 @@ async fn a_nested_transaction_dropped_by_a_timeout_is_no_success() {
 #[tokio::test]
 async fn a_savepoint_left_open_is_no_success() {
     let (db, database) = counters().await;
+    let database = watched(&db, database);
     let outcome = database
         .write(async |conn| {
             bump(conn, 1).await?;
@@ -65,6 +67,7 @@ async fn a_savepoint_left_open_is_no_success() {
         .await;
     assert_unfinished(outcome);
     assert_eq!(committed(&db).await, 0);
+    database.rests().await;
 }
 
 /// Case R22: a statement that the work has given up fails after the work has reported its success.
@@ -121,6 +124,7 @@ async fn a_work_that_rolls_back_by_hand_is_no_success() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_statement_dropped_before_it_was_sent_is_no_success() {
     let (db, database) = counters().await;
+    let database = watched(&db, database);
     let outcome = database
         .write(async |conn| {
             bump(conn, 1).await?;
@@ -142,6 +146,7 @@ async fn a_statement_dropped_before_it_was_sent_is_no_success() {
         .await;
     assert_unfinished(outcome);
     assert_eq!(committed(&db).await, 0);
+    database.rests().await;
 }
 
 /// Case R28: neither a success nor a failure waits for a statement that the work has given up.

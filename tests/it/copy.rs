@@ -3,8 +3,7 @@
 //! diesel-async has no COPY of its own, so that rows go through the client of a migrator, over the same wire;
 //! what a pool's connection can do is begin one and leave it open.
 
-use std::pin::pin;
-use std::time::Duration;
+use std::pin::{Pin, pin};
 
 use app_db::{ConnectionExt, Error, Pool};
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use harness::{Bouncer, TestDatabase, wait_until};
 use tokio_postgres::Client;
 
 use crate::SOON;
+use crate::at_rest::{NoPool, open_at, watched};
 use crate::pool::{sized, url};
 use crate::transaction::database;
 use crate::transaction_pooler::Version;
@@ -89,6 +89,7 @@ async fn large_rows_go_in_and_come_out() {
 #[tokio::test]
 async fn a_copy_that_fails_in_the_middle_leaves_nothing() {
     let (db, ways, _bouncers) = ways().await;
+    let watch = watched(&db, NoPool);
     for (name, way) in ways {
         let client = client(&way).await;
         for (bad, code) in [("0\tagain\n", "23505"), ("seven\tno number\n", "22P02")] {
@@ -113,6 +114,7 @@ async fn a_copy_that_fails_in_the_middle_leaves_nothing() {
         client.batch_execute("rollback").await.unwrap();
         assert_eq!(count(&db).await, 0, "{name}");
     }
+    watch.rests().await;
 }
 
 async fn one(conn: &mut AsyncPgConnection) -> diesel::QueryResult<i64> {
@@ -150,7 +152,7 @@ impl How {
 async fn a_copy_left_open_costs_its_connection_and_nobody_else() {
     let (db, ways, _bouncers) = ways().await;
     for (name, way) in ways {
-        let pool = Pool::connect(url(&way), sized(1)).await.unwrap();
+        let pool = open_at(&db, &way, sized(1)).await;
         // diesel closes a prepared statement that failed, and with that the wire ends its COPY: such a
         // connection is sound, and stays.
         for (how, discarded) in [
@@ -172,6 +174,7 @@ async fn a_copy_left_open_costs_its_connection_and_nobody_else() {
         })
         .await;
         assert_eq!(count(&db).await, 0, "{name}");
+        pool.rests().await;
     }
 }
 
@@ -184,27 +187,28 @@ async fn a_copy_dropped_anywhere_leaves_nothing() {
     for (name, way) in ways {
         let mut profile = sized(1);
         profile.checkout_timeout = SOON;
-        let pool = Pool::connect(url(&way), profile).await.unwrap();
+        let pool = open_at(&db, &way, profile).await;
         for (how, sql) in How::ALL
             .into_iter()
             .flat_map(|how| [(how, COPY_IN), (how, slow)])
         {
-            for steps in [1, 3, 20] {
+            for steps in [Some(1), Some(3), Some(20), None] {
                 let mut conn = pool.get().await.unwrap();
                 {
-                    let mut copying = pin!(how.begin(&mut conn, sql));
-                    for _ in 0..steps {
-                        if poll!(&mut copying).is_ready() {
-                            break;
-                        }
-                        tokio::time::sleep(Duration::from_micros(200)).await;
+                    let copying = pin!(how.begin(&mut conn, sql));
+                    match steps {
+                        Some(steps) => step(copying, steps).await,
+                        None => tokio::select! {
+                            _refused = copying => {}
+                            () = is_copying(&db) => {}
+                        },
                     }
                 }
                 drop(conn);
                 let next = pool.get().await;
                 let mut next =
-                    next.unwrap_or_else(|error| panic!("{name} {how:?} {sql} {steps}: {error}"));
-                assert_eq!(one(&mut next).await, Ok(1), "{name} {how:?} {steps}");
+                    next.unwrap_or_else(|error| panic!("{name} {how:?} {sql} {steps:?}: {error}"));
+                assert_eq!(one(&mut next).await, Ok(1), "{name} {how:?} {steps:?}");
             }
         }
         wait_until("no COPY is left on the server", SOON, async || {
@@ -213,7 +217,29 @@ async fn a_copy_dropped_anywhere_leaves_nothing() {
         })
         .await;
         assert_eq!(count(&db).await, 0, "{name}");
+        pool.rests().await;
     }
+}
+
+/// Polls a future so often at most, and lets everybody else go on in between.
+async fn step<F: Future>(mut future: Pin<&mut F>, times: u32) {
+    for _ in 0..times {
+        if poll!(&mut future).is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits until the server runs a COPY.
+async fn is_copying(db: &TestDatabase) {
+    wait_until("the server is at it", SOON, async || {
+        let backends = db.backends("app-db").await.unwrap();
+        let mut active = backends.iter().filter(|backend| backend.state == "active");
+        // What the wire sends along may stand before it.
+        active.any(|backend| backend.query.contains("copy "))
+    })
+    .await;
 }
 
 /// Whoever goes on with the same connection is answered: the wire ends the COPY for it.

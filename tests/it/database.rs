@@ -11,6 +11,7 @@ use harness::{Cluster, ClusterOptions, Stop, TestDatabase, wait_until};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::SOON;
+use crate::at_rest::watched;
 use crate::transaction::{config, database};
 
 async fn in_recovery(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
@@ -113,7 +114,10 @@ async fn reads_may_have_a_pool_of_their_own() {
 async fn health_follows_the_server() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
-    let database = database(&db.url(), &[("APP_DB__PROFILE__CHECKOUT_TIMEOUT", "300ms")]).await;
+    let database = watched(
+        &db,
+        database(&db.url(), &[("APP_DB__PROFILE__CHECKOUT_TIMEOUT", "300ms")]).await,
+    );
     let health = database.health().await;
     assert!(health.is_ready());
     assert!(health.write.latency < Duration::from_secs(1));
@@ -126,6 +130,7 @@ async fn health_follows_the_server() {
         database.health().await.is_ready()
     })
     .await;
+    database.rests().await;
 }
 
 /// A pool whose every connection is at work is busy, not ill.

@@ -207,7 +207,7 @@ async fn a_demo_interrupted_while_its_servers_start_leaves_nothing_either() {
     for delay in [0, 50, 300] {
         let mut demo = Demo::start("60");
         demo.progress_says("starting").await;
-        // Somewhere within the start, which reports no steps.
+        // Somewhere within the start, which reports no steps: only the time tells one place from another.
         tokio::time::sleep(Duration::from_millis(delay)).await;
         demo.signal(Signal::INT);
         let ended = tokio::time::timeout(SOON, demo.ended()).await.unwrap();

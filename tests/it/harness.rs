@@ -1,6 +1,8 @@
 //! The harness itself: what other tests build on must hold first.
 
+mod at_rest;
 mod bouncer;
+mod cases;
 mod cluster;
 mod database;
 mod leaving;

@@ -13,6 +13,7 @@ use harness::{TestDatabase, wait_until};
 use tokio::time::timeout;
 
 use crate::SOON;
+use crate::at_rest::open;
 use crate::database::Log;
 use crate::pool::{sized, url};
 
@@ -72,9 +73,7 @@ async fn a_connection_held_for_long_is_reported_once_and_works_on() {
     let (log, _default) = Log::capture();
     let db = TestDatabase::empty().await.unwrap();
     let threshold = Duration::from_millis(200);
-    let pool = Pool::connect(url(&db.url()), impatient(2, threshold))
-        .await
-        .unwrap();
+    let pool = open(&db, impatient(2, threshold)).await;
     let (mut leaked, line) = (pool.get().await.unwrap(), line!());
     let pid = leaked.observed().backend_pid();
     with_canary(&mut leaked).await.unwrap();
@@ -139,6 +138,7 @@ async fn a_connection_held_for_long_is_reported_once_and_works_on() {
         let shows = events.iter().find(|line| line.contains(secret));
         assert_eq!(shows, None);
     }
+    pool.rests().await;
 }
 
 /// Case R14: what runs is shown while it runs.
@@ -147,9 +147,7 @@ async fn a_long_statement_is_shown_while_it_runs() {
     let (log, _default) = Log::capture();
     let db = TestDatabase::empty().await.unwrap();
     let threshold = Duration::from_millis(200);
-    let pool = Pool::connect(url(&db.url()), impatient(1, threshold))
-        .await
-        .unwrap();
+    let pool = open(&db, impatient(1, threshold)).await;
     let mut conn = pool.get().await.unwrap();
     let running = diesel::sql_query("select pg_sleep(60), $1")
         .bind::<Text, _>("valuecanary")
@@ -167,6 +165,8 @@ async fn a_long_statement_is_shown_while_it_runs() {
         &["running_ms=", "statement=\"select pg_sleep(60), $1\""],
     );
     assert!(!reports[0].contains("valuecanary"), "{}", reports[0]);
+    drop(conn);
+    pool.rests().await;
 }
 
 /// A threshold of none reports nothing, however short it is otherwise.
@@ -201,7 +201,7 @@ async fn without_a_threshold_no_hold_is_long() {
 async fn a_dirty_connection_is_closed_with_the_line_that_left_it() {
     let (log, _default) = Log::capture();
     let db = TestDatabase::empty().await.unwrap();
-    let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+    let pool = open(&db, sized(1)).await;
 
     let (mut conn, begun) = (pool.get().await.unwrap(), line!());
     conn.batch_execute("begin").await.unwrap();
@@ -252,6 +252,7 @@ async fn a_dirty_connection_is_closed_with_the_line_that_left_it() {
     let left = db.backends("app-db").await.unwrap();
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0].state, "idle");
+    pool.rests().await;
 }
 
 /// req 2.06: a connection's beginning and end are events, with the words by which they are found.

@@ -40,6 +40,7 @@ fn survive<T: Send + 'static>(client: impl AsyncFnOnce() -> T + Send + 'static) 
             let ticking = async {
                 loop {
                     let began = Instant::now();
+                    // How late it wakes is what is measured.
                     tokio::time::sleep(TICK).await;
                     stalled = stalled.max(began.elapsed());
                     peak = peak.max(resident());

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::SOON;
+use crate::at_rest::{Watched, open_at};
 use crate::pool::{sized, url};
 
 /// The URL of a database with other hosts in it.
@@ -58,20 +59,20 @@ async fn a_silent_first_host_costs_its_share_of_the_time_once() {
     let mut profile = sized(2);
     profile.connect_timeout = Duration::from_secs(2);
     let began = Instant::now();
-    let pool = Pool::connect(url(&with_hosts(&db, &hosts)), profile)
-        .await
-        .unwrap();
+    let pool = open_at(&db, &with_hosts(&db, &hosts), profile).await;
     let took = began.elapsed();
     let share = Duration::from_secs(1);
     assert!(took >= share && took < share * 2, "{took:?}");
 
     // From then on the host that answered is asked first, for connections and for cancel requests.
-    let _held = pool.get().await.unwrap();
+    let held = pool.get().await.unwrap();
     let began = Instant::now();
     drop(pool.get().await.unwrap());
     let took = began.elapsed();
     assert!(took < share / 2, "{took:?}");
     assert_cancels(&db, &pool).await;
+    drop(held);
+    pool.rests().await;
 }
 
 /// A host that refuses, or whose name is not known, is passed over at once.
@@ -112,13 +113,11 @@ impl OverSockets {
         }
     }
 
-    async fn pool(&self, hosts: &str) -> Pool {
+    async fn pool(&self, hosts: &str) -> Watched {
         let hosts = hosts
             .replace("SOCKET", &self.socket)
             .replace("PORT", &self.cluster.port().to_string());
-        Pool::connect(url(&with_hosts(&self.db, &hosts)), sized(2))
-            .await
-            .unwrap()
+        open_at(&self.db, &with_hosts(&self.db, &hosts), sized(2)).await
     }
 }
 
@@ -136,6 +135,7 @@ async fn a_unix_socket_is_a_host() {
     assert_cancels(&server.db, &pool).await;
     assert!(is_local(&pool).await);
     assert_eq!(pool.status().discarded, 1);
+    pool.rests().await;
 }
 
 /// A list may mix sockets and addresses, and whichever answers serves.
@@ -153,6 +153,7 @@ async fn a_list_mixes_sockets_and_addresses() {
         let pool = server.pool(hosts).await;
         assert_eq!(is_local(&pool).await, local, "{hosts}");
         assert_cancels(&server.db, &pool).await;
+        pool.rests().await;
     }
 }
 
@@ -188,7 +189,7 @@ async fn a_failover_is_followed() {
         "{}?target_session_attrs=read-write",
         with_hosts(&db, &hosts)
     );
-    let pool = Pool::connect(url(&read_write), sized(2)).await.unwrap();
+    let pool = open_at(&db, &read_write, sized(2)).await;
     primary.stop(Stop::Immediate).await.unwrap();
     // The standby takes no writes yet, and is not taken for a primary.
     timeout(Duration::from_millis(300), pool.get())
@@ -198,4 +199,6 @@ async fn a_failover_is_followed() {
     let mut conn = timeout(SOON, pool.get()).await.unwrap().unwrap();
     let on_the_standby = format!("inet_server_port() = {}", standby.port());
     assert!(ask(&mut conn, &on_the_standby).await.unwrap());
+    drop(conn);
+    pool.moved_to(&standby, &db).rests().await;
 }

@@ -12,6 +12,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::{Cluster, ClusterOptions, TestDatabase};
 use tokio::sync::Barrier;
 
+use crate::at_rest::{NoPool, watched};
 use crate::pool::{sized, url};
 use crate::transaction::database;
 
@@ -63,7 +64,7 @@ fn assert_german(error: &ServerError, text: &str) {
 #[tokio::test]
 async fn a_unique_violation_keeps_its_constraint_in_german() {
     let (_cluster, db) = german().await;
-    let database = handle(&db).await;
+    let database = watched(&db, handle(&db).await);
     let error = database
         .write(async |conn| {
             let failed = conn.batch_execute("insert into t values (1)").await;
@@ -84,13 +85,15 @@ async fn a_unique_violation_keeps_its_constraint_in_german() {
     };
     assert!(matches!(kind, DatabaseErrorKind::UniqueViolation));
     assert_eq!(info.constraint_name(), Some("t_pkey"));
+    database.rests().await;
 }
 
 /// Case F5: a statement that ran too long is the caller's, and is not run again.
 #[tokio::test]
 async fn a_statement_timeout_is_57014_in_german() {
     let (_cluster, db) = german().await;
-    let (error, attempts) = failing(&handle(&db).await, "select pg_sleep(60)").await;
+    let database = watched(&db, handle(&db).await);
+    let (error, attempts) = failing(&database, "select pg_sleep(60)").await;
     assert_eq!(error.sqlstate().unwrap().code(), "57014");
     assert_eq!((error.kind(), attempts), (Kind::Query, 1));
     let Error::Query(error) = error else {
@@ -98,6 +101,7 @@ async fn a_statement_timeout_is_57014_in_german() {
     };
     let said = ServerError::behind(&error).unwrap();
     assert_german(&said, "Zeitüberschreitung");
+    database.rests().await;
 }
 
 /// Case F5: what follows a failure in a transaction.
@@ -105,8 +109,8 @@ async fn a_statement_timeout_is_57014_in_german() {
 async fn a_failed_transaction_is_25p02_in_german() {
     let (_cluster, db) = german().await;
     let attempts = AtomicU32::new(0);
-    let error = handle(&db)
-        .await
+    let database = watched(&db, handle(&db).await);
+    let error = database
         .write(async |conn| {
             attempts.fetch_add(1, Ordering::Relaxed);
             conn.batch_execute("select 1/0").await.unwrap_err();
@@ -118,6 +122,7 @@ async fn a_failed_transaction_is_25p02_in_german() {
         .unwrap_err();
     assert_eq!(error.sqlstate().unwrap().code(), "25P02");
     assert_eq!((error.kind(), attempts.into_inner()), (Kind::Query, 1));
+    database.rests().await;
 }
 
 /// Case F5, R07: a session that is ended in its work is a server that is down, and is not tried again where
@@ -127,8 +132,8 @@ async fn an_ended_session_is_57p01_in_german() {
     let (_cluster, db) = german().await;
     let end_it = "select pg_terminate_backend(pg_backend_pid())";
     let attempts = AtomicU32::new(0);
-    let error = handle(&db)
-        .await
+    let database = watched(&db, handle(&db).await);
+    let error = database
         .transaction()
         .run_once(async |conn| {
             attempts.fetch_add(1, Ordering::Relaxed);
@@ -146,13 +151,14 @@ async fn an_ended_session_is_57p01_in_german() {
     let said = ServerError::behind(&error).unwrap();
     assert_german(&said, "Anweisung des Administrators");
     assert_eq!(said.severity(), "FATAL");
+    database.rests().await;
 }
 
 /// Case F5, R21: the victim of a deadlock is tried again, and both effects are there once.
 #[tokio::test]
 async fn a_deadlock_is_tried_again_in_german() {
     let (_cluster, db) = german().await;
-    let database = database(&db.url(), &[]).await;
+    let database = watched(&db, database(&db.url(), &[]).await);
     let (both_have_one, attempts) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU32::new(0)));
     let tasks = [(1, 2), (2, 1)].map(|(first, second)| {
         let database = database.clone();
@@ -184,6 +190,7 @@ async fn a_deadlock_is_tried_again_in_german() {
         .await
         .unwrap();
     assert_eq!(counts, "2,2");
+    database.rests().await;
 }
 
 async fn bump(conn: &mut AsyncPgConnection, id: i32) -> diesel::QueryResult<usize> {
@@ -197,6 +204,7 @@ async fn bump(conn: &mut AsyncPgConnection, id: i32) -> diesel::QueryResult<usiz
 #[tokio::test]
 async fn refused_logins_are_told_apart_in_german() {
     let (_cluster, db) = german().await;
+    let watch = watched(&db, NoPool);
     let role = db.role().name();
     let limit = async |count: i32| {
         let alter = format!("alter role {role} connection limit {count}");
@@ -238,6 +246,7 @@ async fn refused_logins_are_told_apart_in_german() {
             Kind::Configuration
         )
     );
+    watch.rests().await;
 }
 
 /// The error with what caused it.

@@ -7,6 +7,7 @@ use app_db::Pool;
 use harness::{TestDatabase, wait_until};
 
 use crate::SOON;
+use crate::at_rest::{open, watched};
 use crate::pool::{sized, url};
 use crate::transaction::database;
 
@@ -60,7 +61,7 @@ async fn the_last_uses_of_connections_are_spread() {
     let db = TestDatabase::empty().await.unwrap();
     let mut profile = sized(1);
     profile.max_uses = 100;
-    let pool = Pool::connect_lazy(url(&db.url()), profile);
+    let pool = watched(&db, Pool::connect_lazy(url(&db.url()), profile));
     let mut uses = BTreeMap::<i32, u32>::new();
     while uses.len() < 8 {
         let conn = pool.get().await.unwrap();
@@ -76,6 +77,7 @@ async fn the_last_uses_of_connections_are_spread() {
         "{counts:?}"
     );
     assert!(counts.iter().any(|count| *count != counts[0]), "{counts:?}");
+    pool.rests().await;
 }
 
 /// Case R09: what has grown too old while idle is replaced in the same round of the keeper.
@@ -86,7 +88,7 @@ async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
     profile.min_idle = 2;
     // The keeper looks every second, and would not be woken in between.
     profile.max_lifetime = Some(Duration::from_secs(5));
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     assert!(pool.warm_up(SOON).await);
     let mut missed = Duration::ZERO;
     let mut since = None;
@@ -102,4 +104,5 @@ async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
     })
     .await;
     assert!(missed < Duration::from_millis(600), "{missed:?}");
+    pool.rests().await;
 }

@@ -8,6 +8,8 @@ use app_db::{
 };
 use harness::{Bouncer, BouncerOptions, Cluster, TestDatabase, wait_until};
 
+use crate::at_rest::{NoPool, watched};
+
 fn migrator(url: &str, migrations: &[EmbeddedMigration]) -> Migrator {
     let source = MigrationSource::embedded(migrations.iter().cloned());
     Migrator::new(DirectUrl::parse(url).unwrap(), source)
@@ -451,6 +453,7 @@ fn missing_database(database: &TestDatabase) -> String {
 #[tokio::test]
 async fn a_server_that_cannot_be_used_is_reported_at_once_and_without_the_secret() {
     let database = TestDatabase::empty().await.unwrap();
+    let watch = watched(&database, NoPool);
     let wrong_password = database.url().replace(&database.password(), "canary5ecret");
     let missing = missing_database(&database);
     let closed = database
@@ -471,4 +474,5 @@ async fn a_server_that_cannot_be_used_is_reported_at_once_and_without_the_secret
             "{text}"
         );
     }
+    watch.rests().await;
 }

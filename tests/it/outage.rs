@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::SOON;
+use crate::at_rest::{NoPool, open, open_at, unserved, watched};
 use crate::pool::{sized, url};
 
 /// Case R02, F6: whatever the profile, a wrong password is said at once.
@@ -25,6 +26,7 @@ use crate::pool::{sized, url};
 async fn a_wrong_password_fails_fast_in_every_environment() {
     let db = TestDatabase::empty().await.unwrap();
     let wrong = harness::url(db.server().port(), db.name(), db.role().name(), "wrong");
+    let watch = watched(&db, NoPool);
     for environment in [Environment::Dev, Environment::Test, Environment::Prod] {
         let began = Instant::now();
         let profile = PoolProfile::of(&environment);
@@ -33,6 +35,7 @@ async fn a_wrong_password_fails_fast_in_every_environment() {
         assert!(took < Duration::from_secs(1), "{environment}: {took:?}");
         assert_eq!(error.kind(), Kind::Configuration, "{environment}");
     }
+    watch.rests().await;
 }
 
 /// Case R02, F6: callers who come together are all told, and none of them waits for a timeout.
@@ -40,7 +43,7 @@ async fn a_wrong_password_fails_fast_in_every_environment() {
 async fn a_wrong_password_is_said_to_every_caller() {
     let db = TestDatabase::empty().await.unwrap();
     let wrong = harness::url(db.server().port(), db.name(), db.role().name(), "wrong");
-    let pool = Pool::connect_lazy(url(&wrong), sized(5));
+    let pool = watched(&db, Pool::connect_lazy(url(&wrong), sized(5)));
     let began = Instant::now();
     let callers = (0..20).map(|_| pool.get());
     for refused in futures_util::future::join_all(callers).await {
@@ -50,6 +53,7 @@ async fn a_wrong_password_is_said_to_every_caller() {
     assert!(took < Duration::from_secs(1), "{took:?}");
     let logins = pool.status().connect_failures;
     assert!(logins <= 5, "{logins} logins could lock the account");
+    pool.rests_unserved().await;
 }
 
 /// Case R05: those who wait are not kept waiting when it is over, whatever the number of failures.
@@ -59,7 +63,7 @@ async fn many_waiters_are_served_soon_after_a_restart() {
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let mut profile = sized(20);
     profile.checkout_timeout = Duration::from_secs(20);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     cluster.stop(Stop::Immediate).await.unwrap();
     let waiting: Vec<_> = (0..15)
         .map(|_| {
@@ -79,6 +83,7 @@ async fn many_waiters_are_served_soon_after_a_restart() {
     // Three failures in a row would make the keeper wait for two to four seconds.
     let took = back.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
+    pool.rests().await;
 }
 
 /// Case F8: a host that accepts and stays silent is down, also before the first attempt has ended.
@@ -90,12 +95,13 @@ async fn a_silent_host_is_down_and_not_busy() {
     profile.checkout_timeout = Duration::from_millis(300);
     assert!(profile.connect_timeout > profile.checkout_timeout);
     let address = format!("postgres://u:p@127.0.0.1:{port}/d");
-    let pool = Pool::connect_lazy(url(&address), profile);
+    let pool = unserved(Pool::connect_lazy(url(&address), profile));
     let error = pool.get().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Down, "{error:?}");
     let cause = error.connect_error().unwrap();
     assert_eq!(cause.failure(), Failure::TimedOut);
     assert!(cause.to_string().contains(&port.to_string()), "{cause}");
+    pool.rests_unserved().await;
 }
 
 /// Case F9: the only connection of a pool is silent; a caller gets another one in the same checkout.
@@ -109,17 +115,21 @@ async fn a_pool_of_one_survives_a_half_open_connection() {
     ];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let config = Config::load_from(std::path::Path::new("/var/empty/none"), vars).unwrap();
-    let database = Database::connect(&config).await.unwrap();
+    let database = watched(&db, Database::connect(&config).await.unwrap());
+    // The server keeps the frozen one for longer than the pool waits for its goodbye.
+    let database = database.with_sessions(2);
     let pool = database.pool("write").unwrap();
     assert_eq!(pool.profile().max, 1);
     let pid = pool.get().await.unwrap().observed().backend_pid();
-    let _frozen = Cluster::shared().await.unwrap().freeze_backend(pid);
+    let frozen = Cluster::shared().await.unwrap().freeze_backend(pid);
     let began = Instant::now();
     let fresh = database.get().await.unwrap();
     let took = began.elapsed();
     assert_ne!(fresh.observed().backend_pid(), pid);
     // The ping's second, and what a silent server is given to say goodbye.
     assert!(took < Duration::from_millis(2500), "{took:?}");
+    drop((fresh, frozen));
+    database.rests().await;
 }
 
 /// Case F11: the place that a closed connection frees wakes a caller that can use it.
@@ -129,9 +139,7 @@ async fn a_freed_place_reaches_the_caller_that_needs_it() {
     let (port, accepted) = second_connection_silent(db.server().port()).await;
     let mut profile = sized(2);
     profile.checkout_timeout = Duration::from_secs(4);
-    let pool = Pool::connect(url(&through_port(&db.url(), port)), profile)
-        .await
-        .unwrap();
+    let pool = open_at(&db, &through_port(&db.url(), port), profile).await;
     let held = pool.get().await.unwrap();
     let dialling = {
         let pool = pool.clone();
@@ -155,6 +163,7 @@ async fn a_freed_place_reaches_the_caller_that_needs_it() {
         .unwrap()
         .unwrap();
     dials(3).await;
+    pool.rests().await;
 }
 
 /// How many connections a listener has accepted.
@@ -175,7 +184,7 @@ async fn second_connection_silent(target: u16) -> (u16, Accepted) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (count, accepted) = tokio::sync::watch::channel(0);
-    tokio::spawn(async move {
+    harness::beside(async move {
         let mut unanswered = Vec::new();
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
@@ -184,7 +193,7 @@ async fn second_connection_silent(target: u16) -> (u16, Accepted) {
                 unanswered.push(client);
                 continue;
             }
-            tokio::spawn(async move {
+            harness::beside(async move {
                 let mut server = TcpStream::connect(("127.0.0.1", target)).await?;
                 tokio::io::copy_bidirectional(&mut client, &mut server).await
             });

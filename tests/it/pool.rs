@@ -11,6 +11,7 @@ use harness::{TestDatabase, wait_until};
 use tokio::time::timeout;
 
 use crate::SOON;
+use crate::at_rest::{NoPool, Watched, open, open_at, unserved, watched};
 
 /// A profile whose size a test chooses, without connections made ahead.
 pub(crate) fn sized(max: u32) -> PoolProfile {
@@ -24,8 +25,8 @@ pub(crate) fn url(text: &str) -> PooledUrl {
     PooledUrl::parse(text).unwrap()
 }
 
-async fn pool_of(db: &TestDatabase, max: u32) -> Pool {
-    Pool::connect(url(&db.url()), sized(max)).await.unwrap()
+async fn pool_of(db: &TestDatabase, max: u32) -> Watched {
+    open(db, sized(max)).await
 }
 
 async fn backend_pid(conn: &mut AsyncPgConnection) -> i32 {
@@ -54,6 +55,8 @@ async fn existing_code_runs_on_a_pooled_connection() {
     let mut again = pool.get().await.unwrap();
     assert_eq!(backend_pid(&mut again).await, pid);
     assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
+    drop(again);
+    pool.rests().await;
 }
 
 /// req 1.01, 1.17: the parts of connecting are timed apart.
@@ -88,7 +91,7 @@ async fn a_full_pool_times_out_with_its_state() {
     let db = TestDatabase::empty().await.unwrap();
     let mut profile = sized(2);
     profile.checkout_timeout = Duration::from_millis(300);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     let held = [pool.get().await.unwrap(), pool.get().await.unwrap()];
     let began = Instant::now();
     let error = pool.get().await.unwrap_err();
@@ -122,6 +125,7 @@ async fn a_full_pool_times_out_with_its_state() {
     let again = [pool.get().await.unwrap(), pool.get().await.unwrap()];
     drop(again);
     assert_eq!((pool.status().opened, pool.status().timeouts), (2, 1));
+    pool.rests().await;
 }
 
 /// Case R02, F6; req 4.47: a wrong password is said at once and not shown.
@@ -134,6 +138,7 @@ async fn a_wrong_password_fails_fast() {
         db.role().name(),
         "wrongcanary",
     );
+    let watch = watched(&db, NoPool);
     let began = Instant::now();
     let error = Pool::connect(url(&wrong), sized(2)).await.unwrap_err();
     assert!(
@@ -149,6 +154,7 @@ async fn a_wrong_password_fails_fast() {
     assert_eq!(error.kind(), Kind::Configuration);
     let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
     assert!(!shown.contains("wrongcanary"), "{shown}");
+    watch.rests().await;
 }
 
 /// Case R02, F6: the same with connections made ahead; one login fails and not one for each of them.
@@ -159,7 +165,7 @@ async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
     for _ in 0..5 {
         let began = Instant::now();
         let profile = PoolProfile::of(&Environment::Prod);
-        let pool = Pool::connect_lazy(url(&wrong), profile);
+        let pool = watched(&db, Pool::connect_lazy(url(&wrong), profile));
         let error = pool.get().await.unwrap_err();
         assert!(
             began.elapsed() < Duration::from_secs(1),
@@ -170,6 +176,7 @@ async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
         // Whoever comes next is told at once, without another login.
         pool.get().await.unwrap_err();
         assert!(pool.status().connect_failures <= 2, "{:?}", pool.status());
+        pool.rests_unserved().await;
     }
 }
 
@@ -186,7 +193,7 @@ async fn what_cannot_heal_is_reported_at_once() {
     let error = Pool::connect(url(&missing), sized(2)).await.unwrap_err();
     assert_eq!(error.sqlstate().unwrap().code(), "3D000");
 
-    let pool = Pool::connect_lazy(url(&db.url()), sized(2));
+    let pool = watched(&db, Pool::connect_lazy(url(&db.url()), sized(2)));
     let role = db.role().name();
     db.server()
         .sql(&format!("ALTER ROLE {role} NOLOGIN"))
@@ -196,6 +203,7 @@ async fn what_cannot_heal_is_reported_at_once() {
     let error = pool.get().await.unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(error.sqlstate().unwrap().code(), "28000");
+    pool.rests_unserved().await;
 }
 
 /// An unreachable host is a connect error that names the address, within the connect timeout.
@@ -246,6 +254,8 @@ async fn a_cancelled_statement_costs_nobody_else_anything() {
         "{running:?}"
     );
     assert_eq!(pool.status().discarded, 1);
+    drop(next);
+    pool.rests().await;
 }
 
 /// Case F1 at its worst: the future is dropped before a byte of its query has left the process.
@@ -275,6 +285,7 @@ async fn a_query_dropped_before_it_was_sent_does_not_run_for_the_next_borrower()
         .unwrap();
     assert_eq!(seen, "2");
     assert_eq!(pool.status().discarded, 1);
+    pool.rests().await;
 }
 
 /// Case F2, F15, R31: a BEGIN that diesel does not know of never reaches the next borrower.
@@ -301,6 +312,8 @@ async fn a_transaction_left_open_is_rolled_back() {
         .unwrap();
     assert_eq!(seen, "2");
     assert_eq!(pool.status().discarded, 1);
+    drop(next);
+    pool.rests().await;
 }
 
 /// Case R13: a panic while a connection is held rolls back and gives the place free.
@@ -336,6 +349,8 @@ async fn a_panic_in_a_transaction_rolls_back() {
         .await
         .unwrap();
     assert!(!there);
+    drop(next);
+    pool.rests().await;
 }
 
 /// A borrower that puts its own instrumentation in our place gets a fresh connection replaced behind it.
@@ -351,6 +366,7 @@ async fn a_connection_without_its_observer_is_not_kept() {
         Ok(1)
     );
     assert_eq!(pool.status().discarded, 1);
+    pool.rests().await;
 }
 
 /// The first row of many is enough for `first()`; the rest of the answer does not cost the connection.
@@ -368,6 +384,7 @@ async fn taking_only_the_first_row_keeps_the_connection() {
         assert_eq!(first.len(), 9000);
     }
     assert_eq!((pool.status().opened, pool.status().discarded), (1, 0));
+    pool.rests().await;
 }
 
 /// Case R06: connections that the server ended while idle are never handed out.
@@ -394,6 +411,7 @@ async fn terminated_idle_connections_are_not_seen_by_borrowers() {
         let mut conn = pool.get().await.unwrap();
         assert_eq!(existing_code(&mut conn, n).await, Ok(n));
     }
+    pool.rests().await;
 }
 
 /// Case R07: a connection that ends in mid-statement is replaced, and `min_idle` is kept.
@@ -402,7 +420,7 @@ async fn the_keeper_refills_to_min_idle() {
     let db = TestDatabase::empty().await.unwrap();
     let mut profile = sized(4);
     profile.min_idle = 3;
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     wait_until("three are idle", SOON, async || pool.status().idle == 3).await;
     let mut conn = pool.get().await.unwrap();
     let pid = backend_pid(&mut conn).await;
@@ -431,6 +449,7 @@ async fn the_keeper_refills_to_min_idle() {
     })
     .await;
     assert_eq!(pool.status().in_use, 0);
+    pool.rests().await;
 }
 
 /// Case R05, R08: a pool survives a restart of its server without a restart of its own.
@@ -442,7 +461,7 @@ async fn a_restarted_server_is_found_again() {
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let mut profile = sized(2);
     profile.checkout_timeout = Duration::from_secs(10);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     drop(pool.get().await.unwrap());
     cluster.stop(harness::Stop::Immediate).await.unwrap();
     let waiting = {
@@ -467,6 +486,7 @@ async fn a_restarted_server_is_found_again() {
         back.elapsed()
     );
     assert!(pool.status().connect_failures <= 10);
+    pool.rests().await;
 }
 
 /// Case R09, R10: lifetime and idle timeout end connections, spread out and not below `min_idle`.
@@ -476,7 +496,7 @@ async fn old_and_idle_connections_end() {
     let mut profile = sized(5);
     profile.min_idle = 2;
     profile.idle_timeout = Some(Duration::from_millis(200));
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     let mut held = Vec::new();
     for _ in 0..5 {
         held.push(pool.get().await.unwrap());
@@ -488,10 +508,11 @@ async fn old_and_idle_connections_end() {
     .await;
     let status = pool.status();
     assert_eq!((status.idle_closed, status.lifetime_closed), (3, 0));
+    pool.rests().await;
 
     let mut profile = sized(1);
     profile.max_lifetime = Some(Duration::from_millis(200));
-    let short = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let short = open(&db, profile).await;
     let mut conn = short.get().await.unwrap();
     let pid = backend_pid(&mut conn).await;
     drop(conn);
@@ -502,6 +523,7 @@ async fn old_and_idle_connections_end() {
     let status = short.status();
     assert!(status.lifetime_closed > 0, "{status:?}");
     assert_eq!(status.idle_closed + status.uses_closed, 0);
+    short.rests().await;
 }
 
 /// req 2.05, 2.13: a connection is replaced after its last use.
@@ -528,13 +550,10 @@ async fn the_last_handle_may_go_before_its_connections() {
     let pool = pool_of(&db, 3).await;
     let mut held = pool.get().await.unwrap();
     drop(pool.get().await.unwrap());
-    drop(pool);
+    let resting = pool.without_a_handle();
     assert_eq!(existing_code(&mut held, 3).await, Ok(3));
     drop(held);
-    wait_until("the server has closed them", SOON, async || {
-        db.backends("app-db").await.unwrap().is_empty()
-    })
-    .await;
+    resting.rests().await;
 }
 
 /// Case R04: a server without room is waited for, and named when the wait was in vain.
@@ -544,11 +563,14 @@ async fn a_server_that_is_full_is_the_cause_of_the_timeout() {
     db.limit_connections(1).await.unwrap();
     let mut profile = sized(2);
     profile.checkout_timeout = Duration::from_millis(500);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
-    let _held = pool.get().await.unwrap();
+    let pool = open(&db, profile).await;
+    let held = pool.get().await.unwrap();
     let error = pool.get().await.unwrap_err();
     assert!(matches!(error, PoolError::Timeout { .. }), "{error:?}");
     assert_eq!(error.sqlstate().unwrap().code(), "53300");
+    drop(held);
+    db.limit_connections(2).await.unwrap();
+    pool.rests().await;
 }
 
 /// Case F8: a server that accepts and stays silent does not hold a caller beyond its deadline.
@@ -559,7 +581,10 @@ async fn a_silent_server_is_given_up_on_time() {
     let mut profile = sized(1);
     profile.connect_timeout = Duration::from_millis(200);
     profile.checkout_timeout = Duration::from_millis(500);
-    let pool = Pool::connect_lazy(url(&format!("postgres://u:p@127.0.0.1:{port}/d")), profile);
+    let pool = unserved(Pool::connect_lazy(
+        url(&format!("postgres://u:p@127.0.0.1:{port}/d")),
+        profile,
+    ));
     let began = Instant::now();
     let error = pool.get().await.unwrap_err();
     assert!(
@@ -568,6 +593,7 @@ async fn a_silent_server_is_given_up_on_time() {
         began.elapsed()
     );
     assert_eq!(error.connect_error().unwrap().failure(), Failure::TimedOut);
+    pool.rests_unserved().await;
 }
 
 /// Case F9: a connection that has gone silent is found out by a ping that ends, and is thrown away.
@@ -578,9 +604,7 @@ async fn a_half_open_connection_is_thrown_away() {
     let mut profile = sized(2);
     profile.validate_after = Duration::ZERO;
     profile.validation_timeout = Duration::from_millis(100);
-    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile)
-        .await
-        .unwrap();
+    let pool = open_at(&db, &db.proxied_url(&proxy), profile).await;
     proxy.set(harness::Fault::Stall).await;
     let stalled = {
         let pool = pool.clone();
@@ -592,4 +616,5 @@ async fn a_half_open_connection_is_thrown_away() {
     .await;
     proxy.set(harness::Fault::None).await;
     stalled.await.unwrap().unwrap();
+    pool.rests().await;
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::SOON;
+use crate::at_rest::{open, open_at, watched};
 use crate::pool::{sized, url};
 use crate::transaction::database;
 
@@ -25,7 +26,10 @@ async fn all_of(pool: &Pool) -> Vec<db_pool::Connection> {
 #[tokio::test]
 async fn a_caller_may_bring_its_own_time() {
     let db = TestDatabase::empty().await.unwrap();
-    let database = database(&db.url(), &[("APP_DB__PROFILE__MAX", "2")]).await;
+    let database = watched(
+        &db,
+        database(&db.url(), &[("APP_DB__PROFILE__MAX", "2")]).await,
+    );
     let held = [database.get().await.unwrap(), database.get().await.unwrap()];
     let began = Instant::now();
     let error = database
@@ -61,13 +65,14 @@ async fn a_caller_may_bring_its_own_time() {
     ]);
     drop(pool.get_timeout(Duration::ZERO).await.unwrap());
     assert_eq!(pool.status().opened, 2);
+    database.rests().await;
 }
 
 /// Case R01: who does not queue may still have a connection made, and does not overtake who queues.
 #[tokio::test]
 async fn a_caller_that_does_not_queue_connects_and_does_not_overtake() {
     let db = TestDatabase::empty().await.unwrap();
-    let pool = Pool::connect_lazy(url(&db.url()), sized(1));
+    let pool = watched(&db, Pool::connect_lazy(url(&db.url()), sized(1)));
     let held = pool.try_get().await.unwrap();
     assert_eq!(pool.status().opened, 1);
     let mut queued = Box::pin(pool.get());
@@ -77,6 +82,7 @@ async fn a_caller_that_does_not_queue_connects_and_does_not_overtake() {
     assert!(matches!(pool.try_get().await, Err(PoolError::InUse { .. })));
     drop(queued.await.unwrap());
     drop(pool.try_get().await.unwrap());
+    pool.rests().await;
 }
 
 /// Case F9, F11: callers with less time than a ping takes do not throw sound connections away.
@@ -85,14 +91,10 @@ async fn a_ping_outlives_the_caller_that_had_no_time_for_it() {
     let db = TestDatabase::empty().await.unwrap();
     let proxy = Proxy::start(db.server().port()).await.unwrap();
     let mut profile = sized(3);
-    profile.validate_after = Duration::from_millis(300);
+    profile.validate_after = Duration::ZERO;
     profile.validation_timeout = SOON;
-    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile)
-        .await
-        .unwrap();
+    let pool = open_at(&db, &db.proxied_url(&proxy), profile).await;
     drop(all_of(&pool).await);
-    let stale = Duration::from_millis(350);
-    tokio::time::sleep(stale).await;
     proxy.set(Fault::HoldReplies).await;
     for _ in 0..3 {
         let error = pool.get_timeout(Duration::ZERO).await.unwrap_err();
@@ -108,6 +110,7 @@ async fn a_ping_outlives_the_caller_that_had_no_time_for_it() {
     let status = pool.status();
     assert_eq!((status.opened, status.discarded), (3, 0), "{status:?}");
     assert_eq!(db.backends("app-db").await.unwrap().len(), 3);
+    pool.rests().await;
 }
 
 /// Case R15; req 4.18, 4.49: beyond the bound callers are refused at once, and waits stay bounded.
@@ -117,7 +120,7 @@ async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
     let mut profile = sized(5);
     profile.max_waiting = Some(100);
     profile.checkout_timeout = Duration::from_secs(60);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     let held = all_of(&pool).await;
     let callers: Vec<_> = (0..1_000)
         .map(|_| {
@@ -156,6 +159,7 @@ async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
     assert!(status.wait_duration >= status.waits.p50 * 50);
     assert!(status.wait_duration <= status.waits.max * 101);
     assert_eq!(db.backends("app-db").await.unwrap().len(), 5);
+    pool.rests().await;
 }
 
 /// Case R16: a pool that is saturated takes nothing from another one.
@@ -167,7 +171,8 @@ async fn a_saturated_pool_does_not_slow_another_one_down() {
         ("APP_DB__POOLS__BATCH__MAX_WAITING", "5"),
         ("APP_DB__POOLS__BATCH__APPLICATION_NAME", "batch"),
     ];
-    let database = database(&db.url(), &sizes).await;
+    // The probe of a pool that is full logs in beside it.
+    let database = watched(&db, database(&db.url(), &sizes).await).with_sessions(3);
     let batch = database.pool("batch").unwrap().clone();
     let working: Vec<_> = (0..7)
         .map(|_| {
@@ -201,6 +206,7 @@ async fn a_saturated_pool_does_not_slow_another_one_down() {
     for task in working {
         task.abort();
     }
+    database.rests().await;
 }
 
 /// Case F10: 50 tasks that all want the one connection again and again have it equally often.
@@ -208,7 +214,7 @@ async fn a_saturated_pool_does_not_slow_another_one_down() {
 async fn one_connection_is_shared_evenly() {
     const TASKS: usize = 50;
     let db = TestDatabase::empty().await.unwrap();
-    let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+    let pool = open(&db, sized(1)).await;
     let counts: Arc<Vec<AtomicU32>> = Arc::new((0..TASKS).map(|_| AtomicU32::new(0)).collect());
     let tasks: Vec<JoinHandle<()>> = (0..TASKS)
         .map(|nth| {
@@ -236,6 +242,7 @@ async fn one_connection_is_shared_evenly() {
     let jain = shares().sum::<f64>().powi(2) / (TASKS as f64 * squares);
     assert!(jain >= 0.95, "{jain}: {counts:?}");
     assert_eq!(pool.status().opened, 1);
+    pool.rests().await;
 }
 
 /// Case F11: callers that go at random, in the queue or with a connection, leave every place behind.
@@ -243,7 +250,7 @@ async fn one_connection_is_shared_evenly() {
 async fn callers_that_go_at_random_leave_their_places_behind() {
     const MAX: u32 = 5;
     let db = TestDatabase::empty().await.unwrap();
-    let pool = Pool::connect(url(&db.url()), sized(MAX)).await.unwrap();
+    let pool = open(&db, sized(MAX)).await;
     let served = Arc::new(AtomicU32::new(0));
     let tasks: Vec<_> = (0..60)
         .map(|nth: u64| {
@@ -277,6 +284,8 @@ async fn callers_that_go_at_random_leave_their_places_behind() {
     let status = pool.status();
     assert_eq!((status.open, status.waiting), (MAX, 0), "{status:?}");
     assert_eq!(db.backends("app-db").await.unwrap().len(), MAX as usize);
+    drop(held);
+    pool.rests().await;
 }
 
 /// Case F1: fifty dropped queries are never fifty replacements beside fifty running backends.
@@ -289,7 +298,7 @@ async fn replacements_wait_until_what_they_replace_is_gone() {
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let mut profile = sized(MAX as u32);
     profile.checkout_timeout = Duration::from_secs(60);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     let mut held = all_of(&pool).await;
     let running = held.iter_mut().map(|conn| async {
         let sleeping = conn.batch_execute("select pg_sleep(60)");
@@ -333,6 +342,8 @@ async fn replacements_wait_until_what_they_replace_is_gone() {
             .iter()
             .all(|backend| !backend.query.contains("pg_sleep"))
     );
+    drop(replaced);
+    pool.rests().await;
 }
 
 /// Case F10: of those who have passed the gate the first has the first connection, whoever looks first.
@@ -340,9 +351,7 @@ async fn replacements_wait_until_what_they_replace_is_gone() {
 async fn nobody_overtakes_behind_the_gate_either() {
     let db = TestDatabase::empty().await.unwrap();
     let proxy = Proxy::start(db.server().port()).await.unwrap();
-    let pool = Pool::connect(url(&db.proxied_url(&proxy)), sized(3))
-        .await
-        .unwrap();
+    let pool = open_at(&db, &db.proxied_url(&proxy), sized(3)).await;
     let held = pool.get().await.unwrap();
     // What they would have made for them does not come.
     proxy.set(Fault::HoldReplies).await;
@@ -367,4 +376,5 @@ async fn nobody_overtakes_behind_the_gate_either() {
     drop(first);
     drop(timeout(SOON, &mut second).await.unwrap().unwrap());
     proxy.set(Fault::None).await;
+    pool.rests().await;
 }

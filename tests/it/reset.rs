@@ -9,6 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use harness::{Bouncer, BouncerOptions, Fault, PoolMode, Proxy, TestDatabase, wait_until};
 
 use crate::SOON;
+use crate::at_rest::{open, open_at};
 use crate::pool::{sized, url};
 
 /// One connection, so that the next borrower gets the backend of the last.
@@ -138,7 +139,7 @@ const UNDOABLE: [&str; 16] = [
 #[tokio::test]
 async fn the_next_borrower_finds_a_clean_session_on_the_same_backend() {
     let db = database().await;
-    let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
+    let pool = open(&db, profile()).await;
     let mut conn = pool.get().await.unwrap();
     let pid = count(&mut conn, "select pg_backend_pid()::int8").await;
     assert_eq!(cached(&mut conn, 7).await, 7);
@@ -161,13 +162,14 @@ async fn the_next_borrower_finds_a_clean_session_on_the_same_backend() {
     }
     let status = pool.status();
     assert_eq!((status.opened, status.discarded), (1, 0), "{status:?}");
+    pool.rests().await;
 }
 
 /// Case R30: what no reset takes away costs the connection, however it got there.
 #[tokio::test]
 async fn a_statement_prepared_by_sql_costs_the_connection() {
     let db = database().await;
-    let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
+    let pool = open(&db, profile()).await;
     for (discarded, dirty) in (1..).zip(["prepare app_plan as select 1", "select app.prepare()"]) {
         let mut conn = pool.get().await.unwrap();
         conn.batch_execute(dirty).await.unwrap();
@@ -181,6 +183,7 @@ async fn a_statement_prepared_by_sql_costs_the_connection() {
             "{status:?}"
         );
     }
+    pool.rests().await;
 }
 
 /// req 4.07: what ordinary borrowers do costs no reset; the server has seen their last statement and
@@ -221,7 +224,7 @@ async fn a_clean_borrower_costs_the_server_nothing() {
 #[tokio::test]
 async fn notifications_go_with_their_listener() {
     let db = database().await;
-    let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
+    let pool = open(&db, profile()).await;
     let mut conn = pool.get().await.unwrap();
     conn.batch_execute("listen c").await.unwrap();
     for _ in 0..300 {
@@ -230,9 +233,11 @@ async fn notifications_go_with_their_listener() {
     drop(conn);
     let mut conn = pool.get().await.unwrap();
     assert_eq!(cached(&mut conn, 1).await, 1);
-    let mut notifications = std::pin::pin!(conn.notifications_stream());
-    assert!(notifications.next().now_or_never().is_none());
+    let unread = Box::pin(conn.notifications_stream()).next().now_or_never();
+    assert!(unread.is_none());
+    drop(conn);
     assert_eq!(pool.status().resets, 1);
+    pool.rests().await;
 }
 
 /// F4: a role that the URL states is what a session returns to.
@@ -241,7 +246,7 @@ async fn a_role_of_the_url_outlasts_the_reset() {
     let db = database().await;
     let separator = if db.url().contains('?') { '&' } else { '?' };
     let with_role = format!("{}{separator}options=-c%20role%3Dpg_monitor", db.url());
-    let pool = Pool::connect(url(&with_role), profile()).await.unwrap();
+    let pool = open_at(&db, &with_role, profile()).await;
     for _ in 0..2 {
         let mut conn = pool.get().await.unwrap();
         assert_eq!(setting(&mut conn, "role").await, "pg_monitor");
@@ -250,6 +255,7 @@ async fn a_role_of_the_url_outlasts_the_reset() {
             .unwrap();
     }
     assert_eq!((pool.status().opened, pool.status().discarded), (1, 0));
+    pool.rests().await;
 }
 
 /// Case R30: behind a pooler in session mode our settings are said once more after each reset.
@@ -261,9 +267,7 @@ async fn our_settings_hold_after_a_reset_behind_a_session_pooler() {
         .unwrap();
     let mut profile = profile();
     profile.pooler = PoolerMode::Session;
-    let pool = Pool::connect(url(&db.pooled_url(&bouncer)), profile)
-        .await
-        .unwrap();
+    let pool = open_at(&db, &db.pooled_url(&bouncer), profile).await;
     for dirty in UNDOABLE {
         let mut conn = pool.get().await.unwrap();
         conn.batch_execute(dirty).await.unwrap();
@@ -278,6 +282,7 @@ async fn our_settings_hold_after_a_reset_behind_a_session_pooler() {
         (UNDOABLE.len() as u64, 1),
         "{status:?}"
     );
+    pool.rests().await;
 }
 
 /// On a standby the reset is allowed as well.

@@ -9,6 +9,7 @@ use diesel_async::SimpleAsyncConnection;
 use harness::{TestDatabase, wait_until};
 
 use crate::SOON;
+use crate::at_rest::open;
 use crate::pool::{sized, url};
 
 /// Case R18; req 3.37: 5 → 20 → 5 under load; the server sees neither size exceeded, nobody is sent away.
@@ -18,7 +19,7 @@ async fn a_pool_is_resized_under_load() {
     let mut profile = sized(5);
     profile.ceiling = 20;
     profile.checkout_timeout = Duration::from_secs(60);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await.with_sessions(20);
     let enough = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..60)
         .map(|_| {
@@ -66,6 +67,8 @@ async fn a_pool_is_resized_under_load() {
         held.push(pool.try_get().await.unwrap());
     }
     assert!(matches!(pool.try_get().await, Err(PoolError::InUse { .. })));
+    drop(held);
+    pool.rests().await;
 }
 
 /// req 3.38: what is in use is not disturbed, and exactly as many go as are too many.

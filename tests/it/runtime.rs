@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::SOON;
+use crate::at_rest::{open, open_at, watched};
 use crate::pool::{sized, url};
 use crate::transaction::database;
 
@@ -45,7 +46,7 @@ fn everything_may_be_dropped_outside_a_runtime() {
     let runtime = runtime();
     let (db, pool, held, dirty) = runtime.block_on(async {
         let db = TestDatabase::empty().await.unwrap();
-        let pool = Pool::connect(url(&db.url()), sized(3)).await.unwrap();
+        let pool = open(&db, sized(3)).await;
         let (held, mut dirty) = (pool.get().await.unwrap(), pool.get().await.unwrap());
         dirty.batch_execute("begin").await.unwrap();
         drop(pool.get().await.unwrap());
@@ -55,8 +56,8 @@ fn everything_may_be_dropped_outside_a_runtime() {
     drop(dirty);
     drop(held);
     assert_eq!(pool.status().in_use, 0);
-    drop(pool);
-    runtime.block_on(nothing_is_left(&db));
+    runtime.block_on(pool.without_a_handle().rests());
+    drop(db);
 }
 
 /// Case R12: the pool's own runtime may end before the pool does.
@@ -65,15 +66,14 @@ fn a_pool_outlives_its_runtime_without_a_panic() {
     let (ended, other) = (runtime(), runtime());
     let db = other.block_on(table());
     let (pool, held) = ended.block_on(async {
-        let pool = Pool::connect(url(&db.url()), sized(2)).await.unwrap();
+        let pool = open(&db, sized(2)).await;
         let held = pool.get().await.unwrap();
         drop(pool.get().await.unwrap());
         (pool, held)
     });
     drop(ended);
     drop(held);
-    drop(pool);
-    other.block_on(nothing_is_left(&db));
+    other.block_on(pool.without_a_handle().rests());
 }
 
 /// Case F1, R31: the runtime of a borrower ends while the answer to its last statement is arriving.
@@ -82,7 +82,7 @@ fn a_connection_whose_borrowers_runtime_ends_is_not_handed_out_dirty() {
     let runtime = runtime();
     let (db, pool) = runtime.block_on(async {
         let db = table().await;
-        let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+        let pool = open(&db, sized(1)).await;
         (db, pool)
     });
     let borrowers = Builder::new_current_thread().enable_all().build().unwrap();
@@ -113,13 +113,10 @@ fn a_connection_whose_borrowers_runtime_ends_is_not_handed_out_dirty() {
             .unwrap();
         assert_eq!(seen, "0,5");
         assert_eq!(pool.status().discarded, 1);
+        drop(next);
         // Nor does the statement go on for nobody.
-        wait_until("the server has stopped it", SOON, async || {
-            let backends = db.backends("app-db").await.unwrap();
-            backends.iter().all(|backend| backend.state != "active")
-        })
-        .await;
-        drop((next, pool, db));
+        pool.rests().await;
+        drop(db);
     });
 }
 
@@ -137,9 +134,7 @@ async fn a_pool_that_closes_during_a_ping_hands_nothing_out() {
     let mut profile = sized(1);
     profile.validate_after = Duration::ZERO;
     profile.validation_timeout = Duration::from_secs(3);
-    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile)
-        .await
-        .unwrap();
+    let pool = open_at(&db, &db.proxied_url(&proxy), profile).await;
     proxy.set(Fault::HoldReplies).await;
     let pinging = {
         let pool = pool.clone();
@@ -156,6 +151,7 @@ async fn a_pool_that_closes_during_a_ping_hands_nothing_out() {
     assert_eq!(pool.close(SOON).await.abandoned, 0);
     assert_eq!(pool.status().open, 0);
     nothing_is_left(&db).await;
+    pool.rests().await;
 }
 
 /// Case R11: a connection that is still being made when the pool closes is closed as soon as it is there.
@@ -164,7 +160,10 @@ async fn a_connection_made_while_the_pool_closes_does_not_stay() {
     let db = TestDatabase::empty().await.unwrap();
     let proxy = Proxy::start(db.server().port()).await.unwrap();
     proxy.set(Fault::HoldReplies).await;
-    let pool = Pool::connect_lazy(url(&db.proxied_url(&proxy)), sized(2));
+    let pool = watched(
+        &db,
+        Pool::connect_lazy(url(&db.proxied_url(&proxy)), sized(2)),
+    );
     let dialling = {
         let pool = pool.clone();
         tokio::spawn(async move { pool.get().await.map(drop) })
@@ -180,13 +179,14 @@ async fn a_connection_made_while_the_pool_closes_does_not_stay() {
     })
     .await;
     nothing_is_left(&db).await;
+    pool.rests().await;
 }
 
 /// Case R11: after the grace a statement is cancelled that has not come further than Parse.
 #[tokio::test]
 async fn a_shutdown_cancels_a_statement_that_waits_to_be_parsed() {
     let db = table().await;
-    let database = database(&db.url(), &[]).await;
+    let database = watched(&db, database(&db.url(), &[]).await);
     let locker = db.admin().await.unwrap();
     locker
         .batch_execute("begin; lock table t in access exclusive mode")
@@ -217,4 +217,5 @@ async fn a_shutdown_cancels_a_statement_that_waits_to_be_parsed() {
     let outcome = timeout(Duration::from_secs(2), waiting).await.unwrap();
     outcome.unwrap().unwrap_err();
     nothing_is_left(&db).await;
+    database.rests().await;
 }

@@ -6,6 +6,7 @@ use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::{Bouncer, BouncerOptions, PoolMode, TestDatabase};
 
+use crate::at_rest::open;
 use crate::pool::url;
 
 async fn setting(conn: &mut AsyncPgConnection, name: &str) -> String {
@@ -48,9 +49,7 @@ async fn settings_travel_in_the_startup_packet() {
     let db = TestDatabase::empty().await.unwrap();
     let mut profile = profile();
     profile.timezone = "UTC".to_owned();
-    let pool = Pool::connect(url(&db.url()), profile.clone())
-        .await
-        .unwrap();
+    let pool = open(&db, profile.clone()).await;
     let mut conn = pool.get().await.unwrap();
     assert_eq!(setting(&mut conn, "statement_timeout").await, "30s");
     diesel::sql_query("set statement_timeout = 1")
@@ -67,10 +66,12 @@ async fn settings_travel_in_the_startup_packet() {
         "mid_term, long_term, vector, public"
     );
     drop(conn);
+    pool.rests().await;
 
     profile.timezone = "Asia/Tokyo".to_owned();
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     assert_settings(&mut pool.get().await.unwrap()).await;
+    pool.rests().await;
 }
 
 /// req 4.19: a pool has the rights of its role, also after a borrower took another one, and also where the

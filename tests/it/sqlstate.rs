@@ -7,6 +7,7 @@ use diesel::sql_types::Integer;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::TestDatabase;
 
+use crate::at_rest::watched;
 use crate::transaction::database;
 
 async fn failing(conn: &mut AsyncPgConnection, sql: &str) -> Result<(), Error> {
@@ -23,11 +24,14 @@ fn raising(code: &str) -> String {
 #[tokio::test]
 async fn a_failing_statement_keeps_its_code() {
     let db = TestDatabase::empty().await.unwrap();
-    let database = database(
-        &db.url(),
-        &[("APP_DB__PROFILE__STATEMENT_TIMEOUT", "100ms")],
-    )
-    .await;
+    let database = watched(
+        &db,
+        database(
+            &db.url(),
+            &[("APP_DB__PROFILE__STATEMENT_TIMEOUT", "100ms")],
+        )
+        .await,
+    );
     for (sql, code) in [
         ("select pg_sleep(60)".to_owned(), "57014"),
         ("select 1/0".to_owned(), "22012"),
@@ -50,13 +54,14 @@ async fn a_failing_statement_keeps_its_code() {
         assert_eq!(error.sqlstate().unwrap().code(), code);
         assert_eq!(error.kind(), Kind::Query);
     }
+    database.rests().await;
 }
 
 /// Case F5: a prepared statement's failure, and one in a transaction that has failed already.
 #[tokio::test]
 async fn a_statement_in_a_failed_transaction_is_25p02() {
     let db = TestDatabase::empty().await.unwrap();
-    let database = database(&db.url(), &[]).await;
+    let database = watched(&db, database(&db.url(), &[]).await);
     let error = database
         .write(async |conn| {
             let _ignored = diesel::sql_query("select 1/$1")
@@ -72,13 +77,14 @@ async fn a_statement_in_a_failed_transaction_is_25p02() {
         .await
         .unwrap_err();
     assert_eq!(error.sqlstate().unwrap().code(), "25P02");
+    database.rests().await;
 }
 
 /// Case F5, R07: a session that is ended in its work.
 #[tokio::test]
 async fn an_ended_session_is_57p01() {
     let db = TestDatabase::empty().await.unwrap();
-    let database = database(&db.url(), &[]).await;
+    let database = watched(&db, database(&db.url(), &[]).await);
     let error = database
         .transaction()
         .run_once(async |conn| {
@@ -98,6 +104,7 @@ async fn an_ended_session_is_57p01() {
         .unwrap_err();
     assert_eq!(error.sqlstate().unwrap().code(), "57P01");
     assert_eq!(error.kind(), Kind::Down);
+    database.rests().await;
 }
 
 /// An error that appears only at COMMIT.

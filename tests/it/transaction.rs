@@ -13,6 +13,7 @@ use harness::{Fault, Proxy, TestDatabase, wait_until};
 use tokio::sync::Barrier;
 
 use crate::SOON;
+use crate::at_rest::watched;
 
 /// A database handle over `url`, with further variables.
 pub(crate) async fn database(url: &str, more: &[(&str, &str)]) -> Database {
@@ -151,6 +152,7 @@ async fn writing_in_read_fails_with_25006() {
 #[tokio::test]
 async fn a_deadlock_is_tried_again() {
     let (db, database) = prepared().await;
+    let database = watched(&db, database);
     let both_have_one = Arc::new(Barrier::new(2));
     let attempts = Arc::new(AtomicU32::new(0));
     let tasks: Vec<_> = [(1, 2), (2, 1)]
@@ -184,6 +186,7 @@ async fn a_deadlock_is_tried_again() {
         .await
         .unwrap();
     assert_eq!(counts, "2,2");
+    database.rests().await;
 }
 
 /// A conflict that never ends is reported as such, with its exact code, and as diesel's own word for it.
@@ -392,6 +395,7 @@ async fn after_commit_runs_after_a_commit() {
 #[tokio::test]
 async fn shutdown_waits_for_work_and_refuses_more() {
     let (db, database) = prepared().await;
+    let database = watched(&db, database);
     let started = Arc::new(Barrier::new(6));
     let tasks: Vec<_> = (1..=5)
         .map(|id| {
@@ -410,24 +414,26 @@ async fn shutdown_waits_for_work_and_refuses_more() {
         })
         .collect();
     started.wait().await;
-    let closing = database.shutdown(Duration::from_secs(5));
-    let mut closing = std::pin::pin!(closing);
+    let mut closing = Box::pin(database.shutdown(Duration::from_secs(5)));
     assert!(futures_util::poll!(&mut closing).is_pending());
     let refused = database.get().await.unwrap_err();
     assert_eq!(refused.kind(), Kind::ShuttingDown);
-    assert_eq!(closing.await.abandoned, 0);
+    assert_eq!((&mut closing).await.abandoned, 0);
+    drop(closing);
     for task in tasks {
         task.await.unwrap().unwrap();
     }
     let total: i64 = db.scalar("select sum(n)::bigint from t").await.unwrap();
     assert_eq!(total, 5);
     assert!(db.backends("app-db").await.unwrap().is_empty());
+    database.rests().await;
 }
 
 /// Case R11: after the grace what is still running is cancelled and counted.
 #[tokio::test]
 async fn shutdown_cancels_what_outlasts_the_grace() {
     let (db, database) = prepared().await;
+    let database = watched(&db, database);
     let running = {
         let database = database.clone();
         tokio::spawn(async move {
@@ -451,4 +457,5 @@ async fn shutdown_cancels_what_outlasts_the_grace() {
         db.backends("app-db").await.unwrap().is_empty()
     })
     .await;
+    database.rests().await;
 }

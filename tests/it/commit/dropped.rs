@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::at_rest::watched;
+
 use app_db::Error;
 use harness::{TestDatabase, wait_until};
 
@@ -27,6 +29,7 @@ async fn assert_nothing_runs(db: &TestDatabase, polls: u32) {
 #[tokio::test(flavor = "current_thread")]
 async fn a_dropped_transaction_leaves_nothing_behind() {
     let (db, database) = counters().await;
+    let database = watched(&db, database);
     let mut expected = 0;
     for polls in 1.. {
         let mut running = Box::pin(database.transaction().serializable().run(async |conn| {
@@ -64,6 +67,7 @@ async fn a_dropped_transaction_leaves_nothing_behind() {
         assert_eq!(next.unwrap(), 1, "the next borrower, after {polls} polls");
         expected += 1;
     }
+    database.rests().await;
 }
 
 /// Case R28: dropped while a statement of it runs on the server, which stops it.

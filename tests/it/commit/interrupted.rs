@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use app_db::{Database, Error, Kind, Pool};
+use app_db::{Error, Kind, Pool};
 use db_pool::{Observed, Observer};
 use diesel::QueryResult;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use super::{bump, committed, counters, sleep};
 use crate::SOON;
-use crate::pool::{sized, url};
+use crate::at_rest::{open, watched};
+use crate::pool::sized;
 use crate::transaction::database;
 
 /// Holds every COMMIT of an insert into `gated` up on the server until it is opened.
@@ -95,6 +96,7 @@ async fn cancel_requests_have_arrived(db: &TestDatabase, pool: &Pool) {
 #[tokio::test]
 async fn a_commit_given_up_on_its_way_is_not_cancelled() {
     let (db, database) = counters().await;
+    let database = watched(&db, database);
     let gate = Gate::before(&db).await;
     let committing = {
         let database = database.clone();
@@ -105,6 +107,7 @@ async fn a_commit_given_up_on_its_way_is_not_cancelled() {
     assert!(committing.await.unwrap_err().is_cancelled());
     cancel_requests_have_arrived(&db, database.pool("write").unwrap()).await;
     gate.let_through(1).await;
+    database.rests().await;
 }
 
 /// Case F1: dropped when diesel has queued it and the driver has not sent it, on a plain connection.
@@ -112,7 +115,7 @@ async fn a_commit_given_up_on_its_way_is_not_cancelled() {
 async fn a_commit_given_up_before_it_was_sent_is_not_cancelled() {
     let db = TestDatabase::empty().await.unwrap();
     let gate = Gate::before(&db).await;
-    let pool = Pool::connect(url(&db.url()), sized(2)).await.unwrap();
+    let pool = open(&db, sized(2)).await;
     let mut conn = pool.get().await.unwrap();
     conn.batch_execute("begin; insert into gated values (1)")
         .await
@@ -124,12 +127,14 @@ async fn a_commit_given_up_before_it_was_sent_is_not_cancelled() {
     gate.reached().await;
     cancel_requests_have_arrived(&db, &pool).await;
     gate.let_through(1).await;
+    pool.rests().await;
 }
 
 /// Case R11, F1: a shutdown that cancels what outlasts its grace leaves a COMMIT alone.
 #[tokio::test]
 async fn a_shutdown_does_not_cancel_a_commit() {
     let (db, database) = counters().await;
+    let database = watched(&db, database);
     let gate = Gate::before(&db).await;
     let committing = {
         let database = database.clone();
@@ -140,6 +145,7 @@ async fn a_shutdown_does_not_cancel_a_commit() {
     assert_eq!(closed.abandoned, 1);
     gate.let_through(1).await;
     committing.await.unwrap().unwrap();
+    database.rests().await;
 }
 
 /// Case R28: the time is up while COMMIT is on its way: nobody knows, and the caller is told so.
@@ -197,10 +203,11 @@ async fn a_timeout_after_a_refused_commit_is_no_unknown_outcome() {
 #[tokio::test]
 async fn a_session_ended_during_commit_leaves_the_outcome_unknown() {
     let (db, database) = counters().await;
+    let database = watched(&db, database);
     let gate = Gate::before(&db).await;
     let attempts = Arc::new(AtomicU32::new(0));
     let committing = {
-        let attempts = Arc::clone(&attempts);
+        let (database, attempts) = (database.clone(), Arc::clone(&attempts));
         tokio::spawn(async move {
             database
                 .write(async |conn| {
@@ -221,17 +228,19 @@ async fn a_session_ended_during_commit_leaves_the_outcome_unknown() {
     assert_eq!(AtomicU32::load(&attempts, Ordering::SeqCst), 1);
     gate.open().await;
     assert_eq!(gate.rows().await, 0);
+    database.rests().await;
 }
 
 /// Case R07: a session that has ended before COMMIT was sent has not committed, and that is known.
 #[tokio::test]
 async fn a_session_ended_before_commit_is_known_to_have_rolled_back() {
-    let (db, _unbounded) = counters().await;
+    let (db, unbounded) = counters().await;
+    drop(unbounded);
     let bound = (
         "APP_DB__PROFILE__IDLE_IN_TRANSACTION_SESSION_TIMEOUT",
         "50ms",
     );
-    let database: Database = database(&db.url(), &[bound]).await;
+    let database = watched(&db, database(&db.url(), &[bound]).await);
     let outcome: Result<(), Error> = database
         .write(async |conn| {
             bump(conn, 1).await?;
@@ -244,6 +253,7 @@ async fn a_session_ended_before_commit_is_known_to_have_rolled_back() {
     assert!(matches!(error, Error::Aborted(_)), "{error:?}");
     assert_eq!(error.sqlstate().unwrap().code(), "25P03");
     assert_eq!(committed(&db).await, 0);
+    database.rests().await;
 }
 
 /// Case R28: work that is run once is on its first attempt.

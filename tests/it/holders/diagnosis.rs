@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::{has, impatient, with_canary};
 use crate::SOON;
+use crate::at_rest::open;
 use crate::database::Log;
 use crate::pool::url;
 use crate::transaction::database;
@@ -69,9 +70,7 @@ async fn a_pool_that_is_too_small_says_so() {
 async fn a_leak_is_named_with_its_line() {
     let (log, _default) = Log::capture();
     let db = TestDatabase::empty().await.unwrap();
-    let pool = Pool::connect(url(&db.url()), impatient(1, Duration::from_millis(100)))
-        .await
-        .unwrap();
+    let pool = open(&db, impatient(1, Duration::from_millis(100))).await;
     let (mut leaked, line) = (pool.get().await.unwrap(), line!());
     with_canary(&mut leaked).await.unwrap();
     let (error, diagnosis) = diagnosed(&pool).await;
@@ -96,6 +95,8 @@ async fn a_leak_is_named_with_its_line() {
     // The leak has its own event; the timeout is returned and not logged as well.
     assert!(log.saying("no connection").is_empty());
     assert_eq!(log.saying(super::LONG).len(), 1);
+    drop(leaked);
+    pool.rests().await;
 }
 
 /// req 0.29: whoever holds it idle for less than that is named, and not accused.
@@ -258,10 +259,8 @@ async fn a_network_that_swallows_pings_is_told_apart_from_a_full_pool() {
 async fn a_pool_that_cannot_grow_says_so() {
     let db = TestDatabase::empty().await.unwrap();
     db.limit_connections(1).await.unwrap();
-    let pool = Pool::connect(url(&db.url()), impatient(2, NEVER))
-        .await
-        .unwrap();
-    let _held = pool.get().await.unwrap();
+    let pool = open(&db, impatient(2, NEVER)).await;
+    let held = pool.get().await.unwrap();
     let (error, diagnosis) = diagnosed(&pool).await;
     let Diagnosis::CannotGrow { open: 1, failure } = diagnosis else {
         panic!("{error}");
@@ -269,6 +268,9 @@ async fn a_pool_that_cannot_grow_says_so() {
     assert_eq!(failure, Failure::TooManyConnections);
     assert_eq!(error.kind(), Kind::Busy);
     has(&error.to_string(), &["has 1 open and cannot open more"]);
+    drop(held);
+    db.limit_connections(2).await.unwrap();
+    pool.rests().await;
 }
 
 /// Case F1: a server that does not let a discarded connection go holds up the pool.
@@ -276,9 +278,7 @@ async fn a_pool_that_cannot_grow_says_so() {
 async fn a_place_that_the_server_is_still_closing_is_named() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
-    let pool = Pool::connect(url(&db.url()), impatient(1, NEVER))
-        .await
-        .unwrap();
+    let pool = open(&db, impatient(1, NEVER)).await;
     let mut conn = pool.get().await.unwrap();
     let pid = conn.observed().backend_pid();
     let sleeping = conn.batch_execute("select pg_sleep(25)");
@@ -293,4 +293,5 @@ async fn a_place_that_the_server_is_still_closing_is_named() {
         "{error}"
     );
     frozen.thaw();
+    pool.rests().await;
 }

@@ -7,10 +7,12 @@ use app_db::{Database, Error, Kind};
 use diesel::QueryResult;
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use harness::wait_until;
 use tokio::time::timeout;
 
 use super::peer::{Fake, Stage, Twist, announced, columns, message, row};
 use super::{impatient, pool, survive};
+use crate::at_rest::unserved;
 
 async fn v(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
     diesel::dsl::sql::<Integer>("select v")
@@ -204,13 +206,16 @@ fn a_status_that_cannot_be_costs_the_connection() {
             _ => None,
         });
         let survived = survive(async move || {
-            let pool = pool(&fake, impatient()).await;
+            let pool = unserved(pool(&fake, impatient()).await);
             let mut conn = pool.get().await.unwrap();
             let first = timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap();
             drop(conn);
             let mut next = pool.get().await.unwrap();
             let second = timeout(Duration::from_secs(3), v(&mut next)).await.unwrap();
-            (first, second, pool.status().discarded)
+            drop(next);
+            let discarded = pool.status().discarded;
+            pool.rests().await;
+            (first, second, discarded)
         });
         let (first, second, discarded) = survived.value;
         assert!(matches!(first, Ok(7) | Err(_)), "{first:?}");
@@ -272,10 +277,14 @@ fn an_answer_that_nobody_asked_for_is_not_the_next_ones() {
         let mut seen = Vec::new();
         for _ in 0..5 {
             let mut conn = pool.get().await.unwrap();
-            for _ in 0..2 {
-                seen.push(timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap());
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            seen.push(timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap());
+            // At once, and when the answer too many has been read.
+            seen.push(timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap());
+            wait_until("it is noticed", crate::SOON, async || {
+                conn.observed().is_closed()
+            })
+            .await;
+            seen.push(timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap());
         }
         seen
     });

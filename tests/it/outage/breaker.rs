@@ -7,6 +7,7 @@ use db_pool::Failure;
 use harness::{Cluster, ClusterOptions, Stop, TestDatabase, wait_until};
 
 use crate::SOON;
+use crate::at_rest::open;
 use crate::pool::{sized, url};
 
 /// Opens after three failures, a tenth of a second apart.
@@ -67,7 +68,7 @@ async fn calls_find_the_server_again_within_two_seconds() {
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let mut profile = sized(5);
     profile.reconnect.attempts = 2;
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     cluster.stop(Stop::Immediate).await.unwrap();
     fail_until_open(&pool).await;
     let failures = pool.status().connect_failures;
@@ -84,6 +85,7 @@ async fn calls_find_the_server_again_within_two_seconds() {
     let took = back.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(pool.status().breaker, Breaker::Closed);
+    pool.rests().await;
 }
 
 /// Case R04: it bars nobody from a connection that lives.
@@ -93,7 +95,7 @@ async fn a_live_connection_is_handed_out_while_the_breaker_is_open() {
     db.limit_connections(1).await.unwrap();
     let mut profile = hasty(2);
     profile.checkout_timeout = Duration::from_millis(700);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     let held = pool.get().await.unwrap();
     // It waits, as what is held may come back.
     let error = pool.get().await.unwrap_err();
@@ -107,6 +109,8 @@ async fn a_live_connection_is_handed_out_while_the_breaker_is_open() {
     assert!(took < Duration::from_millis(250), "{took:?}");
     // Half open, where the keeper is making its attempt.
     assert_ne!(pool.status().breaker, Breaker::Closed);
+    db.limit_connections(2).await.unwrap();
+    pool.rests().await;
 }
 
 /// req 2.37: those who wait when it opens are told as well.

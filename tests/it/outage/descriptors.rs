@@ -9,6 +9,7 @@ use db_pool::Failure;
 use harness::TestDatabase;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::at_rest::unserved;
 use crate::pool::{sized, url};
 
 const NAME: &str = "outage::descriptors::a_process_without_descriptors_says_so_and_recovers";
@@ -44,7 +45,7 @@ async fn run_out_of_descriptors(address: &str) {
     setrlimit(Resource::Nofile, limit).unwrap();
     let mut profile = sized(5);
     profile.checkout_timeout = Duration::from_millis(2_500);
-    let pool = Pool::connect(url(address), profile).await.unwrap();
+    let pool = unserved(Pool::connect(url(address), profile).await.unwrap());
     let held = pool.get().await.unwrap();
     let mut files = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
@@ -64,4 +65,5 @@ async fn run_out_of_descriptors(address: &str) {
     assert!(took < Duration::from_secs(2), "{took:?}");
     drop((held, second));
     assert_eq!(pool.status().open, 2);
+    pool.rests().await;
 }

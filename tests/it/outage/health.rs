@@ -6,16 +6,17 @@ use app_db::{Database, Health, Kind};
 use harness::{Cluster, ClusterOptions, TestDatabase, wait_until};
 
 use crate::SOON;
+use crate::at_rest::{Watched, watched};
 use crate::transaction::database;
 
 const VALIDATION_TIMEOUT: Duration = Duration::from_millis(400);
 
-async fn on_a_private_cluster(more: &[(&str, &str)]) -> (Cluster, TestDatabase, Database) {
+async fn on_a_private_cluster(more: &[(&str, &str)]) -> (Cluster, TestDatabase, Watched<Database>) {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let mut vars = vec![("APP_DB__PROFILE__VALIDATION_TIMEOUT", "400ms")];
     vars.extend_from_slice(more);
-    let database = database(&db.url(), &vars).await;
+    let database = watched(&db, database(&db.url(), &vars).await);
     (cluster, db, database)
 }
 
@@ -51,6 +52,7 @@ async fn a_frozen_server_is_not_ready_with_a_fresh_connection() {
     assert!(probe(&database).await.is_ready());
     let frozen = cluster.freeze().unwrap();
     assert_down_until_thawed(&database, frozen).await;
+    database.rests().await;
 }
 
 /// Case F9; req 2.26: the idle connection is stale, so that its ping finds out.
@@ -61,6 +63,7 @@ async fn a_frozen_server_is_not_ready_with_a_stale_connection() {
     drop(database.get().await.unwrap());
     let frozen = cluster.freeze().unwrap();
     assert_down_until_thawed(&database, frozen).await;
+    database.rests().await;
 }
 
 /// Case F9; req 2.26: a pool with every connection at work cannot tell; a login beside it can.
@@ -71,7 +74,9 @@ async fn a_frozen_server_is_not_ready_with_every_connection_at_work() {
             ("APP_DB__PROFILE__MAX", "2"),
             ("APP_DB__PROFILE__CHECKOUT_TIMEOUT", checkout_timeout),
         ];
-        let (cluster, db, database) = on_a_private_cluster(&more).await;
+        let (cluster, _db, database) = on_a_private_cluster(&more).await;
+        // The probes log in beside the pool.
+        let database = database.with_sessions(4);
         let held = [database.get().await.unwrap(), database.get().await.unwrap()];
         let busy = probe(&database).await;
         assert!(busy.is_ready(), "a busy pool is not ill: {busy:?}");
@@ -79,9 +84,6 @@ async fn a_frozen_server_is_not_ready_with_every_connection_at_work() {
         assert_down_until_thawed(&database, frozen).await;
         drop(held);
         // What the probes opened beside the pool does not stay.
-        wait_until("only the pool's own are left", SOON, async || {
-            db.backends("app-db").await.unwrap().len() <= 2
-        })
-        .await;
+        database.rests().await;
     }
 }

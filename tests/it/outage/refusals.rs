@@ -11,16 +11,18 @@ use harness::{
 use tokio::net::TcpListener;
 
 use crate::SOON;
+use crate::at_rest::{unserved, watched};
 use crate::pool::{sized, url};
 
 /// What does not heal: said long before the checkout timeout of five seconds, after one login.
 async fn assert_refused(
+    db: &TestDatabase,
     url_text: &str,
     failure: Failure,
     stage: ConnectStage,
     sqlstate: Option<&str>,
 ) {
-    let pool = Pool::connect_lazy(url(url_text), sized(3));
+    let pool = watched(db, Pool::connect_lazy(url(url_text), sized(3)));
     let began = Instant::now();
     let error = pool.get().await.unwrap_err();
     let took = began.elapsed();
@@ -40,6 +42,7 @@ async fn assert_refused(
         "{cause}"
     );
     assert_eq!(pool.status().connect_failures, 1);
+    pool.rests_unserved().await;
 }
 
 /// Case R02, R03, F6; req 0.30
@@ -58,15 +61,16 @@ async fn what_the_server_refuses_for_good_is_said_at_once() {
     let wrong = harness::url(port, db.name(), user, "wrong");
     let missing = harness::url(port, "no_such_db", user, &password);
     let login = ConnectStage::Login;
-    assert_refused(&wrong, Failure::Authentication, login, Some("28P01")).await;
+    assert_refused(&db, &wrong, Failure::Authentication, login, Some("28P01")).await;
     assert_refused(
+        &db,
         &db.url_as(&locked),
         Failure::Authentication,
         login,
         Some("28000"),
     )
     .await;
-    assert_refused(&missing, Failure::NoSuchDatabase, login, Some("3D000")).await;
+    assert_refused(&db, &missing, Failure::NoSuchDatabase, login, Some("3D000")).await;
     let fatal = |code_text: &str| cluster.log_text().matches(code_text).count();
     assert_eq!(fatal("FATAL:  password authentication failed"), 1);
     assert_eq!(fatal("is not permitted to log in"), 1);
@@ -84,9 +88,9 @@ async fn what_a_pooler_refuses_for_good_is_said_at_once() {
         let (port, user) = (bouncer.port(), db.role().name());
         let login = ConnectStage::Login;
         let wrong = harness::url(port, db.name(), user, "wrong");
-        assert_refused(&wrong, Failure::Authentication, login, Some("08P01")).await;
+        assert_refused(&db, &wrong, Failure::Authentication, login, Some("08P01")).await;
         let nobody = harness::url(port, db.name(), "no_such_user", "p");
-        assert_refused(&nobody, Failure::Authentication, login, Some("08P01")).await;
+        assert_refused(&db, &nobody, Failure::Authentication, login, Some("08P01")).await;
     }
 }
 
@@ -96,14 +100,15 @@ async fn what_tls_refuses_is_said_at_once() {
     let db = TestDatabase::empty().await.unwrap();
     let separator = if db.url().contains('?') { '&' } else { '?' };
     let required = format!("{}{separator}sslmode=require", db.url());
-    assert_refused(&required, Failure::Tls, ConnectStage::Tls, None).await;
+    assert_refused(&db, &required, Failure::Tls, ConnectStage::Tls, None).await;
     let unreadable = format!(
         "{}{separator}sslmode=verify-full&sslrootcert=/no/such",
         db.url()
     );
-    let pool = Pool::connect_lazy(url(&unreadable), sized(1));
+    let pool = watched(&db, Pool::connect_lazy(url(&unreadable), sized(1)));
     let error = pool.get().await.unwrap_err();
     assert_eq!(error.connect_error().unwrap().stage(), ConnectStage::Tls);
+    pool.rests_unserved().await;
 
     let authority = harness::Authority::new().unwrap();
     let options = ClusterOptions::default().tls(authority.expired_server().unwrap());
@@ -114,7 +119,7 @@ async fn what_tls_refuses_is_said_at_once() {
         "{}{separator}sslmode=verify-full&sslrootcert={root}",
         db.url()
     );
-    assert_refused(&expired, Failure::Tls, ConnectStage::Tls, None).await;
+    assert_refused(&db, &expired, Failure::Tls, ConnectStage::Tls, None).await;
 }
 
 /// What may heal: tried again while somebody waits, and named when the wait was in vain.
@@ -122,7 +127,7 @@ async fn assert_tried_again(url_text: &str, failure: Failure, stage: ConnectStag
     let mut profile = sized(3);
     profile.reconnect.base_delay = Duration::from_millis(100);
     profile.checkout_timeout = Duration::from_millis(700);
-    let pool = Pool::connect_lazy(url(url_text), profile);
+    let pool = unserved(Pool::connect_lazy(url(url_text), profile));
     let error = pool.get().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Down, "{error:?}");
     let cause = error.connect_error().unwrap();
@@ -133,6 +138,7 @@ async fn assert_tried_again(url_text: &str, failure: Failure, stage: ConnectStag
     );
     let tried = pool.status().connect_failures;
     assert!((2..=15).contains(&tried), "{tried} attempts");
+    pool.rests_unserved().await;
 }
 
 /// req 0.30: a port that refuses and a name that does not resolve are told apart.
@@ -151,7 +157,7 @@ async fn a_full_server_is_waited_for() {
     db.limit_connections(0).await.unwrap();
     assert_tried_again(&db.url(), Failure::TooManyConnections, ConnectStage::Login).await;
 
-    let pool = Pool::connect_lazy(url(&db.url()), sized(3));
+    let pool = watched(&db, Pool::connect_lazy(url(&db.url()), sized(3)));
     let waiting = tokio::spawn(pool.get());
     wait_until("it has been refused", SOON, async || {
         pool.status().connect_failures > 0
@@ -163,6 +169,7 @@ async fn a_full_server_is_waited_for() {
     let took = began.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert!(pool.status().connect_failures <= 3);
+    pool.rests().await;
 }
 
 /// Case F8: whoever hangs is given up at the deadline, and where it hung is said.
@@ -179,7 +186,7 @@ async fn a_hung_connect_names_its_stage() {
             let mut profile = sized(1);
             profile.connect_timeout = Duration::from_millis(connect);
             profile.checkout_timeout = Duration::from_millis(checkout);
-            let pool = Pool::connect_lazy(url(&address), profile);
+            let pool = unserved(Pool::connect_lazy(url(&address), profile));
             let began = Instant::now();
             let error = pool.get().await.unwrap_err();
             let took = began.elapsed();
@@ -191,6 +198,7 @@ async fn a_hung_connect_names_its_stage() {
                 "{cause}"
             );
             assert!(cause.to_string().contains(&stage.to_string()), "{cause}");
+            pool.rests_unserved().await;
         }
     }
 }

@@ -8,6 +8,7 @@ use diesel_async::SimpleAsyncConnection;
 use harness::{Cluster, ClusterOptions, Stop, TestDatabase, wait_until};
 
 use crate::SOON;
+use crate::at_rest::{open, watched};
 use crate::pool::{sized, url};
 
 /// A cluster whose log names who connects, and where nobody else is called `app-db`.
@@ -26,7 +27,7 @@ async fn the_first_borrower_after_an_outage_sees_no_error() {
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let mut profile = sized(10);
     profile.min_idle = 3;
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     assert!(pool.warm_up(SOON).await);
     cluster.stop(Stop::Immediate).await.unwrap();
     // The keeper's delay is two to four seconds by then.
@@ -45,6 +46,7 @@ async fn the_first_borrower_after_an_outage_sees_no_error() {
         pool.status().idle == 3
     })
     .await;
+    pool.rests().await;
 }
 
 /// Case R08: a server that is starting up refuses for seconds; it is asked a few times and not in a loop.
@@ -56,7 +58,7 @@ async fn a_server_that_is_starting_up_is_asked_now_and_then() {
     let mut profile = sized(20);
     profile.min_idle = 5;
     profile.checkout_timeout = Duration::from_secs(20);
-    let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
+    let pool = open(&db, profile).await;
     // It looks for an archive, which takes it a second for each file, before it lets anybody in.
     cluster
         .set("restore_command", "sleep 1; false")
@@ -67,8 +69,9 @@ async fn a_server_that_is_starting_up_is_asked_now_and_then() {
     std::fs::write(signal, "").unwrap();
     let before = cluster.log_text().len();
     let mut hasty = sized(1);
+    hasty.application_name = "hasty".to_owned();
     hasty.checkout_timeout = Duration::from_millis(50);
-    let hasty = Pool::connect_lazy(url(&db.url_as(&impatient)), hasty);
+    let hasty = watched(&db, Pool::connect_lazy(url(&db.url_as(&impatient)), hasty));
     let told = wait_until(
         "who does not wait that long is told why",
         SOON,
@@ -105,6 +108,7 @@ async fn a_server_that_is_starting_up_is_asked_now_and_then() {
     assert!((1..=10).contains(&refusals), "{refusals} in {down_for:?}");
     let failure = pool.status().connect_failures;
     assert!(failure <= 10, "{failure} attempts");
+    pool.rests_with(hasty).await;
 }
 
 /// req 2.38: many who wait for a server that is back log in a few at a time.

@@ -11,6 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::{Fault, Proxy, TestDatabase, wait_until};
 
 use crate::SOON;
+use crate::at_rest::watched;
 use crate::transaction::database;
 
 async fn one(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
@@ -53,7 +54,7 @@ async fn write_one(database: &Database, held_back_by: Option<&Proxy>) -> Option<
 #[tokio::test]
 async fn sessions_ended_while_idle_fail_no_transaction() {
     let db = TestDatabase::empty().await.unwrap();
-    let database = database(&db.url(), &[]).await;
+    let database = watched(&db, database(&db.url(), &[]).await);
     let mut judged = 0;
     for round in 0..25 {
         drop(database.get().await.unwrap());
@@ -65,6 +66,7 @@ async fn sessions_ended_while_idle_fail_no_transaction() {
     }
     assert!(judged > 12, "{judged} rounds were quick enough to tell");
     assert!(database.status()[0].opened > 12, "they did end");
+    database.rests().await;
 }
 
 /// Case R06: a BEGIN that is the first to hear of the end is sent again on another connection.
@@ -73,7 +75,10 @@ async fn a_begin_on_an_ended_session_is_tried_again() {
     let db = TestDatabase::empty().await.unwrap();
     let proxy = Proxy::start(db.server().port()).await.unwrap();
     let sent_at_once = ("APP_DB__PROFILE__DEFER_BEGIN", "off");
-    let database = database(&db.proxied_url(&proxy), &[sent_at_once]).await;
+    let database = watched(
+        &db,
+        database(&db.proxied_url(&proxy), &[sent_at_once]).await,
+    );
     drop(database.get().await.unwrap());
     end_unnoticed(&db, &proxy).await;
     let ran = Arc::new(AtomicU32::new(0));
@@ -96,6 +101,7 @@ async fn a_begin_on_an_ended_session_is_tried_again() {
     assert_eq!(writing.await.unwrap(), Ok(1));
     assert_eq!(AtomicU32::load(&ran, Ordering::SeqCst), 1);
     assert_eq!(database.status()[0].opened, 2);
+    database.rests().await;
 }
 
 /// Case R06: so is a first statement that is the first to hear of it, with the BEGIN that travels with it.
@@ -103,7 +109,7 @@ async fn a_begin_on_an_ended_session_is_tried_again() {
 async fn a_first_statement_on_an_ended_session_is_tried_again() {
     let db = TestDatabase::empty().await.unwrap();
     let proxy = Proxy::start(db.server().port()).await.unwrap();
-    let database = database(&db.proxied_url(&proxy), &[]).await;
+    let database = watched(&db, database(&db.proxied_url(&proxy), &[]).await);
     let mut judged = 0;
     for round in 0..20 {
         // Answered last, so that nothing is left unanswered when replies are held back.
@@ -118,13 +124,14 @@ async fn a_first_statement_on_an_ended_session_is_tried_again() {
     }
     assert!(judged > 0, "every round was too slow to tell");
     assert!(database.status()[0].opened > 10, "they did end");
+    database.rests().await;
 }
 
 /// Case R07: work that something ended may be why it was ended; it does not run again.
 #[tokio::test]
 async fn a_session_ended_in_its_work_is_not_tried_again() {
     let db = TestDatabase::empty().await.unwrap();
-    let database = database(&db.url(), &[]).await;
+    let database = watched(&db, database(&db.url(), &[]).await);
     let attempts = AtomicU32::new(0);
     let outcome: Result<(), Error> = database
         .write(async |conn| {
@@ -137,6 +144,7 @@ async fn a_session_ended_in_its_work_is_not_tried_again() {
         .await;
     outcome.unwrap_err();
     assert_eq!(attempts.into_inner(), 1);
+    database.rests().await;
 }
 
 /// Ends every session on the server, and keeps their last words from reaching us.

@@ -8,6 +8,7 @@ use harness::{Bouncer, TestDatabase};
 use tokio_postgres::{Client, NoTls};
 
 use super::Version;
+use crate::at_rest::watched;
 use crate::pool::{sized, url};
 
 /// A PgBouncer that keeps statements, before a table of one row whose `v` is an int4; nothing where there
@@ -84,7 +85,7 @@ async fn a_text_is_not_decoded_by_its_old_description_on_another_server_connecti
     let Some((db, bouncer)) = kept().await else {
         return;
     };
-    let pool = pool_through(&db, &bouncer).await;
+    let pool = watched(&db, pool_through(&db, &bouncer).await);
     let mut conn = pool.get().await.unwrap();
     for _ in 0..2 {
         assert_eq!(by_dsl(&mut conn).await, Ok(1));
@@ -99,6 +100,8 @@ async fn a_text_is_not_decoded_by_its_old_description_on_another_server_connecti
         assert_not_misread(&by_dsl(&mut conn).await, "dsl again");
     }
     assert_eq!(as_float(&mut conn).await, Ok(1.0));
+    drop(conn);
+    pool.rests().await;
 }
 
 /// Case F2: a plan that is stale in PgBouncer stays so; whoever asks for its text gets an answer all the
@@ -108,7 +111,7 @@ async fn a_text_whose_plan_is_stale_behind_a_pooler_is_answered() {
     let Some((db, bouncer)) = kept().await else {
         return;
     };
-    let pool = pool_through(&db, &bouncer).await;
+    let pool = watched(&db, pool_through(&db, &bouncer).await);
     let mut conn = pool.get().await.unwrap();
     assert_eq!(by_text(&mut conn).await, Ok(1));
     assert_eq!(by_dsl(&mut conn).await, Ok(1));
@@ -130,6 +133,8 @@ async fn a_text_whose_plan_is_stale_behind_a_pooler_is_answered() {
         assert_eq!(by_dsl(&mut conn).await, Ok(1));
         drop(newcomer);
     }
+    drop(conn);
+    pool.rests().await;
 }
 
 /// The same in a transaction: nothing is run twice unseen there, and its next attempt is answered.

@@ -16,6 +16,7 @@ use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
 use super::{Version, through};
+use crate::at_rest::{open_at, watched};
 use crate::pool::{sized, url};
 
 const NOT_PROVEN: Pooler = Pooler::Shared { keeps_names: false };
@@ -192,8 +193,10 @@ async fn a_changed_column_is_never_decoded_as_it_was() {
     }
     let mut misread = Vec::new();
     for (name, url_text) in urls {
-        let pool = Pool::connect(url(&url_text), sized(2)).await.unwrap();
-        let database = crate::transaction::database(&url_text, &[]).await;
+        let pool = open_at(&db, &url_text, sized(2)).await;
+        let another_name = [("APP_DB__PROFILE__APPLICATION_NAME", "handle")];
+        let database = crate::transaction::database(&url_text, &another_name).await;
+        let database = watched(&db, database);
         let mut conn = pool.get().await.unwrap();
         for _ in 0..3 {
             assert_eq!(v_by_dsl(&mut conn).await, Ok(1), "{name}");
@@ -233,6 +236,8 @@ async fn a_changed_column_is_never_decoded_as_it_was() {
         .await;
         assert_eq!(database.read(v_by_dsl).await, Ok(1), "{name}");
         assert_eq!(database.write(v_by_text).await, Ok(1), "{name}");
+        drop(conn);
+        pool.rests_with(database).await;
     }
     assert!(misread.is_empty(), "{misread:#?}");
 }
@@ -268,7 +273,7 @@ async fn a_deadlock_through_a_pooler_is_tried_again() {
         let Some(bouncer) = version.start(db.server()).await else {
             continue;
         };
-        let database = through(&db, &bouncer, &[]).await;
+        let database = watched(&db, through(&db, &bouncer, &[]).await);
         let (both_have_one, attempts) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU64::new(0)));
         let tasks: Vec<_> = [(1, 2), (2, 1)]
             .into_iter()
@@ -296,6 +301,7 @@ async fn a_deadlock_through_a_pooler_is_tried_again() {
             .await
             .unwrap();
         assert_eq!(counts, "2,2", "{version:?}");
+        database.rests().await;
     }
 }
 
@@ -416,7 +422,7 @@ async fn a_restart_behind_a_pooler_is_survived() {
                                     Kind::Down | Kind::Busy | Kind::Query => {}
                                     other => panic!("{other:?}: {error:?}"),
                                 }
-                                // No faster than the pooler can say no.
+                                // No faster than the pooler can say no: a pace, and nothing is waited for.
                                 tokio::time::sleep(Duration::from_millis(5)).await;
                             }
                         }

@@ -10,6 +10,7 @@ use harness::{Bouncer, PoolMode, TestDatabase};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::{Version, through};
+use crate::at_rest::open_at;
 use crate::pool::{sized, url};
 
 /// What ours are set to; nothing of it is a server's default.
@@ -69,7 +70,7 @@ impl Stranger {
         let (client, connection) = tokio_postgres::connect(&db.pooled_url(bouncer), NoTls)
             .await
             .unwrap();
-        tokio::spawn(connection);
+        harness::beside(connection);
         Self(client)
     }
 
@@ -107,9 +108,7 @@ async fn settings_are_in_force_for_us_and_do_not_leak_to_others() {
         let stranger = Stranger::connect(&db, &bouncer).await;
         let before = stranger.settings().await;
         assert_eq!(before.len(), 7, "{before:?}");
-        let pool = Pool::connect(url(&db.pooled_url(&bouncer)), profile())
-            .await
-            .unwrap();
+        let pool = open_at(&db, &db.pooled_url(&bouncer), profile()).await;
         let mut conn = pool.get().await.unwrap();
 
         assert_ours(&mut conn).await;
@@ -144,7 +143,9 @@ async fn settings_are_in_force_for_us_and_do_not_leak_to_others() {
         assert_eq!(stranger.settings().await, before, "{version:?}: errors");
 
         assert_ours(&mut conn).await;
+        drop(conn);
         assert_eq!(pool.status().discarded, 0);
+        pool.rests().await;
     }
 }
 

@@ -6,6 +6,7 @@ use harness::{TestDatabase, wait_until};
 
 use super::{bump, sum, with_table};
 use crate::SOON;
+use crate::at_rest::watched;
 use crate::cancellation::polled;
 use crate::transaction::database;
 
@@ -30,7 +31,10 @@ async fn quiet(db: &TestDatabase, database: &Database) {
 async fn a_transaction_dropped_anywhere_leaves_nothing_half_done() {
     let db = TestDatabase::empty().await.unwrap();
     with_table(&db).await;
-    let database = database(&db.url(), &[("APP_DB__PROFILE__MAX", "1")]).await;
+    let database = watched(
+        &db,
+        database(&db.url(), &[("APP_DB__PROFILE__MAX", "1")]).await,
+    );
     let mut finished = 0;
     let mut polls = 1;
     while finished < 2 {
@@ -54,6 +58,7 @@ async fn a_transaction_dropped_anywhere_leaves_nothing_half_done() {
         polls += 1;
         assert!(polls < 200);
     }
+    database.rests().await;
 }
 
 /// The same for what is read, and for statements outside a transaction.

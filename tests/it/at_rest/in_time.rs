@@ -1,0 +1,62 @@
+//! Every checkout of a test's own is measured: it returns by its deadline, whatever its outcome.
+
+use std::time::{Duration, Instant};
+
+use app_db::{Connection, Database, Error, Pool, PoolError};
+use harness::secret_in;
+
+use super::Watched;
+
+/// How much later than its deadline a checkout may return.
+const LATE: Duration = Duration::from_millis(250);
+
+impl Watched<Pool> {
+    /// [`Pool::get`], which returns in time.
+    #[track_caller]
+    pub(crate) fn get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
+        self.get_timeout(self.profile().checkout_timeout)
+    }
+
+    /// [`Pool::get_timeout`], which returns in time.
+    #[track_caller]
+    pub(crate) fn get_timeout(
+        &self,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
+        in_time(patience, Pool::get_timeout(self, patience))
+    }
+}
+
+impl Watched<Database> {
+    /// [`Database::get`], which returns in time.
+    #[track_caller]
+    pub(crate) fn get(&self) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
+        let patience = self.pool("write").unwrap().profile().checkout_timeout;
+        in_time(patience, Database::get(self))
+    }
+
+    /// [`Database::get_timeout`], which returns in time.
+    #[track_caller]
+    pub(crate) fn get_timeout(
+        &self,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
+        in_time(patience, Database::get_timeout(self, patience))
+    }
+}
+
+/// What a checkout says, no later than it may be; and its error shows no secret.
+pub(crate) async fn in_time<T, E: std::error::Error>(
+    deadline: Duration,
+    checkout: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let began = Instant::now();
+    let outcome = checkout.await;
+    let took = began.elapsed();
+    assert!(took <= deadline + LATE, "{took:?} of {deadline:?}");
+    if let Err(error) = &outcome {
+        let said = format!("{error} {error:?}");
+        assert_eq!(secret_in(&said), None, "{said}");
+    }
+    outcome
+}
