@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use app_db::{Credentials, Database};
 use harness::{Fault, Stop, wait_until};
 
-use super::Place;
+use super::{LARGEST, Place};
 use crate::SOON;
 
 pub(super) struct Chaos<'t> {
@@ -60,7 +60,7 @@ impl<'t> Chaos<'t> {
             9 => self.fault(Fault::Delay(Duration::from_millis(3))).await,
             10 => self.fault(Fault::LoseReply(b"COMMIT")).await,
             11 => self.place.cluster.restart(Stop::Immediate).await.unwrap(),
-            12 => pool.resize(self.dice.u32(1..=10)).unwrap(),
+            12 => pool.resize(self.dice.u32(1..=LARGEST)).unwrap(),
             13 => {
                 if let Some(bouncer) = &self.place.bouncer {
                     bouncer.stop().await.unwrap();
