@@ -92,7 +92,8 @@ fn one_line(pieces: &[Piece<'_>], is_cut: bool) -> String {
 pub(crate) fn push_escaped(text: &mut String, piece: &str) {
     for char in piece.chars() {
         match char {
-            '\u{200b}'..='\u{200f}'
+            '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
             | '\u{feff}' => {

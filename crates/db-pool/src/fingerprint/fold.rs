@@ -1,6 +1,6 @@
 //! Folding: a statement's text becomes words, marks and `?`, and what repeats is there once.
 
-use squawk_lexer::{TokenKind, tokenize};
+use squawk_lexer::{LiteralKind, TokenKind, tokenize};
 
 /// One word, mark or value of a folded statement.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,13 @@ impl Kind {
     }
 }
 
+impl Piece<'_> {
+    fn stands_for_a_value(&self) -> bool {
+        let is = |word: &&str| self.text.eq_ignore_ascii_case(word);
+        self.kind == Kind::Word && ["null", "true", "false", "default"].iter().any(is)
+    }
+}
+
 impl PartialEq for Piece<'_> {
     fn eq(&self, other: &Self) -> bool {
         (self.kind, self.text) == (other.kind, other.text)
@@ -54,9 +61,15 @@ pub(super) fn fold(sql: &str, is_cut: bool) -> Vec<Piece<'_>> {
         lists: Vec::new(),
         glued: false,
     };
-    let mut offset = 0;
-    for token in tokenize(sql) {
-        let (start, end) = (offset, offset + token.len as usize);
+    let (mut offset, mut tokens) = (0, tokenize(sql));
+    let mut escapes = Escapes::None;
+    while let Some(token) = tokens.next() {
+        let (start, mut end) = (offset, offset + token.len as usize);
+        if escapes.go_on(token.kind, &sql[start..end]) {
+            // The lexer reads each part of a string by its own prefix, the server by that of the first.
+            end = start + length_with_escapes(&sql[start..]);
+            tokens = tokenize(&sql[end..]);
+        }
         offset = end;
         let is_partial =
             is_cut && end == sql.len() && !matches!(token.kind, TokenKind::Literal { .. });
@@ -69,6 +82,53 @@ pub(super) fn fold(sql: &str, is_cut: bool) -> Vec<Piece<'_>> {
         folding.lists.pop();
     }
     folding.pieces
+}
+
+/// Whether a backslash may stand before a quote in the string that comes next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    None,
+    /// `E'...'` was the last.
+    Begun,
+    /// And a line has ended since: what stands in quotes there is its next part.
+    Broken,
+}
+
+impl Escapes {
+    /// Takes one token in; whether it is a further part of a string with escapes.
+    fn go_on(&mut self, kind: TokenKind, text: &str) -> bool {
+        let before = *self;
+        *self = match kind {
+            TokenKind::Literal {
+                kind: LiteralKind::EscStr { .. },
+            } => Self::Begun,
+            TokenKind::Literal {
+                kind: LiteralKind::Str { .. },
+            } if before == Self::Broken => {
+                *self = Self::Begun;
+                return true;
+            }
+            TokenKind::Whitespace if before != Self::None && text.contains(['\n', '\r']) => {
+                Self::Broken
+            }
+            TokenKind::Whitespace | TokenKind::LineComment => before,
+            _ => Self::None,
+        };
+        false
+    }
+}
+
+/// The length of the string that a text begins with, in which a backslash takes the next character along.
+fn length_with_escapes(text: &str) -> usize {
+    let mut bytes = text.bytes().enumerate().skip(1).peekable();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'\'' if bytes.next_if(|(_, next)| *next == b'\'').is_none() => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 struct Folding<'s> {
@@ -210,6 +270,13 @@ impl<'s> Folding<'s> {
 
     /// Leaves the last item of the list out if it is like the one before it.
     fn end_item(&mut self) {
+        // A row without a value has a word in its place: the next one may have the value.
+        if let Some(list) = self.lists.last()
+            && let Some([item]) = self.pieces.get_mut(list.item..)
+            && item.stands_for_a_value()
+        {
+            (item.kind, item.text) = (Kind::Value, "?");
+        }
         let Some(&List {
             previous: Some(previous),
             item,
