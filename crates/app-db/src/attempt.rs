@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use db_pool::{Connection, Observed, ServerError, TransactionStatus, Unresolved};
+use db_pool::{Connection, Observed, ServerError, SqlState, TransactionStatus, Unresolved};
 use diesel::result::Error as QueryError;
 use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::time::timeout;
@@ -46,10 +46,18 @@ impl Before {
         if let Some(failure) = observed.unresolved().filter(Unresolved::is_repeatable) {
             return Some(Attempt::Conflict(failure.error().clone()));
         }
-        let conflict = observed
+        let last = observed
             .last_error()
-            .filter(|last| observed.errors() > self.errors && last.is_conflict());
-        if let Some(conflict) = conflict.filter(|conflict| passes_on(error, conflict)) {
+            .filter(|last| observed.errors() > self.errors && passes_on(error, last));
+        // What a nested transaction says that has swallowed its failure is that it cannot go on.
+        let conflict = match last {
+            Some(last) if *last.sqlstate() == SqlState::IN_FAILED_SQL_TRANSACTION => observed
+                .resolved()
+                .filter(Unresolved::is_repeatable)
+                .map(|failure| failure.error().clone()),
+            last => last.filter(ServerError::is_conflict),
+        };
+        if let Some(conflict) = conflict {
             return Some(Attempt::Conflict(conflict));
         }
         // A session that ended while it was idle says so as soon as it is spoken to. One that was ended in

@@ -144,8 +144,8 @@ impl<'db> Transaction<'db> {
     /// transaction commits when the work returns `Ok` and rolls back when it returns `Err`.
     ///
     /// A conflict is what the server said, whatever the work made of it. One that the work has rolled back
-    /// to a savepoint is over; it counts again only if the work returns that very error, which can be seen
-    /// in diesel's error, in [`Error`] and in a box of either.
+    /// to a savepoint is over; it counts again only if the work returns that very error, or the 25P02 of a nested
+    /// transaction that has swallowed it, which can be seen in diesel's error, in [`Error`] and in a box of either.
     ///
     /// # Errors
     ///

@@ -143,3 +143,44 @@ async fn an_unresolved_conflict_is_tried_again_whatever_the_work_returns() {
         assert_eq!((outcome, value(&attempts)), (Ok(()), 2));
     }
 }
+
+/// Case R21, R26: a nested transaction that swallows a conflict cannot be released, and says so with 25P02.
+#[tokio::test]
+async fn a_conflict_swallowed_by_a_nested_transaction_is_tried_again() {
+    let (_db, database) = prepared().await;
+    for (code, expected) in [("40001", 2), ("40P01", 2), ("23505", 1)] {
+        let attempts = AtomicU32::new(0);
+        let outcome: QueryResult<usize> = database
+            .write(async |conn| {
+                let nth = attempts.fetch_add(1, Ordering::SeqCst);
+                conn.transaction(async |conn| {
+                    conn.transaction(async |conn| {
+                        if nth == 0 {
+                            let _swallowed = raise(conn, code).await;
+                        }
+                        QueryResult::Ok(())
+                    })
+                    .await?;
+                    bump(conn, 1).await
+                })
+                .await
+            })
+            .await;
+        assert_eq!(value(&attempts), expected, "{code}: {outcome:?}");
+        assert_eq!(outcome.is_ok(), expected == 2, "{code}: {outcome:?}");
+    }
+    // Who gets over it as well has nothing to do with it any more.
+    let attempts = AtomicU32::new(0);
+    let outcome: Result<(), Own> = database
+        .write(async |conn| {
+            attempts.fetch_add(1, Ordering::SeqCst);
+            let nested = conn.transaction(async |conn| {
+                let _swallowed = raise(conn, "40001").await;
+                QueryResult::Ok(())
+            });
+            nested.await.unwrap_err();
+            Err(Own::Closed)
+        })
+        .await;
+    assert_eq!((outcome, value(&attempts)), (Err(Own::Closed), 1));
+}

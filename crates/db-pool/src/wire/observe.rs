@@ -35,6 +35,8 @@ pub struct Observed {
     /// A [`Residue`] as a number.
     residue: AtomicU8,
     unresolved: Mutex<Option<Unresolved>>,
+    /// What `unresolved` held last.
+    resolved: Mutex<Option<Unresolved>>,
     backend_pid: AtomicI32,
     logged_in: OnceLock<Instant>,
     parameters: Mutex<Vec<(Box<str>, Box<str>)>>,
@@ -114,6 +116,12 @@ impl Observed {
         lock(&self.unresolved).clone()
     }
 
+    /// What the transaction has failed with before it was rolled back, to a savepoint or wholly.
+    #[must_use]
+    pub fn resolved(&self) -> Option<Unresolved> {
+        lock(&self.resolved).clone()
+    }
+
     /// The process id that the server, or the pooler in its place, gave at connect.
     #[must_use]
     pub fn backend_pid(&self) -> i32 {
@@ -175,7 +183,8 @@ impl Observed {
         // Whoever is told of a sound transaction, or of none, has nothing left to resolve. The lock is
         // taken once for each failure and not for each statement.
         if status != b'E' && self.failing.swap(false, Ordering::AcqRel) {
-            *lock(&self.unresolved) = None;
+            let resolved = lock(&self.unresolved).take();
+            *lock(&self.resolved) = resolved;
         }
         self.status.store(status, Ordering::Release);
     }
