@@ -1,6 +1,6 @@
 //! Transactions: described first, then run, again after a conflict.
 
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -312,7 +312,7 @@ impl<'db> Transaction<'db> {
         }
         match outcome {
             Ok(()) => {
-                left.into_iter().for_each(|action| action());
+                run_all(left);
                 Ok(Attempt::Done(value))
             }
             Err(NotCommitted::Conflict(conflict)) => Ok(Attempt::Conflict(conflict)),
@@ -364,6 +364,15 @@ impl<'db> Transaction<'db> {
             }
         }
         unreachable!("the loop ends by returning")
+    }
+}
+
+/// Runs what was left for after the COMMIT, the rest of it also when some of it panics.
+fn run_all(left: Vec<Box<dyn FnOnce() + Send>>) {
+    let run = |action| catch_unwind(AssertUnwindSafe(action)).err();
+    let panics: Vec<_> = left.into_iter().filter_map(run).collect();
+    if let Some(first) = panics.into_iter().next() {
+        resume_unwind(first);
     }
 }
 

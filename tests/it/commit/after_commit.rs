@@ -151,3 +151,27 @@ async fn what_is_left_on_a_plain_connection_is_forgotten() {
 async fn bump_the_first(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
     bump(conn, 1).await
 }
+
+/// What panics reaches the caller, and keeps nothing from running that was left after it.
+#[tokio::test]
+async fn an_action_that_panics_keeps_no_other_from_running() {
+    let (db, database) = counters().await;
+    let ran = Ran::default();
+    let writing = {
+        let (database, ran) = (database.clone(), ran.clone());
+        tokio::spawn(async move {
+            let work = async |conn: &mut AsyncPgConnection| {
+                ran.leave(conn, "before");
+                conn.after_commit(|| panic!("in an action"));
+                ran.leave(conn, "after");
+                bump(conn, 1).await
+            };
+            database.write(work).await
+        })
+    };
+    assert!(writing.await.unwrap_err().is_panic());
+    assert_eq!(ran.so_far(), ["before", "after"]);
+    assert_eq!(committed(&db).await, 1);
+    let status = &database.status()[0];
+    assert_eq!((status.in_use, status.discarded), (0, 0));
+}
