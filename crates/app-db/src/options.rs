@@ -94,9 +94,12 @@ pub enum InvalidOption {
     /// A timeout of zero.
     #[error("{0} is zero, expected a time in which something can be done")]
     ZeroTimeout(&'static str),
-    /// A label that would break a line of the log.
+    /// A label that would break a line of the log, or turn its text around.
     #[error("the label {0:?} has a control character")]
     ControlCharacter(&'static str),
+    /// A label of so many bytes.
+    #[error("the label has {0} bytes, expected at most {MAX_LABEL}")]
+    LongLabel(usize),
 }
 
 /// A timeout by its name, unless it leaves no time.
@@ -106,6 +109,20 @@ pub(crate) fn some_time(name: &'static str, bound: Duration) -> Result<Duration,
         false => Ok(bound),
     }
 }
+
+/// A label that may stand in a log.
+pub(crate) fn some_label(label: &'static str) -> Result<&'static str, InvalidOption> {
+    if label.len() > MAX_LABEL {
+        return Err(InvalidOption::LongLabel(label.len()));
+    }
+    match label.contains(db_pool::breaks_a_line) {
+        true => Err(InvalidOption::ControlCharacter(label)),
+        false => Ok(label),
+    }
+}
+
+/// It is in every event and error that names the transaction.
+const MAX_LABEL: usize = 200;
 
 /// Whole milliseconds as the server takes them: at least one, as zero would be no bound at all.
 fn milliseconds(bound: Duration) -> u128 {

@@ -30,12 +30,14 @@ struct Account {
 }
 
 impl RetryBudget {
+    /// A share of nothing lends nothing either.
     pub(crate) fn new(share: Percent) -> Self {
+        let lent = if share.0 == 0 { 0 } else { RESERVE };
         Self {
             share,
             account: Mutex::new(Account {
-                balance: RESERVE,
-                lent: RESERVE,
+                balance: lent,
+                lent,
             }),
         }
     }
@@ -59,7 +61,9 @@ impl RetryBudget {
 
     /// A transaction has committed.
     pub(crate) fn committed(&self) {
-        self.account().add(RIVALS);
+        if self.share.0 > 0 {
+            self.account().add(RIVALS);
+        }
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
@@ -120,10 +124,18 @@ mod tests {
 
     #[test]
     fn a_commit_pays_for_its_rivals() {
-        let budget = RetryBudget::new(Percent(0));
+        let budget = RetryBudget::new(Percent(1));
         assert_eq!(retries(&budget), 10);
         budget.committed();
         assert_eq!(retries(&budget), 10);
+    }
+
+    #[test]
+    fn a_share_of_nothing_lets_nobody_try_again() {
+        let budget = RetryBudget::new(Percent(0));
+        budget.pay_in();
+        budget.committed();
+        assert_eq!(retries(&budget), 0);
     }
 
     #[test]

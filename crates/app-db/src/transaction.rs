@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::attempt::{Attempt, Before, NotCommitted, commit, has_ended, may_commit, roll_back};
 use crate::backoff::Retry;
 use crate::error::{AT_WORK, Error};
-use crate::options::{InvalidOption, InvalidOptions, Options, some_time};
+use crate::options::{InvalidOption, InvalidOptions, Options, some_label, some_time};
 use crate::progress::{Progress, Stage};
 use crate::resolution::CommitId;
 use crate::retries::{Exhausted, Retries};
@@ -107,12 +107,10 @@ impl<'db> Transaction<'db> {
         self
     }
 
-    /// A name for the slow-query log and for what is said of long holds; one with control characters is refused.
+    /// A name for the slow-query log and for what is said of long holds. One with control characters, or more than
+    /// 200 bytes, is refused.
     pub fn label(mut self, label: &'static str) -> Self {
-        self.label = self.accept(match label.contains(char::is_control) {
-            true => Err(InvalidOption::ControlCharacter(label)),
-            false => Ok(label),
-        });
+        self.label = self.accept(some_label(label));
         self
     }
 

@@ -36,7 +36,7 @@ impl Fingerprint {
             _ => (sql, false),
         };
         let sql = String::from_utf8_lossy(sql);
-        let pieces = fold(&sql, is_cut);
+        let (pieces, is_cut) = fold(&sql, is_cut);
         Self {
             hash: hash(&pieces),
             text: one_line(&pieces, is_cut).into(),
@@ -88,22 +88,29 @@ fn one_line(pieces: &[Piece<'_>], is_cut: bool) -> String {
     text
 }
 
-/// What could end a line of a log, move the cursor of who reads it or turn its text around is escaped.
-pub(crate) fn push_escaped(text: &mut String, piece: &str) {
-    for char in piece.chars() {
-        match char {
-            '\u{61c}'
+/// Whether a character could end a line of a log, move the cursor of who reads it or turn its text around.
+#[must_use]
+pub fn breaks_a_line(char: char) -> bool {
+    let is_invisible = matches!(
+        char,
+        '\u{61c}'
             | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' => {
+            | '\u{feff}'
+    );
+    is_invisible || char.is_control()
+}
+
+/// Escapes what breaks a line.
+pub(crate) fn push_escaped(text: &mut String, piece: &str) {
+    for char in piece.chars() {
+        match breaks_a_line(char) {
+            true => {
                 // Writing to a `String` does not fail.
                 let _written = write!(text, "{}", char.escape_unicode());
             }
-            _ if char.is_control() => {
-                let _written = write!(text, "{}", char.escape_unicode());
-            }
-            _ => text.push(char),
+            false => text.push(char),
         }
     }
 }

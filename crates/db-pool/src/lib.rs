@@ -66,6 +66,7 @@ pub use self::connection::Connection;
 pub use self::diagnosis::Diagnosis;
 pub use self::dial::connect_client;
 pub use self::error::{ConnectError, Failure, Kind, PoolError};
+pub use self::fingerprint::breaks_a_line;
 pub use self::histogram::Quantiles;
 pub use self::hold::Hold;
 pub use self::observer::Observer;

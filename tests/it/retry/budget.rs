@@ -39,6 +39,19 @@ async fn a_storm_of_conflicts_costs_a_fifth_more() {
     assert_eq!((status.in_use, status.discarded), (0, 0));
 }
 
+/// Case R24: a budget of nothing lets nobody try again.
+#[tokio::test]
+async fn a_budget_of_nothing_allows_no_retry() {
+    let db = counting("40001").await;
+    let none = [("APP_DB__RETRY__BUDGET", "0%")];
+    let database = database(&db.url(), &none).await;
+    let outcome: Result<(), Error> = database
+        .write(async |conn| Ok(attempted(conn).await?))
+        .await;
+    assert_eq!(outcome.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(seen(&db).await, 1);
+}
+
 /// Case R24: the error has the first cause and the last, and says what was used up.
 #[tokio::test]
 async fn a_conflict_tells_its_first_and_last_cause() {
@@ -142,6 +155,11 @@ async fn the_timeout_bounds_the_wait_for_a_connection() {
     assert_eq!(error.kind(), Kind::Busy);
 }
 
+const LONG_LABEL: &str = match str::from_utf8(&[b'l'; 800]) {
+    Ok(label) => label,
+    Err(_) => unreachable!(),
+};
+
 /// Bad input is refused by its type, all of it at once, before anything is asked of the pool.
 #[tokio::test]
 async fn options_that_cannot_be_meant_are_refused() {
@@ -161,6 +179,16 @@ async fn options_that_cannot_be_meant_are_refused() {
             described().timeout(zero),
             vec![zero_of("timeout")],
             "timeout is zero, expected a time in which something can be done",
+        ),
+        (
+            described().label("nightly\u{202e}degrof"),
+            vec![InvalidOption::ControlCharacter("nightly\u{202e}degrof")],
+            "the label \"nightly\\u{202e}degrof\" has a control character",
+        ),
+        (
+            described().label(LONG_LABEL),
+            vec![InvalidOption::LongLabel(800)],
+            "the label has 800 bytes, expected at most 200",
         ),
         (
             described()

@@ -53,8 +53,11 @@ impl PartialEq for Piece<'_> {
     }
 }
 
-/// Folds a text; one that is cut may end in the middle of a word, which is left out.
-pub(super) fn fold(sql: &str, is_cut: bool) -> Vec<Piece<'_>> {
+/// Folds a text; one that is cut may end in the middle of a word, which is left out. Says whether anything was.
+///
+/// Where a backslash stands before a quote in a plain string, `standard_conforming_strings` decides where that
+/// string ends. Nothing behind it is read, as it may be a value.
+pub(super) fn fold(sql: &str, is_cut: bool) -> (Vec<Piece<'_>>, bool) {
     let mut folding = Folding {
         sql,
         pieces: Vec::new(),
@@ -63,9 +66,11 @@ pub(super) fn fold(sql: &str, is_cut: bool) -> Vec<Piece<'_>> {
     };
     let (mut offset, mut tokens) = (0, tokenize(sql));
     let mut escapes = Escapes::None;
+    let mut is_left_out = is_cut;
     while let Some(token) = tokens.next() {
         let (start, mut end) = (offset, offset + token.len as usize);
-        if escapes.go_on(token.kind, &sql[start..end]) {
+        let goes_on = escapes.go_on(token.kind, &sql[start..end]);
+        if goes_on {
             // The lexer reads each part of a string by its own prefix, the server by that of the first.
             end = start + length_with_escapes(&sql[start..]);
             tokens = tokenize(&sql[end..]);
@@ -76,12 +81,26 @@ pub(super) fn fold(sql: &str, is_cut: bool) -> Vec<Piece<'_>> {
         if !is_partial {
             folding.push(token.kind, start, end);
         }
+        if !goes_on && is_plain_string(token.kind) && sql[start..end].contains("\\'") {
+            is_left_out |= end < sql.len();
+            break;
+        }
     }
     while !folding.lists.is_empty() {
         folding.end_item();
         folding.lists.pop();
     }
-    folding.pieces
+    (folding.pieces, is_left_out)
+}
+
+fn is_plain_string(kind: TokenKind) -> bool {
+    let TokenKind::Literal { kind } = kind else {
+        return false;
+    };
+    matches!(
+        kind,
+        LiteralKind::Str { .. } | LiteralKind::NationalStr { .. }
+    )
 }
 
 /// Whether a backslash may stand before a quote in the string that comes next.

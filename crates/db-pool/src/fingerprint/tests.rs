@@ -158,6 +158,15 @@ fn a_text_forges_no_line() {
     assert_eq!(&*folded.summary, "SELECT a\\u{a}b");
 }
 
+/// Case R63: where a plain string ends at a backslash depends on a setting; in neither case is a value shown.
+#[test]
+fn nothing_is_read_behind_a_string_whose_end_is_doubtful() {
+    assert_eq!(text("select 'it\\'s canary ', 1"), "select ? …");
+    assert_eq!(text("select 'a\\''canary'"), "select ?");
+    assert_eq!(text("select 'c:\\dir', 1 from t"), "select ?, ? from t");
+    assert_eq!(text("select E'it\\'s', 1 from t"), "select ?, ? from t");
+}
+
 /// Case R63: a megabyte is not read, let alone logged.
 #[test]
 fn a_megabyte_is_cut() {
