@@ -353,6 +353,58 @@ async fn a_panic_in_a_transaction_rolls_back() {
     pool.rests().await;
 }
 
+/// A connection that a borrower has put in the place of another one is nobody's: what the pool knows is of
+/// the other.
+#[tokio::test]
+async fn swapped_connections_are_not_kept() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = pool_of(&db, 2).await;
+    let mut one = pool.get().await.unwrap();
+    let mut other = pool.get().await.unwrap();
+    let pids = [backend_pid(&mut one).await, backend_pid(&mut other).await];
+    std::mem::swap(&mut *one, &mut *other);
+    one.batch_execute("begin").await.unwrap();
+    drop((one, other));
+    for _ in 0..2 {
+        let mut next = pool.get().await.unwrap();
+        assert!(!pids.contains(&backend_pid(&mut next).await));
+        next.discard();
+    }
+    assert_eq!(pool.status().dirty_returned, 2);
+    pool.rests().await;
+}
+
+/// The same with two pools: neither gets to the other's server. And with one that no pool has made.
+#[tokio::test]
+async fn a_connection_of_elsewhere_is_not_kept() {
+    let (db, elsewhere) = tokio::join!(TestDatabase::empty(), TestDatabase::empty());
+    let (db, elsewhere) = (db.unwrap(), elsewhere.unwrap());
+    let pool = pool_of(&db, 1).await;
+    let other_pool = pool_of(&elsewhere, 1).await;
+    let mut conn = pool.get().await.unwrap();
+    let mut other = other_pool.get().await.unwrap();
+    std::mem::swap(&mut *conn, &mut *other);
+    drop((conn, other));
+    let foreign = AsyncPgConnection::establish(&elsewhere.url()).await;
+    let mut conn = pool.get().await.unwrap();
+    assert!(is_at(&mut conn, &db).await);
+    assert!(is_at(&mut other_pool.get().await.unwrap(), &elsewhere).await);
+    let taken = std::mem::replace(&mut *conn, foreign.unwrap());
+    drop(conn);
+    drop(taken);
+    assert!(is_at(&mut pool.get().await.unwrap(), &db).await);
+    assert_eq!(pool.status().dirty_returned, 2);
+    pool.rests_with(other_pool).await;
+}
+
+async fn is_at(conn: &mut AsyncPgConnection, db: &TestDatabase) -> bool {
+    let database: String = diesel::dsl::sql::<Text>("select current_database()::text")
+        .get_result(conn)
+        .await
+        .unwrap();
+    database == db.name()
+}
+
 /// A borrower that puts its own instrumentation in our place gets a fresh connection replaced behind it.
 #[tokio::test]
 async fn a_connection_without_its_observer_is_not_kept() {

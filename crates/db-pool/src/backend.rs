@@ -66,7 +66,7 @@ pub(crate) enum Doom {
     Busy,
     /// A transaction is open.
     InTransaction,
-    /// A borrower put an instrumentation of its own into diesel's slot.
+    /// A borrower put an instrumentation of its own into diesel's slot, or another connection in its place.
     Unobserved,
     /// Something was left in its session that a reset does not take away, or the reset failed.
     Altered,
@@ -282,6 +282,15 @@ impl Backend {
         reset.run(conn, &self.registry).await
     }
 
+    /// Whether it is still the connection it was made with: a borrower can swap it for another one, of
+    /// which nothing is known here.
+    ///
+    /// Not while a query is unfinished: diesel panics then.
+    fn has_its_own_connection(&mut self) -> bool {
+        let in_slot = Arc::clone(&self.in_slot);
+        Observer::of(self.conn_mut()).is_some_and(|observer| observer.is_the_one_of(&in_slot))
+    }
+
     /// Decides the same whatever is left in the session.
     pub(crate) fn judge(&mut self) -> Verdict {
         if std::thread::panicking() {
@@ -300,6 +309,9 @@ impl Backend {
         // to the other.
         if self.activity.is_unfinished() {
             return Verdict::Discard(Doom::Busy);
+        }
+        if !self.has_its_own_connection() {
+            return Verdict::Discard(Doom::Unobserved);
         }
         if self.observed.is_working() {
             return Verdict::Settle;

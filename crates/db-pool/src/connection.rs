@@ -16,7 +16,8 @@ use crate::wire::Observed;
 
 /// A connection of a pool; goes back when it is dropped.
 ///
-/// Dereferences to `AsyncPgConnection`. At its return it is kept only if the server says that no
+/// Dereferences to `AsyncPgConnection`. It can be borrowed and not be taken along: where `mem::swap` has put
+/// another one in its place, both are closed at their return. At its return it is kept only if the server says that no
 /// transaction is open, nothing is in flight and its credentials are still the current ones; otherwise
 /// it is closed in the background, after what it is doing has been cancelled. Dropping it never blocks
 /// and needs no runtime.

@@ -110,8 +110,8 @@ pub struct Observer {
     observed: Arc<Observed>,
     activity: Arc<Activity>,
     next: Option<Box<dyn Instrumentation>>,
-    /// The backend counts this handle's owners to learn whether we are still in diesel's slot.
-    _in_slot: Arc<()>,
+    /// By this handle the backend knows its observer, and by its owners whether we are still in diesel's slot.
+    in_slot: Arc<()>,
 }
 
 impl Observer {
@@ -120,13 +120,18 @@ impl Observer {
             observed,
             activity,
             next: get_default_instrumentation(),
-            _in_slot: in_slot,
+            in_slot,
         }
     }
 
     /// The observer of a connection, unless the connection is not a pool's or its borrower replaced it.
     pub fn of(conn: &mut diesel_async::AsyncPgConnection) -> Option<&mut Self> {
         diesel_async::AsyncConnection::instrumentation(conn).downcast_mut::<Self>()
+    }
+
+    /// Whether it was made with this handle.
+    pub(crate) fn is_the_one_of(&self, in_slot: &Arc<()>) -> bool {
+        Arc::ptr_eq(&self.in_slot, in_slot)
     }
 
     /// What the wire knows of this connection.

@@ -46,8 +46,8 @@ pub struct Status {
     pub surplus_closed: u64,
     /// Connections thrown away because they came back dirty, busy or broken, or failed their ping.
     pub discarded: u64,
-    /// Of those, the ones whose last holder left them dirty: busy, in a transaction, or with an
-    /// instrumentation of its own.
+    /// Of those, the ones whose last holder left them dirty: busy, in a transaction, with an
+    /// instrumentation of its own, or with another connection in their place.
     pub dirty_returned: u64,
     /// Connections that were held for longer than `leak_threshold`.
     pub long_holds: u64,
