@@ -405,6 +405,31 @@ async fn is_at(conn: &mut AsyncPgConnection, db: &TestDatabase) -> bool {
     database == db.name()
 }
 
+/// A time that the clock cannot hold is any length of time, and no panic.
+#[tokio::test]
+async fn a_profile_can_have_time_without_end() {
+    let db = TestDatabase::empty().await.unwrap();
+    let mut profile = sized(1);
+    for time in [
+        &mut profile.checkout_timeout,
+        &mut profile.connect_timeout,
+        &mut profile.validate_after,
+        &mut profile.validation_timeout,
+    ] {
+        *time = Duration::MAX;
+    }
+    profile.max_lifetime = Some(Duration::MAX);
+    profile.idle_timeout = Some(Duration::MAX);
+    profile.leak_threshold = Some(Duration::MAX);
+    let pool = open(&db, profile).await;
+    let held = pool.try_get().await.unwrap();
+    let mut waiting = Box::pin(pool.get_timeout(Duration::MAX));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(held);
+    drop(waiting.await.unwrap());
+    pool.rests().await;
+}
+
 /// A borrower that puts its own instrumentation in our place gets a fresh connection replaced behind it.
 #[tokio::test]
 async fn a_connection_without_its_observer_is_not_kept() {

@@ -34,7 +34,7 @@ impl Shared {
         caller: &'static Location<'static>,
     ) -> Result<Connection, PoolError> {
         let arrived = Instant::now();
-        let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
+        let deadline = deadline(arrived, patience);
         let queued = Queued::at(arrived, &self.registry);
         let (permit, now) = match nested::outer(&self.registry) {
             Some(outer) => (self.enter_nested(outer, caller)?, arrived),
@@ -57,7 +57,7 @@ impl Shared {
     ) -> Result<Connection, PoolError> {
         let arrived = Instant::now();
         let patience = self.profile.checkout_timeout;
-        let deadline = arrived.checked_add(patience).unwrap_or(arrived + A_YEAR);
+        let deadline = deadline(arrived, patience);
         let queued = Queued::at(arrived, &self.registry);
         match self.gate.try_enter() {
             Ok(permit) => {
@@ -334,7 +334,11 @@ async fn failure_of(
     dialling.as_mut()?.await.ok()
 }
 
-/// Instead of a deadline that the clock cannot hold.
+/// When so much time is over; a year from now where the clock cannot hold it.
+pub(crate) fn deadline(from: Instant, patience: Duration) -> Instant {
+    from.checked_add(patience).unwrap_or(from + A_YEAR)
+}
+
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long the first connection of a pool may take (req 3.12).

@@ -13,6 +13,7 @@ use tokio_postgres::config as pg;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 
+use crate::checkout::deadline;
 use crate::connector::{Connector, Transport, UnixStream};
 use crate::error::{ConnectError, Failure};
 use crate::session::SessionSettings;
@@ -101,7 +102,7 @@ impl Login {
         bound: Duration,
         progress: &Progress,
     ) -> Result<(Opened, Connector), ConnectError> {
-        let deadline = Instant::now() + bound;
+        let deadline = deadline(Instant::now(), bound);
         let mut order: Vec<usize> = (0..endpoint.hosts.len()).collect();
         if endpoint.load_balance_hosts {
             fastrand::shuffle(&mut order);

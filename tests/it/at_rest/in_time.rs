@@ -53,7 +53,10 @@ pub(crate) async fn in_time<T, E: std::error::Error>(
     let began = Instant::now();
     let outcome = checkout.await;
     let took = began.elapsed();
-    assert!(took <= deadline + LATE, "{took:?} of {deadline:?}");
+    assert!(
+        took <= deadline.saturating_add(LATE),
+        "{took:?} of {deadline:?}"
+    );
     if let Err(error) = &outcome {
         let said = format!("{error} {error:?}");
         assert_eq!(secret_in(&said), None, "{said}");
