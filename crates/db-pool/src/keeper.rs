@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Doom;
 use crate::breaker::Breaker;
+use crate::manager::Stored;
 use crate::pool::Shared;
 use crate::reconnect::Urge;
 
@@ -74,16 +75,18 @@ impl Shared {
     /// Ends what has been idle for too long and is not needed to keep `min_idle` ready, and what is
     /// beyond a size that has shrunk.
     fn end_idle(&self) {
-        let mut idle = Vec::new();
-        while let Some(stored) = self.take_idle() {
-            idle.push(stored);
-        }
+        let ended = self.store.sort_out(|idle| self.not_needed(idle));
+        drop(ended);
+    }
+
+    fn not_needed(&self, idle: &mut Vec<Stored>) -> Vec<Stored> {
         let needed = self.profile.min_idle.min(self.max()) as usize;
         let now = Instant::now();
         // The stalest at the end. The store has them in this order but for new ones, which come between.
         idle.sort_by_key(|stored| stored.idle_for(now));
+        let mut ended = Vec::new();
         while idle.len() > needed || self.slots.surplus() > 0 {
-            let Some(stalest) = idle.last_mut() else {
+            let Some(mut stalest) = idle.pop() else {
                 break;
             };
             let too_long = self
@@ -95,18 +98,12 @@ impl Shared {
             } else if too_long {
                 stalest.doom(Doom::TooIdle);
             } else {
+                idle.push(stalest);
                 break;
             }
-            idle.pop();
+            ended.push(stalest);
         }
-        while let Some(stored) = idle.pop() {
-            drop(stored);
-            self.registry.changes.tell();
-        }
-        if self.registry.is_closed() {
-            // Closing may have swept while these were in hand.
-            self.sweep();
-        }
+        ended
     }
 
     /// Dials as many connections as `min_idle` lacks; while the breaker is open, one to find out.

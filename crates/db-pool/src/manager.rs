@@ -93,6 +93,30 @@ impl Store {
         self.backends.get_owned().now_or_never()?.ok()
     }
 
+    /// Has all that are idle looked through, and takes out those that the look leaves out.
+    ///
+    /// Whoever wants one meanwhile waits for the end of the look and misses none. The look must not drop any: that
+    /// is for whoever is given them, as it runs a subscriber's code.
+    pub(crate) fn sort_out(
+        &self,
+        look: impl FnOnce(&mut Vec<Stored>) -> Vec<Stored>,
+    ) -> Vec<Stored> {
+        let mut last = self.lock();
+        let _runtime = self.runtime.enter();
+        let mut idle: Vec<_> = last.take().into_iter().collect();
+        while self.backends.state().idle_connections > 0
+            && let Some(Ok(next)) = self.backends.get_owned().now_or_never()
+        {
+            idle.push(next);
+        }
+        let left_out = look(&mut idle);
+        let mut kept = idle.into_iter();
+        *last = kept.next();
+        // bb8 hands out first what was put back last.
+        kept.rev().for_each(drop);
+        left_out
+    }
+
     /// Puts one back to be the next to go. Its mere drop would put it behind the last.
     pub(crate) fn put_back(&self, backend: Stored) {
         if backend.doomed().is_none() {

@@ -16,7 +16,7 @@ use crate::error::PoolError;
 use crate::gate::Gate;
 use crate::generation::Generations;
 use crate::keeper::Keeper;
-use crate::manager::Store;
+use crate::manager::{Store, Stored};
 use crate::profile::PoolProfile;
 use crate::reconnect::Backoff;
 use crate::registry::Registry;
@@ -378,17 +378,14 @@ impl Shared {
 
     /// Closes every idle backend that must not stay, and keeps the others in their order.
     pub(crate) fn sweep(&self) {
-        let mut kept = Vec::new();
-        while let Some(mut stored) = self.take_idle() {
-            match stored.overdue(Instant::now()) {
-                Some(doom) => stored.doom(doom),
-                None => kept.push(stored),
-            }
-        }
-        // The store hands out what was put back last: the freshest goes back last.
-        while let Some(stored) = kept.pop() {
-            drop(stored);
-            self.registry.changes.tell();
-        }
+        let overdue = self.store.sort_out(|idle| {
+            let now = Instant::now();
+            let is_overdue = |stored: &mut Stored| {
+                let doom = stored.overdue(now);
+                doom.inspect(|doom| stored.doom(*doom)).is_some()
+            };
+            idle.extract_if(.., is_overdue).collect()
+        });
+        drop(overdue);
     }
 }
