@@ -1,9 +1,9 @@
 //! The main job of this workspace, to look at: a ledger service under load whose password changes.
 //!
 //! Starts a private PostgreSQL with a PgBouncer in front, in transaction mode unless told otherwise, migrates
-//! through the direct URL, runs the built `ledger` example through the pooled URL, moves money by HTTP, rotates the password twice in
-//! mid-run, and checks the books in SQL. `target/demo` gets `report.json` and `ledger.log`; nothing
-//! else stays, also after a signal.
+//! through the direct URL, runs the built `ledger` example through the pooled URL, moves money by HTTP, rotates
+//! the password twice in mid-run, and checks the books in SQL. `target/demo` gets `report.json` and
+//! `ledger.log`; nothing else stays, also after a signal.
 //!
 //! Exit code: 0 when no request failed and the books balance, 1 when not, 128 + n after signal n.
 

@@ -48,7 +48,7 @@ async fn dropped_everywhere<T>(
     panic!("it never finished");
 }
 
-/// Case F6: a first connection that nobody waits for any more is made all the same, and kept.
+/// case F6: a first connection that nobody waits for any more is made all the same, and kept.
 #[tokio::test]
 async fn a_checkout_that_connects_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();
@@ -59,7 +59,7 @@ async fn a_checkout_that_connects_may_be_dropped_anywhere() {
     assert!(rounds > 1, "{rounds} rounds");
 }
 
-/// Case F9: a connection whose ping nobody waits for any more is not handed out, and its place is not lost.
+/// case F9: a connection whose ping nobody waits for any more is not handed out, and its place is not lost.
 #[tokio::test]
 async fn a_checkout_that_asks_for_a_sign_of_life_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_checkout_that_asks_for_a_sign_of_life_may_be_dropped_anywhere() {
     assert!((1..49).contains(&dropped), "{dropped} were dropped");
 }
 
-/// Case R01, F11: a caller who leaves the queue, at whatever moment, takes nobody's turn along.
+/// case R01, case F11: a caller who leaves the queue, at whatever moment, takes nobody's turn along.
 #[tokio::test]
 async fn a_checkout_that_waits_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();
@@ -115,7 +115,7 @@ async fn a_rotation_may_be_dropped_anywhere() {
     assert!(rounds > 1, "{rounds} rounds");
 }
 
-/// Case R11: a close that nobody waits for any more is a close.
+/// case R11: a close that nobody waits for any more is a close.
 #[tokio::test]
 async fn a_close_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();

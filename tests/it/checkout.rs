@@ -13,7 +13,7 @@ use crate::SOON;
 use crate::at_rest::open;
 use crate::pool::{sized, url};
 
-/// Case R01, F10: whoever came first is served first.
+/// case R01, case F10: whoever came first is served first.
 #[tokio::test]
 async fn a_full_pool_serves_its_callers_in_the_order_of_their_arrival() {
     let db = TestDatabase::empty().await.unwrap();
@@ -46,7 +46,7 @@ async fn a_full_pool_serves_its_callers_in_the_order_of_their_arrival() {
     pool.rests().await;
 }
 
-/// Case F11: a caller that gives up in the middle of its checkout leaves what it had in hand to the next.
+/// case F11: a caller that gives up in the middle of its checkout leaves what it had in hand to the next.
 #[tokio::test]
 async fn a_checkout_given_up_does_not_cost_the_next_caller_anything() {
     let db = TestDatabase::empty().await.unwrap();
@@ -106,7 +106,7 @@ async fn a_fresh_connection_is_handed_out_without_a_round_trip() {
     }
 }
 
-/// Case F1: a connection that is being closed counts until the server has let it go, not until we have.
+/// case F1: a connection that is being closed counts until the server has let it go, not until we have.
 #[tokio::test]
 async fn a_place_is_free_when_the_server_has_closed_the_session() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_place_is_free_when_the_server_has_closed_the_session() {
     pool.rests().await;
 }
 
-/// Case R09: connections made together do not end together, nor while somebody holds them.
+/// case R09: connections made together do not end together, nor while somebody holds them.
 #[tokio::test]
 async fn the_ends_of_connections_made_together_are_spread() {
     const COUNT: u32 = 20;

@@ -32,7 +32,7 @@ async fn committed(db: &TestDatabase) -> i64 {
 /// How long the work in these tests waits for a statement before it gives it up.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// Case R22: diesel would answer such a work's COMMIT with RELEASE SAVEPOINT, and report a success.
+/// case R22: diesel would answer such a work's COMMIT with RELEASE SAVEPOINT, and report a success.
 #[tokio::test]
 async fn a_nested_transaction_dropped_by_a_timeout_is_no_success() {
     let (db, database) = counters().await;
@@ -54,7 +54,7 @@ async fn a_nested_transaction_dropped_by_a_timeout_is_no_success() {
     }
 }
 
-/// Case R22, R31: the same where the work has begun it by hand.
+/// case R22, case R31: the same where the work has begun it by hand.
 #[tokio::test]
 async fn a_savepoint_left_open_is_no_success() {
     let (db, database) = counters().await;
@@ -70,7 +70,7 @@ async fn a_savepoint_left_open_is_no_success() {
     database.rests().await;
 }
 
-/// Case R22: a statement that the work has given up fails after the work has reported its success.
+/// case R22: a statement that the work has given up fails after the work has reported its success.
 #[tokio::test]
 async fn a_statement_given_up_that_fails_later_is_no_success() {
     let (db, database) = counters().await;
@@ -87,7 +87,7 @@ async fn a_statement_given_up_that_fails_later_is_no_success() {
     assert_eq!(committed(&db).await, 0);
 }
 
-/// Case R22: the first row is there, a later one fails: the work has had its answer before the error.
+/// case R22: the first row is there, a later one fails: the work has had its answer before the error.
 #[tokio::test]
 async fn a_row_taken_before_an_error_is_a_success_only_when_it_commits() {
     let (db, database) = counters().await;
@@ -106,7 +106,7 @@ async fn a_row_taken_before_an_error_is_a_success_only_when_it_commits() {
     }
 }
 
-/// Case R22: a ROLLBACK of the work's own is not overlooked.
+/// case R22: a ROLLBACK of the work's own is not overlooked.
 #[tokio::test]
 async fn a_work_that_rolls_back_by_hand_is_no_success() {
     let (db, database) = counters().await;
@@ -120,7 +120,7 @@ async fn a_work_that_rolls_back_by_hand_is_no_success() {
     assert_eq!(committed(&db).await, 0);
 }
 
-/// Case F1: a SAVEPOINT, and a statement that would fail, dropped before a byte of them was sent.
+/// case F1: a SAVEPOINT, and a statement that would fail, dropped before a byte of them was sent.
 #[tokio::test(flavor = "current_thread")]
 async fn a_statement_dropped_before_it_was_sent_is_no_success() {
     let (db, database) = counters().await;
@@ -149,7 +149,7 @@ async fn a_statement_dropped_before_it_was_sent_is_no_success() {
     database.rests().await;
 }
 
-/// Case R28: neither a success nor a failure waits for a statement that the work has given up.
+/// case R28: neither a success nor a failure waits for a statement that the work has given up.
 #[tokio::test]
 async fn a_statement_given_up_is_not_waited_for() {
     let (db, database) = counters().await;
@@ -178,7 +178,7 @@ async fn a_statement_given_up_is_not_waited_for() {
     }
 }
 
-/// Case R23: what COMMIT itself refuses is the work's error, and its connection is kept.
+/// case R23: what COMMIT itself refuses is the work's error, and its connection is kept.
 #[tokio::test]
 async fn a_constraint_that_fails_at_commit_is_reported() {
     let (db, database) = counters().await;

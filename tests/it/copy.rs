@@ -84,7 +84,7 @@ async fn large_rows_go_in_and_come_out() {
     }
 }
 
-/// Case F5: a bad row in the middle fails with the server's own code, and nothing of the COPY stays. The
+/// case F5: a bad row in the middle fails with the server's own code, and nothing of the COPY stays. The
 /// connection answers again, also when the rows were never ended.
 #[tokio::test]
 async fn a_copy_that_fails_in_the_middle_leaves_nothing() {
@@ -147,7 +147,7 @@ impl How {
     }
 }
 
-/// Case R31: a COPY that is left open costs its connection and nobody else anything.
+/// case R31: a COPY that is left open costs its connection and nobody else anything.
 #[tokio::test]
 async fn a_copy_left_open_costs_its_connection_and_nobody_else() {
     let (db, ways, _bouncers) = ways().await;
@@ -178,7 +178,7 @@ async fn a_copy_left_open_costs_its_connection_and_nobody_else() {
     }
 }
 
-/// Case R31: the future of a COPY dropped after any number of its steps.
+/// case R31: the future of a COPY dropped after any number of its steps.
 #[tokio::test]
 async fn a_copy_dropped_anywhere_leaves_nothing() {
     let (db, ways, _bouncers) = ways().await;

@@ -20,7 +20,7 @@ async fn in_recovery(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
         .await
 }
 
-/// req 2.30, 2.31, 2.33: reads go to the replica with its own sizes, everything else to the primary.
+/// req 2.30, req 2.31, req 2.33: reads go to the replica with its own sizes, everything else to the primary.
 #[tokio::test]
 async fn reads_go_to_the_replica() {
     let primary = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -53,7 +53,7 @@ async fn reads_go_to_the_replica() {
     assert_eq!(health.others[0].error.as_ref().unwrap().kind(), Kind::Down);
 }
 
-/// req 4.19, 4.22: further pools have their own bounds, and an unused one costs nothing.
+/// req 4.19, req 4.22: further pools have their own bounds, and an unused one costs nothing.
 #[tokio::test]
 async fn further_pools_are_opened_when_they_are_asked_for() {
     let db = TestDatabase::empty().await.unwrap();
@@ -109,7 +109,7 @@ async fn reads_may_have_a_pool_of_their_own() {
     assert_eq!(names, ["write", "read"]);
 }
 
-/// req 2.26, 2.27; case R03: health says what is wrong, and when it is right again.
+/// req 2.26, req 2.27; case R03: health says what is wrong, and when it is right again.
 #[tokio::test]
 async fn health_follows_the_server() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -159,7 +159,7 @@ async fn a_direct_pool_without_a_direct_url_is_refused() {
     assert!(!format!("{error:?}{error}").contains("canary"));
 }
 
-/// req 2.08, 2.09, 3.13, 4.47: the log has the profile and slow statements, and no value and no secret.
+/// req 2.08, req 2.09, req 3.13, req 4.47: the log has the profile and slow statements, and no value and no secret.
 #[tokio::test]
 async fn the_log_says_what_is_slow_and_nothing_secret() {
     let (log, _capturing) = Log::capture();
@@ -201,7 +201,7 @@ async fn the_log_says_what_is_slow_and_nothing_secret() {
     assert_eq!(database.status()[0].slow_queries, 1);
 }
 
-/// req 0.05, 4.03, 4.12: pools that are together larger than the server are said at start, and only those.
+/// req 0.05, req 4.03, req 4.12: pools that are together larger than the server are said at start, and only those.
 #[tokio::test]
 async fn pools_larger_than_the_server_are_said_at_start() {
     let cluster = Cluster::start(ClusterOptions::default().max_connections(20))

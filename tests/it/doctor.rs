@@ -119,7 +119,7 @@ async fn a_pooler_where_the_configuration_denies_one_is_a_problem() {
     }
 }
 
-/// req 0.05, 4.03: each server's limit against the pools of one instance.
+/// req 0.05, req 4.03: each server's limit against the pools of one instance.
 #[tokio::test]
 async fn pools_beyond_the_servers_connections_are_a_problem() {
     let cluster = Cluster::start(ClusterOptions::default().max_connections(20))

@@ -66,7 +66,7 @@ fn here(line: u32) -> String {
 const LONG: &str = "a connection is held for long";
 const DIRTY: &str = "a connection came back dirty and is closed";
 
-/// Case R14, req 3.03: a hold beyond the threshold is reported once, with the line that has it, and taken
+/// case R14, req 3.03: a hold beyond the threshold is reported once, with the line that has it, and taken
 /// away from nobody.
 #[tokio::test]
 async fn a_connection_held_for_long_is_reported_once_and_works_on() {
@@ -141,7 +141,7 @@ async fn a_connection_held_for_long_is_reported_once_and_works_on() {
     pool.rests().await;
 }
 
-/// Case R14: what runs is shown while it runs.
+/// case R14: what runs is shown while it runs.
 #[tokio::test]
 async fn a_long_statement_is_shown_while_it_runs() {
     let (log, _default) = Log::capture();
@@ -195,7 +195,7 @@ async fn without_a_threshold_no_hold_is_long() {
     assert_eq!(log.saying(LONG).len(), 1);
 }
 
-/// Case R31: what comes back in a transaction or at work is closed, counted, and said with the line that had
+/// case R31: what comes back in a transaction or at work is closed, counted, and said with the line that had
 /// it.
 #[tokio::test]
 async fn a_dirty_connection_is_closed_with_the_line_that_left_it() {

@@ -49,7 +49,7 @@ async fn assert_cancels(db: &TestDatabase, pool: &Pool) {
     .await;
 }
 
-/// Case F8: a host that accepts and stays silent does not use up what the others need.
+/// case F8: a host that accepts and stays silent does not use up what the others need.
 #[tokio::test]
 async fn a_silent_first_host_costs_its_share_of_the_time_once() {
     let db = TestDatabase::empty().await.unwrap();
@@ -126,7 +126,7 @@ async fn is_local(pool: &Pool) -> bool {
     ask(&mut conn, "inet_server_addr() is null").await.unwrap()
 }
 
-/// Case F1: a pool works over a Unix socket, and cancels over it too.
+/// case F1: a pool works over a Unix socket, and cancels over it too.
 #[tokio::test]
 async fn a_unix_socket_is_a_host() {
     let server = OverSockets::start().await;
@@ -177,7 +177,7 @@ async fn the_session_goes_to_the_host_that_takes_writes_or_does_not() {
     }
 }
 
-/// Case R05: after a failover new connections go to the standby that was promoted.
+/// case R05: after a failover new connections go to the standby that was promoted.
 #[tokio::test]
 async fn a_failover_is_followed() {
     let primary = Cluster::start(ClusterOptions::default()).await.unwrap();

@@ -60,7 +60,7 @@ fn assert_german(error: &ServerError, text: &str) {
     assert!(error.message().contains(text), "{error}");
 }
 
-/// Case F5: nothing of diesel's own classification depends on the language, and nothing of ours.
+/// case F5: nothing of diesel's own classification depends on the language, and nothing of ours.
 #[tokio::test]
 async fn a_unique_violation_keeps_its_constraint_in_german() {
     let (_cluster, db) = german().await;
@@ -88,7 +88,7 @@ async fn a_unique_violation_keeps_its_constraint_in_german() {
     database.rests().await;
 }
 
-/// Case F5: a statement that ran too long is the caller's, and is not run again.
+/// case F5: a statement that ran too long is the caller's, and is not run again.
 #[tokio::test]
 async fn a_statement_timeout_is_57014_in_german() {
     let (_cluster, db) = german().await;
@@ -104,7 +104,7 @@ async fn a_statement_timeout_is_57014_in_german() {
     database.rests().await;
 }
 
-/// Case F5: what follows a failure in a transaction.
+/// case F5: what follows a failure in a transaction.
 #[tokio::test]
 async fn a_failed_transaction_is_25p02_in_german() {
     let (_cluster, db) = german().await;
@@ -125,7 +125,7 @@ async fn a_failed_transaction_is_25p02_in_german() {
     database.rests().await;
 }
 
-/// Case F5, R07: a session that is ended in its work is a server that is down, and is not tried again where
+/// case F5, case R07: a session that is ended in its work is a server that is down, and is not tried again where
 /// its work may be done.
 #[tokio::test]
 async fn an_ended_session_is_57p01_in_german() {
@@ -154,7 +154,7 @@ async fn an_ended_session_is_57p01_in_german() {
     database.rests().await;
 }
 
-/// Case F5, R21: the victim of a deadlock is tried again, and both effects are there once.
+/// case F5, case R21: the victim of a deadlock is tried again, and both effects are there once.
 #[tokio::test]
 async fn a_deadlock_is_tried_again_in_german() {
     let (_cluster, db) = german().await;
@@ -200,7 +200,7 @@ async fn bump(conn: &mut AsyncPgConnection, id: i32) -> diesel::QueryResult<usiz
         .await
 }
 
-/// Case F5: a login that is refused because there are too many is no wrong password.
+/// case F5: a login that is refused because there are too many is no wrong password.
 #[tokio::test]
 async fn refused_logins_are_told_apart_in_german() {
     let (_cluster, db) = german().await;

@@ -274,7 +274,7 @@ async fn a_hangup_takes_the_new_password_into_use_without_a_failed_request() {
     assert_the_books_balance(&database).await;
 }
 
-/// case R05, R65
+/// case R05, case R65
 #[tokio::test]
 async fn without_a_database_the_service_lives_says_so_and_recovers_by_itself() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();

@@ -61,7 +61,7 @@ async fn warming_up_in_vain_ends() {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// Case R09; req 2.05: connections with as many uses are not all replaced at the same time.
+/// case R09; req 2.05: connections with as many uses are not all replaced at the same time.
 #[tokio::test]
 async fn the_last_uses_of_connections_are_spread() {
     let db = TestDatabase::empty().await.unwrap();
@@ -86,7 +86,7 @@ async fn the_last_uses_of_connections_are_spread() {
     pool.rests().await;
 }
 
-/// Case R09: what has grown too old while idle is replaced in the same round of the keeper.
+/// case R09: what has grown too old while idle is replaced in the same round of the keeper.
 #[tokio::test]
 async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
     let db = TestDatabase::empty().await.unwrap();
@@ -113,7 +113,7 @@ async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
     pool.rests().await;
 }
 
-/// Case R10: while the keeper looks for stale connections, nobody misses those that are idle.
+/// case R10: while the keeper looks for stale connections, nobody misses those that are idle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_idle_connection_is_missed_while_the_keeper_looks() {
     let db = TestDatabase::empty().await.unwrap();

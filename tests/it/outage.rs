@@ -21,7 +21,7 @@ use crate::SOON;
 use crate::at_rest::{NoPool, open, open_at, unserved, watched};
 use crate::pool::{sized, url};
 
-/// Case R02, F6: whatever the profile, a wrong password is said at once.
+/// case R02, case F6: whatever the profile, a wrong password is said at once.
 #[tokio::test]
 async fn a_wrong_password_fails_fast_in_every_environment() {
     let db = TestDatabase::empty().await.unwrap();
@@ -38,7 +38,7 @@ async fn a_wrong_password_fails_fast_in_every_environment() {
     watch.rests().await;
 }
 
-/// Case R02, F6: callers who come together are all told, and none of them waits for a timeout.
+/// case R02, case F6: callers who come together are all told, and none of them waits for a timeout.
 #[tokio::test]
 async fn a_wrong_password_is_said_to_every_caller() {
     let db = TestDatabase::empty().await.unwrap();
@@ -56,7 +56,7 @@ async fn a_wrong_password_is_said_to_every_caller() {
     pool.rests_unserved().await;
 }
 
-/// Case R05: those who wait are not kept waiting when it is over, whatever the number of failures.
+/// case R05: those who wait are not kept waiting when it is over, whatever the number of failures.
 #[tokio::test]
 async fn many_waiters_are_served_soon_after_a_restart() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -86,7 +86,7 @@ async fn many_waiters_are_served_soon_after_a_restart() {
     pool.rests().await;
 }
 
-/// Case F8: a host that accepts and stays silent is down, also before the first attempt has ended.
+/// case F8: a host that accepts and stays silent is down, also before the first attempt has ended.
 #[tokio::test]
 async fn a_silent_host_is_down_and_not_busy() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -104,7 +104,7 @@ async fn a_silent_host_is_down_and_not_busy() {
     pool.rests_unserved().await;
 }
 
-/// Case F9: the only connection of a pool is silent; a caller gets another one in the same checkout.
+/// case F9: the only connection of a pool is silent; a caller gets another one in the same checkout.
 #[tokio::test]
 async fn a_pool_of_one_survives_a_half_open_connection() {
     let db = TestDatabase::empty().await.unwrap();
@@ -132,7 +132,7 @@ async fn a_pool_of_one_survives_a_half_open_connection() {
     database.rests().await;
 }
 
-/// Case F11: the place that a closed connection frees wakes a caller that can use it.
+/// case F11: the place that a closed connection frees wakes a caller that can use it.
 #[tokio::test]
 async fn a_freed_place_reaches_the_caller_that_needs_it() {
     let db = TestDatabase::empty().await.unwrap();

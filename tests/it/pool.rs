@@ -59,7 +59,7 @@ async fn existing_code_runs_on_a_pooled_connection() {
     pool.rests().await;
 }
 
-/// req 1.01, 1.17: the parts of connecting are timed apart.
+/// req 1.01, req 1.17: the parts of connecting are timed apart.
 #[tokio::test]
 async fn the_parts_of_connecting_are_timed() {
     let db = TestDatabase::empty().await.unwrap();
@@ -85,7 +85,7 @@ async fn the_parts_of_connecting_are_timed() {
     assert!(all.p99.abs_diff(phases.total()) < round_trip, "{all:?}");
 }
 
-/// Case R01: the third of two is told why, on time, and nothing is lost.
+/// case R01: the third of two is told why, on time, and nothing is lost.
 #[tokio::test]
 async fn a_full_pool_times_out_with_its_state() {
     let db = TestDatabase::empty().await.unwrap();
@@ -128,7 +128,7 @@ async fn a_full_pool_times_out_with_its_state() {
     pool.rests().await;
 }
 
-/// Case R02, F6; req 4.47: a wrong password is said at once and not shown.
+/// case R02, case F6; req 4.47: a wrong password is said at once and not shown.
 #[tokio::test]
 async fn a_wrong_password_fails_fast() {
     let db = TestDatabase::empty().await.unwrap();
@@ -157,7 +157,7 @@ async fn a_wrong_password_fails_fast() {
     watch.rests().await;
 }
 
-/// Case R02, F6: the same with connections made ahead; one login fails and not one for each of them.
+/// case R02, case F6: the same with connections made ahead; one login fails and not one for each of them.
 #[tokio::test]
 async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
     let db = TestDatabase::empty().await.unwrap();
@@ -180,7 +180,7 @@ async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
     }
 }
 
-/// Case R03: a missing database and a role that may not log in fail fast, at start and later.
+/// case R03: a missing database and a role that may not log in fail fast, at start and later.
 #[tokio::test]
 async fn what_cannot_heal_is_reported_at_once() {
     let db = TestDatabase::empty().await.unwrap();
@@ -226,7 +226,7 @@ async fn an_unreachable_host_is_named() {
     );
 }
 
-/// Case F1: a cancelled statement is cancelled on the server and its connection never handed out again.
+/// case F1: a cancelled statement is cancelled on the server and its connection never handed out again.
 #[tokio::test]
 async fn a_cancelled_statement_costs_nobody_else_anything() {
     let db = TestDatabase::empty().await.unwrap();
@@ -258,7 +258,7 @@ async fn a_cancelled_statement_costs_nobody_else_anything() {
     pool.rests().await;
 }
 
-/// Case F1 at its worst: the future is dropped before a byte of its query has left the process.
+/// case F1 at its worst: the future is dropped before a byte of its query has left the process.
 #[tokio::test(flavor = "current_thread")]
 async fn a_query_dropped_before_it_was_sent_does_not_run_for_the_next_borrower() {
     let db = TestDatabase::empty().await.unwrap();
@@ -288,7 +288,7 @@ async fn a_query_dropped_before_it_was_sent_does_not_run_for_the_next_borrower()
     pool.rests().await;
 }
 
-/// Case F2, F15, R31: a BEGIN that diesel does not know of never reaches the next borrower.
+/// case F2, case F15, case R31: a BEGIN that diesel does not know of never reaches the next borrower.
 #[tokio::test]
 async fn a_transaction_left_open_is_rolled_back() {
     let db = TestDatabase::empty().await.unwrap();
@@ -316,7 +316,7 @@ async fn a_transaction_left_open_is_rolled_back() {
     pool.rests().await;
 }
 
-/// Case R13: a panic while a connection is held rolls back and gives the place free.
+/// case R13, req 0.22: a panic while a connection is held rolls back and gives the place free.
 #[tokio::test]
 async fn a_panic_in_a_transaction_rolls_back() {
     let db = TestDatabase::empty().await.unwrap();
@@ -464,7 +464,7 @@ async fn taking_only_the_first_row_keeps_the_connection() {
     pool.rests().await;
 }
 
-/// Case R06: connections that the server ended while idle are never handed out.
+/// case R06: connections that the server ended while idle are never handed out.
 #[tokio::test]
 async fn terminated_idle_connections_are_not_seen_by_borrowers() {
     let db = TestDatabase::empty().await.unwrap();
@@ -491,7 +491,7 @@ async fn terminated_idle_connections_are_not_seen_by_borrowers() {
     pool.rests().await;
 }
 
-/// Case R07: a connection that ends in mid-statement is replaced, and `min_idle` is kept.
+/// case R07: a connection that ends in mid-statement is replaced, and `min_idle` is kept.
 #[tokio::test]
 async fn the_keeper_refills_to_min_idle() {
     let db = TestDatabase::empty().await.unwrap();
@@ -529,7 +529,7 @@ async fn the_keeper_refills_to_min_idle() {
     pool.rests().await;
 }
 
-/// Case R05, R08: a pool survives a restart of its server without a restart of its own.
+/// case R05, case R08, req 4.27: a pool survives a restart of its server without a restart of its own.
 #[tokio::test]
 async fn a_restarted_server_is_found_again() {
     let cluster = harness::Cluster::start(harness::ClusterOptions::default())
@@ -566,7 +566,8 @@ async fn a_restarted_server_is_found_again() {
     pool.rests().await;
 }
 
-/// Case R09, R10: lifetime and idle timeout end connections, spread out and not below `min_idle`.
+/// case R09, case R10, req 4.26, req 4.38: lifetime and idle timeout end connections, spread out and not below
+/// `min_idle`.
 #[tokio::test]
 async fn old_and_idle_connections_end() {
     let db = TestDatabase::empty().await.unwrap();
@@ -603,7 +604,7 @@ async fn old_and_idle_connections_end() {
     short.rests().await;
 }
 
-/// req 2.05, 2.13: a connection is replaced after its last use.
+/// req 2.05, req 2.13: a connection is replaced after its last use.
 #[tokio::test]
 async fn a_connection_is_used_only_so_often() {
     let db = TestDatabase::empty().await.unwrap();
@@ -620,7 +621,7 @@ async fn a_connection_is_used_only_so_often() {
     assert_eq!(pool.status().uses_closed, 2);
 }
 
-/// Case R12: dropping the pool first is fine; what is held is closed when it comes back.
+/// case R12: dropping the pool first is fine; what is held is closed when it comes back.
 #[tokio::test]
 async fn the_last_handle_may_go_before_its_connections() {
     let db = TestDatabase::empty().await.unwrap();
@@ -633,7 +634,7 @@ async fn the_last_handle_may_go_before_its_connections() {
     resting.rests().await;
 }
 
-/// Case R04: a server without room is waited for, and named when the wait was in vain.
+/// case R04: a server without room is waited for, and named when the wait was in vain.
 #[tokio::test]
 async fn a_server_that_is_full_is_the_cause_of_the_timeout() {
     let db = TestDatabase::empty().await.unwrap();
@@ -650,7 +651,7 @@ async fn a_server_that_is_full_is_the_cause_of_the_timeout() {
     pool.rests().await;
 }
 
-/// Case F8: a server that accepts and stays silent does not hold a caller beyond its deadline.
+/// case F8: a server that accepts and stays silent does not hold a caller beyond its deadline.
 #[tokio::test]
 async fn a_silent_server_is_given_up_on_time() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -673,7 +674,7 @@ async fn a_silent_server_is_given_up_on_time() {
     pool.rests_unserved().await;
 }
 
-/// Case F9: a connection that has gone silent is found out by a ping that ends, and is thrown away.
+/// case F9, req 1.07, req 4.17: a connection that has gone silent is found out by a ping that ends, and is thrown away.
 #[tokio::test]
 async fn a_half_open_connection_is_thrown_away() {
     let db = TestDatabase::empty().await.unwrap();

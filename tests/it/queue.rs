@@ -22,7 +22,7 @@ async fn all_of(pool: &Pool) -> Vec<db_pool::Connection> {
     futures_util::future::try_join_all(held).await.unwrap()
 }
 
-/// Case R01: a caller says itself how long it waits, and is told why it waited in vain.
+/// case R01: a caller says itself how long it waits, and is told why it waited in vain.
 #[tokio::test]
 async fn a_caller_may_bring_its_own_time() {
     let db = TestDatabase::empty().await.unwrap();
@@ -68,7 +68,7 @@ async fn a_caller_may_bring_its_own_time() {
     database.rests().await;
 }
 
-/// Case R01: who does not queue may still have a connection made, and does not overtake who queues.
+/// case R01: who does not queue may still have a connection made, and does not overtake who queues.
 #[tokio::test]
 async fn a_caller_that_does_not_queue_connects_and_does_not_overtake() {
     let db = TestDatabase::empty().await.unwrap();
@@ -85,7 +85,7 @@ async fn a_caller_that_does_not_queue_connects_and_does_not_overtake() {
     pool.rests().await;
 }
 
-/// Case F9, F11: callers with less time than a ping takes do not throw sound connections away.
+/// case F9, case F11: callers with less time than a ping takes do not throw sound connections away.
 #[tokio::test]
 async fn a_ping_outlives_the_caller_that_had_no_time_for_it() {
     let db = TestDatabase::empty().await.unwrap();
@@ -113,7 +113,7 @@ async fn a_ping_outlives_the_caller_that_had_no_time_for_it() {
     pool.rests().await;
 }
 
-/// Case R15; req 4.18, 4.49: beyond the bound callers are refused at once, and waits stay bounded.
+/// case R15; req 4.18, req 4.49: beyond the bound callers are refused at once, and waits stay bounded.
 #[tokio::test]
 async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
     let db = TestDatabase::empty().await.unwrap();
@@ -147,7 +147,7 @@ async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
         assert_eq!(error.kind(), Kind::Busy);
     }
 
-    // req 0.13, 3.01, 3.21: what the queue was like is in the status.
+    // req 0.13, req 3.01, req 3.21: what the queue was like is in the status.
     let status = pool.status();
     assert_eq!((status.max, status.open, status.idle), (5, 5, 5));
     assert_eq!(
@@ -162,7 +162,7 @@ async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
     pool.rests().await;
 }
 
-/// Case R16: a pool that is saturated takes nothing from another one.
+/// case R16, req 4.11, req 4.37: a pool that is saturated takes nothing from another one.
 #[tokio::test]
 async fn a_saturated_pool_does_not_slow_another_one_down() {
     let db = TestDatabase::empty().await.unwrap();
@@ -209,7 +209,7 @@ async fn a_saturated_pool_does_not_slow_another_one_down() {
     database.rests().await;
 }
 
-/// Case F10: 50 tasks that all want the one connection again and again have it equally often.
+/// case F10: 50 tasks that all want the one connection again and again have it equally often.
 #[tokio::test]
 async fn one_connection_is_shared_evenly() {
     const TASKS: usize = 50;
@@ -245,7 +245,7 @@ async fn one_connection_is_shared_evenly() {
     pool.rests().await;
 }
 
-/// Case F11: callers that go at random, in the queue or with a connection, leave every place behind.
+/// case F11: callers that go at random, in the queue or with a connection, leave every place behind.
 #[tokio::test]
 async fn callers_that_go_at_random_leave_their_places_behind() {
     const MAX: u32 = 5;
@@ -288,7 +288,7 @@ async fn callers_that_go_at_random_leave_their_places_behind() {
     pool.rests().await;
 }
 
-/// Case F1: fifty dropped queries are never fifty replacements beside fifty running backends.
+/// case F1: fifty dropped queries are never fifty replacements beside fifty running backends.
 #[tokio::test]
 async fn replacements_wait_until_what_they_replace_is_gone() {
     const MAX: usize = 50;
@@ -346,7 +346,7 @@ async fn replacements_wait_until_what_they_replace_is_gone() {
     pool.rests().await;
 }
 
-/// Case F10: of those who have passed the gate the first has the first connection, whoever looks first.
+/// case F10: of those who have passed the gate the first has the first connection, whoever looks first.
 #[tokio::test]
 async fn nobody_overtakes_behind_the_gate_either() {
     let db = TestDatabase::empty().await.unwrap();

@@ -134,8 +134,8 @@ const UNDOABLE: [&str; 16] = [
     "do $$ begin perform app.set_tenant('a'); perform pg_advisory_lock(8); end $$",
 ];
 
-/// Case R30, F3, F4: by a simple query and by a prepared statement, with diesel's own statements as good
-/// after the reset as before.
+/// case R30, case F3, case F4, req 4.07, req 4.40: by a simple query and by a prepared statement, with diesel's
+/// own statements as good after the reset as before.
 #[tokio::test]
 async fn the_next_borrower_finds_a_clean_session_on_the_same_backend() {
     let db = database().await;
@@ -165,7 +165,7 @@ async fn the_next_borrower_finds_a_clean_session_on_the_same_backend() {
     pool.rests().await;
 }
 
-/// Case R30: what no reset takes away costs the connection, however it got there.
+/// case R30: what no reset takes away costs the connection, however it got there.
 #[tokio::test]
 async fn a_statement_prepared_by_sql_costs_the_connection() {
     let db = database().await;
@@ -258,7 +258,7 @@ async fn a_role_of_the_url_outlasts_the_reset() {
     pool.rests().await;
 }
 
-/// Case R30: behind a pooler in session mode our settings are said once more after each reset.
+/// case R30: behind a pooler in session mode our settings are said once more after each reset.
 #[tokio::test]
 async fn our_settings_hold_after_a_reset_behind_a_session_pooler() {
     let db = database().await;
@@ -444,7 +444,7 @@ async fn a_reset_does_not_hold_up_closing() {
     assert_eq!(pool.status().resets, 0);
 }
 
-/// Case R32: a session that others share cannot be reset, so that a SET is refused there, and the next
+/// case R32: a session that others share cannot be reset, so that a SET is refused there, and the next
 /// statement is none the worse. `reset = "never"` lets it through.
 #[tokio::test]
 async fn a_set_through_a_transaction_pooler_is_refused() {

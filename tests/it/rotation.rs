@@ -21,7 +21,7 @@ async fn user(conn: &mut AsyncPgConnection) -> QueryResult<String> {
         .await
 }
 
-/// Case R40; req 4.45, 4.46: idle connections go at once, held ones when they come back.
+/// case R40; req 4.45, req 4.46: idle connections go at once, held ones when they come back.
 #[tokio::test]
 async fn rotation_closes_a_held_connection_when_it_returns() {
     let db = TestDatabase::empty().await.unwrap();
@@ -55,7 +55,7 @@ async fn rotation_closes_a_held_connection_when_it_returns() {
     assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
 }
 
-/// Case R41; req 4.44: the user may change its name, and the old one can be locked out afterwards.
+/// case R41; req 4.44: the user may change its name, and the old one can be locked out afterwards.
 #[tokio::test]
 async fn a_second_user_takes_over() {
     let db = TestDatabase::empty().await.unwrap();
@@ -92,7 +92,7 @@ async fn wrong_credentials_are_refused_and_nothing_changes() {
     assert_eq!(database.status()[0].opened, 1);
 }
 
-/// Case R40: under load no work fails, while the password changes several times.
+/// case R40: under load no work fails, while the password changes several times.
 #[tokio::test]
 async fn no_work_fails_while_the_password_changes() {
     let db = TestDatabase::empty().await.unwrap();
@@ -157,7 +157,7 @@ async fn callers_wait_for_a_live_connection_while_the_old_password_fails() {
         .unwrap();
 }
 
-/// Case R41; req 4.44: a pool that is not open yet has its user too, and nobody else takes it over.
+/// case R41; req 4.44: a pool that is not open yet has its user too, and nobody else takes it over.
 #[tokio::test]
 async fn the_user_of_an_unopened_pool_is_rotated_alone() {
     let db = TestDatabase::empty().await.unwrap();
@@ -176,7 +176,7 @@ async fn the_user_of_an_unopened_pool_is_rotated_alone() {
     assert_eq!(user(&mut conn).await.unwrap(), admin.name());
 }
 
-/// Case R41: a pool that is opened while the new credentials are being proved takes them as well.
+/// case R41: a pool that is opened while the new credentials are being proved takes them as well.
 #[tokio::test]
 async fn a_pool_opened_during_a_rotation_is_rotated() {
     let db = TestDatabase::empty().await.unwrap();
@@ -192,7 +192,7 @@ async fn a_pool_opened_during_a_rotation_is_rotated() {
     assert_eq!(user(&mut conn).await.unwrap(), second.name());
 }
 
-/// Case R40: a login with the old password that is on its way fails nobody when the new one is there.
+/// case R40: a login with the old password that is on its way fails nobody when the new one is there.
 #[tokio::test]
 async fn a_caller_who_dials_with_the_old_password_gets_the_new_one() {
     let db = TestDatabase::empty().await.unwrap();
@@ -227,7 +227,7 @@ async fn a_caller_who_dials_with_the_old_password_gets_the_new_one() {
     }
 }
 
-/// Case R40: who waits out the delay after a refusal of the old password need not wait for its end.
+/// case R40: who waits out the delay after a refusal of the old password need not wait for its end.
 #[tokio::test]
 async fn a_rotation_wakes_those_who_wait_to_connect_again() {
     let db = TestDatabase::empty().await.unwrap();

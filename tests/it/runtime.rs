@@ -40,7 +40,7 @@ async fn nothing_is_left(db: &TestDatabase) {
     .await;
 }
 
-/// Case R12: idle and held connections and the pool itself may be dropped where no runtime is entered.
+/// case R12: idle and held connections and the pool itself may be dropped where no runtime is entered.
 #[test]
 fn everything_may_be_dropped_outside_a_runtime() {
     let runtime = runtime();
@@ -60,7 +60,7 @@ fn everything_may_be_dropped_outside_a_runtime() {
     drop(db);
 }
 
-/// Case R12: the pool's own runtime may end before the pool does.
+/// case R12: the pool's own runtime may end before the pool does.
 #[test]
 fn a_pool_outlives_its_runtime_without_a_panic() {
     let (ended, other) = (runtime(), runtime());
@@ -76,7 +76,7 @@ fn a_pool_outlives_its_runtime_without_a_panic() {
     other.block_on(pool.without_a_handle().rests());
 }
 
-/// Case F1, R31: the runtime of a borrower ends while the answer to its last statement is arriving.
+/// case F1, case R31: the runtime of a borrower ends while the answer to its last statement is arriving.
 #[test]
 fn a_connection_whose_borrowers_runtime_ends_is_not_handed_out_dirty() {
     let runtime = runtime();
@@ -126,7 +126,7 @@ async fn set_five(conn: &mut AsyncPgConnection) {
         .unwrap();
 }
 
-/// Case R11: a connection that was being pinged when the pool began to close is not handed out.
+/// case R11: a connection that was being pinged when the pool began to close is not handed out.
 #[tokio::test]
 async fn a_pool_that_closes_during_a_ping_hands_nothing_out() {
     let db = TestDatabase::empty().await.unwrap();
@@ -154,7 +154,7 @@ async fn a_pool_that_closes_during_a_ping_hands_nothing_out() {
     pool.rests().await;
 }
 
-/// Case R11: a connection that is still being made when the pool closes is closed as soon as it is there.
+/// case R11: a connection that is still being made when the pool closes is closed as soon as it is there.
 #[tokio::test]
 async fn a_connection_made_while_the_pool_closes_does_not_stay() {
     let db = TestDatabase::empty().await.unwrap();
@@ -182,7 +182,7 @@ async fn a_connection_made_while_the_pool_closes_does_not_stay() {
     pool.rests().await;
 }
 
-/// Case R11: after the grace a statement is cancelled that has not come further than Parse.
+/// case R11: after the grace a statement is cancelled that has not come further than Parse.
 #[tokio::test]
 async fn a_shutdown_cancels_a_statement_that_waits_to_be_parsed() {
     let db = table().await;

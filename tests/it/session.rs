@@ -43,7 +43,8 @@ async fn assert_settings(conn: &mut AsyncPgConnection) {
     }
 }
 
-/// req 2.07, 2.20, 2.21, 2.22, 2.23, 2.24, 2.25: and `RESET ALL` returns to them (failure case F4).
+/// req 2.07, req 2.20, req 2.21, req 2.22, req 2.23, req 2.24, req 2.25: and `RESET ALL` returns to them
+/// (failure case F4).
 #[tokio::test]
 async fn settings_travel_in_the_startup_packet() {
     let db = TestDatabase::empty().await.unwrap();
@@ -156,7 +157,7 @@ async fn the_urls_own_settings_win() {
     }
 }
 
-/// req 1.06, 1.10: the lambda profile holds one connection and none ahead.
+/// req 1.06, req 1.10: the lambda profile holds one connection and none ahead.
 #[tokio::test]
 async fn the_lambda_profile_holds_one_connection() {
     let db = TestDatabase::empty().await.unwrap();
@@ -175,7 +176,7 @@ async fn the_lambda_profile_holds_one_connection() {
     );
 }
 
-/// Case R50: the server splits `options` at a vertical tab too, which must not become a setting.
+/// case R50: the server splits `options` at a vertical tab too, which must not become a setting.
 #[tokio::test]
 async fn a_vertical_tab_in_a_setting_is_part_of_it() {
     let db = TestDatabase::empty().await.unwrap();

@@ -44,7 +44,7 @@ async fn nap(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
         .await
 }
 
-/// Case R63, req 2.08, 2.09: the time of a statement is split into before its first row and after it, as the
+/// case R63, req 2.08, req 2.09: the time of a statement is split into before its first row and after it, as the
 /// wire saw it: diesel has its first row long before the last.
 #[tokio::test]
 async fn executing_and_streaming_are_told_apart() {
@@ -80,7 +80,7 @@ async fn executing_and_streaming_are_told_apart() {
     assert_eq!(slow.get("sqlstate"), None);
 }
 
-/// Case R63, req 2.10: who waited for the pool is told apart from who was slow, with the place that asked and
+/// case R63, req 2.10: who waited for the pool is told apart from who was slow, with the place that asked and
 /// the attempt.
 #[tokio::test]
 async fn waiting_for_the_pool_is_no_execution() {
@@ -124,7 +124,7 @@ async fn waiting_for_the_pool_is_no_execution() {
     assert!(!captured.mentions("canary"));
 }
 
-/// Case R63: a statement that fails late has its SQLSTATE, one that was never prepared too, and so has a
+/// case R63: a statement that fails late has its SQLSTATE, one that was never prepared too, and so has a
 /// COMMIT and one whose connection ended.
 #[tokio::test]
 async fn what_fails_is_logged_with_its_code() {
@@ -183,7 +183,7 @@ async fn what_fails_is_logged_with_its_code() {
     );
 }
 
-/// Case R63: a query whose future was dropped is told of when its connection has ended, of the right borrower.
+/// case R63: a query whose future was dropped is told of when its connection has ended, of the right borrower.
 #[tokio::test]
 async fn an_abandoned_statement_is_logged() {
     let (captured, _guard) = Captured::begin();
@@ -207,7 +207,7 @@ async fn an_abandoned_statement_is_logged() {
     assert_eq!(database.status()[0].slow_queries, 1);
 }
 
-/// Case R63: a fingerprint that is slow all the time is logged a few times, and says later how often it was.
+/// case R63: a fingerprint that is slow all the time is logged a few times, and says later how often it was.
 #[tokio::test]
 async fn a_fingerprint_does_not_fill_the_log() {
     let (captured, _guard) = Captured::begin();

@@ -25,7 +25,8 @@ const CLERKS: i64 = 12;
 /// To which size the pool may grow.
 const LARGEST: u32 = 10;
 
-/// Cases R05, R06, R07, R13, R18, R20, R21, R40, F1: nothing that happens to a service loses or doubles a transfer.
+/// case R05, case R06, case R07, case R13, case R18, case R20, case R21, case R40, case F1: nothing that happens to
+/// a service loses or doubles a transfer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_is_right_whatever_happens_to_its_connections() {
     let place = Place::new(None).await;
@@ -44,7 +45,7 @@ async fn a_ledger_is_right_whatever_happens_to_its_connections() {
     .await;
 }
 
-/// Case R32: nor where a pooler stands between, which comes and goes itself.
+/// case R32: nor where a pooler stands between, which comes and goes itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_is_right_behind_a_pooler_that_comes_and_goes() {
     for version in [Version::Old, Version::NewKeeping] {

@@ -20,7 +20,7 @@ fn raising(code: &str) -> String {
     )
 }
 
-/// Case F5: codes that diesel does not keep apart are exact in the error of the helper and inside the work.
+/// case F5: codes that diesel does not keep apart are exact in the error of the helper and inside the work.
 #[tokio::test]
 async fn a_failing_statement_keeps_its_code() {
     let db = TestDatabase::empty().await.unwrap();
@@ -57,7 +57,7 @@ async fn a_failing_statement_keeps_its_code() {
     database.rests().await;
 }
 
-/// Case F5: a prepared statement's failure, and one in a transaction that has failed already.
+/// case F5: a prepared statement's failure, and one in a transaction that has failed already.
 #[tokio::test]
 async fn a_statement_in_a_failed_transaction_is_25p02() {
     let db = TestDatabase::empty().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_statement_in_a_failed_transaction_is_25p02() {
     database.rests().await;
 }
 
-/// Case F5, R07: a session that is ended in its work.
+/// case F5, case R07: a session that is ended in its work.
 #[tokio::test]
 async fn an_ended_session_is_57p01() {
     let db = TestDatabase::empty().await.unwrap();

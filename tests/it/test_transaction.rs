@@ -97,7 +97,7 @@ async fn a_provoked_failure_does_not_spoil_the_result() {
     assert_eq!(database.status()[0].discarded, 0);
 }
 
-/// Case R22: a work that commits by hand cannot be rolled back, and is told so.
+/// case R22: a work that commits by hand cannot be rolled back, and is told so.
 #[tokio::test]
 async fn a_commit_by_hand_is_reported() {
     let (_db, database) = prepared().await;

@@ -63,7 +63,7 @@ impl Encrypted {
     }
 }
 
-/// req 2.16, 4.48; case R48: each mode verifies what libpq's documentation says it does.
+/// req 2.16, req 4.48; case R48: each mode verifies what libpq's documentation says it does.
 #[tokio::test]
 async fn each_mode_verifies_what_it_says() {
     let authority = Authority::new().unwrap();
@@ -98,7 +98,7 @@ async fn each_mode_verifies_what_it_says() {
     assert!(missing.contains("/no/such/file"), "{missing}");
 }
 
-/// Case R48: a certificate for another name is refused by verify-full alone.
+/// case R48: a certificate for another name is refused by verify-full alone.
 #[tokio::test]
 async fn a_wrong_name_is_refused_by_verify_full() {
     let authority = Authority::new().unwrap();
@@ -116,7 +116,7 @@ async fn a_wrong_name_is_refused_by_verify_full() {
     assert!(refusal.contains("not valid for name"), "{refusal}");
 }
 
-/// Case R48: an expired certificate is refused wherever certificates are looked at.
+/// case R48: an expired certificate is refused wherever certificates are looked at.
 #[tokio::test]
 async fn an_expired_certificate_is_refused() {
     let authority = Authority::new().unwrap();
@@ -129,7 +129,7 @@ async fn an_expired_certificate_is_refused() {
     }
 }
 
-/// Case R47: a server without TLS is refused where TLS is required, and taken where it is preferred.
+/// case R47: a server without TLS is refused where TLS is required, and taken where it is preferred.
 #[tokio::test]
 async fn a_server_without_tls_is_not_spoken_to_in_plain_text() {
     let db = TestDatabase::empty().await.unwrap();

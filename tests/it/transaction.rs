@@ -65,7 +65,7 @@ pub(crate) async fn n(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<i64>
         .await
 }
 
-/// req 2.33, 2.34: committed on success, rolled back on error, the connection back in either case.
+/// req 2.33, req 2.34: committed on success, rolled back on error, the connection back in either case.
 #[tokio::test]
 async fn write_commits_on_success_and_rolls_back_on_error() {
     let (db, database) = prepared().await;
@@ -132,7 +132,7 @@ async fn work_comes_in_every_shape() {
     .unwrap();
 }
 
-/// Case R62; req 2.33: reading is READ ONLY in every environment.
+/// case R62; req 2.33: reading is READ ONLY in every environment.
 #[tokio::test]
 async fn writing_in_read_fails_with_25006() {
     let (_db, database) = prepared().await;
@@ -148,7 +148,7 @@ async fn writing_in_read_fails_with_25006() {
     assert_eq!(error.sqlstate().unwrap().code(), "25006");
 }
 
-/// Case R21, F5: the victim of a deadlock is tried again, and both effects are there once.
+/// case R21, case F5: the victim of a deadlock is tried again, and both effects are there once.
 #[tokio::test]
 async fn a_deadlock_is_tried_again() {
     let (db, database) = prepared().await;
@@ -189,7 +189,7 @@ async fn a_deadlock_is_tried_again() {
     database.rests().await;
 }
 
-/// A conflict that never ends is reported as such, with its exact code, and as diesel's own word for it.
+/// req 0.07: a conflict that never ends is reported as such, with its exact code, and as diesel's own word for it.
 #[tokio::test]
 async fn attempts_are_bounded() {
     let (_db, database) = prepared().await;
@@ -224,7 +224,7 @@ async fn attempts_are_bounded() {
     ));
 }
 
-/// Case R22: a failure that the work ignored is not reported as a success.
+/// case R22: a failure that the work ignored is not reported as a success.
 #[tokio::test]
 async fn a_swallowed_failure_does_not_commit() {
     let (db, database) = prepared().await;
@@ -243,7 +243,7 @@ async fn a_swallowed_failure_does_not_commit() {
     assert_eq!(database.status()[0].discarded, 0);
 }
 
-/// Case R23: what is no conflict is tried once.
+/// case R23: what is no conflict is tried once.
 #[tokio::test]
 async fn other_errors_are_not_tried_again() {
     let (_db, database) = prepared().await;
@@ -266,7 +266,7 @@ async fn other_errors_are_not_tried_again() {
     assert_eq!(value(&attempts), 1);
 }
 
-/// Case R26: a nested transaction is a savepoint.
+/// case R26: a nested transaction is a savepoint.
 #[tokio::test]
 async fn a_nested_rollback_keeps_the_outer_work() {
     let (db, database) = prepared().await;
@@ -291,7 +291,7 @@ async fn a_nested_rollback_keeps_the_outer_work() {
     assert_eq!(counts, "1,0");
 }
 
-/// Case R28: the time given to a transaction bounds attempts and delays alike.
+/// case R28: the time given to a transaction bounds attempts and delays alike.
 #[tokio::test]
 async fn the_timeout_bounds_the_whole() {
     let (db, database) = prepared().await;
@@ -391,7 +391,7 @@ async fn after_commit_runs_after_a_commit() {
     assert_eq!(value(&ran), 1);
 }
 
-/// Case R11; req 2.28: a shutdown lets work in flight finish and refuses new work at once.
+/// case R11; req 2.28: a shutdown lets work in flight finish and refuses new work at once.
 #[tokio::test]
 async fn shutdown_waits_for_work_and_refuses_more() {
     let (db, database) = prepared().await;
@@ -429,7 +429,7 @@ async fn shutdown_waits_for_work_and_refuses_more() {
     database.rests().await;
 }
 
-/// Case R11: after the grace what is still running is cancelled and counted.
+/// case R11: after the grace what is still running is cancelled and counted.
 #[tokio::test]
 async fn shutdown_cancels_what_outlasts_the_grace() {
     let (db, database) = prepared().await;

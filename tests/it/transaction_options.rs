@@ -67,7 +67,7 @@ async fn assert_options_stay(database: &Database) {
     assert_eq!(database.status()[0].opened, 1);
 }
 
-/// Case R27: on connections of our own, with BEGIN held back and without.
+/// case R27: on connections of our own, with BEGIN held back and without.
 #[tokio::test]
 async fn options_reach_the_server_and_do_not_leak() {
     let db = TestDatabase::empty().await.unwrap();
@@ -80,7 +80,7 @@ async fn options_reach_the_server_and_do_not_leak() {
     }
 }
 
-/// Case R27: through PgBouncer, where another client gets the very same server connection next.
+/// case R27: through PgBouncer, where another client gets the very same server connection next.
 #[tokio::test]
 async fn options_do_not_leak_through_a_pooler() {
     for binary in BouncerBinary::all() {

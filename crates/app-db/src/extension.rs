@@ -16,9 +16,9 @@ pub trait ConnectionExt {
     ///
     /// For [`Database::write`](crate::Database::write) and [`Transaction`](crate::Transaction): it runs
     /// after their COMMIT was answered, in the order in which it was left, on the task that waits for
-    /// them, so it must not block. A panic in it reaches them when all that was left has run. It is dropped unrun on rollback, retry and
-    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), and on a connection from
-    /// [`Database::get`](crate::Database::get).
+    /// them, so it must not block. A panic in it reaches them when all that was left has run. It is dropped
+    /// unrun on rollback, retry and [`Error::CommitUnknown`](crate::Error::CommitUnknown), and on a connection
+    /// from [`Database::get`](crate::Database::get).
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static);
 }
 

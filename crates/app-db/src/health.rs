@@ -31,7 +31,7 @@ impl Health {
     }
 }
 
-/// The state of one pool (req 2.26, 2.27).
+/// The state of one pool (req 2.26, req 2.27).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PoolHealth {

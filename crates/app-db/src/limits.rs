@@ -17,7 +17,7 @@ struct Limits {
 }
 
 /// Warns where pools of these sizes together may take more than the server has (53300 then), counted over
-/// this instance alone (req 0.05, 4.03, 4.12).
+/// this instance alone (req 0.05, req 4.03, req 4.12).
 ///
 /// Behind a pooler nothing is said: what it takes from the server is its own configuration. Costs one
 /// query at start; one that fails is no reason not to start.

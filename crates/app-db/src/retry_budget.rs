@@ -111,7 +111,7 @@ mod tests {
             .count() as u32
     }
 
-    /// Case R24
+    /// case R24
     #[test]
     fn the_reserve_is_a_part_of_the_share_and_no_addition() {
         assert_eq!(retries(&RetryBudget::new(Percent(20))), 10);

@@ -116,7 +116,8 @@ impl<'db> Transaction<'db> {
 
     /// Finds out what became of a COMMIT whose answer is lost: a success if it took effect,
     /// [`Error::CommitAborted`] if it did not, [`Error::CommitUnknown`] only if the server cannot be asked
-    /// within ten seconds, is another one since, or has crashed with it committed or its id given away again. A [`Transaction::timeout`] bounds the asking too.
+    /// within ten seconds, is another one since, or has crashed with it committed or its id given away again. A
+    /// [`Transaction::timeout`] bounds the asking too.
     ///
     /// Costs one round trip, in which the transaction gets its id before COMMIT is sent; a transaction that
     /// writes nothing uses up an id all the same. Needs PostgreSQL 13.

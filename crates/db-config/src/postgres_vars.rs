@@ -1,7 +1,7 @@
 //! The `POSTGRES_*` variables: an endpoint in pieces, for those who have no URL.
 //!
 //! They count only when `POSTGRES_HOST` or `POSTGRES_PRIMARY_HOST` is set; then what is missing has
-//! a default (req 2.03, 2.04, 2.32).
+//! a default (req 2.03, req 2.04, req 2.32).
 
 use std::path::Path;
 

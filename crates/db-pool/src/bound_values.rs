@@ -100,7 +100,7 @@ mod tests {
         assert!(parted(&"select 'canary'", true).1.is_none());
     }
 
-    /// Case R63: values are on one line, move no cursor and are cut, whatever a type's own `Debug` writes.
+    /// case R63: values are on one line, move no cursor and are cut, whatever a type's own `Debug` writes.
     #[test]
     fn values_are_escaped_and_cut() {
         struct Raw;

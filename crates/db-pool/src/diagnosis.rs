@@ -18,7 +18,7 @@ use crate::pool::Shared;
 use crate::registry::Registry;
 use crate::status::Totals;
 
-/// Why a checkout timed out (req 0.29, 0.30).
+/// Why a checkout timed out (req 0.29, req 0.30).
 ///
 /// A connection counts as stuck when its holder has had it for the whole of the caller's wait. Where
 /// others were served meanwhile and less than half of what is held was stuck, the pool is too small.

@@ -107,7 +107,7 @@ const A_DAY: u64 = 24 * 60 * 60 * 1_000_000;
 mod tests {
     use super::*;
 
-    /// req 3.21, 4.33: a few long waits among many short ones are seen for what they are.
+    /// req 3.21, req 4.33: a few long waits among many short ones are seen for what they are.
     #[test]
     fn quantiles_are_counted() {
         let histogram = Histogram::default();

@@ -106,7 +106,7 @@ const MAX_SHOWN: usize = 200;
 mod tests {
     use super::*;
 
-    /// Case R49, R63
+    /// case R49, case R63
     #[test]
     fn a_statement_is_shown_on_one_line_and_without_its_values() {
         let shown = |sql: &[u8]| shown(sql).unwrap_or_default().into_string();

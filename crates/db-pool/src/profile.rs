@@ -184,7 +184,7 @@ pub struct Reconnect {
 }
 
 impl Default for Reconnect {
-    /// The built-in numbers (req 2.18, 2.35).
+    /// The built-in numbers (req 2.18, req 2.35).
     fn default() -> Self {
         Self {
             attempts: 10,
@@ -270,7 +270,7 @@ mod tests {
         (profile.min_idle, profile.max)
     }
 
-    /// req 2.13, 2.14, 2.15, 3.07, 3.10, 1.06
+    /// req 2.13, req 2.14, req 2.15, req 3.07, req 3.10, req 1.06
     #[test]
     fn the_built_in_tables_have_the_decided_numbers() {
         assert_eq!(sizes(&Environment::Dev), (2, 10));
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!((prod.ceiling, prod.max_waiting), (100, Some(1_000)));
     }
 
-    /// req 2.07, 2.08, 2.17, 2.18, 2.21, 2.35
+    /// req 2.07, req 2.08, req 2.17, req 2.18, req 2.21, req 2.35
     #[test]
     fn a_pools_own_table_wins_over_the_profile() {
         let vars = [

@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// Case R32
+    /// case R32
     #[test]
     fn a_shared_session_is_never_reset() {
         let shared = Pooler::Shared { keeps_names: true };

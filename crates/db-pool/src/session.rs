@@ -165,7 +165,7 @@ mod tests {
         SessionSettings::new(&endpoint, &PoolProfile::of(&Environment::Dev))
     }
 
-    /// req 2.20, 2.21, 2.23, 2.24, 2.25
+    /// req 2.20, req 2.21, req 2.23, req 2.24, req 2.25
     #[test]
     fn the_profile_fills_what_the_url_leaves_open() {
         let plain = settings("postgres://u@localhost/d");

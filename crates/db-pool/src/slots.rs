@@ -125,7 +125,7 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    /// Case R18: after shrinking exactly the surplus goes, and nothing new comes before it has gone.
+    /// case R18: after shrinking exactly the surplus goes, and nothing new comes before it has gone.
     #[test]
     fn a_smaller_size_sends_away_as_many_as_are_too_many() {
         let slots = Slots::new(5);

@@ -87,7 +87,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 mod tests {
     use super::*;
 
-    /// Case R63: a statement that is slow all the time leaves room for others, and says how much it left out.
+    /// case R63: a statement that is slow all the time leaves room for others, and says how much it left out.
     #[test]
     fn a_fingerprint_is_logged_so_often_and_counted_beyond() {
         let (throttle, now) = (Throttle::default(), Instant::now());

@@ -73,7 +73,7 @@ pub struct Status {
     pub slow_queries: u64,
     /// How long the parts of the newest connection took.
     pub last_connect: Option<ConnectPhases>,
-    /// How long connecting took, of every connection since the pool began (req 0.36, 1.17).
+    /// How long connecting took, of every connection since the pool began (req 0.36, req 1.17).
     pub connect_times: Quantiles,
 }
 

@@ -126,7 +126,7 @@ mod tests {
         assert_eq!((&*stats[0].text, stats[0].count), ("select ?", 1));
     }
 
-    /// Case R63: ten thousand lists of values are few fingerprints.
+    /// case R63: ten thousand lists of values are few fingerprints.
     #[tokio::test]
     async fn ten_thousand_lists_are_few_fingerprints() {
         let registry = registry();

@@ -25,7 +25,7 @@ impl Ran {
     }
 }
 
-/// Case R26: what a nested transaction has left goes with it, and only that.
+/// case R26: what a nested transaction has left goes with it, and only that.
 #[tokio::test]
 async fn a_savepoint_takes_its_own_actions_along() {
     let (db, database) = counters().await;
@@ -67,7 +67,7 @@ async fn a_savepoint_takes_its_own_actions_along() {
     assert_eq!(committed(&db).await, 1);
 }
 
-/// Case R22: a success that is none runs nothing, however it came about.
+/// case R22: a success that is none runs nothing, however it came about.
 #[tokio::test]
 async fn nothing_runs_when_a_success_is_refused() {
     let (_db, database) = counters().await;
@@ -100,7 +100,7 @@ async fn nothing_runs_when_a_success_is_refused() {
     assert_eq!(ran.so_far(), [""; 0]);
 }
 
-/// Case R20: a conflict that COMMIT finds is tried again, and only the attempt that commits counts.
+/// case R20: a conflict that COMMIT finds is tried again, and only the attempt that commits counts.
 #[tokio::test]
 async fn a_conflict_at_commit_runs_the_actions_of_the_attempt_that_commits() {
     let (db, database) = counters().await;

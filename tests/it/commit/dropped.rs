@@ -25,7 +25,7 @@ async fn assert_nothing_runs(db: &TestDatabase, polls: u32) {
     assert!(took < A_SECOND, "{took:?} after {polls} polls");
 }
 
-/// Case F1, R22: dropped after every number of polls, from the first to the last.
+/// case F1, case R22: dropped after every number of polls, from the first to the last.
 #[tokio::test(flavor = "current_thread")]
 async fn a_dropped_transaction_leaves_nothing_behind() {
     let (db, database) = counters().await;
@@ -70,7 +70,7 @@ async fn a_dropped_transaction_leaves_nothing_behind() {
     database.rests().await;
 }
 
-/// Case R28: dropped while a statement of it runs on the server, which stops it.
+/// case R28: dropped while a statement of it runs on the server, which stops it.
 #[tokio::test]
 async fn a_dropped_transaction_cancels_its_statement() {
     let (db, database) = counters().await;

@@ -92,7 +92,7 @@ async fn cancel_requests_have_arrived(db: &TestDatabase, pool: &Pool) {
     .await;
 }
 
-/// Case F1: under synchronous replication a cancelled COMMIT would report what only the primary has.
+/// case F1: under synchronous replication a cancelled COMMIT would report what only the primary has.
 #[tokio::test]
 async fn a_commit_given_up_on_its_way_is_not_cancelled() {
     let (db, database) = counters().await;
@@ -110,7 +110,7 @@ async fn a_commit_given_up_on_its_way_is_not_cancelled() {
     database.rests().await;
 }
 
-/// Case F1: dropped when diesel has queued it and the driver has not sent it, on a plain connection.
+/// case F1: dropped when diesel has queued it and the driver has not sent it, on a plain connection.
 #[tokio::test(flavor = "current_thread")]
 async fn a_commit_given_up_before_it_was_sent_is_not_cancelled() {
     let db = TestDatabase::empty().await.unwrap();
@@ -130,7 +130,7 @@ async fn a_commit_given_up_before_it_was_sent_is_not_cancelled() {
     pool.rests().await;
 }
 
-/// Case R11, F1: a shutdown that cancels what outlasts its grace leaves a COMMIT alone.
+/// case R11, case F1: a shutdown that cancels what outlasts its grace leaves a COMMIT alone.
 #[tokio::test]
 async fn a_shutdown_does_not_cancel_a_commit() {
     let (db, database) = counters().await;
@@ -148,7 +148,7 @@ async fn a_shutdown_does_not_cancel_a_commit() {
     database.rests().await;
 }
 
-/// Case R28: the time is up while COMMIT is on its way: nobody knows, and the caller is told so.
+/// case R28: the time is up while COMMIT is on its way: nobody knows, and the caller is told so.
 #[tokio::test]
 async fn a_timeout_during_commit_leaves_the_outcome_unknown() {
     let (db, database) = counters().await;
@@ -168,7 +168,7 @@ async fn a_timeout_during_commit_leaves_the_outcome_unknown() {
     gate.let_through(1).await;
 }
 
-/// Case R28: a COMMIT that was refused is over; the time is up in the attempt after it.
+/// case R28: a COMMIT that was refused is over; the time is up in the attempt after it.
 #[tokio::test]
 async fn a_timeout_after_a_refused_commit_is_no_unknown_outcome() {
     let (db, database) = counters().await;
@@ -199,7 +199,7 @@ async fn a_timeout_after_a_refused_commit_is_no_unknown_outcome() {
     assert_eq!(committed(&db).await, 0);
 }
 
-/// Case R07: a server that ends the session during COMMIT may have committed; it is not tried again.
+/// case R07: a server that ends the session during COMMIT may have committed; it is not tried again.
 #[tokio::test]
 async fn a_session_ended_during_commit_leaves_the_outcome_unknown() {
     let (db, database) = counters().await;
@@ -231,7 +231,7 @@ async fn a_session_ended_during_commit_leaves_the_outcome_unknown() {
     database.rests().await;
 }
 
-/// Case R07: a session that has ended before COMMIT was sent has not committed, and that is known.
+/// case R07: a session that has ended before COMMIT was sent has not committed, and that is known.
 #[tokio::test]
 async fn a_session_ended_before_commit_is_known_to_have_rolled_back() {
     let (db, unbounded) = counters().await;
@@ -256,7 +256,7 @@ async fn a_session_ended_before_commit_is_known_to_have_rolled_back() {
     database.rests().await;
 }
 
-/// Case R28: work that is run once is on its first attempt.
+/// case R28: work that is run once is on its first attempt.
 #[tokio::test]
 async fn run_once_names_its_only_attempt() {
     let (_db, database) = counters().await;

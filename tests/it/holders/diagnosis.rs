@@ -65,7 +65,7 @@ async fn a_pool_that_is_too_small_says_so() {
     assert_eq!(last.kind(), Kind::Busy);
 }
 
-/// Case R14, R01, req 0.24, 0.29: a leak is named with the line that has it, and said in one place.
+/// case R14, case R01, req 0.24, req 0.29: a leak is named with the line that has it, and said in one place.
 #[tokio::test]
 async fn a_leak_is_named_with_its_line() {
     let (log, _default) = Log::capture();
@@ -254,7 +254,7 @@ async fn a_network_that_swallows_pings_is_told_apart_from_a_full_pool() {
     assert!(pool.get().await.is_ok());
 }
 
-/// Case R04: the server has no more connections for the pool than it has.
+/// case R04: the server has no more connections for the pool than it has.
 #[tokio::test]
 async fn a_pool_that_cannot_grow_says_so() {
     let db = TestDatabase::empty().await.unwrap();
@@ -273,7 +273,7 @@ async fn a_pool_that_cannot_grow_says_so() {
     pool.rests().await;
 }
 
-/// Case F1: a server that does not let a discarded connection go holds up the pool.
+/// case F1: a server that does not let a discarded connection go holds up the pool.
 #[tokio::test]
 async fn a_place_that_the_server_is_still_closing_is_named() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();

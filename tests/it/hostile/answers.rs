@@ -116,7 +116,7 @@ fn messages_out_of_place_are_errors() {
     }
 }
 
-/// Case F13: broken off in the middle of a message.
+/// case F13: broken off in the middle of a message.
 #[test]
 fn a_connection_that_ends_in_an_answer_is_an_error() {
     let whole = [
@@ -144,7 +144,7 @@ fn endless_notices_in_an_answer_take_no_memory() {
     }
 }
 
-/// Case F13, R28: a server that falls silent at any stage of a transaction.
+/// case F13, case R28: a server that falls silent at any stage of a transaction.
 #[test]
 fn silence_at_any_stage_of_a_transaction_is_a_timeout() {
     for silent_at in ["BEGIN", "select v", "update", "COMMIT"] {
@@ -193,7 +193,7 @@ async fn handle(fake: &Fake) -> Database {
     crate::transaction::database(&fake.url(), &variables).await
 }
 
-/// Case F1: a connection whose server says that a transaction is open is not handed to the next.
+/// case F1: a connection whose server says that a transaction is open is not handed to the next.
 #[test]
 fn a_status_that_cannot_be_costs_the_connection() {
     for status in [b'T', b'E', b'X', 0] {

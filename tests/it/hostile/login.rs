@@ -27,7 +27,7 @@ fn assert_down(error: &PoolError) {
     assert_eq!(error.kind(), Kind::Down, "{error:?}");
 }
 
-/// Case F13: a server that says nothing at all.
+/// case F13: a server that says nothing at all.
 #[test]
 fn silence_after_the_startup_packet_is_a_timeout() {
     assert_down(&refused_by(Twist::Stall));

@@ -27,7 +27,7 @@ async fn fail_until_open(pool: &Pool) {
     .await;
 }
 
-/// req 0.09, 2.37: while it is open, calls fail at once with the last cause; nobody asks, and it closes.
+/// req 0.09, req 2.37: while it is open, calls fail at once with the last cause; nobody asks, and it closes.
 #[tokio::test]
 async fn an_open_breaker_fails_calls_at_once_and_closes_by_itself() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -58,7 +58,7 @@ async fn an_open_breaker_fails_calls_at_once_and_closes_by_itself() {
     assert_eq!(pool.status().opened, opened, "what it made is handed out");
 }
 
-/// Case R05; req 0.10, 0.11: with calls coming it is tried once a second, by one of them.
+/// case R05; req 0.10, req 0.11: with calls coming it is tried once a second, by one of them.
 #[tokio::test]
 async fn calls_find_the_server_again_within_two_seconds() {
     let logged = ClusterOptions::default()
@@ -88,7 +88,7 @@ async fn calls_find_the_server_again_within_two_seconds() {
     pool.rests().await;
 }
 
-/// Case R04: it bars nobody from a connection that lives.
+/// case R04: it bars nobody from a connection that lives.
 #[tokio::test]
 async fn a_live_connection_is_handed_out_while_the_breaker_is_open() {
     let db = TestDatabase::empty().await.unwrap();

@@ -20,7 +20,7 @@ async fn on_a_private_cluster(more: &[(&str, &str)]) -> (Cluster, TestDatabase, 
     (cluster, db, database)
 }
 
-/// The probe's answer, which takes no longer than twice the validation timeout (req 2.26, 2.27).
+/// The probe's answer, which takes no longer than twice the validation timeout (req 2.26, req 2.27).
 async fn probe(database: &Database) -> Health {
     let began = Instant::now();
     let health = database.health().await;
@@ -44,7 +44,7 @@ async fn assert_down_until_thawed(database: &Database, frozen: harness::Frozen) 
     .await;
 }
 
-/// Case F9; req 2.26: the idle connection is fresh, so that the probe's own statement finds out.
+/// case F9; req 2.26: the idle connection is fresh, so that the probe's own statement finds out.
 #[tokio::test]
 async fn a_frozen_server_is_not_ready_with_a_fresh_connection() {
     let (cluster, _db, database) = on_a_private_cluster(&[]).await;
@@ -55,7 +55,7 @@ async fn a_frozen_server_is_not_ready_with_a_fresh_connection() {
     database.rests().await;
 }
 
-/// Case F9; req 2.26: the idle connection is stale, so that its ping finds out.
+/// case F9; req 2.26: the idle connection is stale, so that its ping finds out.
 #[tokio::test]
 async fn a_frozen_server_is_not_ready_with_a_stale_connection() {
     let stale_at_once = ("APP_DB__PROFILE__VALIDATE_AFTER", "0s");
@@ -66,7 +66,7 @@ async fn a_frozen_server_is_not_ready_with_a_stale_connection() {
     database.rests().await;
 }
 
-/// Case F9; req 2.26: a pool with every connection at work cannot tell; a login beside it can.
+/// case F9; req 2.26: a pool with every connection at work cannot tell; a login beside it can.
 #[tokio::test]
 async fn a_frozen_server_is_not_ready_with_every_connection_at_work() {
     for checkout_timeout in ["400ms", "10s"] {

@@ -60,7 +60,7 @@ impl Visit for Connected {
     }
 }
 
-/// Case F7: it costs one attempt, and neither the pool's only place nor the right to try again.
+/// case F7: it costs one attempt, and neither the pool's only place nor the right to try again.
 #[tokio::test(flavor = "current_thread")]
 async fn a_panic_while_connecting_costs_no_place() {
     let db = TestDatabase::empty().await.unwrap();

@@ -45,7 +45,7 @@ async fn assert_refused(
     pool.rests_unserved().await;
 }
 
-/// Case R02, R03, F6; req 0.30
+/// case R02, case R03, case F6; req 0.30
 #[tokio::test]
 async fn what_the_server_refuses_for_good_is_said_at_once() {
     let cluster = Cluster::start(ClusterOptions::default().setting("log_connections", "on"))
@@ -77,7 +77,7 @@ async fn what_the_server_refuses_for_good_is_said_at_once() {
     assert_eq!(fatal("FATAL:  database \"no_such_db\" does not exist"), 1);
 }
 
-/// Case R02, R03: the same behind PgBouncer, which has no codes of its own for it.
+/// case R02, case R03: the same behind PgBouncer, which has no codes of its own for it.
 #[tokio::test]
 async fn what_a_pooler_refuses_for_good_is_said_at_once() {
     let db = TestDatabase::empty().await.unwrap();
@@ -94,7 +94,7 @@ async fn what_a_pooler_refuses_for_good_is_said_at_once() {
     }
 }
 
-/// Case R47, R48: nor does TLS heal, wherever it fails.
+/// case R47, case R48: nor does TLS heal, wherever it fails.
 #[tokio::test]
 async fn what_tls_refuses_is_said_at_once() {
     let db = TestDatabase::empty().await.unwrap();
@@ -150,7 +150,7 @@ async fn a_refused_port_and_an_unknown_name_are_tried_again() {
     assert_tried_again(unknown, Failure::UnknownHost, ConnectStage::Name).await;
 }
 
-/// Case R04: a server that is full is asked again, and the caller is served when there is room.
+/// case R04: a server that is full is asked again, and the caller is served when there is room.
 #[tokio::test]
 async fn a_full_server_is_waited_for() {
     let db = TestDatabase::empty().await.unwrap();
@@ -172,7 +172,7 @@ async fn a_full_server_is_waited_for() {
     pool.rests().await;
 }
 
-/// Case F8: whoever hangs is given up at the deadline, and where it hung is said.
+/// case F8: whoever hangs is given up at the deadline, and where it hung is said.
 #[tokio::test]
 async fn a_hung_connect_names_its_stage() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

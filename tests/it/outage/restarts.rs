@@ -20,7 +20,7 @@ async fn logging() -> Cluster {
     Cluster::start(options).await.unwrap()
 }
 
-/// Case R05: nobody asks during the outage; whoever comes first afterwards sees nothing of it.
+/// case R05: nobody asks during the outage; whoever comes first afterwards sees nothing of it.
 #[tokio::test]
 async fn the_first_borrower_after_an_outage_sees_no_error() {
     let cluster = logging().await;
@@ -49,7 +49,7 @@ async fn the_first_borrower_after_an_outage_sees_no_error() {
     pool.rests().await;
 }
 
-/// Case R08: a server that is starting up refuses for seconds; it is asked a few times and not in a loop.
+/// case R08: a server that is starting up refuses for seconds; it is asked a few times and not in a loop.
 #[tokio::test]
 async fn a_server_that_is_starting_up_is_asked_now_and_then() {
     let cluster = logging().await;

@@ -26,7 +26,7 @@ fn socket_to(port: u16) -> OwnedFd {
     sockets.next().unwrap()
 }
 
-/// Case F12; req 2.17, 4.16: TCP keepalive after 30 s, no delay of small packets, and an end to what nobody
+/// case F12; req 2.17, req 4.16: TCP keepalive after 30 s, no delay of small packets, and an end to what nobody
 /// acknowledges: after milliseconds, as libpq counts them, and not after a thousand times as many.
 #[tokio::test]
 async fn the_kernel_watches_over_the_socket() {

@@ -50,7 +50,7 @@ async fn write_one(database: &Database, held_back_by: Option<&Proxy>) -> Option<
     (!late.into_inner()).then_some(outcome)
 }
 
-/// Case R06: the end of a session may reach us at any moment around the checkout.
+/// case R06: the end of a session may reach us at any moment around the checkout.
 #[tokio::test]
 async fn sessions_ended_while_idle_fail_no_transaction() {
     let db = TestDatabase::empty().await.unwrap();
@@ -69,7 +69,7 @@ async fn sessions_ended_while_idle_fail_no_transaction() {
     database.rests().await;
 }
 
-/// Case R06: a BEGIN that is the first to hear of the end is sent again on another connection.
+/// case R06: a BEGIN that is the first to hear of the end is sent again on another connection.
 #[tokio::test]
 async fn a_begin_on_an_ended_session_is_tried_again() {
     let db = TestDatabase::empty().await.unwrap();
@@ -104,7 +104,7 @@ async fn a_begin_on_an_ended_session_is_tried_again() {
     database.rests().await;
 }
 
-/// Case R06: so is a first statement that is the first to hear of it, with the BEGIN that travels with it.
+/// case R06: so is a first statement that is the first to hear of it, with the BEGIN that travels with it.
 #[tokio::test]
 async fn a_first_statement_on_an_ended_session_is_tried_again() {
     let db = TestDatabase::empty().await.unwrap();
@@ -127,7 +127,7 @@ async fn a_first_statement_on_an_ended_session_is_tried_again() {
     database.rests().await;
 }
 
-/// Case R07: work that something ended may be why it was ended; it does not run again.
+/// case R07: work that something ended may be why it was ended; it does not run again.
 #[tokio::test]
 async fn a_session_ended_in_its_work_is_not_tried_again() {
     let db = TestDatabase::empty().await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Case R24: 200 callers of a function that always conflicts cost the server a fifth more, and no more.
+/// case R24: 200 callers of a function that always conflicts cost the server a fifth more, and no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_conflicts_costs_a_fifth_more() {
     const CALLERS: u32 = 200;
@@ -39,7 +39,7 @@ async fn a_storm_of_conflicts_costs_a_fifth_more() {
     assert_eq!((status.in_use, status.discarded), (0, 0));
 }
 
-/// Case R24: a budget of nothing lets nobody try again.
+/// case R24: a budget of nothing lets nobody try again.
 #[tokio::test]
 async fn a_budget_of_nothing_allows_no_retry() {
     let db = counting("40001").await;
@@ -52,7 +52,7 @@ async fn a_budget_of_nothing_allows_no_retry() {
     assert_eq!(seen(&db).await, 1);
 }
 
-/// Case R24: the error has the first cause and the last, and says what was used up.
+/// case R24: the error has the first cause and the last, and says what was used up.
 #[tokio::test]
 async fn a_conflict_tells_its_first_and_last_cause() {
     let db = counting("40P01").await;
@@ -80,7 +80,7 @@ async fn a_conflict_tells_its_first_and_last_cause() {
     );
 }
 
-/// Case R25: whoever has waited for a connection in vain does not get in line again.
+/// case R25: whoever has waited for a connection in vain does not get in line again.
 #[tokio::test]
 async fn a_checkout_timeout_is_not_tried_again() {
     let db = counting("40001").await;
@@ -103,7 +103,7 @@ async fn a_checkout_timeout_is_not_tried_again() {
     assert_eq!(seen(&db).await, 0);
 }
 
-/// Case R28: no attempt is waited for that would begin after the time is up.
+/// case R28: no attempt is waited for that would begin after the time is up.
 #[tokio::test]
 async fn the_timeout_bounds_the_delays_between_attempts() {
     let db = counting("40001").await;
@@ -136,7 +136,7 @@ async fn the_timeout_bounds_the_delays_between_attempts() {
     }
 }
 
-/// Case R28, R25: the time is up while the transaction waits for a connection, and the error says so.
+/// case R28, case R25: the time is up while the transaction waits for a connection, and the error says so.
 #[tokio::test]
 async fn the_timeout_bounds_the_wait_for_a_connection() {
     let db = counting("40001").await;

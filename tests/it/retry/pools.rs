@@ -4,7 +4,7 @@ use super::*;
 
 const BATCH: [(&str, &str); 1] = [("APP_DB__POOLS__BATCH__MAX", "2")];
 
-/// req 4.22, 4.23: a tranche on the pool for batches is tried again like any other transaction.
+/// req 4.22, req 4.23: a tranche on the pool for batches is tried again like any other transaction.
 #[tokio::test]
 async fn a_transaction_on_a_further_pool_is_tried_again_there() {
     let db = counting("40001").await;
@@ -23,7 +23,7 @@ async fn a_transaction_on_a_further_pool_is_tried_again_there() {
     assert!(database.transaction_on("bach").is_none());
 }
 
-/// Case R24: what a batch cannot get through costs the requests beside it no retries.
+/// case R24: what a batch cannot get through costs the requests beside it no retries.
 #[tokio::test]
 async fn each_pool_has_a_budget_of_its_own() {
     let db = counting("40001").await;

@@ -39,7 +39,7 @@ fn reported(database: &Database, pool: &str) -> u64 {
     of_pool.map(conflicts).sum()
 }
 
-/// Case R20, R24: without a replica reads are tried again with the budget of the pool that they use.
+/// case R20, case R24: without a replica reads are tried again with the budget of the pool that they use.
 #[tokio::test]
 async fn a_read_that_conflicts_is_tried_again_with_the_budget_of_its_pool() {
     let db = TestDatabase::empty().await.unwrap();
@@ -133,7 +133,7 @@ async fn count(conn: &mut AsyncPgConnection, also: &str) -> QueryResult<i64> {
         .await
 }
 
-/// Case R21: the statement that recovery cancels is run again, on a snapshot of after it.
+/// case R21: the statement that recovery cancels is run again, on a snapshot of after it.
 #[tokio::test]
 async fn a_read_cancelled_by_recovery_is_tried_again() {
     let (captured, _guard) = Captured::begin();
@@ -156,7 +156,7 @@ async fn a_read_cancelled_by_recovery_is_tried_again() {
     );
 }
 
-/// Case R21: a session that recovery ends between two statements is replaced by another one.
+/// case R21: a session that recovery ends between two statements is replaced by another one.
 #[tokio::test]
 async fn a_read_whose_session_recovery_ends_is_tried_again() {
     let (captured, _guard) = Captured::begin();

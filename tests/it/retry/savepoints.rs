@@ -35,7 +35,7 @@ async fn conflict_in_savepoint(conn: &mut AsyncPgConnection, code: &str) {
     assert_eq!(conn.last_error().unwrap().sqlstate().code(), code);
 }
 
-/// Case R21, R26: the work got over the conflict; what it returns then is its own business.
+/// case R21, case R26: the work got over the conflict; what it returns then is its own business.
 #[tokio::test]
 async fn a_conflict_rolled_back_to_a_savepoint_is_over() {
     let (db, database) = prepared().await;
@@ -74,7 +74,7 @@ async fn a_conflict_rolled_back_to_a_savepoint_is_over() {
     assert_eq!(n, 2);
 }
 
-/// Case R26: a nested transaction passes its conflict on, and the outermost one is tried again.
+/// case R26: a nested transaction passes its conflict on, and the outermost one is tried again.
 #[tokio::test]
 async fn a_conflict_passed_on_by_a_nested_transaction_is_tried_again() {
     let (db, database) = prepared().await;
@@ -123,7 +123,7 @@ async fn a_conflict_passed_on_by_a_nested_transaction_is_tried_again() {
     assert_eq!(counts, "1,1");
 }
 
-/// Case R21: known from the wire, whatever the work's error type, also when the work swallowed the error.
+/// case R21: known from the wire, whatever the work's error type, also when the work swallowed the error.
 #[tokio::test]
 async fn an_unresolved_conflict_is_tried_again_whatever_the_work_returns() {
     let (_db, database) = prepared().await;
@@ -144,7 +144,7 @@ async fn an_unresolved_conflict_is_tried_again_whatever_the_work_returns() {
     }
 }
 
-/// Case R21, R26: a nested transaction that swallows a conflict cannot be released, and says so with 25P02.
+/// case R21, case R26: a nested transaction that swallows a conflict cannot be released, and says so with 25P02.
 #[tokio::test]
 async fn a_conflict_swallowed_by_a_nested_transaction_is_tried_again() {
     let (_db, database) = prepared().await;

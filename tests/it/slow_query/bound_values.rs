@@ -38,7 +38,7 @@ fn with_canary(captured: &Captured) -> Vec<Entry> {
         .collect()
 }
 
-/// Case R63: what is bound to a statement is in nothing that is traced, at any level.
+/// case R63: what is bound to a statement is in nothing that is traced, at any level.
 #[tokio::test]
 async fn bound_values_are_nowhere_by_default() {
     let (captured, _guard) = Captured::begin();
@@ -53,7 +53,7 @@ async fn bound_values_are_nowhere_by_default() {
     assert!(!told.contains("canary"), "{told}");
 }
 
-/// Case R63: with the developer's switch they are in `binds` of the slow event and nowhere else, and the start
+/// case R63: with the developer's switch they are in `binds` of the slow event and nowhere else, and the start
 /// warns of it once.
 #[tokio::test]
 async fn a_developer_sees_bound_values_in_one_field() {
@@ -125,7 +125,7 @@ async fn values_are_those_of_the_slow_one_in_a_pipeline() {
     assert_eq!(binds, ["[\"second\", 0.15]"; 2]);
 }
 
-/// Case R63: line breaks, escape sequences and a megabyte in a value stay within one field of one record.
+/// case R63: line breaks, escape sequences and a megabyte in a value stay within one field of one record.
 #[tokio::test]
 async fn hostile_values_leave_one_harmless_record_each() {
     let (captured, _guard) = Captured::begin();

@@ -32,7 +32,7 @@ async fn copied(captured: &Captured, pool: &Pool, copy: &str) -> Entry {
     copies[0].clone()
 }
 
-/// Case R63, req 2.09: what happens before the first row of a COPY TO is executing.
+/// case R63, req 2.09: what happens before the first row of a COPY TO is executing.
 #[tokio::test]
 async fn a_copy_that_is_slow_to_begin_is_executing() {
     let (captured, _guard, _db, pool) = begun().await;
@@ -45,7 +45,7 @@ async fn a_copy_that_is_slow_to_begin_is_executing() {
     assert_eq!(slow.get("sqlstate"), None);
 }
 
-/// Case R63, req 2.09: what happens between its rows is streaming. The server sends rows as its buffer of 8 kB
+/// case R63, req 2.09: what happens between its rows is streaming. The server sends rows as its buffer of 8 kB
 /// is full.
 #[tokio::test]
 async fn a_copy_that_is_slow_between_its_rows_is_streaming() {
@@ -58,7 +58,7 @@ async fn a_copy_that_is_slow_between_its_rows_is_streaming() {
     assert_eq!(slow.number("rows"), 7);
 }
 
-/// Case R63, req 2.09: COPY FROM is executing until the server is ready for rows, as it is not before it has its
+/// case R63, req 2.09: COPY FROM is executing until the server is ready for rows, as it is not before it has its
 /// lock, and streaming from then on; here until its client goes on without sending any.
 #[tokio::test]
 async fn a_copy_from_waits_for_its_lock_and_then_for_rows() {

@@ -26,7 +26,7 @@ fn slow(log: &Log) -> Vec<Value> {
         .collect()
 }
 
-/// Case R63: line breaks, a forged record, escape sequences and a megabyte leave one record each, cut and
+/// case R63: line breaks, a forged record, escape sequences and a megabyte leave one record each, cut and
 /// without a literal, however they are sent.
 #[tokio::test]
 async fn hostile_texts_leave_one_harmless_record_each() {
@@ -64,7 +64,7 @@ async fn hostile_texts_leave_one_harmless_record_each() {
     assert!(!log.text().contains("canary"));
 }
 
-/// Case R63: ten thousand lists of other lengths and values are a few fingerprints, and a few records of each.
+/// case R63: ten thousand lists of other lengths and values are a few fingerprints, and a few records of each.
 #[tokio::test]
 async fn ten_thousand_lists_do_not_fill_the_log() {
     const LISTS: usize = 10_000;

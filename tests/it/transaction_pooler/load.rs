@@ -92,19 +92,19 @@ async fn every_answer_is_right_without_a_pooler() {
     );
 }
 
-/// Case R32, F2.
+/// case R32, case F2, req 4.08.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_right_through_an_old_pgbouncer() {
     every_answer_is_right(Version::Old).await;
 }
 
-/// Case R32, F2.
+/// case R32, case F2.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_right_through_a_new_pgbouncer_that_keeps_no_statements() {
     every_answer_is_right(Version::NewForgetful).await;
 }
 
-/// Case R32, F2.
+/// case R32, case F2.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_right_through_a_new_pgbouncer_that_keeps_statements() {
     every_answer_is_right(Version::NewKeeping).await;

@@ -50,7 +50,7 @@ async fn interleaved(conn: &AsyncPgConnection, round: i64, fails: bool) {
     .await;
 }
 
-/// Case R32: the answers of the server, of the pooler and of the wire are each for who asked, while another
+/// case R32: the answers of the server, of the pooler and of the wire are each for who asked, while another
 /// connection shares the sessions.
 #[tokio::test]
 async fn interleaved_conversations_through_a_pooler_keep_their_order() {

@@ -78,7 +78,7 @@ fn assert_not_misread(seen: &QueryResult<i32>, how: &str) {
     assert!(matches!(seen, Err(_) | Ok(1)), "{how}: {seen:?}");
 }
 
-/// Case F2: PgBouncer prepares a known text on a server connection that has not had it yet, so that its plan
+/// case F2: PgBouncer prepares a known text on a server connection that has not had it yet, so that its plan
 /// is newer there than what the client was told.
 #[tokio::test]
 async fn a_text_is_not_decoded_by_its_old_description_on_another_server_connection() {
@@ -104,7 +104,7 @@ async fn a_text_is_not_decoded_by_its_old_description_on_another_server_connecti
     pool.rests().await;
 }
 
-/// Case F2: a plan that is stale in PgBouncer stays so; whoever asks for its text gets an answer all the
+/// case F2: a plan that is stale in PgBouncer stays so; whoever asks for its text gets an answer all the
 /// same, on connections that knew the text before and on those that did not, as often as it changes.
 #[tokio::test]
 async fn a_text_whose_plan_is_stale_behind_a_pooler_is_answered() {

@@ -27,7 +27,7 @@ async fn found(url_text: &str) -> Pooler {
     pool.status().pooler
 }
 
-/// Case R32: what is there is told apart, and what cannot be proven is taken for the worse.
+/// case R32: what is there is told apart, and what cannot be proven is taken for the worse.
 #[tokio::test]
 async fn poolers_are_told_apart() {
     let db = TestDatabase::empty().await.unwrap();
@@ -70,7 +70,7 @@ async fn a_configured_session_pooler_is_believed() {
         .unwrap();
 }
 
-/// Case R32: what needs a session of its own is refused before it reaches the server, with the way out.
+/// case R32: what needs a session of its own is refused before it reaches the server, with the way out.
 #[tokio::test]
 async fn listen_and_session_locks_are_refused() {
     let db = TestDatabase::empty().await.unwrap();
@@ -176,7 +176,7 @@ async fn v_by_text(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
     row.get_result::<V>(conn).await.map(|row| row.v)
 }
 
-/// Case F2: a column that another session gives another type is never decoded as the old one.
+/// case F2: a column that another session gives another type is never decoded as the old one.
 #[tokio::test]
 async fn a_changed_column_is_never_decoded_as_it_was() {
     let db = TestDatabase::empty().await.unwrap();
@@ -265,7 +265,7 @@ async fn counted() -> TestDatabase {
     db
 }
 
-/// Case R21, F5: the victim of a deadlock is tried again, and both effects are there once.
+/// case R21, case F5: the victim of a deadlock is tried again, and both effects are there once.
 #[tokio::test]
 async fn a_deadlock_through_a_pooler_is_tried_again() {
     for version in Version::ALL {
@@ -305,7 +305,7 @@ async fn a_deadlock_through_a_pooler_is_tried_again() {
     }
 }
 
-/// Case R20: write skew is prevented, and everybody gets through.
+/// case R20: write skew is prevented, and everybody gets through.
 #[tokio::test]
 async fn serialization_conflicts_through_a_pooler_are_tried_again() {
     for version in Version::ALL {
@@ -344,7 +344,7 @@ async fn serialization_conflicts_through_a_pooler_are_tried_again() {
     }
 }
 
-/// Case R40, R32: under load no work fails, while the password changes behind the pooler.
+/// case R40, case R32: under load no work fails, while the password changes behind the pooler.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_work_fails_while_the_password_changes_behind_a_pooler() {
     for version in Version::ALL {
@@ -389,8 +389,8 @@ async fn no_work_fails_while_the_password_changes_behind_a_pooler() {
     }
 }
 
-/// Case F13, R32: a server that restarts behind its pooler costs errors of a known kind, no lost work and
-/// no wrong work.
+/// case F13, case R32, req 4.06: a server that restarts behind its pooler costs errors of a known kind, no lost
+/// work and no wrong work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_behind_a_pooler_is_survived() {
     for version in Version::ALL {

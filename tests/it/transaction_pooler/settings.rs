@@ -90,7 +90,7 @@ impl Stranger {
     }
 }
 
-/// Case R32, F3: whatever ours did, the next client on the same server connection sees none of it.
+/// case R32, case F3: whatever ours did, the next client on the same server connection sees none of it.
 #[tokio::test]
 async fn settings_are_in_force_for_us_and_do_not_leak_to_others() {
     let db = TestDatabase::empty().await.unwrap();
@@ -149,7 +149,7 @@ async fn settings_are_in_force_for_us_and_do_not_leak_to_others() {
     }
 }
 
-/// Case R32: the statement timeout acts, in every way in which a statement can be sent.
+/// case R32: the statement timeout acts, in every way in which a statement can be sent.
 #[tokio::test]
 async fn a_statement_timeout_acts_in_autocommit_and_in_transactions() {
     let db = TestDatabase::empty().await.unwrap();
@@ -185,7 +185,7 @@ async fn a_statement_timeout_acts_in_autocommit_and_in_transactions() {
     }
 }
 
-/// Case R32: a PgBouncer that takes `options` and forgets them does not take our settings away.
+/// case R32: a PgBouncer that takes `options` and forgets them does not take our settings away.
 #[tokio::test]
 async fn settings_are_in_force_where_pgbouncer_ignores_options() {
     let db = TestDatabase::empty().await.unwrap();
@@ -217,7 +217,7 @@ async fn settings_are_in_force_where_pgbouncer_ignores_options() {
     }
 }
 
-/// Case R27, R32: what one transaction asks for does not stay with the next.
+/// case R27, case R32: what one transaction asks for does not stay with the next.
 #[tokio::test]
 async fn options_of_a_transaction_do_not_stay() {
     let db = TestDatabase::empty().await.unwrap();

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `POST /accounts {"name", "deposit"?}` | 201 `{"id", "name", "balance"}` |
 //! | `GET /accounts/{id}` | 200, or 404 |
-//! | `POST /transfers {"from", "to", "amount"}` | 201 `{"id"}`; 422 for what cannot be done, 409 after too many conflicts |
+//! | `POST /transfers {"from", "to", "amount"}` | 201 `{"id"}`; 422 for what cannot be done, 409 after too many
+//! conflicts |
 //! | `GET /live` | 200 as long as the process answers |
 //! | `GET /ready` | 200, or 503 while a pool is not well or the service is shutting down |
 //! | `GET /status` | the pools in numbers |

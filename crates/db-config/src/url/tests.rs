@@ -133,7 +133,7 @@ fn loopback_and_sockets_are_local() {
     }
 }
 
-/// req 2.16, 4.48: every mode of libpq is understood, and what looks like one is refused.
+/// req 2.16, req 4.48: every mode of libpq is understood, and what looks like one is refused.
 #[test]
 fn sslmode_has_libpqs_meaning() {
     let mode = |query: &str| parsed(&format!("postgres://u@h/d?{query}")).tls.mode;

@@ -101,7 +101,7 @@ fn the_commented_values_are_the_built_in_table() {
     }
 }
 
-/// req 3.04, 3.05, 3.06, 3.09, 3.11, 0.02: the other tables of the sources are valid examples.
+/// req 3.04, req 3.05, req 3.06, req 3.09, req 3.11, req 0.02: the other tables of the sources are valid examples.
 #[test]
 fn the_other_tables_of_the_sources_are_examples_that_load() {
     let mut sizes = Vec::new();

@@ -4,7 +4,7 @@ use db_config::{Config, Environment};
 
 use crate::site::{LOCAL, Site, value};
 
-/// req 3.27, 4.49: the ceiling bounds `max`; a built-in one gives way to a `max` that somebody set.
+/// req 3.27, req 4.49: the ceiling bounds `max`; a built-in one gives way to a `max` that somebody set.
 #[test]
 fn a_max_above_the_ceiling_is_an_error_and_raises_a_built_in_one() {
     let config = Site::new()
@@ -65,7 +65,7 @@ fn sizes_and_times_of_nothing_are_refused_together() {
     }
 }
 
-/// req 3.27, 4.18: the queue is bounded where traffic is real, and unbounded only in so many words.
+/// req 3.27, req 4.18: the queue is bounded where traffic is real, and unbounded only in so many words.
 #[test]
 fn the_queue_may_be_unbounded_in_so_many_words() {
     let waiting = |vars: &[(&str, &str)]| {
@@ -94,7 +94,7 @@ fn the_queue_may_be_unbounded_in_so_many_words() {
     }
 }
 
-/// req 3.29, 3.30: an idle time beyond the lifetime never ends anything, which is told and not refused.
+/// req 3.29, req 3.30: an idle time beyond the lifetime never ends anything, which is told and not refused.
 #[test]
 fn an_idle_timeout_above_the_lifetime_is_a_warning() {
     let warnings = |more: &[(&str, &str)]| {

@@ -156,7 +156,7 @@ mod tests {
         );
     }
 
-    /// Case R14, req 0.24, 0.29
+    /// case R14, req 0.24, req 0.29
     #[test]
     fn a_leak_is_a_long_hold_without_work() {
         let found = full(vec![idle(61), idle(75), in_transaction(300)]).diagnose();

@@ -145,7 +145,7 @@ fn a_summary_names_verb_and_table() {
     }
 }
 
-/// Case R63: whatever is written into a text, it stays one line of harmless characters.
+/// case R63: whatever is written into a text, it stays one line of harmless characters.
 #[test]
 fn a_text_forges_no_line() {
     let sql = "select 1 /* \r\n{\"level\":\"ERROR\"} \x1b[31m */, '\n{\"level\":\"ERROR\"}' as \"\x1b[2J\r\nforged\u{202e}\u{61c}\"";
@@ -158,7 +158,7 @@ fn a_text_forges_no_line() {
     assert_eq!(&*folded.summary, "SELECT a\\u{a}b");
 }
 
-/// Case R63: where a plain string ends at a backslash depends on a setting; in neither case is a value shown.
+/// case R63: where a plain string ends at a backslash depends on a setting; in neither case is a value shown.
 #[test]
 fn nothing_is_read_behind_a_string_whose_end_is_doubtful() {
     assert_eq!(text("select 'it\\'s canary ', 1"), "select ? …");
@@ -167,7 +167,7 @@ fn nothing_is_read_behind_a_string_whose_end_is_doubtful() {
     assert_eq!(text("select E'it\\'s', 1 from t"), "select ?, ? from t");
 }
 
-/// Case R63: a megabyte is not read, let alone logged.
+/// case R63: a megabyte is not read, let alone logged.
 #[test]
 fn a_megabyte_is_cut() {
     let literal = format!("insert into t values ('{}', 2)", "canary".repeat(200_000));
@@ -181,7 +181,7 @@ fn a_megabyte_is_cut() {
     assert_eq!(&*Fingerprint::of(&not_utf8).text, "select ?");
 }
 
-/// Case R63: lists in which some have no value are no more fingerprints than others; an insert of diesel's has
+/// case R63: lists in which some have no value are no more fingerprints than others; an insert of diesel's has
 /// DEFAULT there.
 #[test]
 fn lists_with_nulls_are_few_fingerprints() {
@@ -204,7 +204,7 @@ fn lists_with_nulls_are_few_fingerprints() {
     assert_eq!(hashes.len(), 2);
 }
 
-/// Case R63: lists of any length are few fingerprints.
+/// case R63: lists of any length are few fingerprints.
 #[test]
 fn ten_thousand_lists_are_few_fingerprints() {
     let mut hashes = std::collections::HashSet::new();

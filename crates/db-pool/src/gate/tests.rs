@@ -28,7 +28,7 @@ fn free(gate: &Arc<Gate>) -> usize {
     held.len()
 }
 
-/// Case F10: nobody overtakes.
+/// case F10: nobody overtakes.
 #[tokio::test(start_paused = true)]
 async fn permits_go_out_in_the_order_of_arrival() {
     let gate = Gate::new(1, None);
@@ -56,7 +56,7 @@ async fn permits_go_out_in_the_order_of_arrival() {
     assert_eq!(gate.waiting(), 0);
 }
 
-/// Case F10: of 50 tasks that ask again and again for one permit, none gets more than its share.
+/// case F10: of 50 tasks that ask again and again for one permit, none gets more than its share.
 #[tokio::test(start_paused = true)]
 async fn a_permit_in_steady_demand_is_shared_evenly() {
     const TASKS: usize = 50;
@@ -84,7 +84,7 @@ async fn a_permit_in_steady_demand_is_shared_evenly() {
     assert!(most - least <= 1, "{shares:?}");
 }
 
-/// Case R01: a caller waits no longer than it said.
+/// case R01: a caller waits no longer than it said.
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_its_deadline_and_when_the_gate_closes() {
     let gate = Gate::new(1, None);
@@ -99,7 +99,7 @@ async fn a_wait_ends_at_its_deadline_and_when_the_gate_closes() {
     assert_eq!(gate.waiting(), 0);
 }
 
-/// Case R15: of a thousand callers at once as many wait as may, and a place given up is free at once.
+/// case R15: of a thousand callers at once as many wait as may, and a place given up is free at once.
 #[tokio::test(start_paused = true)]
 async fn no_more_callers_wait_than_may() {
     let gate = Gate::new(5, Some(100));
@@ -123,7 +123,7 @@ async fn no_more_callers_wait_than_may() {
     nobody.enter(soon()).await.unwrap();
 }
 
-/// Case F11, req 3.38: callers that go at any moment, before or after their permit was given, lose none.
+/// case F11, req 3.38: callers that go at any moment, before or after their permit was given, lose none.
 #[tokio::test(start_paused = true)]
 async fn callers_that_give_up_take_no_permit_with_them() {
     fastrand::seed(11);
@@ -155,7 +155,7 @@ async fn callers_that_give_up_take_no_permit_with_them() {
     }
 }
 
-/// Case R18: growing lets the waiting through at once; shrinking waits for what is out, and loses nobody.
+/// case R18: growing lets the waiting through at once; shrinking waits for what is out, and loses nobody.
 #[tokio::test(start_paused = true)]
 async fn resizing_keeps_the_queue_and_is_exact_once_drained() {
     let gate = Gate::new(2, None);
@@ -183,7 +183,7 @@ async fn resizing_keeps_the_queue_and_is_exact_once_drained() {
     assert_eq!(free(&gate), 1);
 }
 
-/// req 3.01, 3.21: every wait counts, those in vain and those given up among them.
+/// req 3.01, req 3.21: every wait counts, those in vain and those given up among them.
 #[tokio::test(start_paused = true)]
 async fn waits_are_counted_however_they_end() {
     let gate = Gate::new(1, None);

@@ -118,19 +118,19 @@ fn dropped_everywhere(victim: Victim) {
     }
 }
 
-/// Case F6
+/// case F6
 #[test]
 fn callers_whose_connections_are_made() {
     dropped_everywhere(Victim::Callers);
 }
 
-/// Case F9
+/// case F9
 #[test]
 fn callers_whose_connections_are_asked_for_a_sign_of_life() {
     dropped_everywhere(Victim::Doubters);
 }
 
-/// Case R01
+/// case R01
 #[test]
 fn callers_in_the_queue_for_sessions_that_are_reset() {
     dropped_everywhere(Victim::Queue);
@@ -141,7 +141,7 @@ fn statements_in_flight() {
     dropped_everywhere(Victim::Statements);
 }
 
-/// Case F3
+/// case F3
 #[test]
 fn those_who_leave_the_rest_of_an_answer() {
     dropped_everywhere(Victim::Settlers);
@@ -173,25 +173,25 @@ fn a_warm_up() {
     dropped_everywhere(Victim::WarmUp);
 }
 
-/// Case R18
+/// case R18
 #[test]
 fn callers_of_a_pool_that_is_resized() {
     dropped_everywhere(Victim::Resized);
 }
 
-/// Case R11
+/// case R11
 #[test]
 fn a_close_and_what_it_has_cancelled() {
     dropped_everywhere(Victim::Close);
 }
 
-/// Case R11
+/// case R11
 #[test]
 fn callers_of_a_pool_that_closes() {
     dropped_everywhere(Victim::ClosedOn);
 }
 
-/// Case R11, F4
+/// case R11, case F4
 #[test]
 fn a_pool_that_closes_while_sessions_are_reset() {
     dropped_everywhere(Victim::Resets);

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::Point::{Accepting, Cancel, Cancelled, Closing, Statement};
 use super::workplace::{Workplace, ms, on_paused_clock, sized, timed};
 
-/// Case R11: a close is over at a time that can be told, whatever the server does; what is at work when the
+/// case R11: a close is over at a time that can be told, whatever the server does; what is at work when the
 /// grace is over has a moment to come back.
 #[test]
 fn a_close_is_over_in_time() {
@@ -46,7 +46,7 @@ fn a_close_is_over_in_time() {
     });
 }
 
-/// Case R11: a close that has cancelled a statement is over when it has ended and the server has hung up, and
+/// case R11: a close that has cancelled a statement is over when it has ended and the server has hung up, and
 /// not before. A holder that does nothing is not waited for.
 #[test]
 fn a_close_waits_for_what_it_has_cancelled() {

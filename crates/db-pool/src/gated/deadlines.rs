@@ -45,7 +45,7 @@ fn at_any_patience(test: impl AsyncFn(Duration)) {
     }
 }
 
-/// Case R01: in the queue.
+/// case R01: in the queue.
 #[test]
 fn a_caller_waits_in_the_queue_as_long_as_it_says() {
     at_any_patience(async |patience| {
@@ -58,7 +58,7 @@ fn a_caller_waits_in_the_queue_as_long_as_it_says() {
     });
 }
 
-/// Case R01, F8: for a connection that is being made, on its own behalf or on that of somebody who has gone.
+/// case R01, case F8: for a connection that is being made, on its own behalf or on that of somebody who has gone.
 #[test]
 fn a_caller_waits_for_a_login_as_long_as_it_says() {
     at_any_patience(async |patience| {
@@ -80,7 +80,7 @@ fn a_caller_waits_for_a_login_as_long_as_it_says() {
     });
 }
 
-/// Case F9: for a sign of life.
+/// case F9: for a sign of life.
 #[test]
 fn a_caller_waits_for_a_ping_as_long_as_it_says() {
     at_any_patience(async |patience| {
@@ -105,7 +105,7 @@ fn hung(outcome: Result<(), PoolError>) -> ConnectError {
     }
 }
 
-/// Case F8: wherever connecting hangs it ends with `connect_timeout`, and says where that was.
+/// case F8: wherever connecting hangs it ends with `connect_timeout`, and says where that was.
 #[test]
 fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
     for (point, stage) in DIALLING {

@@ -19,7 +19,7 @@ fn patient(max: u32) -> PoolProfile {
     profile
 }
 
-/// Case R05: whoever comes first after an outage of five seconds has a connection within two seconds, and never
+/// case R05: whoever comes first after an outage of five seconds has a connection within two seconds, and never
 /// one of those that were idle when the server went; whether somebody has waited all the time or nobody, and
 /// whatever the moment at which the server is back.
 #[test]
@@ -54,7 +54,7 @@ fn a_server_that_is_back_is_found_within_two_seconds() {
     }
 }
 
-/// Case R08: a server that is starting up for three seconds is asked ten times at the most, however many wait
+/// case R08: a server that is starting up for three seconds is asked ten times at the most, however many wait
 /// for it, and whoever waits has a connection a second later at the latest.
 #[test]
 fn a_server_that_starts_up_is_asked_now_and_then() {
@@ -85,7 +85,7 @@ fn a_server_that_starts_up_is_asked_now_and_then() {
     }
 }
 
-/// Req 0.09, 0.10, 2.37: callers wait while ten attempts fail, are told at once from then on, and have a
+/// req 0.09, req 0.10, req 2.37: callers wait while ten attempts fail, are told at once from then on, and have a
 /// connection again within a second after the server is back.
 #[test]
 fn an_open_breaker_tells_at_once_and_closes_soon() {

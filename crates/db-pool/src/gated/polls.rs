@@ -102,7 +102,7 @@ fn several(size: u32) -> std::ops::Range<u32> {
     0..size
 }
 
-/// Case F6
+/// case F6
 #[test]
 fn callers_whose_connections_are_made() {
     let rounds = dropped_everywhere(
@@ -115,7 +115,7 @@ fn callers_whose_connections_are_made() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// Case F9
+/// case F9
 #[test]
 fn callers_whose_connections_are_asked_for_a_sign_of_life() {
     let rounds = dropped_everywhere(
@@ -132,7 +132,7 @@ fn callers_whose_connections_are_asked_for_a_sign_of_life() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// Case R01: those who leave the queue stand before and behind those who stay.
+/// case R01: those who leave the queue stand before and behind those who stay.
 #[test]
 fn callers_in_the_queue() {
     let rounds = dropped_everywhere(
@@ -159,7 +159,7 @@ fn callers_in_the_queue() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// Case R01: of two who stand in line the older one goes when it has been told of a connection and before it
+/// case R01: of two who stand in line the older one goes when it has been told of a connection and before it
 /// has looked; the other one, who has looked, hears of it again.
 #[test]
 fn the_next_in_line_has_what_was_kept_for_the_one_before() {
@@ -257,7 +257,7 @@ fn a_warm_up() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// Case R11
+/// case R11
 #[test]
 fn a_close() {
     let rounds = dropped_everywhere(

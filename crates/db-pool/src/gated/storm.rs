@@ -161,7 +161,7 @@ async fn storm() {
     assert_eq!(at_commit, None, "a COMMIT that was to be cancelled");
 }
 
-/// Failure cases F1 to F12, as chance mixes them: a hundred runs, or `STORMS` of them from number `STORM` on.
+/// The failure cases of a pool, as chance mixes them: a hundred runs, or `STORMS` of them from number `STORM` on.
 #[test]
 fn whatever_happens_the_pool_is_whole_afterwards() {
     let from = std::env::var("STORM").map_or(0, |from| from.parse().unwrap());

@@ -12,7 +12,7 @@ fn seconds(seconds: u64) -> Duration {
     ms(1_000 * seconds)
 }
 
-/// Case R09: twenty connections that are made together end one after the other within the last quarter of
+/// case R09: twenty connections that are made together end one after the other within the last quarter of
 /// their lifetime, and what is in use is not closed. Each is replaced where they are wanted, and at no time are
 /// there more than twenty.
 #[test]
@@ -61,7 +61,7 @@ fn connections_that_begin_together_do_not_end_together() {
     }
 }
 
-/// Case R10: after a burst the pool shrinks to `min_idle` and not below it, and grows with the next one.
+/// case R10: after a burst the pool shrinks to `min_idle` and not below it, and grows with the next one.
 #[test]
 fn idle_connections_end_down_to_min_idle() {
     on_paused_clock(async {
@@ -113,7 +113,7 @@ fn lost_connections_are_replaced_at_once() {
     });
 }
 
-/// Case R18: whoever waits has a connection as soon as the pool may have one more.
+/// case R18: whoever waits has a connection as soon as the pool may have one more.
 #[test]
 fn a_pool_that_grows_lets_in_who_waits() {
     on_paused_clock(async {

@@ -48,7 +48,7 @@ async fn with_nobody_waiting_the_delay_doubles_up_to_its_maximum() {
     }
 }
 
-/// Case R05, R08: whoever waits tries once a second at the latest, however often that has failed.
+/// case R05, case R08: whoever waits tries once a second at the latest, however often that has failed.
 #[tokio::test(start_paused = true)]
 async fn while_somebody_waits_attempts_are_at_most_a_second_apart() {
     let backoff = backoff();
@@ -60,7 +60,7 @@ async fn while_somebody_waits_attempts_are_at_most_a_second_apart() {
     }
 }
 
-/// req 0.09, 0.10, 0.11, 2.37: ten failures open it, one attempt at a time decides, a success closes it.
+/// req 0.09, req 0.10, req 0.11, req 2.37: ten failures open it, one attempt at a time decides, a success closes it.
 #[tokio::test(start_paused = true)]
 async fn the_breaker_opens_after_ten_failures_and_one_attempt_decides() {
     let backoff = backoff();
@@ -109,7 +109,7 @@ async fn logins_in_flight_double_with_each_round_of_successes() {
     }
 }
 
-/// Case R18: an attempt takes no slot that it may not use, and needs one.
+/// case R18: an attempt takes no slot that it may not use, and needs one.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_needs_a_slot() {
     let backoff = backoff();
@@ -201,7 +201,7 @@ impl Model {
     }
 }
 
-/// req 0.09, 0.11, 2.35, 2.37; case R05, R08
+/// req 0.09, req 0.11, req 2.35, req 2.37; case R05, case R08
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_the_state_follows_from_the_outcomes() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

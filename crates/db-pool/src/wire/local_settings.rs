@@ -114,7 +114,7 @@ mod tests {
         LocalSettings::new(&pairs.iter().map(owned).collect::<Vec<_>>())
     }
 
-    /// Case R50
+    /// case R50
     #[test]
     fn settings_become_one_statement_of_literals() {
         let both = settings(&[("lock_timeout", "2s"), ("search_path", "o'b\\")]).unwrap();

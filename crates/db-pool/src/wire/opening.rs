@@ -45,7 +45,7 @@ fn is_timeout(sql: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Case R27
+    /// case R27
     #[test]
     fn a_begin_takes_its_own_timeouts_along_and_nothing_else() {
         let opening = Opening::parse(

@@ -3,8 +3,9 @@
 //! A text leaves nothing only if every command and every function in it is known to be harmless, so that
 //! a wrong answer costs a reset and never a leak. It is judged by what it shows. What the server does on
 //! its account is not seen: triggers, defaults (`nextval` of a serial column), views, rules, policies,
-//! operators, casts and domains that call functions, a function of a row written like one of its columns, and functions of the user's under a built-in name, which come
-//! first where a search path puts pg_catalog behind. Whoever has such a one change the session wants
+//! operators, casts and domains that call functions, a function of a row written like one of its columns, and
+//! functions of the user's under a built-in name, which come first where a search path puts pg_catalog behind.
+//! Whoever has such a one change the session wants
 //! `reset = "always"`.
 
 use super::harmless::{is_harmless_function, is_syntax};

@@ -142,7 +142,7 @@ fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
     Some(note(&endpoint.name, message))
 }
 
-/// The pools of one instance together against what each server has (req 0.05, 4.03, 4.10).
+/// The pools of one instance together against what each server has (req 0.05, req 4.03, req 4.10).
 fn on_limits(endpoints: &[Examined]) -> Vec<Advice> {
     let mut servers: BTreeMap<&str, Vec<&Examined>> = BTreeMap::new();
     for endpoint in endpoints {

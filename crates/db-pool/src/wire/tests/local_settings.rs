@@ -164,7 +164,7 @@ fn a_second_try_carries_them_too() {
     assert_eq!(peers.server(&run), ["2", "C UPDATE 1", "Z I"]);
 }
 
-/// Case R32: nothing of it reaches the pooler.
+/// case R32: nothing of it reaches the pooler.
 #[test]
 fn what_needs_a_session_of_its_own_is_refused() {
     let mut peers = Peers::new(shared(Naming::Unnamed));

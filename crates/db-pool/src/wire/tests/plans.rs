@@ -24,7 +24,7 @@ fn prepared() -> Peers {
     peers
 }
 
-/// Case F2: the pooler prepares a known text wherever it has not been yet, so that its plan there may be
+/// case F2: the pooler prepares a known text wherever it has not been yet, so that its plan there may be
 /// newer than what the client was told. No row of it passes.
 #[test]
 fn each_run_is_described_and_no_row_of_another_description_passes() {

@@ -75,7 +75,7 @@ fn what_ends_with_its_transaction_is_clean() {
     );
 }
 
-/// Case R30
+/// case R30
 #[test]
 fn what_changes_the_session_is_marked() {
     assert_all(
@@ -255,7 +255,7 @@ fn a_call_of_an_unknown_function_is_marked_among_any_tokens() {
     }
 }
 
-/// Case R32
+/// case R32
 #[test]
 fn only_a_set_that_others_would_see_is_refused() {
     for refused in [

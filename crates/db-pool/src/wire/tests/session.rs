@@ -106,7 +106,7 @@ fn a_reset_that_fails_leaves_the_session_marked() {
     assert_eq!(residue(&peers), Residue::Undoable);
 }
 
-/// Case R32: refused before the server sees it, unless the profile lets it through.
+/// case R32: refused before the server sees it, unless the profile lets it through.
 #[test]
 fn a_set_on_a_shared_session_is_refused() {
     let mut peers = Peers::new(Rules {

@@ -11,7 +11,7 @@ use crate::wire::{Observed, Steering, TransactionStatus, Wire};
 
 const STARTUP: &[u8] = b"\0\0\0\x08\0\x03\0\0";
 
-/// Case F1, F2 and F5: what the pool must know is read off the bytes.
+/// case F1, case F2 and F5: what the pool must know is read off the bytes.
 #[tokio::test]
 async fn the_wire_sees_status_work_and_sqlstate() {
     let (ours, mut server) = duplex(4096);

@@ -117,7 +117,7 @@ fn after_a_begin_that_failed_nothing_reaches_the_server() {
         // Nor by a Flush: the answer comes with the Sync.
         assert_eq!(peers.local(&["B s2", "E", "H"]), NOTHING);
         assert_eq!(peers.local(&["S"]), ["E 25P02", "Z E"]);
-        // Case R22
+        // case R22
         assert_eq!(peers.local(&["Q COMMIT"]), ["C ROLLBACK", "Z I"]);
         assert_eq!(peers.observed.refused_commits(), 1);
         assert_eq!(peers.client(&["B s2", "E", "S"]), ["B s2", "E", "S"]);
@@ -348,7 +348,7 @@ fn begin_and_commit_are_sent_as_they_are_asked_for() {
     assert_eq!(peers.told(), NOTHING);
 }
 
-/// Case R27: the timeouts of one transaction travel with its BEGIN, and cost no round trip.
+/// case R27: the timeouts of one transaction travel with its BEGIN, and cost no round trip.
 #[test]
 fn a_transactions_own_timeouts_travel_with_its_begin() {
     let opening =
