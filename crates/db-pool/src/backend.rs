@@ -30,7 +30,7 @@ use crate::statement_span::StatementSpans;
 use crate::status::Totals;
 use crate::validate::Unanswered;
 use crate::watch;
-use crate::wire::{Observed, TransactionStatus};
+use db_wire::{Observed, TransactionStatus};
 
 /// One live connection.
 pub(crate) struct Backend {

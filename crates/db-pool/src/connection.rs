@@ -12,7 +12,7 @@ use crate::diagnosis::Queued;
 use crate::gate::Permit;
 use crate::manager::Stored;
 use crate::pool::Shared;
-use crate::wire::Observed;
+use db_wire::Observed;
 
 /// A connection of a pool; goes back when it is dropped.
 ///

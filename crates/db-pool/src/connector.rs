@@ -27,7 +27,7 @@ use crate::error::TlsRefused;
 pub(crate) use crate::gated::UnixStream;
 use crate::phases::Clock;
 use crate::stage::{ConnectStage, Progress};
-use crate::wire::{Observed, Steering, Wire};
+use db_wire::{Observed, Steering, Wire};
 
 /// What carries the bytes below the wire.
 pub(crate) enum Transport {
@@ -235,10 +235,10 @@ impl TlsConnect<Socket> for Opening {
     }
 }
 
-impl TlsStream for Wire<Transport> {
+impl TlsStream for Transport {
     fn channel_binding(&self) -> ChannelBinding {
-        match self.transport() {
-            Some(Transport::Tls(stream)) => stream.channel_binding(),
+        match self {
+            Self::Tls(stream) => stream.channel_binding(),
             _ => ChannelBinding::none(),
         }
     }

@@ -11,9 +11,9 @@ use db_config::ConfigError;
 use tokio_postgres::error::SqlState;
 
 use crate::diagnosis::Diagnosis;
-use crate::server_error::ServerError;
 use crate::stage::ConnectStage;
 use crate::status::Status;
+use db_wire::ServerError;
 
 /// Whose fault an error is, and therefore what a caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use self::fold::{Kind, Piece, fold};
-use crate::wire::MAX_NOTED;
+use db_wire::MAX_NOTED;
 
 /// What stands for every statement of one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]

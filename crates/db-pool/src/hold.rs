@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use crate::wire::TransactionStatus;
+use db_wire::TransactionStatus;
 
 /// One connection in somebody's hands, as it was when it was looked at.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Hold {
             TransactionStatus::Idle => "none",
             TransactionStatus::InTransaction => "open",
             TransactionStatus::Failed => "failed",
-            TransactionStatus::Unknown => "unknown",
+            _ => "unknown",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Canceller;
 use crate::hold::{Hold, shown};
 use crate::observer::Activity;
-use crate::wire::Observed;
+use db_wire::Observed;
 
 /// Who holds a backend, since when, and how to stop it.
 pub(crate) struct Lease {

@@ -44,7 +44,6 @@ mod registry;
 mod reset;
 mod resize;
 mod rotation;
-mod server_error;
 mod session;
 mod slots;
 mod slow_query;
@@ -57,9 +56,9 @@ mod validate;
 mod waits;
 mod warm_up;
 mod watch;
-mod wire;
 
 pub use db_config::{Credentials, DirectUrl, Endpoint, PooledUrl};
+pub use db_wire::{Observed, ServerError, TransactionStatus, Unresolved};
 
 pub use self::breaker::Breaker;
 pub use self::connection::Connection;
@@ -75,9 +74,7 @@ pub use self::pool::Pool;
 pub use self::pooler::Pooler;
 pub use self::profile::{PoolProfile, PoolerMode, Reconnect, Reset, Statements, Via};
 pub use self::rotation::{Proof, Rotation};
-pub use self::server_error::ServerError;
 pub use self::stage::ConnectStage;
 pub use self::statement_stats::StatementStats;
 pub use self::status::{Closed, Status};
-pub use self::wire::{Observed, TransactionStatus, Unresolved};
 pub use tokio_postgres::error::SqlState;

@@ -19,7 +19,7 @@ use crate::error::{ConnectError, Failure};
 use crate::session::SessionSettings;
 use crate::stage::{ConnectStage, Progress};
 use crate::tls;
-use crate::wire::Wire;
+use db_wire::Wire;
 
 /// The way in: an endpoint, with what is known of how it is to be talked to.
 pub(crate) struct Login {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_instrumentation};
 
 use crate::statement_span::StatementSpans;
-use crate::wire::Observed;
+use db_wire::Observed;
 
 /// What the observer tells the pool.
 pub(crate) struct Activity {

@@ -13,7 +13,7 @@ use crate::connector::Link;
 use crate::profile::{PoolProfile, PoolerMode, Reset, Statements};
 use crate::reset;
 use crate::session::SessionSettings;
-use crate::wire::{Naming, Rules};
+use db_wire::{Naming, Rules};
 
 /// What stands between a pool and its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,7 +19,7 @@ use crate::profile::Reset;
 use crate::registry::Registry;
 use crate::session::SessionSettings;
 use crate::status::Totals;
-use crate::wire::{Residue, Rules};
+use db_wire::{Residue, Rules};
 
 /// How the session of one backend is reset.
 pub(crate) struct SessionReset {

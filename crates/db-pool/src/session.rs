@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use db_config::Endpoint;
 
 use crate::profile::PoolProfile;
-use crate::wire::{LocalSettings, literal};
+use db_wire::{LocalSettings, literal};
 
 /// The server settings of a pool's sessions, in the order in which they are sent.
 ///

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::bound_values::BoundValues;
 use crate::observer::Borrower;
 use crate::statement_stats::Entry;
-use crate::wire::Command;
+use db_wire::Command;
 
 /// Writes a slow command down, unless its fingerprint has filled the log lately.
 ///

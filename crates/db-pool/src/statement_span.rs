@@ -15,7 +15,7 @@ use tracing::field::Empty;
 use crate::begun::{Begun, Kept};
 use crate::bound_values::{BoundValues, parted};
 use crate::fingerprint::Fingerprint;
-use crate::wire::Command;
+use db_wire::Command;
 
 /// The spans of one connection's statements that are not over.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::fingerprint::Fingerprint;
 use crate::histogram::{Histogram, Quantiles};
 use crate::pool::Pool;
 use crate::slow_query::Throttle;
-use crate::wire::Command;
+use db_wire::Command;
 
 /// What the statements of one fingerprint have cost since the pool began, or since the last reset.
 #[derive(Clone, Debug)]
@@ -256,7 +256,7 @@ const MAX_CODES: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Note;
+    use db_wire::Note;
 
     fn command<'c>(millis: u64, sqlstate: Option<&'c SqlState>, note: &'c Note) -> Command<'c> {
         let duration = Duration::from_millis(millis);

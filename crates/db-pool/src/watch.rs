@@ -10,7 +10,7 @@ use crate::registry::Registry;
 use crate::slow_query;
 use crate::statement_stats::Entry;
 use crate::status::Totals;
-use crate::wire::{Command, Watcher};
+use db_wire::{Command, Watcher};
 
 /// Whoever hears of every command of one connection; runs on the task that drives it, between two reads.
 struct Watch {
@@ -81,8 +81,8 @@ mod tests {
     use super::*;
     use crate::generation::Generations;
     use crate::statement_span::StatementSpans;
-    use crate::wire::Note;
     use db_config::{Endpoint, Environment, PooledUrl};
+    use db_wire::Note;
 
     fn registry() -> Arc<Registry> {
         let url = PooledUrl::parse("postgres://u:p@localhost/d").unwrap();

@@ -91,7 +91,7 @@ mod tests {
     use std::panic::Location;
 
     use super::*;
-    use crate::wire::TransactionStatus;
+    use db_wire::TransactionStatus;
 
     const WAITED: Duration = Duration::from_secs(5);
     const THRESHOLD: Duration = Duration::from_secs(60);

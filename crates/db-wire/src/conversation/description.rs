@@ -1,0 +1,226 @@
+//! How the server describes a statement, and whether that is still what its client was told.
+
+use crate::conversation::Conversation;
+use crate::conversation::exchange::{Exchange, Part};
+use crate::conversation::extended::PARSED;
+use crate::prepared::statements::Id;
+use crate::protocol::frame::{Fate, HEADER, announced};
+use crate::protocol::message::{put, split_text};
+
+impl Conversation {
+    /// Answers to Parse, Describe and Close, the client's or ours.
+    pub(super) fn described(&mut self, exchange: &mut Exchange, tag: u8, body: &[u8]) -> Fate {
+        match (exchange.part(), tag) {
+            (Some(Part::Close), b'3') => {
+                exchange.part_done();
+                Fate::Drop
+            }
+            (Some(Part::Check(_)), b'1') => Fate::Drop,
+            (Some(Part::Check(id)), b't' | b'T' | b'n') => {
+                self.describe(tag, body);
+                if tag != b't' {
+                    exchange.part_done();
+                    self.check(exchange, id);
+                }
+                Fate::Drop
+            }
+            (Some(Part::Check(_) | Part::Close), _) => {
+                exchange.mismatch = true;
+                Fate::Drop
+            }
+            (Some(Part::Learn(id)), _) => {
+                exchange.passed = true;
+                self.learn(exchange, id, tag, body);
+                Fate::Drop
+            }
+            _ => {
+                exchange.passed = true;
+                Fate::Pass
+            }
+        }
+    }
+
+    /// A description begins with its parameters.
+    fn describe(&mut self, tag: u8, body: &[u8]) {
+        if tag == b't' {
+            self.described.clear();
+        }
+        put(&mut self.described, tag, &[body]);
+    }
+
+    /// The client is told when all of it is known: until then it can be asked for again.
+    fn learn(&mut self, exchange: &mut Exchange, id: Id, tag: u8, body: &[u8]) {
+        match tag {
+            b'1' => self.described.clear(),
+            b't' => self.describe(tag, body),
+            b'T' | b'n' => {
+                self.describe(tag, body);
+                exchange.part_done();
+                let whole = halves(&self.described).is_some_and(|(first, second)| {
+                    first[0] == b't'
+                        && second.first() == Some(&tag)
+                        && second.len() == HEADER + body.len()
+                });
+                // The program that asks was written for what the server said before its plan was refused.
+                // Where that no longer fits it is told so once, and not tried again unseen: diesel would
+                // read a float4 as the int4 that the program states.
+                let told = self.statements.take_outdated(id);
+                if told.is_some_and(|told| !still_fits(&told, &self.described)) {
+                    exchange.mismatch = true;
+                    return self.statements.refuse(id, true);
+                }
+                if let Some(record) = self.statements.get_mut(id).filter(|_| whole) {
+                    record.description = Some(self.described.as_slice().into());
+                    self.statements.remember(id);
+                }
+                let out = self.to_client.end();
+                out.extend_from_slice(PARSED);
+                out.extend_from_slice(&self.described);
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares what the server says of a statement now with what its client was told.
+    fn check(&mut self, exchange: &mut Exchange, id: Id) {
+        let record = self.statements.get(id);
+        match record.and_then(|record| record.description.as_deref()) {
+            Some(told) if *told == *self.described => self.statements.remember(id),
+            Some(told) if exchange.statement.is_some() && still_fits(told, &self.described) => {
+                let count = |text| halves(text).and_then(|(_, result)| column_count(result));
+                exchange.narrow = count(told).filter(|told| count(&self.described) > Some(*told));
+            }
+            _ => {
+                // Not one to be tried again unseen: it would be read as what it was.
+                exchange.mismatch = true;
+                self.statements.forget(id);
+            }
+        }
+    }
+}
+
+/// Whether an answer to the newer description can be read by the older one: the same parameters, and the
+/// same columns at the beginning. More columns behind them are cut off each row.
+fn still_fits(told: &[u8], now: &[u8]) -> bool {
+    let fits = || {
+        let ((told_parameters, told_result), (parameters, result)) = (halves(told)?, halves(now)?);
+        let same_kind = told_result.first()? == result.first()?;
+        let same_parameters = told_parameters == parameters;
+        let (told, now) = (columns(told_result)?, columns(result)?);
+        Some(same_kind && same_parameters && now.starts_with(&told))
+    };
+    fits().unwrap_or(false)
+}
+
+/// ParameterDescription, and RowDescription or NoData.
+fn halves(description: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_tag, length) = announced(*description.first_chunk()?).ok()?;
+    description.split_at_checked(HEADER + length)
+}
+
+/// How many columns a RowDescription has.
+fn column_count(result: &[u8]) -> Option<u16> {
+    let count = result.get(HEADER..)?.first_chunk::<2>()?;
+    Some(u16::from_be_bytes(*count))
+}
+
+/// The first so many values of a DataRow; tokio-postgres refuses a row that has more than its columns.
+pub(super) fn narrowed(row: &[u8], values: u16) -> Option<Vec<u8>> {
+    let (count, all) = row.split_first_chunk::<2>()?;
+    let mut rest = all;
+    if u16::from_be_bytes(*count) < values {
+        return None;
+    }
+    for _ in 0..values {
+        let (length, value) = rest.split_first_chunk::<4>()?;
+        // NULL is a length of -1.
+        let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+        rest = value.get(length..)?;
+    }
+    let kept = all.len() - rest.len();
+    Some([&values.to_be_bytes()[..], &all[..kept]].concat())
+}
+
+/// A column, as far as the reading of its values depends on it.
+#[derive(PartialEq, Eq)]
+struct Column<'d> {
+    name: &'d [u8],
+    oid: &'d [u8],
+    format: &'d [u8],
+}
+
+/// The columns of a RowDescription, none of NoData. Which table they come from does not matter: one text
+/// may be run over the tables of several schemas.
+fn columns(result: &[u8]) -> Option<Vec<Column<'_>>> {
+    let mut columns = Vec::new();
+    if result.first()? == &b'n' {
+        return Some(columns);
+    }
+    let mut rest = result.get(HEADER + 2..)?;
+    for _ in 0..column_count(result)? {
+        let (name, fields) = split_text(rest)?;
+        // The table, the number of the column there; the type, its size and modifier; the format.
+        columns.push(Column {
+            name,
+            oid: fields.get(6..10)?,
+            format: fields.get(16..18)?,
+        });
+        rest = fields.get(18..)?;
+    }
+    Some(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(parameters: &[u8], columns: &[(&str, u32, u32)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put(&mut out, b't', &[parameters]);
+        let mut body = (columns.len() as u16).to_be_bytes().to_vec();
+        for (name, table, oid) in columns {
+            body.extend_from_slice(name.as_bytes());
+            body.push(0);
+            body.extend_from_slice(&table.to_be_bytes());
+            body.extend_from_slice(&[0, 1]);
+            body.extend_from_slice(&oid.to_be_bytes());
+            body.extend_from_slice(&[0, 4, 255, 255, 255, 255, 0, 0]);
+        }
+        put(&mut out, b'T', &[&body]);
+        out
+    }
+
+    #[test]
+    fn a_description_fits_while_its_columns_come_first_and_read_alike() {
+        let told = described(b"\0\0", &[("a", 1, 23), ("b", 1, 25)]);
+        let more = described(b"\0\0", &[("a", 1, 23), ("b", 1, 25), ("c", 1, 16)]);
+        let elsewhere = described(b"\0\0", &[("a", 2, 23), ("b", 2, 25)]);
+        assert!(still_fits(&told, &told) && still_fits(&told, &more));
+        assert!(still_fits(&told, &elsewhere));
+        assert!(!still_fits(&more, &told));
+        for other in [
+            described(b"\0\0", &[("b", 1, 25), ("a", 1, 23)]),
+            described(b"\0\0", &[("a", 1, 700), ("b", 1, 25)]),
+            described(b"\0\0", &[("x", 1, 23), ("b", 1, 25)]),
+            described(b"\0\x01\0\0\0\x17", &[("a", 1, 23), ("b", 1, 25)]),
+            b"t\0\0\0\x06\0\0n\0\0\0\x04".to_vec(),
+            told[..told.len() - 1].to_vec(),
+            Vec::new(),
+        ] {
+            assert!(!still_fits(&told, &other), "{}", other.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_row_is_cut_behind_the_values_that_are_expected() {
+        let row = b"\0\x03\0\0\0\x01a\xff\xff\xff\xff\0\0\0\x02bc";
+        assert_eq!(narrowed(row, 3).unwrap(), row);
+        assert_eq!(
+            narrowed(row, 2).unwrap(),
+            b"\0\x02\0\0\0\x01a\xff\xff\xff\xff"
+        );
+        assert_eq!(narrowed(row, 0).unwrap(), b"\0\0");
+        assert_eq!(narrowed(row, 4), None);
+        assert_eq!(narrowed(&row[..9], 2), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! The second try of a statement whose plan or name the server refused before anything ran.
+//!
+//! It is prepared anew and run again, and its client sees the second answer alone. While that lasts
+//! nothing else is sent: the answers would come in another order than they are expected.
+
+use crate::conversation::Conversation;
+use crate::conversation::exchange::{Exchange, Part, Repeat};
+use crate::observed::Request;
+use crate::protocol::frame::{HEADER, announced};
+use crate::protocol::message::{put, put_describe, put_parse, put_sync, split_text};
+use crate::protocol::outbox::empty;
+use crate::rules::Naming;
+
+impl Conversation {
+    /// Whether an exchange that has come to its ReadyForQuery goes on.
+    pub(super) fn repeats(&mut self, exchange: &mut Exchange) -> bool {
+        let goes_on = match exchange.repeat {
+            Repeat::Wanted => {
+                exchange.failed = false;
+                exchange.passed = false;
+                self.prepare_anew(exchange)
+            }
+            Repeat::Preparing if !exchange.failed && !exchange.mismatch => {
+                exchange.repeat = Repeat::Running;
+                self.run_again(exchange)
+            }
+            _ => false,
+        };
+        if !goes_on && exchange.repeatable {
+            empty(&mut self.retained);
+        }
+        goes_on
+    }
+
+    /// By its name first, and run when that has worked; without a name all of it at once.
+    fn prepare_anew(&mut self, exchange: &mut Exchange) -> bool {
+        self.put_settings_again(exchange);
+        let Some(id) = exchange.statement else {
+            return false;
+        };
+        let Some(record) = self.statements.get_mut(id) else {
+            return false;
+        };
+        let name = record.take_name();
+        let out = self.to_server.end();
+        put_parse(out, &name, &record.tail);
+        put_describe(out, &name);
+        exchange.repeat = Repeat::Running;
+        if exchange.request == Request::Housekeeping {
+            exchange.parts.push(Part::Learn(id));
+        } else {
+            exchange.parts.push(Part::Check(id));
+            match record.naming {
+                Naming::Named => exchange.repeat = Repeat::Preparing,
+                Naming::Unnamed => put_nameless(out, &self.retained),
+            }
+        }
+        put_sync(out);
+        true
+    }
+
+    fn run_again(&mut self, exchange: &mut Exchange) -> bool {
+        self.put_settings_again(exchange);
+        let shared = self.is_shared();
+        let out = self.to_server.end();
+        if shared
+            && let Some(id) = exchange.statement
+            && let Some(record) = self.statements.get_mut(id)
+        {
+            put_describe(out, &record.take_name());
+            exchange.parts.push(Part::Check(id));
+        }
+        out.extend_from_slice(&self.retained);
+        put_sync(out);
+        true
+    }
+
+    /// Settings that travel with a statement travel with its second try.
+    fn put_settings_again(&mut self, exchange: &mut Exchange) {
+        let record = exchange.statement.and_then(|id| self.statements.get(id));
+        let alone = record.is_some_and(|record| record.alone);
+        if let Some(rules) = self.steering.rules() {
+            self.put_head(&rules, exchange, alone);
+        }
+    }
+}
+
+/// Appends Bind and Execute with no statement's name in the Bind.
+fn put_nameless(out: &mut Vec<u8>, bind_and_execute: &[u8]) {
+    let parts = || {
+        let (_tag, length) = announced(*bind_and_execute.first_chunk()?).ok()?;
+        let (bind, execute) = bind_and_execute.split_at_checked(HEADER + length)?;
+        let (portal, rest) = split_text(bind.get(HEADER..)?)?;
+        Some((portal, split_text(rest)?.1, execute))
+    };
+    if let Some((portal, arguments, execute)) = parts() {
+        put(out, b'B', &[portal, b"\0\0", arguments]);
+        out.extend_from_slice(execute);
+    }
+}

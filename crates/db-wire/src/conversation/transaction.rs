@@ -1,0 +1,66 @@
+//! The transaction as the client believes it, where that is not what the server has been told.
+
+use crate::rules::Rules;
+use crate::sql::opening::Opening;
+
+/// What stands between the client's belief and the server.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Transaction {
+    /// They agree.
+    #[default]
+    Plain,
+    /// BEGIN has been answered and not been sent.
+    Held(Opening),
+    /// A BEGIN that was held has been sent.
+    Open {
+        /// READ ONLY, not SERIALIZABLE, and nothing but plain SELECTs so far: its COMMIT cannot fail in a
+        /// way that anybody must hear of.
+        harmless: bool,
+    },
+    /// The client believes to be in a failed transaction, and until it ends it nothing may reach the
+    /// server. Either its held BEGIN failed when it was sent, or the wire has called a statement failed
+    /// that the server had completed: then the server's transaction is still to be rolled back.
+    Broken { begun: bool },
+}
+
+impl Transaction {
+    /// The status the client is told, where it is not the server's.
+    pub(crate) fn status(&self) -> Option<u8> {
+        match self {
+            Self::Held(_) => Some(b'T'),
+            Self::Broken { .. } => Some(b'E'),
+            Self::Plain | Self::Open { .. } => None,
+        }
+    }
+
+    /// Gives the held BEGIN out to be sent.
+    pub(crate) fn send_begin(&mut self, rules: &Rules) -> Option<Opening> {
+        let Self::Held(opening) = self else {
+            return None;
+        };
+        let mut opening = std::mem::take(opening);
+        let begin = opening.begin;
+        if let Some(settings) = &rules.local_settings {
+            let mut sql = opening.sql.into_vec();
+            sql.extend_from_slice(settings.begin(begin).as_bytes());
+            opening.sql = sql.into();
+        }
+        let serializable =
+            begin.serializable || (rules.serializable_by_default && !begin.isolation);
+        *self = Self::Open {
+            harmless: begin.read_only && !serializable,
+        };
+        Some(opening)
+    }
+
+    /// Something other than a plain SELECT runs in it.
+    pub(crate) fn taint(&mut self) {
+        if let Self::Open { harmless } = self {
+            *harmless = false;
+        }
+    }
+
+    pub(crate) fn is_harmless(&self) -> bool {
+        matches!(self, Self::Open { harmless: true })
+    }
+}

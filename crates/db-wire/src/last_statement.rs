@@ -1,0 +1,66 @@
+//! The statement that was sent last, for whoever asks what a connection is doing.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// The beginning of a text and when it was sent.
+///
+/// Written with every statement, read about never. One buffer for the life of the connection: a short
+/// copy under a lock that nobody else wants costs less than counting another owner of the text, and no
+/// allocation.
+#[derive(Default)]
+pub struct LastStatement(Mutex<Sent>);
+
+#[derive(Default)]
+struct Sent {
+    text: Vec<u8>,
+    at: Option<Instant>,
+}
+
+impl LastStatement {
+    /// Notes a text; what stands behind a NUL in it is none of it.
+    pub(crate) fn note(&self, text: &[u8], at: Instant) {
+        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.text.clear();
+        sent.text
+            .extend_from_slice(&text[..text.len().min(MAX_TEXT)]);
+        sent.at = Some(at);
+    }
+
+    /// The text, empty where the wire does not know it, and when it was sent.
+    pub fn read(&self) -> Option<(Vec<u8>, Instant)> {
+        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = sent.text.split(|byte| *byte == 0).next();
+        Some((text.unwrap_or_default().to_vec(), sent.at?))
+    }
+}
+
+/// A statement may have values in its text; no `{:?}` of a connection shows it.
+impl std::fmt::Debug for LastStatement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LastStatement").finish_non_exhaustive()
+    }
+}
+
+/// How much of a text is kept.
+const MAX_TEXT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_text_is_kept_up_to_its_nul_and_cut_where_it_is_long() {
+        let last = LastStatement::default();
+        assert!(last.read().is_none());
+        let now = Instant::now();
+        last.note(b"select $1\0\0\x01\0\0\0\x17", now);
+        assert_eq!(last.read(), Some((b"select $1".to_vec(), now)));
+        last.note(&[b'x'; 3 * MAX_TEXT], now);
+        assert_eq!(last.read().unwrap().0.len(), MAX_TEXT);
+        last.note(b"", now);
+        assert_eq!(last.read(), Some((Vec::new(), now)));
+        last.note(b"select 'canary'", now);
+        assert!(!format!("{last:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,344 @@
+//! The statements that this connection has prepared, by text and by the names its client gave them.
+//!
+//! A client prepares the same text again and again, each time under a new name. The text is prepared on
+//! the server once; later names are other words for the same record. A record leaves when neither the
+//! cache nor a name holds it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::command::Note;
+use crate::prepared::stale::Stale;
+use crate::rules::Naming;
+use crate::sql::residue::Residue;
+use crate::sql::text;
+
+/// A record's place, and which of those that have been there it is: an exchange may outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Id {
+    place: u32,
+    serial: u64,
+}
+
+/// Texts, names, and what is prepared under them.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    capacity: usize,
+    naming: Naming,
+    by_text: HashMap<Arc<[u8]>, Id>,
+    by_name: HashMap<Box<[u8]>, Id>,
+    records: Vec<Option<Record>>,
+    free: Vec<usize>,
+    clock: u64,
+    /// Names that the server may forget; told to it with the next batch.
+    to_close: Vec<Box<[u8]>>,
+    stale: Stale,
+}
+
+/// One statement.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// The text, its NUL, and the parameter types: a Parse without its name.
+    pub(crate) tail: Arc<[u8]>,
+    pub(crate) note: Arc<Note>,
+    /// ParameterDescription and RowDescription or NoData, as the client was told.
+    pub(crate) description: Option<Box<[u8]>>,
+    /// Whether it has a name on the server at all.
+    pub(crate) naming: Naming,
+    /// Whether it is prepared under its name on the server, or about to be.
+    pub(crate) prepared: bool,
+    /// The name to prepare it under.
+    pub(crate) name: Box<[u8]>,
+    pub(crate) plain_select: bool,
+    pub(crate) touches_resolution: bool,
+    pub(crate) alone: bool,
+    pub(crate) may_commit: bool,
+    pub(crate) residue: Residue,
+    serial: u64,
+    cached: bool,
+    holders: u32,
+    used: u64,
+}
+
+impl Record {
+    /// Gives it its name on the server, which it has from now on; `false` where it has none.
+    pub(crate) fn give_name(&mut self) -> bool {
+        self.prepared = self.naming == Naming::Named;
+        self.prepared
+    }
+
+    /// The name by which the server knows it; an empty one where it has none.
+    pub(crate) fn server_name(&self) -> &[u8] {
+        match self.naming {
+            Naming::Named => &self.name,
+            Naming::Unnamed => b"",
+        }
+    }
+
+    /// The name that the server has for it and may forget.
+    fn take_prepared(&mut self) -> Option<Box<[u8]>> {
+        std::mem::take(&mut self.prepared).then(|| self.name.clone())
+    }
+
+    /// Gives it its name, and says it.
+    pub(crate) fn take_name(&mut self) -> Box<[u8]> {
+        self.give_name();
+        self.server_name().into()
+    }
+}
+
+impl Statements {
+    /// A cache of at most `capacity` texts; 0 keeps none beyond the names its client holds.
+    pub(crate) fn new(capacity: usize, naming: Naming) -> Self {
+        Self {
+            capacity,
+            naming,
+            by_text: HashMap::new(),
+            by_name: HashMap::new(),
+            records: Vec::new(),
+            free: Vec::new(),
+            clock: 0,
+            to_close: Vec::new(),
+            stale: Stale::default(),
+        }
+    }
+
+    /// Whether it keeps what these rules ask for.
+    pub(crate) fn is_for(&self, capacity: usize, naming: Naming) -> bool {
+        (self.capacity, self.naming) == (capacity, naming)
+    }
+
+    pub(crate) fn get(&self, id: Id) -> Option<&Record> {
+        let record = self.records.get(id.place as usize)?.as_ref()?;
+        (record.serial == id.serial).then_some(record)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut Record> {
+        let record = self.records.get_mut(id.place as usize)?.as_mut()?;
+        (record.serial == id.serial).then_some(record)
+    }
+
+    /// The record behind a client's name, only looked at.
+    pub(crate) fn known(&self, name: &[u8]) -> Option<Id> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The record behind a client's name, which is used now.
+    pub(crate) fn named(&mut self, name: &[u8]) -> Option<Id> {
+        let id = *self.by_name.get(name)?;
+        self.clock += 1;
+        let now = self.clock;
+        self.get_mut(id)?.used = now;
+        Some(id)
+    }
+
+    /// Gives a known text another name; only one whose description is known can be answered for.
+    pub(crate) fn adopt(&mut self, name: &[u8], tail: &[u8]) -> Option<Id> {
+        let id = *self.by_text.get(tail)?;
+        self.get(id)?.description.as_ref()?;
+        self.release(name);
+        self.by_name.insert(name.into(), id);
+        self.clock += 1;
+        let now = self.clock;
+        let record = self.get_mut(id)?;
+        record.holders += 1;
+        record.used = now;
+        Some(id)
+    }
+
+    /// A new record under a client's name; not in the cache until it is described.
+    pub(crate) fn create(&mut self, name: &[u8], tail: &[u8]) -> Id {
+        self.release(name);
+        self.clock += 1;
+        let sql = tail.split(|byte| *byte == 0).next().unwrap_or_default();
+        let naming = match self.stale.is_nameless(tail) {
+            true => Naming::Unnamed,
+            false => self.naming,
+        };
+        let record = Record {
+            tail: tail.into(),
+            note: Arc::default(),
+            description: None,
+            naming,
+            prepared: naming == Naming::Named,
+            name: name.into(),
+            plain_select: text::is_plain_select(sql),
+            touches_resolution: text::touches_resolution(sql),
+            alone: text::wants_to_be_alone(sql),
+            may_commit: text::may_commit(sql),
+            residue: Residue::of(sql),
+            serial: self.clock,
+            cached: false,
+            holders: 1,
+            used: self.clock,
+        };
+        let place = self.free.pop().unwrap_or(self.records.len());
+        if place == self.records.len() {
+            // Few at a time: most connections have some dozens, and keep them.
+            if place == self.records.capacity() {
+                self.records.reserve_exact(8);
+            }
+            self.records.push(None);
+        }
+        self.records[place] = Some(record);
+        let id = Id {
+            place: place as u32,
+            serial: self.clock,
+        };
+        self.by_name.insert(name.into(), id);
+        id
+    }
+
+    /// Puts a described record into the cache, and the least recently used one out where it is full.
+    pub(crate) fn remember(&mut self, id: Id) {
+        if self.capacity == 0 {
+            return;
+        }
+        let Some(record) = self.get_mut(id).filter(|record| !record.cached) else {
+            return;
+        };
+        record.cached = true;
+        let tail = Arc::clone(&record.tail);
+        if let Some(previous) = self.by_text.insert(tail, id)
+            && previous != id
+        {
+            self.uncache(previous);
+        }
+        while self.by_text.len() > self.capacity {
+            let oldest = self
+                .by_text
+                .iter()
+                .min_by_key(|(_, id)| self.get(**id).map_or(0, |record| record.used))
+                .map(|(tail, id)| (Arc::clone(tail), *id));
+            let Some((tail, oldest)) = oldest else { return };
+            self.by_text.remove(&tail);
+            // A name that the client still holds keeps its text, and is parsed again when it is used.
+            if let Some(name) = self.get_mut(oldest).and_then(Record::take_prepared) {
+                self.to_close.push(name);
+            }
+            self.uncache(oldest);
+        }
+    }
+
+    /// The client closed a name; `false` when there was none.
+    pub(crate) fn release(&mut self, name: &[u8]) -> bool {
+        let Some(id) = self.by_name.remove(name) else {
+            return false;
+        };
+        if let Some(record) = self.get_mut(id) {
+            record.holders = record.holders.saturating_sub(1);
+        }
+        self.drop_if_unheld(id);
+        true
+    }
+
+    /// Takes one text out of the cache: what the server says of it has changed.
+    pub(crate) fn forget(&mut self, id: Id) {
+        let Some(record) = self.get_mut(id) else {
+            return;
+        };
+        let (tail, prepared) = (Arc::clone(&record.tail), record.take_prepared());
+        self.to_close.extend(prepared);
+        if self.by_text.get(&tail) == Some(&id) {
+            self.by_text.remove(&tail);
+        }
+        self.uncache(id);
+    }
+
+    /// Forgets a text whose plan the server refused, but not what its client was told of it: whoever asks
+    /// next believes that still.
+    pub(crate) fn outdate(&mut self, id: Id) {
+        if let Some(record) = self.get_mut(id) {
+            let (tail, told) = (Arc::clone(&record.tail), record.description.clone());
+            if let Some(told) = told {
+                self.stale.was_told(tail, told);
+            }
+        }
+        self.forget(id);
+    }
+
+    /// Takes a text's name away for good: whatever keeps names here keeps the plan that was refused.
+    pub(crate) fn unname(&mut self, id: Id) {
+        let Some(record) = self.get_mut(id) else {
+            return;
+        };
+        record.naming = Naming::Unnamed;
+        let (tail, prepared) = (Arc::clone(&record.tail), record.take_prepared());
+        self.to_close.extend(prepared);
+        self.stale.make_nameless(tail);
+    }
+
+    /// What clients were told of a text before its plan was refused; once.
+    pub(crate) fn take_outdated(&mut self, id: Id) -> Option<Box<[u8]>> {
+        let tail = Arc::clone(&self.get(id)?.tail);
+        self.stale.take_told(&tail)
+    }
+
+    /// The server has refused to prepare it, or to describe what it had parsed: nobody has been given its
+    /// name.
+    pub(crate) fn refuse(&mut self, id: Id, parsed: bool) {
+        let Some(record) = self.get_mut(id) else {
+            return;
+        };
+        let name = record.name.clone();
+        record.prepared &= parsed;
+        self.forget(id);
+        if self.by_name.get(&name) == Some(&id) {
+            self.release(&name);
+        }
+    }
+
+    /// Takes every text out of the cache; names that the client holds stay good.
+    pub(crate) fn forget_all(&mut self) {
+        self.forget_since(0);
+    }
+
+    /// How far it has come; what is created later is told from the rest by [`Self::forget_since`].
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// Takes the texts out of the cache that were prepared later than that.
+    pub(crate) fn forget_since(&mut self, clock: u64) {
+        let later = self.by_text.extract_if(|_text, id| id.serial > clock);
+        let mut ids: Vec<_> = later.map(|(_text, id)| id).collect();
+        // What goes to the server is the same each time the same is asked.
+        ids.sort_by_key(|id| id.serial);
+        for id in ids {
+            self.uncache(id);
+        }
+    }
+
+    /// The server has lost prepared statements of this connection, some or all: each is prepared again
+    /// when it is used next. Closing a name that the server does not know is no error.
+    pub(crate) fn names_lost(&mut self) {
+        for record in self.records.iter_mut().flatten() {
+            self.to_close.extend(record.take_prepared());
+        }
+    }
+
+    /// Names that the server may forget now.
+    pub(crate) fn take_to_close(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.to_close)
+    }
+
+    fn uncache(&mut self, id: Id) {
+        if let Some(record) = self.get_mut(id) {
+            record.cached = false;
+        }
+        self.drop_if_unheld(id);
+    }
+
+    fn drop_if_unheld(&mut self, id: Id) {
+        let unheld = self
+            .get(id)
+            .is_some_and(|record| !record.cached && record.holders == 0);
+        if unheld && let Some(mut record) = self.records[id.place as usize].take() {
+            self.to_close.extend(record.take_prepared());
+            self.free.push(id.place as usize);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! How the wire is to treat the statements and transactions of one connection.
+
+use std::sync::Arc;
+
+use crate::sql::local_settings::LocalSettings;
+
+/// How the wire treats statements and transactions of one connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "rules are written out by who sets them, the rest by `..Rules::default()`"
+)]
+pub struct Rules {
+    /// How statements are named on the server.
+    pub naming: Naming,
+    /// How many texts are kept prepared; 0 prepares each statement as its client asks.
+    pub statement_cache: usize,
+    /// Whether BEGIN travels with the first statement, and a read-only COMMIT is not waited for.
+    pub defer_begin: bool,
+    /// Settings that cannot be the session's own, put into each transaction.
+    pub local_settings: Option<LocalSettings>,
+    /// Whether the session is shared with others, so that LISTEN and session locks are refused.
+    pub shared_session: bool,
+    /// Whether a SET that others on that session would see is refused as well.
+    pub refuses_set: bool,
+    /// The text by which the pool resets the session, where it does.
+    pub reset: Option<Arc<str>>,
+    /// Whether a transaction that names no isolation level is SERIALIZABLE.
+    pub serializable_by_default: bool,
+}
+
+/// How statements are named on the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a statement has a name or none")]
+pub enum Naming {
+    /// By the client's own names.
+    #[default]
+    Named,
+    /// Not at all: each is parsed in the batch that runs it, which any pooler sends to one server.
+    Unnamed,
+}

@@ -1,0 +1,320 @@
+//! What a text may leave behind in the session: settings, locks, channels, temporary tables.
+//!
+//! A text leaves nothing only if every command and every function in it is known to be harmless, so that
+//! a wrong answer costs a reset and never a leak. It is judged by what it shows. What the server does on
+//! its account is not seen: triggers, defaults (`nextval` of a serial column), views, rules, policies,
+//! operators, casts and domains that call functions, a function of a row written like one of its columns, and
+//! functions of the user's under a built-in name, which come first where a search path puts pg_catalog behind.
+//! Whoever has such a one change the session wants
+//! `reset = "always"`.
+
+use crate::sql::harmless::{is_harmless_function, is_syntax};
+use crate::sql::tokens::{Token, Tokens};
+use crate::sql::words::{Words, is, is_any};
+
+/// What running a text may leave behind; the worse the greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "whoever gives a session on decides for each"
+)]
+pub enum Residue {
+    /// Nothing that outlasts the transaction.
+    #[default]
+    Nothing,
+    /// Something that a reset takes away.
+    Undoable,
+    /// Something that lasts as long as the session.
+    Lasting,
+}
+
+impl Residue {
+    /// What a text of one or more statements may leave behind.
+    pub(crate) fn of(sql: &[u8]) -> Self {
+        let mut reader = Reader::of(sql);
+        let mut all = Self::Nothing;
+        while let Some(one) = reader.statement() {
+            all = all.max(one);
+        }
+        all
+    }
+}
+
+/// Whether a text has a SET that outlasts its transaction, of a setting that poolers do not give back to
+/// each of their clients.
+pub(crate) fn sets_for_everybody(sql: &[u8]) -> bool {
+    // What is nothing but a query is not read to its end.
+    if !is(Words::first(sql), b"SET") && !sql.contains(&b';') {
+        return false;
+    }
+    let mut begins = true;
+    let mut tokens = Tokens::of(sql);
+    while let Some(token) = tokens.next() {
+        if begins && word(token).is_some_and(|word| is(word, b"SET")) {
+            let mut name = tokens.next();
+            if name.and_then(word).is_some_and(|word| is(word, b"SESSION")) {
+                name = tokens.next();
+            }
+            let is_own = name
+                .and_then(word)
+                .is_some_and(|word| is_any(word, ENDS_WITH_TRANSACTION) || is_any(word, TRACKED));
+            if !is_own {
+                return true;
+            }
+        }
+        begins = token == Token::Symbol(b';');
+    }
+    false
+}
+
+/// Reads a text statement by statement.
+struct Reader<'s> {
+    tokens: Tokens<'s>,
+    before: Token<'s>,
+    name: Option<Name<'s>>,
+    /// The statement has a DISTINCT ON.
+    distinct_on: bool,
+}
+
+/// A name that has just been read, with what qualifies it.
+#[derive(Clone, Copy)]
+struct Name<'s> {
+    /// What stood before all of it.
+    before: Token<'s>,
+    qualifier: Qualifier<'s>,
+    last: Token<'s>,
+}
+
+#[derive(Clone, Copy)]
+enum Qualifier<'s> {
+    None,
+    Schema(Token<'s>),
+    /// More than a function has.
+    Several,
+}
+
+impl<'s> Reader<'s> {
+    fn of(sql: &'s [u8]) -> Self {
+        Self {
+            tokens: Tokens::of(sql),
+            before: START,
+            name: None,
+            distinct_on: false,
+        }
+    }
+
+    /// What the next statement may leave behind; `None` when there is no more.
+    fn statement(&mut self) -> Option<Residue> {
+        let first = self.tokens.by_ref().find(|token| *token != START)?;
+        let (mut residue, suspicious) = match first {
+            Token::Word(word) => command(word, &self.tokens),
+            Token::Symbol(b'(') => (Residue::Nothing, NOTHING),
+            _ => (Residue::Undoable, NOTHING),
+        };
+        (self.before, self.name, self.distinct_on) = (START, None, false);
+        self.note(first);
+        while let Some(token) = self.tokens.next() {
+            let leaves = match token {
+                START => break,
+                Token::Odd => true,
+                Token::Word(word) => is_any(word, suspicious) || self.makes_a_table(word),
+                Token::Symbol(b'(') => self.name.is_some_and(|name| !self.is_harmless(name)),
+                _ => false,
+            };
+            if leaves {
+                residue = residue.max(Residue::Undoable);
+            }
+            self.note(token);
+        }
+        Some(residue)
+    }
+
+    /// `SELECT .. INTO`, which may be INTO TEMP.
+    fn makes_a_table(&self, word_here: &[u8]) -> bool {
+        let inserts = word(self.before).is_some_and(|word| is_any(word, &[b"INSERT", b"MERGE"]));
+        is(word_here, b"INTO") && !inserts
+    }
+
+    /// Keeps what the next token has to be read with.
+    fn note(&mut self, token: Token<'s>) {
+        let before = std::mem::replace(&mut self.before, token);
+        let is_word = |token, name| word(token).is_some_and(|word| is(word, name));
+        self.distinct_on |= is_word(before, b"DISTINCT") && is_word(token, b"ON");
+        self.name = match (self.name.take(), token) {
+            (name @ Some(_), Token::Symbol(b'.')) => name,
+            (Some(name), Token::Word(_) | Token::Quoted(_)) if before == PERIOD => Some(Name {
+                qualifier: match name.qualifier {
+                    Qualifier::None => Qualifier::Schema(name.last),
+                    _ => Qualifier::Several,
+                },
+                last: token,
+                ..name
+            }),
+            (_, Token::Word(_) | Token::Quoted(_)) => Some(Name {
+                before,
+                qualifier: Qualifier::None,
+                last: token,
+            }),
+            _ => None,
+        };
+    }
+
+    /// Whether a name with a parenthesis behind it changes nothing: no call, or one that is known.
+    fn is_harmless(&self, name: Name<'s>) -> bool {
+        if name.before == Token::Cast
+            || word(name.before).is_some_and(|word| is_any(word, BEFORE_A_LIST))
+        {
+            return true;
+        }
+        match (name.qualifier, name.last) {
+            // A field of a row may be a function of it.
+            _ if name.before == PERIOD || self.before == PERIOD => false,
+            (Qualifier::None, Token::Word(word))
+                if is_syntax(word) || self.is_construct(word, name) =>
+            {
+                true
+            }
+            (Qualifier::None, last) => self.is_known(last),
+            (Qualifier::Schema(schema), last) => is_pg_catalog(schema) && self.is_known(last),
+            (Qualifier::Several, _) => false,
+        }
+    }
+
+    fn is_known(&self, function: Token<'_>) -> bool {
+        let (Token::Word(name) | Token::Quoted(name)) = function else {
+            return false;
+        };
+        let lower = matches!(function, Token::Word(_)).then(|| name.to_ascii_lowercase());
+        let name = lower.as_deref().unwrap_or(name);
+        is_harmless_function(name) || (name == b"set_config" && sets_locally(self.tokens.clone()))
+    }
+
+    /// Words that could name a function, and here do not.
+    fn is_construct(&self, word_here: &[u8], name: Name<'s>) -> bool {
+        let behind = |words: &[&[u8]]| word(name.before).is_some_and(|word| is_any(word, words));
+        match word_here.to_ascii_uppercase().as_slice() {
+            b"FILTER" => self.goes_on_with(&[b"WHERE"]),
+            // Only behind `DISTINCT ON (..)` an expression may follow a parenthesis.
+            b"OVER" if name.before != Token::Symbol(b')') => false,
+            b"OVER" => !self.distinct_on || self.goes_on_with(&[b"PARTITION", b"ORDER"]),
+            b"BY" => behind(&[b"GROUP", b"ORDER", b"PARTITION"]),
+            b"SETS" => behind(&[b"GROUPING"]),
+            b"ROLLUP" | b"CUBE" => behind(&[b"BY"]),
+            b"CONFLICT" => behind(&[b"ON"]) && self.comes_to(b"DO"),
+            b"MATERIALIZED" => behind(&[b"AS", b"NOT"]),
+            b"INSERT" => behind(&[b"THEN"]),
+            b"ZONE" => behind(&[b"TIME"]),
+            b"FIRST" | b"NEXT" => behind(&[b"FETCH"]),
+            b"BERNOULLI" | b"SYSTEM" => behind(&[b"TABLESAMPLE"]),
+            b"VARYING" => behind(&[b"CHARACTER", b"CHAR", b"BIT", b"NCHAR"]),
+            b"COPY" | b"EXPLAIN" | b"VACUUM" => name.before == START,
+            b"JOIN" => behind(JOINS) || self.goes_on_with(&[b"SELECT", b"WITH"]),
+            _ => false,
+        }
+    }
+
+    /// Whether a keyword comes that only an upsert has.
+    fn comes_to(&self, keyword: &[u8]) -> bool {
+        let mut words = self.tokens.clone().filter_map(word);
+        words.any(|word| is(word, keyword))
+    }
+
+    /// Whether one of these follows, which is no argument.
+    fn goes_on_with(&self, words: &[&[u8]]) -> bool {
+        let next = self.tokens.clone().next().and_then(word);
+        next.is_some_and(|word| is_any(word, words))
+    }
+}
+
+/// What a command may leave behind by itself, and which words in it make it one that does.
+fn command(first: &[u8], rest: &Tokens<'_>) -> (Residue, &'static [&'static [u8]]) {
+    let second = rest.clone().next().and_then(word).unwrap_or_default();
+    let residue = match first.to_ascii_uppercase().as_slice() {
+        b"EXPLAIN" => {
+            return (
+                Residue::Nothing,
+                &[b"CREATE", b"EXECUTE", b"REFRESH", b"HOLD"],
+            );
+        }
+        b"DECLARE" => return (Residue::Nothing, &[b"HOLD"]),
+        // Outside a transaction SET LOCAL does nothing.
+        b"SET" if is_any(second, ENDS_WITH_TRANSACTION) => Residue::Nothing,
+        b"PREPARE" if is(second, b"TRANSACTION") => Residue::Nothing,
+        // The names of statements are diesel's too, and a library stays loaded.
+        b"PREPARE" | b"LOAD" => Residue::Lasting,
+        _ if is_any(first, HARMLESS) => Residue::Nothing,
+        _ => Residue::Undoable,
+    };
+    (residue, NOTHING)
+}
+
+/// Whether the arguments of a `set_config` end with `true`: then it ends with the transaction.
+fn sets_locally(tokens: Tokens<'_>) -> bool {
+    let mut depth = 0_u32;
+    let mut arguments = 1;
+    let mut last = START;
+    let mut alone = false;
+    for token in tokens {
+        match token {
+            Token::Symbol(b')') if depth == 0 => {
+                let local = word(last).is_some_and(|word| is(word, b"TRUE"));
+                return arguments == 3 && alone && local;
+            }
+            Token::Symbol(b',') if depth == 0 => arguments += 1,
+            Token::Symbol(b'(' | b'[') => depth += 1,
+            Token::Symbol(b')' | b']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        alone = last == Token::Symbol(b',');
+        last = token;
+    }
+    false
+}
+
+fn word(token: Token<'_>) -> Option<&[u8]> {
+    match token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    }
+}
+
+fn is_pg_catalog(schema: Token<'_>) -> bool {
+    match schema {
+        Token::Word(word) => is(word, b"pg_catalog"),
+        Token::Quoted(name) => name == b"pg_catalog",
+        _ => false,
+    }
+}
+
+/// What stands before a statement.
+const START: Token<'static> = Token::Symbol(b';');
+
+const PERIOD: Token<'static> = Token::Symbol(b'.');
+
+const NOTHING: &[&[u8]] = &[];
+
+/// Commands that leave nothing behind when the transaction is over, functions aside.
+#[rustfmt::skip]
+const HARMLESS: &[&[u8]] = &[
+    b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"TABLE", b"WITH", b"BEGIN",
+    b"START", b"COMMIT", b"END", b"ROLLBACK", b"ABORT", b"SAVEPOINT", b"RELEASE", b"LOCK", b"COPY",
+    b"NOTIFY", b"TRUNCATE", b"ANALYZE", b"ANALYSE", b"VACUUM", b"SHOW", b"FETCH", b"MOVE", b"CLOSE",
+];
+
+const ENDS_WITH_TRANSACTION: &[&[u8]] = &[b"LOCAL", b"TRANSACTION", b"CONSTRAINTS"];
+
+/// What PgBouncer keeps for each of its clients; TIME ZONE and NAMES are other words for two of these.
+#[rustfmt::skip]
+const TRACKED: &[&[u8]] = &[
+    b"TIME", b"NAMES", b"timezone", b"client_encoding", b"datestyle", b"intervalstyle",
+    b"standard_conforming_strings", b"application_name",
+];
+
+/// Behind these a name has a list of columns, or the size of a type: `INSERT INTO t (`, `WITH t (`.
+const BEFORE_A_LIST: &[&[u8]] = &[b"INTO", b"AS", b"WITH", b"RECURSIVE", b"COPY"];
+
+#[rustfmt::skip]
+const JOINS: &[&[u8]] = &[
+    b"INNER", b"OUTER", b"LEFT", b"RIGHT", b"FULL", b"CROSS", b"NATURAL",
+];

@@ -1,0 +1,67 @@
+//! What the owner of one connection tells its wire.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwapOption;
+
+use crate::command::Watcher;
+use crate::rules::Rules;
+
+/// Steers the wire of one connection; the rules are set after login, when it is known what is at the other
+/// end.
+#[derive(Default)]
+pub struct Steering {
+    startup: Arc<[(String, String)]>,
+    answers_set_up: bool,
+    rules: ArcSwapOption<Rules>,
+    watcher: OnceLock<Watcher>,
+}
+
+impl Steering {
+    /// `startup` are parameters for the startup packet beside those that tokio-postgres knows;
+    /// `answers_set_up` says whether the wire answers diesel-async's two set-up statements itself.
+    #[must_use]
+    pub fn new(startup: Arc<[(String, String)]>, answers_set_up: bool) -> Self {
+        Self {
+            startup,
+            answers_set_up,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the rules that hold from the next request on. Until this is called, bytes pass as they are.
+    pub fn set_rules(&self, rules: Rules) {
+        self.rules.store(Some(Arc::new(rules)));
+    }
+
+    /// Sets who is told of finished commands; only the first call has an effect.
+    pub fn set_watcher(&self, watcher: Watcher) {
+        let _first = self.watcher.set(watcher);
+    }
+
+    /// The rules, once they are set.
+    #[must_use]
+    pub fn rules(&self) -> Option<Arc<Rules>> {
+        self.rules.load_full()
+    }
+
+    pub(crate) fn watcher(&self) -> Option<&Watcher> {
+        self.watcher.get()
+    }
+
+    pub(crate) fn startup(&self) -> &[(String, String)] {
+        &self.startup
+    }
+
+    pub(crate) fn answers_set_up(&self) -> bool {
+        self.answers_set_up
+    }
+}
+
+impl std::fmt::Debug for Steering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Steering")
+            .field("rules", &self.rules.load())
+            .finish_non_exhaustive()
+    }
+}

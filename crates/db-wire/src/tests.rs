@@ -1,0 +1,46 @@
+//! Conversations without a server: messages in, messages out.
+
+mod copying;
+mod local_settings;
+mod lost;
+mod peers;
+mod plans;
+mod proptests;
+mod recordings;
+mod refusals;
+mod residue;
+mod session;
+mod statements;
+mod stream;
+mod transactions;
+mod unnamed;
+
+use crate::rules::{Naming, Rules};
+use crate::sql::local_settings::LocalSettings;
+
+fn named() -> Rules {
+    Rules {
+        statement_cache: 4,
+        defer_begin: true,
+        ..Rules::default()
+    }
+}
+
+fn unnamed() -> Rules {
+    Rules {
+        naming: Naming::Unnamed,
+        ..named()
+    }
+}
+
+/// Behind a transaction pooler with a search path of its own.
+fn shared(naming: Naming) -> Rules {
+    Rules {
+        naming,
+        local_settings: LocalSettings::new(&[("search_path".to_owned(), "a".to_owned())]),
+        shared_session: true,
+        ..named()
+    }
+}
+
+const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', 'a', true)";

@@ -1,0 +1,220 @@
+//! Session settings behind a transaction pooler, and what is refused there.
+
+use super::peers::{NOTHING, Peers};
+use super::{SETTINGS, shared};
+use crate::rules::{Naming, Rules};
+
+fn settings() -> [String; 3] {
+    [format!("P - {SETTINGS}"), "B -".to_owned(), "E".to_owned()]
+}
+
+/// Issue 3, item 7: an autocommit statement carries them in its own Sync, the reply shows nothing of it.
+#[test]
+fn autocommit_statements_carry_the_settings() {
+    let mut peers = Peers::new(shared(Naming::Unnamed));
+    let asked = peers.client(&["P s1 update t", "D s1", "S"]);
+    assert_eq!(asked[..3], settings());
+    assert_eq!(asked[3..], ["P - update t", "D -", "S"]);
+    let told = peers.server(&["1", "2", "D a", "C SELECT 1", "1", "t", "n", "Z I"]);
+    assert_eq!(told, ["1", "t", "n", "Z I"]);
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked[..3], settings());
+    assert_eq!(asked[3..], ["P - update t", "D -", "B -", "E", "S"]);
+    let told = peers.server(&[
+        "1",
+        "2",
+        "D a",
+        "C SELECT 1",
+        "1",
+        "t",
+        "n",
+        "2",
+        "C UPDATE 1",
+        "Z I",
+    ]);
+    assert_eq!(told, ["2", "C UPDATE 1", "Z I"]);
+
+    let asked = peers.client(&["Q update u"]);
+    assert_eq!(asked, [format!("Q {SETTINGS};update u")]);
+    let told = peers.server(&["T a:25", "D a", "C SELECT 1", "C UPDATE 2", "Z I"]);
+    assert_eq!(told, ["C UPDATE 2", "Z I"]);
+    assert_eq!(peers.observed.statements(), 2);
+}
+
+/// Issue 3, item 7: once in a transaction, in its first batch.
+#[test]
+fn transactions_carry_them_once() {
+    let mut peers = Peers::new(Rules {
+        // Held back nevertheless: that is how they travel.
+        defer_begin: false,
+        ..shared(Naming::Named)
+    });
+    peers.local(&["Q BEGIN"]);
+    let asked = peers.client(&["Q update t"]);
+    assert_eq!(asked, [format!("Q BEGIN;{SETTINGS};update t")]);
+    let told = peers.server(&[
+        "C BEGIN",
+        "T a:25",
+        "D a",
+        "C SELECT 1",
+        "C UPDATE 1",
+        "Z T",
+    ]);
+    assert_eq!(told, ["C UPDATE 1", "Z T"]);
+    assert_eq!(peers.client(&["Q update t"]), ["Q update t"]);
+    peers.server(&["C UPDATE 1", "Z T"]);
+    peers.client(&["Q COMMIT"]);
+    peers.server(&["C COMMIT", "Z I"]);
+
+    peers.local(&["Q BEGIN READ ONLY"]);
+    let asked = peers.client(&["P s1 select 1", "D s1", "S"]);
+    assert_eq!(asked[..3], ["P - BEGIN READ ONLY", "B -", "E"]);
+    assert_eq!(asked[3..6], settings());
+    let told = peers.server(&[
+        "1",
+        "2",
+        "C BEGIN",
+        "1",
+        "2",
+        "D a",
+        "C SELECT 1",
+        "1",
+        "t",
+        "T a:23",
+        "Z T",
+    ]);
+    assert_eq!(told, ["1", "t", "T", "Z T"]);
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked, ["D s1", "B s1", "E", "S"]);
+    peers.server(&["t", "T a:23", "2", "D one", "C SELECT 1", "Z T"]);
+    // With `defer_begin = false` a COMMIT is waited for.
+    assert_eq!(peers.client(&["Q COMMIT"]), ["Q COMMIT"]);
+    assert!(peers.observed.is_committing());
+}
+
+/// What comes behind a BEGIN of unknown outcome would else be given the wrong settings.
+#[test]
+fn what_decides_about_the_next_settings_is_waited_for() {
+    let mut peers = Peers::new(shared(Naming::Named));
+    peers.client(&["Q select 1"]);
+    assert_eq!(peers.client(&["Q BEGIN"]), [format!("Q {SETTINGS};BEGIN")]);
+    assert_eq!(peers.client(&["Q select 2"]), [""; 0]);
+    peers.server(&["C SELECT 1", "C SELECT 1", "Z I"]);
+    assert_eq!(peers.asked(), [""; 0]);
+    peers.server(&["C SELECT 1", "C BEGIN", "Z T"]);
+    assert_eq!(peers.asked(), ["Q select 2"]);
+}
+
+#[test]
+fn a_setting_that_fails_is_the_statements_error() {
+    let mut peers = Peers::new(shared(Naming::Named));
+    peers.client(&["P s1 update t", "D s1", "S"]);
+    assert_eq!(peers.server(&["1", "E 22023", "Z I"]), ["E 22023", "Z I"]);
+    peers.local(&["Q BEGIN"]);
+    peers.client(&["Q update t"]);
+    assert_eq!(
+        peers.server(&["C BEGIN", "E 22023", "Z E"]),
+        ["E 22023", "Z E"]
+    );
+    assert_eq!(peers.client(&["Q ROLLBACK"]), ["Q ROLLBACK"]);
+}
+
+/// Issue 3, item 7: VACUUM refuses company (25001).
+#[test]
+fn utilities_go_bare() {
+    let mut peers = Peers::new(shared(Naming::Named));
+    for text in [
+        "vacuum t",
+        "create index concurrently i on t (a)",
+        "",
+        "-- ping",
+    ] {
+        let query = format!("Q {text}");
+        let asked = peers.client(&[&query]);
+        let shown = if text.is_empty() { "Q -" } else { &query };
+        assert_eq!(asked, [shown]);
+        peers.server(&["C ANY", "Z I"]);
+    }
+    let asked = peers.client(&["P s1 vacuum t", "D s1", "S"]);
+    assert_eq!(asked, ["P s1 vacuum t", "D s1", "S"]);
+    peers.server(&["1", "t", "n", "Z I"]);
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked, ["D s1", "B s1", "E", "S"]);
+}
+
+/// The second try of a statement runs under the same settings as the first.
+#[test]
+fn a_second_try_carries_them_too() {
+    let mut peers = Peers::new(shared(Naming::Named));
+    peers.client(&["P s1 update t", "D s1", "S"]);
+    peers.server(&["1", "2", "D a", "C SELECT 1", "1", "t", "n", "Z I"]);
+    peers.client(&["B s1", "E", "S"]);
+    peers.server(&["1", "2", "D a", "C SELECT 1", "E 26000", "Z I"]);
+    let asked = peers.asked();
+    assert_eq!(asked[..1], ["C s1"]);
+    assert_eq!(asked[1..4], settings());
+    assert_eq!(asked[4..], ["P s1 update t", "D s1", "S"]);
+    peers.server(&["3", "1", "2", "D a", "C SELECT 1", "1", "t", "n", "Z I"]);
+    let asked = peers.asked();
+    assert_eq!(asked[..3], settings());
+    assert_eq!(asked[3..], ["D s1", "B s1", "E", "S"]);
+    let settings = ["1", "2", "D a", "C SELECT 1"];
+    let run = ["t", "n", "2", "C UPDATE 1", "Z I"];
+    assert_eq!(peers.server(&settings), NOTHING);
+    assert_eq!(peers.server(&run), ["2", "C UPDATE 1", "Z I"]);
+}
+
+/// case R32: nothing of it reaches the pooler.
+#[test]
+fn what_needs_a_session_of_its_own_is_refused() {
+    let mut peers = Peers::new(shared(Naming::Unnamed));
+    for text in [
+        "LISTEN a",
+        "select pg_advisory_lock(1)",
+        "select 1; listen a",
+    ] {
+        assert_eq!(peers.local(&[&format!("Q {text}")]), ["E 0A000", "Z I"]);
+        let parse = format!("P s1 {text}");
+        assert_eq!(peers.local(&[&parse, "D s1", "S"]), ["E 0A000", "Z I"]);
+        let error = peers.observed.last_error().unwrap();
+        assert!(error.message().contains("DATABASE_URL_DIRECT"), "{error}");
+    }
+    let asked = peers.client(&["Q select pg_advisory_xact_lock(1)"]);
+    assert_eq!(asked.len(), 1);
+}
+
+/// Issue 3, item 7: the default isolation level and read only are in force in transactions too.
+#[test]
+fn a_begin_says_what_the_session_cannot() {
+    let default = (
+        "default_transaction_isolation".to_owned(),
+        "repeatable read".to_owned(),
+    );
+    let rules = Rules {
+        local_settings: crate::LocalSettings::new(&[default]),
+        ..shared(Naming::Named)
+    };
+    let mut peers = Peers::new(rules);
+    peers.local(&["Q BEGIN;"]);
+    let asked = peers.client(&["P s1 select 1", "D s1", "S"]);
+    assert_eq!(asked[0], "P - BEGIN ISOLATION LEVEL REPEATABLE READ");
+    peers.server(&["1", "2", "C BEGIN", "1", "2", "D a", "C SELECT 1"]);
+    peers.server(&["1", "t", "T a:23", "Z T"]);
+    peers.client(&["Q ROLLBACK"]);
+    peers.server(&["C ROLLBACK", "Z I"]);
+    // Without a BEGIN it comes before anything that takes a snapshot.
+    let set = "SET transaction_isolation = 'REPEATABLE READ'";
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked[..3], [&format!("P - {set}"), "B -", "E"]);
+    assert!(asked[3].starts_with("P - SELECT pg_catalog.set_config("));
+    assert_eq!(asked[6..], ["D s1", "B s1", "E", "S"]);
+    let settings = ["1", "2", "C SET", "1", "2", "D a", "C SELECT 1"];
+    assert_eq!(peers.server(&settings), NOTHING);
+    let told = peers.server(&["t", "T a:23", "2", "D one", "C SELECT 1", "Z I"]);
+    assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
+    let asked = peers.client(&["Q select 1"]);
+    assert!(asked[0].starts_with(&format!("Q {set};SELECT pg_catalog.set_config(")));
+    let answers = ["C SET", "T a:25", "D a", "C SELECT 1"];
+    assert_eq!(peers.server(&answers), NOTHING);
+    assert_eq!(peers.server(&["C SELECT 1", "Z I"]), ["C SELECT 1", "Z I"]);
+}

@@ -1,0 +1,138 @@
+//! Behind a pooler that keeps statements for its clients: by their text, on several server connections.
+
+use super::named;
+use super::peers::{NOTHING, Peers};
+use crate::TransactionStatus;
+use crate::rules::Rules;
+
+const STALE: &str = "E 0A000 RevalidateCachedQuery";
+const PREPARE: [&str; 3] = ["P s1 select v from t", "D s1", "S"];
+const RUN: [&str; 3] = ["B s1", "E", "S"];
+const WITHOUT_NAME: [&str; 5] = ["P - select v from t", "D -", "B -", "E", "S"];
+
+fn kept() -> Rules {
+    Rules {
+        shared_session: true,
+        ..named()
+    }
+}
+
+/// A connection that has prepared the text, as an int4.
+fn prepared() -> Peers {
+    let mut peers = Peers::new(kept());
+    peers.learns("s1", "select v from t", "T v:23");
+    peers
+}
+
+/// case F2: the pooler prepares a known text wherever it has not been yet, so that its plan there may be
+/// newer than what the client was told. No row of it passes.
+#[test]
+fn each_run_is_described_and_no_row_of_another_description_passes() {
+    let mut peers = prepared();
+    assert_eq!(peers.client(&RUN), ["D s1", "B s1", "E", "S"]);
+    let told = peers.server(&["t", "T v:23", "2", "D one", "C SELECT 1", "Z I"]);
+    assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
+    peers.client(&RUN);
+    let told = peers.server(&["t", "T v:700", "2", "D one", "C SELECT 1", "Z I"]);
+    assert_eq!(told, ["E 0A000", "Z I"]);
+    // A pipeline of another shape as well.
+    let mut peers = prepared();
+    let asked = peers.client(&["B s1>p", "B s1>q", "S"]);
+    assert_eq!(asked, ["D s1", "B s1>p", "B s1>q", "S"]);
+    assert_eq!(
+        peers.server(&["t", "T v:700", "2", "2", "Z I"]),
+        ["E 0A000", "Z I"]
+    );
+}
+
+/// Prepared anew by name it would be refused again, on this server connection for ever.
+#[test]
+fn a_text_whose_plan_is_kept_stale_is_run_without_a_name() {
+    let mut peers = prepared();
+    peers.client(&RUN);
+    // The server describes the parameters before it looks at the plan.
+    assert_eq!(peers.server(&["t", STALE, "Z I"]), NOTHING);
+    let mut asked = peers.asked();
+    assert_eq!(asked.remove(0), "C s1");
+    assert_eq!(asked, WITHOUT_NAME);
+    let told = peers.server(&[
+        "3",
+        "1",
+        "t",
+        "T v:23,w:25",
+        "2",
+        "D one,two",
+        "C SELECT 1",
+        "Z I",
+    ]);
+    assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
+    assert_eq!(
+        (peers.observed.errors(), peers.observed.stale_statements()),
+        (0, 0)
+    );
+    // It stays so, and for those who prepare it under another name.
+    assert_eq!(peers.client(&RUN), WITHOUT_NAME);
+    let told = peers.server(&["1", "t", "T v:700", "2", "D one", "C SELECT 1", "Z I"]);
+    assert_eq!(told, ["E 0A000", "Z I"]);
+    for told in [&["E 0A000", "Z I"][..], &["1", "t", "T", "Z I"]] {
+        let asked = peers.client(&["P s2 select v from t", "D s2", "S"]);
+        assert_eq!(asked, ["P - select v from t", "D -", "S"]);
+        assert_eq!(peers.server(&["1", "t", "T v:700", "Z I"]), told);
+    }
+    assert_eq!(peers.client(&["B s2", "E", "S"]), WITHOUT_NAME);
+}
+
+/// A connection that has never heard of the text is given the old plan of somebody else.
+#[test]
+fn a_text_that_is_stale_before_it_is_known_is_prepared_without_a_name() {
+    let mut peers = Peers::new(kept());
+    peers.client(&PREPARE);
+    assert_eq!(peers.server(&["1", "t", STALE, "Z I"]), NOTHING);
+    let asked = peers.asked();
+    assert_eq!(asked, ["C s1", "P - select v from t", "D -", "S"]);
+    let told = peers.server(&["3", "1", "t", "T v:700", "Z I"]);
+    assert_eq!(told, ["1", "t", "T", "Z I"]);
+    assert_eq!(peers.client(&RUN), WITHOUT_NAME);
+    assert_eq!(peers.observed.errors(), 0);
+}
+
+/// In a transaction nothing is tried again unseen; its next attempt goes without the name.
+#[test]
+fn a_transaction_that_meets_a_stale_plan_fails_once() {
+    for known in [true, false] {
+        let mut peers = match known {
+            true => prepared(),
+            false => Peers::new(kept()),
+        };
+        peers.local(&["Q BEGIN"]);
+        let asked = match known {
+            true => peers.client(&RUN),
+            false => peers.client(&PREPARE),
+        };
+        assert_eq!(asked[..3], ["P - BEGIN", "B -", "E"]);
+        let answer: &[&str] = match known {
+            true => &["1", "2", "C BEGIN", "t", STALE, "Z E"],
+            false => &["1", "2", "C BEGIN", "1", "t", STALE, "Z E"],
+        };
+        assert_eq!(peers.server(answer), ["E 0A000", "Z E"]);
+        assert_eq!(peers.observed.stale_statements(), 1);
+        assert_eq!(peers.status(), TransactionStatus::Failed);
+        peers.client(&["Q ROLLBACK"]);
+        peers.server(&["C ROLLBACK", "Z I"]);
+        let asked = peers.client(&PREPARE);
+        assert_eq!(asked[..], ["C s1", "P - select v from t", "D -", "S"]);
+    }
+}
+
+/// A name that is lost is prepared again; by then the session may be another one.
+#[test]
+fn a_second_try_by_name_is_described_again() {
+    let mut peers = prepared();
+    peers.client(&RUN);
+    peers.server(&["E 26000", "Z I"]);
+    peers.asked();
+    peers.server(&["3", "1", "t", "T v:23", "Z I"]);
+    assert_eq!(peers.asked(), ["D s1", "B s1", "E", "S"]);
+    let told = peers.server(&["t", "T v:700", "2", "D one", "C SELECT 1", "Z I"]);
+    assert_eq!(told, ["E 0A000", "Z I"]);
+}

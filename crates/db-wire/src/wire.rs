@@ -1,0 +1,190 @@
+//! The wire: the stream under tokio-postgres, above TLS.
+//!
+//! It knows the protocol and nothing of pools. What passes is read, kept in [`Observed`], and rewritten
+//! where that removes a round trip or makes a pooler safe; see [`conversation`](crate::conversation) for how. When the
+//! connection is dropped the stream hands its transport to whoever asked for it, so that the end of the
+//! server's work can be awaited.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
+
+use crate::conversation::Conversation;
+use crate::observed::Observed;
+use crate::protocol::frame::BadLength;
+use crate::steering::Steering;
+
+/// A stream that conducts a conversation over the transport `T`.
+#[derive(Debug)]
+pub struct Wire<T> {
+    /// Taken only when the wire is dropped.
+    transport: Option<T>,
+    conversation: Conversation,
+    farewell: Option<oneshot::Sender<T>>,
+}
+
+impl<T> Wire<T> {
+    /// Wraps a transport on which nothing of the protocol has been sent yet.
+    pub fn new(
+        transport: T,
+        observed: Arc<Observed>,
+        steering: Arc<Steering>,
+        farewell: Option<oneshot::Sender<T>>,
+    ) -> Self {
+        Self {
+            transport: Some(transport),
+            conversation: Conversation::new(observed, steering),
+            farewell,
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Wire<T> {
+    /// Writes what waits for the server, as far as the transport takes it.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(transport) = self.transport.as_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        while !self.conversation.for_server().is_empty() {
+            let waiting = self.conversation.for_server().waiting();
+            match ready!(Pin::new(&mut *transport).poll_write(cx, waiting)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    self.conversation.for_server().take(count);
+                    self.conversation.observed().sent(count);
+                }
+                Err(error) => {
+                    self.conversation.observed().connection_closed();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            let outbox = this.conversation.for_client();
+            if !outbox.is_empty() {
+                let waiting = outbox.waiting();
+                let count = waiting.len().min(buf.remaining());
+                buf.put_slice(&waiting[..count]);
+                outbox.take(count);
+                return Poll::Ready(Ok(()));
+            }
+            let Some(transport) = this.transport.as_mut() else {
+                return Poll::Ready(Ok(()));
+            };
+            let before = buf.filled().len();
+            let outcome = ready!(Pin::new(transport).poll_read(cx, buf));
+            let fresh = &mut buf.filled_mut()[before..];
+            if outcome.is_err() || fresh.is_empty() {
+                this.conversation.connection_lost();
+                if !this.conversation.for_client().is_empty() {
+                    // The reader gets these last words first, and the end when it asks again.
+                    continue;
+                }
+                return Poll::Ready(outcome);
+            }
+            this.conversation.observed().received(fresh.len());
+            let kept = this.conversation.server_sent(fresh)?;
+            buf.set_filled(before + kept);
+            // An answer may have set free what had to wait for it.
+            if !this.conversation.for_server().is_empty()
+                && let Poll::Ready(Err(error)) = this.poll_drain(cx)
+            {
+                return Poll::Ready(Err(error));
+            }
+            if kept > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.conversation.for_server().waiting().len() > MAX_WAITING {
+            ready!(this.poll_drain(cx))?;
+        }
+        this.conversation.client_sent(buf)?;
+        if let Poll::Ready(Err(error)) = this.poll_drain(cx) {
+            return Poll::Ready(Err(error));
+        }
+        if !this.conversation.for_client().is_empty() {
+            // The reader is the same task and has looked already: it must look once more.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        match this.transport.as_mut() {
+            Some(transport) => Pin::new(transport).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        match this.transport.as_mut() {
+            Some(transport) => Pin::new(transport).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl<T: TlsStream + Unpin> TlsStream for Wire<T> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.transport
+            .as_ref()
+            .map_or_else(ChannelBinding::none, TlsStream::channel_binding)
+    }
+}
+
+/// How much may wait for a server that does not read, before its client has to wait too.
+const MAX_WAITING: usize = 64 * 1024;
+
+impl<T> Drop for Wire<T> {
+    fn drop(&mut self) {
+        self.conversation.observed().connection_closed();
+        self.conversation.broken_off();
+        if let (Some(farewell), Some(transport)) = (self.farewell.take(), self.transport.take()) {
+            // Nobody waits for it: then the transport closes here, as it would without us.
+            let _unclaimed = farewell.send(transport);
+        }
+    }
+}
+
+impl From<BadLength> for io::Error {
+    fn from(bad: BadLength) -> Self {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "the peer announced a message {:?} of {} bytes",
+                char::from(bad.tag),
+                bad.length
+            ),
+        )
+    }
+}
