@@ -4,6 +4,16 @@
 //! somebody does. Wherever a backend is dropped, its session is ended in the background and its place
 //! in the pool becomes free only when the server has closed it.
 
+pub(crate) mod closing;
+pub(crate) mod hold;
+pub(crate) mod lease;
+pub(crate) mod long_hold;
+pub(crate) mod place;
+pub(crate) mod reason;
+pub(crate) mod reset;
+pub(crate) mod slots;
+pub(crate) mod store;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,23 +23,22 @@ use diesel_async::{
 };
 use tokio::time::Instant;
 
-use crate::closing::Closing;
-use crate::connector::Farewell;
-use crate::dial::Dialled;
-use crate::gate::Permit;
+use crate::backend::closing::Closing;
+use crate::backend::lease::Lease;
+use crate::backend::place::Place;
+use crate::backend::reason::Ended;
+use crate::backend::reset::SessionReset;
+use crate::checkout::validate::Unanswered;
+use crate::connect::connector::Farewell;
+use crate::connect::dialler::Dialled;
 use crate::generation::Member;
-use crate::lease::Lease;
-use crate::long_hold;
-use crate::observer::{Activity, Observer};
-use crate::place::Place;
 use crate::profile::PoolProfile;
-use crate::reason::Ended;
+use crate::queue::gate::Permit;
 use crate::registry::Registry;
-use crate::reset::SessionReset;
-use crate::statement_span::StatementSpans;
 use crate::status::Totals;
-use crate::validate::Unanswered;
-use crate::watch;
+use crate::telemetry::observer::{Activity, Observer};
+use crate::telemetry::statement_span::StatementSpans;
+use crate::telemetry::watch;
 use db_wire::{Observed, TransactionStatus};
 
 /// One live connection.

@@ -1,5 +1,10 @@
 //! Checkout: from passing the gate to holding a connection.
 
+pub(crate) mod connection;
+pub(crate) mod diagnosis;
+pub(crate) mod nested;
+pub(crate) mod validate;
+
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,17 +15,16 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::backend::Backend;
-use crate::connection::Connection;
-use crate::diagnosis::{Queued, Stage};
+use crate::backend::lease::Lease;
+use crate::backend::place::Place;
+use crate::backend::store::Stored;
+use crate::checkout::connection::Connection;
+use crate::checkout::diagnosis::{Queued, Stage};
+use crate::connect::backoff::{Attempt, NotNow, Urge};
 use crate::error::{ConnectError, Failure, PoolError};
-use crate::gate::{Barred, Permit};
-use crate::lease::Lease;
-use crate::line::{Coming, Turn};
-use crate::manager::Stored;
-use crate::nested;
-use crate::place::Place;
 use crate::pool::Shared;
-use crate::reconnect::{Attempt, NotNow, Urge};
+use crate::queue::gate::{Barred, Permit};
+use crate::queue::line::{Coming, Turn};
 use crate::status::Totals;
 
 impl Shared {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use db_config::ConfigError;
 use tokio_postgres::error::SqlState;
 
-use crate::diagnosis::Diagnosis;
-use crate::stage::ConnectStage;
+use crate::checkout::diagnosis::Diagnosis;
+use crate::connect::stage::ConnectStage;
 use crate::status::Status;
 use db_wire::ServerError;
 

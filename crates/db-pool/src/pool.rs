@@ -9,20 +9,20 @@ use db_config::{Credentials, Endpoint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::backend::slots::Slots;
+use crate::backend::store::{Store, Stored};
 use crate::checkout::START_UP;
-use crate::connection::Connection;
-use crate::dial::Dialler;
+use crate::checkout::connection::Connection;
+use crate::connect::backoff::Backoff;
+use crate::connect::dialler::Dialler;
 use crate::error::PoolError;
-use crate::gate::Gate;
 use crate::generation::Generations;
-use crate::keeper::Keeper;
-use crate::manager::{Store, Stored};
 use crate::profile::PoolProfile;
-use crate::reconnect::Backoff;
+use crate::queue::gate::Gate;
 use crate::registry::Registry;
-use crate::rotation::{self, Proof, Rotation};
-use crate::slots::Slots;
 use crate::status::{Closed, Status};
+use crate::upkeep::keeper::Keeper;
+use crate::upkeep::rotation::{self, Proof, Rotation};
 
 /// A cloneable handle to one pool.
 ///

@@ -9,14 +9,14 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backend::lease::Lease;
 use crate::changes::Changes;
+use crate::connect::phases::ConnectPhases;
 use crate::generation::Generations;
 use crate::histogram::Histogram;
-use crate::lease::Lease;
-use crate::line::Line;
-use crate::phases::ConnectPhases;
-use crate::statement_stats::StatementTable;
+use crate::queue::line::Line;
 use crate::status::Totals;
+use crate::telemetry::statement_stats::StatementTable;
 
 /// Shared by the backends of one pool.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::breaker::Breaker;
+use crate::connect::breaker::Breaker;
+use crate::connect::phases::ConnectPhases;
+use crate::connect::pooler::Pooler;
 use crate::histogram::Quantiles;
-use crate::phases::ConnectPhases;
-use crate::pooler::Pooler;
 
 /// The counts of one pool.
 #[derive(Clone, Debug)]

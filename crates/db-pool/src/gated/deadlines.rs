@@ -13,11 +13,11 @@ use super::Point::{
 };
 use super::server::Server;
 use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
-use crate::connection::Connection;
-use crate::diagnosis::Diagnosis;
+use crate::checkout::connection::Connection;
+use crate::checkout::diagnosis::Diagnosis;
+use crate::connect::stage::ConnectStage;
 use crate::error::{ConnectError, Failure, PoolError};
 use crate::pool::Pool;
-use crate::stage::ConnectStage;
 
 const DIALLING: [(Point, ConnectStage); 4] = [
     (Accepting, ConnectStage::Socket),

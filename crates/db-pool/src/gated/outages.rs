@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::session::FRESH;
 use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
-use crate::breaker::Breaker;
+use crate::connect::breaker::Breaker;
 use crate::error::{Failure, PoolError};
 use crate::profile::PoolProfile;
 

@@ -17,7 +17,7 @@ use super::Point;
 use super::server::Doing;
 use super::session::FRESH;
 use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized};
-use crate::connection::Connection;
+use crate::checkout::connection::Connection;
 use crate::pool::Pool;
 use crate::profile::PoolProfile;
 

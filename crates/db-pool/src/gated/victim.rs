@@ -14,7 +14,7 @@ use super::Point::{
     Rollback, Startup, Statement,
 };
 use super::workplace::Workplace;
-use crate::connection::Connection;
+use crate::checkout::connection::Connection;
 use crate::pool::Pool;
 
 /// Who is dropped, and what else comes in between.

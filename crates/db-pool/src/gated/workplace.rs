@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::server::Server;
 use super::session::FRESH;
-use crate::connection::Connection;
+use crate::checkout::connection::Connection;
 use crate::error::PoolError;
 use crate::pool::{Pool, Shared};
 use crate::profile::PoolProfile;

@@ -14,11 +14,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 
 use crate::checkout::deadline;
-use crate::connector::{Connector, Transport, UnixStream};
+use crate::connect::connector::{Connector, Transport, UnixStream};
+use crate::connect::session_settings::SessionSettings;
+use crate::connect::stage::{ConnectStage, Progress};
+use crate::connect::tls;
 use crate::error::{ConnectError, Failure};
-use crate::session::SessionSettings;
-use crate::stage::{ConnectStage, Progress};
-use crate::tls;
 use db_wire::Wire;
 
 /// The way in: an endpoint, with what is known of how it is to be talked to.

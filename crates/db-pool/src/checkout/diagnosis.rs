@@ -12,8 +12,8 @@ use tokio::time::Instant;
 pub(crate) use self::facts::Stage;
 
 use self::facts::Facts;
+use crate::backend::hold::Hold;
 use crate::error::{ConnectError, Failure, PoolError};
-use crate::hold::Hold;
 use crate::pool::Shared;
 use crate::registry::Registry;
 use crate::status::Totals;

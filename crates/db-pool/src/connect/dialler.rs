@@ -8,16 +8,16 @@ use diesel::ConnectionError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio_postgres::Client;
 
-use crate::cancel::Canceller;
-use crate::connector::Link;
+use crate::connect::canceller::Canceller;
+use crate::connect::connector::Link;
+use crate::connect::login::{Login, Opened, SocketBounds, within};
+use crate::connect::phases::ConnectPhases;
+use crate::connect::pooler::{self, Pooler};
+use crate::connect::session_settings::SessionSettings;
+use crate::connect::stage::{ConnectStage, Progress};
 use crate::error::{ConnectError, Failure};
 use crate::generation::Generation;
-use crate::login::{Login, Opened, SocketBounds, within};
-use crate::phases::ConnectPhases;
-use crate::pooler::{self, Pooler};
 use crate::profile::PoolProfile;
-use crate::session::SessionSettings;
-use crate::stage::{ConnectStage, Progress};
 
 /// Opens a connection outside any pool, for migrations and administration.
 ///

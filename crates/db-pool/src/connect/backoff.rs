@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::breaker::Breaker;
+use crate::connect::breaker::Breaker;
 use crate::error::ConnectError;
 use crate::profile::Reconnect;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_instrumentation};
 
-use crate::statement_span::StatementSpans;
+use crate::telemetry::statement_span::StatementSpans;
 use db_wire::Observed;
 
 /// What the observer tells the pool.

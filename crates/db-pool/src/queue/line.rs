@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::manager::Stored;
+use crate::backend::store::Stored;
 use crate::pool::Shared;
 use crate::registry::Registry;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Diagnosis;
+use crate::backend::hold::Hold;
 use crate::error::Failure;
-use crate::hold::Hold;
 
 /// Where the caller was when its time was up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::fmt;
 use diesel::sql_types::{Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-use crate::connector::Link;
+use crate::backend::reset;
+use crate::connect::connector::Link;
+use crate::connect::session_settings::SessionSettings;
 use crate::profile::{PoolProfile, PoolerMode, Reset, Statements};
-use crate::reset;
-use crate::session::SessionSettings;
 use db_wire::{Naming, Rules};
 
 /// What stands between a pool and its server.

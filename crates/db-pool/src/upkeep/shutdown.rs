@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::lease::Lease;
+use crate::backend::lease::Lease;
 use crate::pool::Shared;
 use crate::status::Closed;
 

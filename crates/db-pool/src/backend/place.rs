@@ -1,8 +1,8 @@
 //! What a live backend counts against.
 
-use crate::gate::Permit;
+use crate::backend::slots::Slot;
 use crate::generation::Member;
-use crate::slots::Slot;
+use crate::queue::gate::Permit;
 
 /// The counts that a backend is in; it leaves them when the server has closed it.
 ///

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::Span;
 
-use crate::bound_values::BoundValues;
 use crate::fingerprint::MAX_READ;
+use crate::telemetry::bound_values::BoundValues;
 
 /// What one connection's diesel has begun, until both diesel and the wire have ended it.
 ///
@@ -119,7 +119,7 @@ impl Begun {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bound_values::parted;
+    use crate::telemetry::bound_values::parted;
     use diesel::sql_types::Integer;
 
     const SQL: &str = "select $1";

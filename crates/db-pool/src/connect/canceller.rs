@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_postgres::{CancelToken, NoTls};
 
-use crate::connector::{Connector, Transport, UnixStream};
+use crate::connect::connector::{Connector, Transport, UnixStream};
 
 /// Asks the server to stop what a connection is doing.
 #[derive(Clone)]

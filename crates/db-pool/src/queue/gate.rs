@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::waits::Waits;
+use crate::queue::waits::Waits;
 
 /// A first-come, first-served gate that lets `max` callers through at a time.
 #[derive(Debug)]

@@ -12,9 +12,9 @@ use db_config::{Endpoint, Host};
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::begun::{Begun, Kept};
-use crate::bound_values::{BoundValues, parted};
 use crate::fingerprint::Fingerprint;
+use crate::telemetry::begun::{Begun, Kept};
+use crate::telemetry::bound_values::{BoundValues, parted};
 use db_wire::Command;
 
 /// The spans of one connection's statements that are not over.

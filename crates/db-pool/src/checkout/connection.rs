@@ -7,11 +7,11 @@ use std::time::Duration;
 use diesel_async::AsyncPgConnection;
 use tokio::time::{Instant, timeout};
 
+use crate::backend::store::Stored;
 use crate::backend::{Backend, Doom, Verdict};
-use crate::diagnosis::Queued;
-use crate::gate::Permit;
-use crate::manager::Stored;
+use crate::checkout::diagnosis::Queued;
 use crate::pool::Shared;
+use crate::queue::gate::Permit;
 use db_wire::Observed;
 
 /// A connection of a pool; goes back when it is dropped.

@@ -9,10 +9,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Doom;
-use crate::breaker::Breaker;
-use crate::manager::Stored;
+use crate::backend::store::Stored;
+use crate::connect::backoff::Urge;
+use crate::connect::breaker::Breaker;
 use crate::pool::Shared;
-use crate::reconnect::Urge;
 
 /// The background task of a pool; one each.
 ///

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use crate::fingerprint::Fingerprint;
 use crate::histogram::{Histogram, Quantiles};
 use crate::pool::Pool;
-use crate::slow_query::Throttle;
+use crate::telemetry::slow_query::Throttle;
 use db_wire::Command;
 
 /// What the statements of one fingerprint have cost since the pool began, or since the last reset.

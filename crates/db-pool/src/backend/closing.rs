@@ -8,11 +8,11 @@ use diesel_async::AsyncPgConnection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::connector::Farewell;
-use crate::lease::Lease;
-use crate::place::Place;
+use crate::backend::lease::Lease;
+use crate::backend::place::Place;
+use crate::checkout::validate::Unanswered;
+use crate::connect::connector::Farewell;
 use crate::registry::Registry;
-use crate::validate::Unanswered;
 
 /// Ends one session, in a task of its own; its place is free when the server has closed it.
 pub(crate) struct Closing {

@@ -5,9 +5,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::bound_values::BoundValues;
-use crate::observer::Borrower;
-use crate::statement_stats::Entry;
+use crate::telemetry::bound_values::BoundValues;
+use crate::telemetry::observer::Borrower;
+use crate::telemetry::statement_stats::Entry;
 use db_wire::Command;
 
 /// Writes a slow command down, unless its fingerprint has filled the log lately.

@@ -14,10 +14,10 @@ use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use crate::backend::{Doom, Verdict};
-use crate::pooler::Pooler;
+use crate::connect::pooler::Pooler;
+use crate::connect::session_settings::SessionSettings;
 use crate::profile::Reset;
 use crate::registry::Registry;
-use crate::session::SessionSettings;
 use crate::status::Totals;
 use db_wire::{Residue, Rules};
 

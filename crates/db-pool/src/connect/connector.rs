@@ -22,11 +22,11 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::connect::phases::Clock;
+use crate::connect::stage::{ConnectStage, Progress};
 use crate::error::TlsRefused;
 #[cfg(test)]
 pub(crate) use crate::gated::UnixStream;
-use crate::phases::Clock;
-use crate::stage::{ConnectStage, Progress};
 use db_wire::{Observed, Steering, Wire};
 
 /// What carries the bytes below the wire.

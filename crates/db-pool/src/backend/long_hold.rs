@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::hold::Hold;
+use crate::backend::hold::Hold;
 use crate::pool::Shared;
 use crate::status::Totals;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cancel::Canceller;
-use crate::hold::{Hold, shown};
-use crate::observer::Activity;
+use crate::backend::hold::{Hold, shown};
+use crate::connect::canceller::Canceller;
+use crate::telemetry::observer::Activity;
 use db_wire::Observed;
 
 /// Who holds a backend, since when, and how to stop it.

@@ -4,12 +4,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::fingerprint::Fingerprint;
-use crate::observer::Activity;
 use crate::profile::PoolProfile;
 use crate::registry::Registry;
-use crate::slow_query;
-use crate::statement_stats::Entry;
 use crate::status::Totals;
+use crate::telemetry::observer::Activity;
+use crate::telemetry::slow_query;
+use crate::telemetry::statement_stats::Entry;
 use db_wire::{Command, Watcher};
 
 /// Whoever hears of every command of one connection; runs on the task that drives it, between two reads.
@@ -80,7 +80,7 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::generation::Generations;
-    use crate::statement_span::StatementSpans;
+    use crate::telemetry::statement_span::StatementSpans;
     use db_config::{Endpoint, Environment, PooledUrl};
     use db_wire::Note;
 

@@ -8,7 +8,7 @@ use diesel_async::SimpleAsyncConnection;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::manager::Stored;
+use crate::backend::store::Stored;
 use crate::pool::Shared;
 use crate::registry::Registry;
 

@@ -12,8 +12,8 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::error::PoolError;
-use crate::gate::{Barred, Permit};
 use crate::pool::{Pool, Shared};
+use crate::queue::gate::{Barred, Permit};
 use crate::registry::Registry;
 use crate::status::Totals;
 

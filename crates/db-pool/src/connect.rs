@@ -1,0 +1,13 @@
+//! From an endpoint to a session that is set up, and when connecting is tried.
+
+pub(crate) mod backoff;
+pub(crate) mod breaker;
+pub(crate) mod canceller;
+pub(crate) mod connector;
+pub(crate) mod dialler;
+pub(crate) mod login;
+pub(crate) mod phases;
+pub(crate) mod pooler;
+pub(crate) mod session_settings;
+pub(crate) mod stage;
+pub(crate) mod tls;
