@@ -13,6 +13,7 @@ pub(crate) mod reason;
 pub(crate) mod reset;
 pub(crate) mod slots;
 pub(crate) mod store;
+pub(crate) mod verdict;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,15 +27,16 @@ use tokio::time::Instant;
 use crate::backend::closing::Closing;
 use crate::backend::lease::Lease;
 use crate::backend::place::Place;
-use crate::backend::reason::Ended;
+use crate::backend::reason::{Doom, Ended};
 use crate::backend::reset::SessionReset;
-use crate::checkout::validate::Unanswered;
+use crate::backend::verdict::Verdict;
 use crate::connect::connector::Farewell;
 use crate::connect::dialler::Dialled;
 use crate::generation::Member;
 use crate::profile::PoolProfile;
 use crate::queue::gate::Permit;
 use crate::registry::Registry;
+use crate::registry::Unanswered;
 use crate::status::Totals;
 use crate::telemetry::observer::{Activity, Observer};
 use crate::telemetry::statement_span::StatementSpans;
@@ -64,48 +66,6 @@ pub(crate) struct Backend {
     doomed: Option<Doom>,
     /// There while it is asked whether it still lives.
     ping: Option<Unanswered>,
-}
-
-/// Why a backend is not used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doom {
-    /// Closed by the server or the network.
-    Closed,
-    /// A request is unanswered, or a query was begun and abandoned.
-    Busy,
-    /// A transaction is open.
-    InTransaction,
-    /// A borrower put an instrumentation of its own into diesel's slot, or another connection in its place.
-    Unobserved,
-    /// Something was left in its session that a reset does not take away, or the reset failed.
-    Altered,
-    /// Its holder panicked, or asked for it to be thrown away.
-    Forsaken,
-    /// It did not answer its ping.
-    Silent,
-    /// Its credentials have been replaced.
-    Retired,
-    /// It was idle for longer than the profile lets it be.
-    TooIdle,
-    /// It is older than the profile lets it be.
-    TooOld,
-    /// It was used as often as the profile lets it be.
-    TooUsed,
-    /// The pool has shrunk.
-    Surplus,
-    /// The pool is closed.
-    PoolClosed,
-}
-
-/// What becomes of a backend that comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Keep,
-    /// The answer to the last statement is still arriving, though its result was taken.
-    Settle,
-    /// Something may have been left in its session.
-    Reset,
-    Discard(Doom),
 }
 
 impl Backend {

@@ -3,11 +3,13 @@
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 pub(crate) mod canceller;
+pub(crate) mod connect_error;
 pub(crate) mod connector;
 pub(crate) mod dialler;
 pub(crate) mod login;
 pub(crate) mod phases;
 pub(crate) mod pooler;
+pub(crate) mod rules;
 pub(crate) mod session_settings;
 pub(crate) mod stage;
 pub(crate) mod tls;

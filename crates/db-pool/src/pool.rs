@@ -1,28 +1,23 @@
 //! The pool.
 
 use std::panic::Location;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use db_config::{Credentials, Endpoint};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use crate::backend::slots::Slots;
-use crate::backend::store::{Store, Stored};
-use crate::checkout::START_UP;
 use crate::checkout::connection::Connection;
-use crate::connect::backoff::Backoff;
-use crate::connect::dialler::Dialler;
+use crate::checkout::{Checkout, nested};
 use crate::error::PoolError;
-use crate::generation::Generations;
 use crate::profile::PoolProfile;
-use crate::queue::gate::Gate;
-use crate::registry::Registry;
+use crate::shared::Shared;
 use crate::status::{Closed, Status};
+use crate::telemetry::statement_stats::StatementStats;
 use crate::upkeep::keeper::Keeper;
+use crate::upkeep::resize::resize;
 use crate::upkeep::rotation::{self, Proof, Rotation};
+use crate::upkeep::shutdown;
+use crate::upkeep::warm_up::warm_up;
 
 /// A cloneable handle to one pool.
 ///
@@ -32,20 +27,6 @@ pub struct Pool {
     shared: Arc<Shared>,
     /// Ends the keeper when the last handle is dropped.
     _owner: Arc<Owner>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) profile: PoolProfile,
-    pub(crate) dialler: Dialler,
-    pub(crate) gate: Arc<Gate>,
-    /// One per live connection, from before it is dialled until the server has closed it.
-    pub(crate) slots: Arc<Slots>,
-    pub(crate) store: Store,
-    pub(crate) backoff: Arc<Backoff>,
-    pub(crate) keeper: Notify,
-    /// Orders changes of size.
-    pub(crate) resizing: Mutex<()>,
 }
 
 struct Owner(Arc<Shared>);
@@ -67,7 +48,7 @@ impl Pool {
         let caller = Location::caller();
         let pool = Self::connect_lazy(endpoint, profile);
         async move {
-            let connection = Arc::clone(&pool.shared).checkout(START_UP, caller).await;
+            let connection = Checkout::queueing(Arc::clone(&pool.shared), START_UP, caller).await;
             match connection {
                 Ok(_connection) => Ok(pool),
                 Err(PoolError::Timeout {
@@ -86,29 +67,7 @@ impl Pool {
     ///
     /// Outside a tokio runtime.
     pub fn connect_lazy(endpoint: impl Into<Endpoint>, profile: PoolProfile) -> Self {
-        let endpoint = endpoint.into();
-        let max = profile.max.max(1);
-        let profile = PoolProfile {
-            max,
-            ceiling: profile.ceiling.max(max),
-            ..profile
-        };
-        let generations = Generations::new(endpoint.clone());
-        let registry = Arc::new(Registry::new(Arc::clone(&profile.name), generations));
-        let shared = Arc::new(Shared {
-            dialler: Dialler::new(&endpoint, &profile),
-            gate: Gate::new(max, profile.max_waiting),
-            slots: Slots::new(max),
-            store: Store::new(profile.ceiling),
-            backoff: Arc::new(Backoff::new(
-                Arc::clone(&profile.name),
-                profile.reconnect.clone(),
-            )),
-            keeper: Notify::new(),
-            resizing: Mutex::default(),
-            profile,
-            registry,
-        });
+        let shared = Shared::new(&endpoint.into(), profile);
         shared.registry.spawn(Keeper::new(&shared).run());
         Self {
             _owner: Arc::new(Owner(Arc::clone(&shared))),
@@ -148,7 +107,7 @@ impl Pool {
         &self,
         patience: Duration,
     ) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
-        Arc::clone(&self.shared).checkout(patience, Location::caller())
+        Checkout::queueing(Arc::clone(&self.shared), patience, Location::caller())
     }
 
     /// Checks a connection out without queueing: where fewer than `max` are in use and nobody waits.
@@ -162,7 +121,7 @@ impl Pool {
     /// `get`. Dropping the future loses nothing.
     #[track_caller]
     pub fn try_get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
-        Arc::clone(&self.shared).checkout_at_once(Location::caller())
+        Checkout::at_once(Arc::clone(&self.shared), Location::caller())
     }
 
     /// The same as [`Pool::get`] on behalf of somebody else, for helpers that wrap it: `caller` is named
@@ -171,7 +130,11 @@ impl Pool {
         &self,
         caller: &'static Location<'static>,
     ) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
-        Arc::clone(&self.shared).checkout(self.shared.profile.checkout_timeout, caller)
+        Checkout::queueing(
+            Arc::clone(&self.shared),
+            self.shared.profile.checkout_timeout,
+            caller,
+        )
     }
 
     /// Replaces the credentials without dropping work in flight.
@@ -186,7 +149,10 @@ impl Pool {
     /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, PoolError> {
         let _proof = self.prove(&credentials).await?;
-        Ok(Self::put_in_place(std::slice::from_ref(self), &credentials))
+        Ok(rotation::put_in_place(
+            std::slice::from_ref(&self.shared),
+            &credentials,
+        ))
     }
 
     /// Logs in once with new credentials, on a connection beside the pool: the first half of a rotation
@@ -200,7 +166,7 @@ impl Pool {
     /// While the proof is kept, a refusal of the present credentials is not the last word to callers who
     /// wait: keep it until the new ones are in place.
     pub async fn prove(&self, credentials: &Credentials) -> Result<Proof, PoolError> {
-        rotation::prove(self, credentials).await
+        rotation::prove(&self.shared, credentials).await
     }
 
     /// Logs in on a connection beside the pool: whether the server answers, when every connection of the
@@ -212,14 +178,15 @@ impl Pool {
     /// future closes the connection.
     pub async fn probe(&self) -> Result<(), PoolError> {
         let endpoint = self.shared.registry.generations.current().endpoint.clone();
-        rotation::log_in_beside(self, endpoint).await
+        rotation::log_in_beside(&self.shared, endpoint).await
     }
 
     /// Puts proved credentials in place for all of these pools: the second half.
     ///
     /// Nothing is awaited in it, so that no dropped future leaves half of the pools behind.
     pub fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
-        rotation::put_in_place(pools, credentials)
+        let pools: Vec<_> = pools.iter().map(|pool| Arc::clone(&pool.shared)).collect();
+        rotation::put_in_place(&pools, credentials)
     }
 
     /// Refuses checkouts from now on, sends waiting callers away and closes idle connections, without
@@ -238,7 +205,44 @@ impl Pool {
     ///
     /// [`PoolError::Resize`] for zero and above the profile's `ceiling`; nothing has changed then.
     pub fn resize(&self, max: u32) -> Result<(), PoolError> {
-        self.shared.resize(max)
+        resize(&self.shared, max)
+    }
+
+    /// Waits until `min_idle` connections are open, so that the first requests need not log in (req 0.32).
+    ///
+    /// Returns whether they are. It is `false` as soon as an attempt to connect fails, and when the
+    /// patience is over or the pool closed; the pool goes on trying then, and serves with what it has.
+    ///
+    /// Dropping the future loses nothing. It costs as many logins as are missing, a few of them at a time.
+    pub async fn warm_up(&self, patience: Duration) -> bool {
+        warm_up(&self.shared, patience).await
+    }
+
+    /// Polls work that holds a connection of this pool which `caller` has asked for; for helpers that
+    /// check a connection out and run somebody's work on it.
+    ///
+    /// A checkout from this pool inside it counts as nested, and is refused where no connection is free.
+    /// Dropping the future drops the work.
+    pub fn scope<F: Future>(
+        &self,
+        caller: &'static Location<'static>,
+        work: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        nested::scope(&self.shared.registry, caller, work)
+    }
+
+    /// What the statements of this pool have cost by fingerprint, the most expensive first.
+    ///
+    /// Of the 200 that cost most, and of all others together. Takes a lock for each of them in turn, as
+    /// statements do when they end. Empty where `statement_statistics` is off.
+    #[must_use]
+    pub fn statements(&self) -> Vec<StatementStats> {
+        self.shared.registry.statements.stats()
+    }
+
+    /// Forgets what statements have cost until now.
+    pub fn reset_statements(&self) {
+        self.shared.registry.statements.reset();
     }
 
     /// The counts at this instant; never waits.
@@ -297,9 +301,10 @@ impl Pool {
     ///
     /// Dropping the future leaves the pool closed, and connections that are still held alone.
     pub async fn close(&self, grace: Duration) -> Closed {
-        self.shared.close(grace).await
+        shutdown::close(&self.shared, grace).await
     }
 
+    #[cfg(test)]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -320,72 +325,5 @@ impl Drop for Owner {
     }
 }
 
-impl Shared {
-    pub(crate) fn name(&self) -> Arc<str> {
-        Arc::clone(&self.registry.name)
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.slots.max()
-    }
-
-    pub(crate) fn wake_keeper(&self) {
-        self.keeper.notify_one();
-    }
-
-    /// Places taken: connections alive or being made.
-    pub(crate) fn occupied(&self) -> u32 {
-        self.slots.alive()
-    }
-
-    pub(crate) fn status(&self) -> Status {
-        let registry = &self.registry;
-        let totals = &registry.totals;
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        Status {
-            pool: self.name(),
-            generation: registry.generations.current().number,
-            pooler: self.dialler.pooler(),
-            max: self.max(),
-            open: registry.established(),
-            idle: self.idle(),
-            in_use: registry.in_use(),
-            waiting: self.gate.waiting(),
-            retiring: registry.generations.retiring(),
-            opened: count(&totals.opened),
-            retired: count(&totals.retired),
-            idle_closed: count(&totals.idle_closed),
-            lifetime_closed: count(&totals.lifetime_closed),
-            uses_closed: count(&totals.uses_closed),
-            surplus_closed: count(&totals.surplus_closed),
-            discarded: count(&totals.discarded),
-            dirty_returned: count(&totals.dirty_returned),
-            long_holds: count(&totals.long_holds),
-            nested: count(&totals.nested),
-            resets: count(&totals.resets),
-            connect_failures: count(&totals.connect_failures),
-            breaker: self.backoff.breaker(),
-            timeouts: count(&totals.timeouts),
-            refused: count(&totals.refused),
-            wait_count: self.gate.waits.count(),
-            wait_duration: self.gate.waits.total(),
-            waits: self.gate.waits.quantiles(),
-            slow_queries: count(&totals.slow_queries),
-            last_connect: registry.last_connect(),
-            connect_times: registry.connect_times.quantiles(),
-        }
-    }
-
-    /// Closes every idle backend that must not stay, and keeps the others in their order.
-    pub(crate) fn sweep(&self) {
-        let overdue = self.store.sort_out(|idle| {
-            let now = Instant::now();
-            let is_overdue = |stored: &mut Stored| {
-                let doom = stored.overdue(now);
-                doom.inspect(|doom| stored.doom(*doom)).is_some()
-            };
-            idle.extract_if(.., is_overdue).collect()
-        });
-        drop(overdue);
-    }
-}
+/// How long the first connection of a pool may take (req 3.12).
+const START_UP: Duration = Duration::from_secs(5);

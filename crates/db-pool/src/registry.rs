@@ -155,3 +155,19 @@ impl Registry {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Counts one backend among those that were pinged and have not answered.
+pub(crate) struct Unanswered(Arc<Registry>);
+
+impl Unanswered {
+    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
+        registry.unanswered.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(registry))
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.unanswered.fetch_sub(1, Ordering::AcqRel);
+    }
+}

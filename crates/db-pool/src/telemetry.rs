@@ -6,4 +6,5 @@ pub(crate) mod observer;
 pub(crate) mod slow_query;
 pub(crate) mod statement_span;
 pub(crate) mod statement_stats;
+pub(crate) mod throttle;
 pub(crate) mod watch;

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 use crate::backend::lease::Lease;
 use crate::backend::place::Place;
-use crate::checkout::validate::Unanswered;
 use crate::connect::connector::Farewell;
 use crate::registry::Registry;
+use crate::registry::Unanswered;
 
 /// Ends one session, in a task of its own; its place is free when the server has closed it.
 pub(crate) struct Closing {

@@ -6,28 +6,9 @@
 use std::time::Duration;
 
 use crate::backend::hold::Hold;
-use crate::pool::Shared;
-use crate::status::Totals;
 
-impl Shared {
-    /// Reports every hold that has become too long since this was called last.
-    pub(crate) fn report_long_holds(&self) {
-        let Some(threshold) = self.profile.leak_threshold else {
-            return;
-        };
-        if self.registry.in_use() == 0 {
-            return;
-        }
-        for lease in self.registry.leases() {
-            if let Some(hold) = lease.newly_long(threshold) {
-                Totals::count(&self.registry.totals.long_holds);
-                report(&self.registry.name, &hold);
-            }
-        }
-    }
-}
-
-fn report(pool: &str, hold: &Hold) {
+/// The event of a hold that has become too long.
+pub(crate) fn report(pool: &str, hold: &Hold) {
     tracing::warn!(
         target: "app_db::pool",
         pool,

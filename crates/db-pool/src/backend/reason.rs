@@ -2,7 +2,36 @@
 
 use std::panic::Location;
 
-use crate::backend::Doom;
+/// Why a backend is not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doom {
+    /// Closed by the server or the network.
+    Closed,
+    /// A request is unanswered, or a query was begun and abandoned.
+    Busy,
+    /// A transaction is open.
+    InTransaction,
+    /// A borrower put an instrumentation of its own into diesel's slot, or another connection in its place.
+    Unobserved,
+    /// Something was left in its session that a reset does not take away, or the reset failed.
+    Altered,
+    /// Its holder panicked, or asked for it to be thrown away.
+    Forsaken,
+    /// It did not answer its ping.
+    Silent,
+    /// Its credentials have been replaced.
+    Retired,
+    /// It was idle for longer than the profile lets it be.
+    TooIdle,
+    /// It is older than the profile lets it be.
+    TooOld,
+    /// It was used as often as the profile lets it be.
+    TooUsed,
+    /// The pool has shrunk.
+    Surplus,
+    /// The pool is closed.
+    PoolClosed,
+}
 
 /// What the event tells of the connection besides the reason.
 pub(crate) struct Ended<'c> {

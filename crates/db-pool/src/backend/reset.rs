@@ -13,9 +13,8 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use crate::backend::{Doom, Verdict};
-use crate::connect::pooler::Pooler;
-use crate::connect::session_settings::SessionSettings;
+use crate::backend::reason::Doom;
+use crate::backend::verdict::Verdict;
 use crate::profile::Reset;
 use crate::registry::Registry;
 use crate::status::Totals;
@@ -67,69 +66,12 @@ impl SessionReset {
     }
 }
 
-/// The text that resets a session, or `None` where there is nothing to reset or no session of our own.
-pub(crate) fn text(policy: Reset, pooler: Pooler, settings: &SessionSettings) -> Option<Arc<str>> {
-    let settings = match (policy, pooler) {
-        (Reset::Never, _) => return None,
-        (_, Pooler::None) => String::new(),
-        (_, Pooler::Session) => settings.all_statements(),
-        // A shared session's state is not ours to reset, nor could it be reached.
-        _ => return None,
-    };
-    // One batch is one transaction: all of it is done, or the connection is discarded. The settings come
-    // first, as names are to be looked up by them. RESET ROLE returns to a role of the startup packet.
-    Some(format!("{IDENTITY}{settings}{BELONGINGS}{PREPARED}").into())
-}
-
-const IDENTITY: &str = "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;";
-
-const BELONGINGS: &str = "CLOSE ALL;UNLISTEN *;SELECT pg_catalog.pg_advisory_unlock_all();\
-     DISCARD SEQUENCES;DISCARD TEMP;";
-
-/// Fails if a function has run a PREPARE, whose name could be anything: it cannot be taken back.
-const PREPARED: &str = "SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
-     WHERE from_sql) THEN 0 ELSE 1 END";
-
 /// How long resetting a session may take; nobody has the connection meanwhile.
 const BOUND: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::PoolProfile;
-    use db_config::{Endpoint, Environment, PooledUrl};
-
-    fn settings() -> SessionSettings {
-        let endpoint = Endpoint::from(PooledUrl::parse("postgres://u@localhost/d").unwrap());
-        SessionSettings::new(&endpoint, &PoolProfile::of(&Environment::Dev))
-    }
-
-    /// Failure case F4
-    #[test]
-    fn the_text_restores_our_settings_and_keeps_prepared_statements() {
-        let direct = text(Reset::Auto, Pooler::None, &settings()).unwrap();
-        assert!(!direct.contains("DISCARD ALL") && !direct.contains("DEALLOCATE"));
-        assert!(!direct.contains("set_config"), "{direct}");
-        let behind = text(Reset::Always, Pooler::Session, &settings()).unwrap();
-        let place = |part: &str| behind.find(part).unwrap();
-        for set in [
-            "'TimeZone', 'UTC'",
-            "'application_name', 'app-db'",
-            "'client_encoding'",
-        ] {
-            assert!(place("RESET ALL") < place(set), "{behind}");
-        }
-    }
-
-    /// case R32
-    #[test]
-    fn a_shared_session_is_never_reset() {
-        let shared = Pooler::Shared { keeps_names: true };
-        for policy in [Reset::Auto, Reset::Always] {
-            assert_eq!(text(policy, shared, &settings()), None);
-        }
-        assert_eq!(text(Reset::Never, Pooler::None, &settings()), None);
-    }
 
     #[test]
     fn what_was_left_decides_unless_the_profile_does() {

@@ -7,11 +7,13 @@ use std::time::Duration;
 use diesel_async::AsyncPgConnection;
 use tokio::time::{Instant, timeout};
 
+use crate::backend::Backend;
+use crate::backend::reason::Doom;
 use crate::backend::store::Stored;
-use crate::backend::{Backend, Doom, Verdict};
-use crate::checkout::diagnosis::Queued;
-use crate::pool::Shared;
+use crate::backend::verdict::Verdict;
+use crate::checkout::queued::Queued;
 use crate::queue::gate::Permit;
+use crate::shared::Shared;
 use db_wire::Observed;
 
 /// A connection of a pool; goes back when it is dropped.

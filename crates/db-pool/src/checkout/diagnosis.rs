@@ -1,22 +1,12 @@
 //! Diagnosis: why a caller got no connection in time, so that whoever is called at night knows where to
 //! look.
 
-mod facts;
+pub(crate) mod facts;
 
 use std::fmt;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use tokio::time::Instant;
-
-pub(crate) use self::facts::Stage;
-
-use self::facts::Facts;
 use crate::backend::hold::Hold;
-use crate::error::{ConnectError, Failure, PoolError};
-use crate::pool::Shared;
-use crate::registry::Registry;
-use crate::status::Totals;
+use crate::connect::connect_error::Failure;
 
 /// Why a checkout timed out (req 0.29, req 0.30).
 ///
@@ -80,69 +70,6 @@ pub enum Diagnosis {
         /// The one that has been held longest.
         longest: Hold,
     },
-}
-
-/// When a caller began to wait, and how many had been served by then.
-#[derive(Debug)]
-pub(crate) struct Queued {
-    arrived: Instant,
-    handed_out: u64,
-}
-
-impl Queued {
-    pub(crate) fn at(arrived: Instant, registry: &Registry) -> Self {
-        Self {
-            arrived,
-            handed_out: registry.handed_out(),
-        }
-    }
-
-    pub(crate) fn waited(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.arrived)
-    }
-}
-
-impl Shared {
-    pub(crate) fn timed_out(&self, queued: &Queued, stage: Stage) -> PoolError {
-        Totals::count(&self.registry.totals.timeouts);
-        let leases = self.registry.leases();
-        let holds: Vec<_> = leases.iter().filter_map(|lease| lease.hold()).collect();
-        let longest = holds.iter().max_by_key(|hold| hold.held);
-        let longest_held = longest.map(|hold| (hold.held, hold.call_site));
-        let waited = Duration::from_millis(queued.arrived.elapsed().as_millis() as u64);
-        let status = self.status();
-        let dialling = self.occupied().saturating_sub(status.open);
-        let last_failure = self.backoff.last_failure().or_else(|| {
-            // Nobody has failed yet, because the first attempt has not ended: a server that is silent.
-            let silent = status.open == 0 && dialling > 0;
-            let address = self.registry.generations.current().endpoint.address();
-            silent.then(|| {
-                ConnectError::new(&address, Failure::TimedOut)
-                    .at(self.dialler.stage())
-                    .explained(format!("no answer within {waited:?}"))
-            })
-        });
-        let facts = Facts {
-            waited,
-            stage,
-            max: status.max,
-            open: status.open,
-            dialling,
-            unanswered: self.registry.unanswered.load(Ordering::Acquire),
-            failure: last_failure.as_ref().map(ConnectError::failure),
-            served: self.registry.handed_out() - queued.handed_out,
-            leak_threshold: self.profile.leak_threshold,
-            holds,
-        };
-        PoolError::Timeout {
-            pool: self.name(),
-            waited,
-            status: Box::new(status),
-            longest_held,
-            diagnosis: Box::new(facts.diagnose()),
-            last_failure,
-        }
-    }
 }
 
 /// One line: what it is, in numbers, and what to do about it.

@@ -12,9 +12,9 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::error::PoolError;
-use crate::pool::{Pool, Shared};
 use crate::queue::gate::{Barred, Permit};
 use crate::registry::Registry;
+use crate::shared::Shared;
 use crate::status::Totals;
 
 /// The connections that the work being polled holds through helpers, innermost first.
@@ -25,24 +25,18 @@ pub(crate) struct Scope {
     outer: Option<Box<Scope>>,
 }
 
-impl Pool {
-    /// Polls work that holds a connection of this pool which `caller` has asked for; for helpers that
-    /// check a connection out and run somebody's work on it.
-    ///
-    /// A checkout from this pool inside it counts as nested, and is refused where no connection is free.
-    /// Dropping the future drops the work.
-    pub fn scope<F: Future>(
-        &self,
-        caller: &'static Location<'static>,
-        work: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
-        let scope = Scope {
-            pool: Arc::clone(&self.shared().registry),
-            call_site: caller,
-            outer: AT_WORK.try_with(|outer| Box::new(outer.clone())).ok(),
-        };
-        AT_WORK.scope(scope, work)
-    }
+/// Polls work that holds a connection of this pool which `caller` has asked for.
+pub(crate) fn scope<F: Future>(
+    pool: &Arc<Registry>,
+    caller: &'static Location<'static>,
+    work: F,
+) -> impl Future<Output = F::Output> + use<F> {
+    let scope = Scope {
+        pool: Arc::clone(pool),
+        call_site: caller,
+        outer: AT_WORK.try_with(|outer| Box::new(outer.clone())).ok(),
+    };
+    AT_WORK.scope(scope, work)
 }
 
 /// Where the work being polled has asked this pool for the connection it holds, if it holds one.
@@ -57,29 +51,27 @@ pub(crate) fn outer(pool: &Arc<Registry>) -> Option<&'static Location<'static>> 
         .flatten()
 }
 
-impl Shared {
-    /// The way through the gate for a nested checkout: at once or not at all.
-    pub(crate) fn enter_nested(
-        &self,
-        outer: &'static Location<'static>,
-        inner: &'static Location<'static>,
-    ) -> Result<Permit, PoolError> {
-        Totals::count(&self.registry.totals.nested);
-        let pool = self.name();
-        let permit = match self.gate.try_enter() {
-            Ok(permit) => permit,
-            Err(Barred::Closed) => return Err(self.closed()),
-            Err(_taken) => return Err(PoolError::Nested { pool, outer, inner }),
-        };
-        tracing::debug!(
-            target: "app_db::pool",
-            pool = &*pool,
-            %outer,
-            call_site = %inner,
-            "a checkout is nested in work that holds a connection of the same pool"
-        );
-        Ok(permit)
-    }
+/// The way through the gate for a nested checkout: at once or not at all.
+pub(crate) fn enter(
+    shared: &Shared,
+    outer: &'static Location<'static>,
+    inner: &'static Location<'static>,
+) -> Result<Permit, PoolError> {
+    Totals::count(&shared.registry.totals.nested);
+    let pool = shared.name();
+    let permit = match shared.gate.try_enter() {
+        Ok(permit) => permit,
+        Err(Barred::Closed) => return Err(shared.closed()),
+        Err(_taken) => return Err(PoolError::Nested { pool, outer, inner }),
+    };
+    tracing::debug!(
+        target: "app_db::pool",
+        pool = &*pool,
+        %outer,
+        call_site = %inner,
+        "a checkout is nested in work that holds a connection of the same pool"
+    );
+    Ok(permit)
 }
 
 tokio::task_local! {

@@ -1,7 +1,6 @@
 //! Validation: whether a backend that was idle may be handed out.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use diesel_async::SimpleAsyncConnection;
@@ -9,47 +8,44 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::backend::store::Stored;
-use crate::pool::Shared;
-use crate::registry::Registry;
+use crate::shared::Shared;
 
-impl Shared {
-    /// Whether a backend may be handed out as it is: it has been in steady use.
-    pub(crate) fn is_fresh(&self, stored: &Stored, now: Instant) -> bool {
-        let idle = stored.idle_for(now);
-        idle < UNHEARD && idle < self.profile.validate_after && stored.overdue(now).is_none()
+/// Whether a backend may be handed out as it is: it has been in steady use.
+pub(crate) fn is_fresh(shared: &Shared, stored: &Stored, now: Instant) -> bool {
+    let idle = stored.idle_for(now);
+    idle < UNHEARD && idle < shared.profile.validate_after && stored.overdue(now).is_none()
+}
+
+/// The same backend, if it may be handed out; one that was idle for long must answer a ping.
+///
+/// A ping goes on when the deadline comes first or this future is dropped: callers with less time
+/// than a round trip would otherwise throw one sound backend after the other away.
+pub(crate) async fn proved(
+    shared: &Arc<Shared>,
+    mut stored: Stored,
+    deadline: Instant,
+) -> Option<Stored> {
+    if stored.idle_for(Instant::now()) >= UNHEARD {
+        // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
+        // there, and the driver note that the connection has ended (case R06).
+        let taken = Taken::new(stored, shared);
+        tokio::task::yield_now().await;
+        stored = taken.keep()?;
     }
-
-    /// The same backend, if it may be handed out; one that was idle for long must answer a ping.
-    ///
-    /// A ping goes on when the deadline comes first or this future is dropped: callers with less time
-    /// than a round trip would otherwise throw one sound backend after the other away.
-    pub(crate) async fn proved(
-        self: &Arc<Self>,
-        mut stored: Stored,
-        deadline: Instant,
-    ) -> Option<Stored> {
-        if stored.idle_for(Instant::now()) >= UNHEARD {
-            // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
-            // there, and the driver note that the connection has ended (case R06).
-            let taken = Taken::new(stored, self);
-            tokio::task::yield_now().await;
-            stored = taken.keep()?;
-        }
-        let now = Instant::now();
-        if let Some(doom) = stored.overdue(now) {
-            stored.doom(doom);
-            return None;
-        }
-        if stored.idle_for(now) < self.profile.validate_after {
-            return Some(stored);
-        }
-        let (answer, answered) = oneshot::channel();
-        let taken = Taken::new(stored, self);
-        self.registry.spawn(Ping { taken, answer }.run());
-        match timeout_at(deadline, answered).await {
-            Ok(Ok(taken)) if !self.registry.is_closed() => taken.keep(),
-            _ => None,
-        }
+    let now = Instant::now();
+    if let Some(doom) = stored.overdue(now) {
+        stored.doom(doom);
+        return None;
+    }
+    if stored.idle_for(now) < shared.profile.validate_after {
+        return Some(stored);
+    }
+    let (answer, answered) = oneshot::channel();
+    let taken = Taken::new(stored, shared);
+    shared.registry.spawn(Ping { taken, answer }.run());
+    match timeout_at(deadline, answered).await {
+        Ok(Ok(taken)) if !shared.registry.is_closed() => taken.keep(),
+        _ => None,
     }
 }
 
@@ -72,22 +68,6 @@ impl Ping {
             // Where nobody waits for it any more it goes back.
             let _given_up = answer.send(taken);
         }
-    }
-}
-
-/// Counts one backend among those that were pinged and have not answered.
-pub(crate) struct Unanswered(Arc<Registry>);
-
-impl Unanswered {
-    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
-        registry.unanswered.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(registry))
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        self.0.unanswered.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

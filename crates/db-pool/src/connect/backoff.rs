@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::connect::breaker::Breaker;
-use crate::error::ConnectError;
+use crate::connect::connect_error::ConnectError;
 use crate::profile::Reconnect;
 
 /// A pool's memory of its attempts to connect.

@@ -22,9 +22,9 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::connect::connect_error::TlsRefused;
 use crate::connect::phases::Clock;
 use crate::connect::stage::{ConnectStage, Progress};
-use crate::error::TlsRefused;
 #[cfg(test)]
 pub(crate) use crate::gated::UnixStream;
 use db_wire::{Observed, Steering, Wire};

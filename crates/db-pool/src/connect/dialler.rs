@@ -9,13 +9,14 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio_postgres::Client;
 
 use crate::connect::canceller::Canceller;
+use crate::connect::connect_error::{ConnectError, Failure};
 use crate::connect::connector::Link;
 use crate::connect::login::{Login, Opened, SocketBounds, within};
 use crate::connect::phases::ConnectPhases;
 use crate::connect::pooler::{self, Pooler};
+use crate::connect::rules;
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectStage, Progress};
-use crate::error::{ConnectError, Failure};
 use crate::generation::Generation;
 use crate::profile::PoolProfile;
 
@@ -198,7 +199,7 @@ impl Dialler {
         };
         let settings = self.login.settings();
         link.steering
-            .set_rules(pooler::rules(pooler, &self.profile, settings));
+            .set_rules(rules::of(pooler, &self.profile, settings));
         if pooler == Pooler::Session {
             // The session is the client's own; what the pooler would not take at login is set here.
             conn.batch_execute(&settings.statements()).await?;

@@ -13,12 +13,12 @@ use tokio_postgres::config as pg;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 
-use crate::checkout::deadline;
+use crate::connect::connect_error::{ConnectError, Failure};
 use crate::connect::connector::{Connector, Transport, UnixStream};
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectStage, Progress};
 use crate::connect::tls;
-use crate::error::{ConnectError, Failure};
+use crate::deadline::deadline;
 use db_wire::Wire;
 
 /// The way in: an endpoint, with what is known of how it is to be talked to.

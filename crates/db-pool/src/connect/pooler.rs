@@ -9,10 +9,8 @@ use std::fmt;
 use diesel::sql_types::{Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-use crate::backend::reset;
 use crate::connect::connector::Link;
-use crate::connect::session_settings::SessionSettings;
-use crate::profile::{PoolProfile, PoolerMode, Reset, Statements};
+use crate::profile::{PoolProfile, PoolerMode, Statements};
 use db_wire::{Naming, Rules};
 
 /// What stands between a pool and its server.
@@ -103,23 +101,3 @@ async fn prove_names(conn: &mut AsyncPgConnection, link: &Link) -> bool {
 
 /// How PgBouncer names the statements that it keeps for its clients (since 1.21).
 const RENAMED: &str = "PGBOUNCER_";
-
-/// How the wire is to treat the statements and transactions of a pool behind this.
-pub(crate) fn rules(pooler: Pooler, profile: &PoolProfile, settings: &SessionSettings) -> Rules {
-    let shared = matches!(pooler, Pooler::Shared { .. });
-    let naming = match (profile.statements, pooler) {
-        (Statements::Named, _) => Naming::Named,
-        (Statements::Unnamed, _) | (_, Pooler::Shared { keeps_names: false }) => Naming::Unnamed,
-        _ => Naming::Named,
-    };
-    Rules {
-        naming,
-        statement_cache: profile.statement_cache as usize,
-        defer_begin: profile.defer_begin,
-        local_settings: shared.then(|| settings.local()).flatten(),
-        shared_session: shared,
-        refuses_set: shared && profile.reset != Reset::Never,
-        reset: reset::text(profile.reset, pooler, settings),
-        serializable_by_default: settings.is_serializable(),
-    }
-}

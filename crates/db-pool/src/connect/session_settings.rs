@@ -1,10 +1,12 @@
 //! What every session of a pool is set to, and how it is said to the server.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use db_config::Endpoint;
 
-use crate::profile::PoolProfile;
+use crate::connect::pooler::Pooler;
+use crate::profile::{PoolProfile, Reset};
 use db_wire::{LocalSettings, literal};
 
 /// The server settings of a pool's sessions, in the order in which they are sent.
@@ -118,7 +120,21 @@ impl SessionSettings {
         batch(&named) + &batch(&self.startup) + &self.statements()
     }
 
-    /// The same for the transactions of a session that is shared with others.
+    /// The text that resets a session, or `None` where there is nothing to reset or no session of our own.
+    pub(crate) fn reset_text(&self, policy: Reset, pooler: Pooler) -> Option<Arc<str>> {
+        let settings = match (policy, pooler) {
+            (Reset::Never, _) => return None,
+            (_, Pooler::None) => String::new(),
+            (_, Pooler::Session) => self.all_statements(),
+            // A shared session's state is not ours to reset, nor could it be reached.
+            _ => return None,
+        };
+        // One batch is one transaction: all of it is done, or the connection is discarded. The settings come
+        // first, as names are to be looked up by them. RESET ROLE returns to a role of the startup packet.
+        Some(format!("{IDENTITY}{settings}{BELONGINGS}{PREPARED}").into())
+    }
+
+    /// The settings for the transactions of a session that is shared with others.
     pub(crate) fn local(&self) -> Option<LocalSettings> {
         LocalSettings::new(&self.settings)
     }
@@ -146,6 +162,15 @@ fn batch(settings: &[(String, String)]) -> String {
     }
     batch
 }
+
+const IDENTITY: &str = "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;";
+
+const BELONGINGS: &str = "CLOSE ALL;UNLISTEN *;SELECT pg_catalog.pg_advisory_unlock_all();\
+     DISCARD SEQUENCES;DISCARD TEMP;";
+
+/// Fails if a function has run a PREPARE, whose name could be anything: it cannot be taken back.
+const PREPARED: &str = "SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
+     WHERE from_sql) THEN 0 ELSE 1 END";
 
 /// PgBouncer gives these back to each client whose server connection was another's before
 /// (`track_extra_parameters` and its built-in list).
@@ -207,5 +232,34 @@ mod tests {
                 "set_config('search_path',  E'mid_term, long_term, o''brien\\\\', false)"
             )
         );
+    }
+
+    /// Failure case F4
+    #[test]
+    fn the_text_restores_our_settings_and_keeps_prepared_statements() {
+        let settings = settings("postgres://u@localhost/d");
+        let direct = settings.reset_text(Reset::Auto, Pooler::None).unwrap();
+        assert!(!direct.contains("DISCARD ALL") && !direct.contains("DEALLOCATE"));
+        assert!(!direct.contains("set_config"), "{direct}");
+        let behind = settings.reset_text(Reset::Always, Pooler::Session).unwrap();
+        let place = |part: &str| behind.find(part).unwrap();
+        for set in [
+            "'TimeZone', 'UTC'",
+            "'application_name', 'app-db'",
+            "'client_encoding'",
+        ] {
+            assert!(place("RESET ALL") < place(set), "{behind}");
+        }
+    }
+
+    /// case R32
+    #[test]
+    fn a_shared_session_is_never_reset() {
+        let settings = settings("postgres://u@localhost/d");
+        let shared = Pooler::Shared { keeps_names: true };
+        for policy in [Reset::Auto, Reset::Always] {
+            assert_eq!(settings.reset_text(policy, shared), None);
+        }
+        assert_eq!(settings.reset_text(Reset::Never, Pooler::None), None);
     }
 }

@@ -15,7 +15,7 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::{ConnectError, Failure};
+use crate::connect::connect_error::{ConnectError, Failure};
 
 /// Prepares what a handshake needs; `None` where TLS is off.
 ///

@@ -15,8 +15,9 @@ use super::server::Server;
 use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
 use crate::checkout::connection::Connection;
 use crate::checkout::diagnosis::Diagnosis;
+use crate::connect::connect_error::{ConnectError, Failure};
 use crate::connect::stage::ConnectStage;
-use crate::error::{ConnectError, Failure, PoolError};
+use crate::error::PoolError;
 use crate::pool::Pool;
 
 const DIALLING: [(Point, ConnectStage); 4] = [

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 use super::session::FRESH;
 use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
 use crate::connect::breaker::Breaker;
-use crate::error::{Failure, PoolError};
+use crate::connect::connect_error::Failure;
+use crate::error::PoolError;
 use crate::profile::PoolProfile;
 
 const STARTING_UP: &str = "57P03";

@@ -15,8 +15,9 @@ use super::server::Server;
 use super::session::FRESH;
 use crate::checkout::connection::Connection;
 use crate::error::PoolError;
-use crate::pool::{Pool, Shared};
+use crate::pool::Pool;
 use crate::profile::PoolProfile;
+use crate::shared::Shared;
 
 pub(super) struct Workplace {
     pub(super) server: Arc<Server>,

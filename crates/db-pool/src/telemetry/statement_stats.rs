@@ -9,8 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::fingerprint::Fingerprint;
 use crate::histogram::{Histogram, Quantiles};
-use crate::pool::Pool;
-use crate::telemetry::slow_query::Throttle;
+use crate::telemetry::throttle::Throttle;
 use db_wire::Command;
 
 /// What the statements of one fingerprint have cost since the pool began, or since the last reset.
@@ -34,22 +33,6 @@ pub struct StatementStats {
     pub total: Duration,
     /// The same times by how often they occurred.
     pub times: Quantiles,
-}
-
-impl Pool {
-    /// What the statements of this pool have cost by fingerprint, the most expensive first.
-    ///
-    /// Of the 200 that cost most, and of all others together. Takes a lock for each of them in turn, as
-    /// statements do when they end. Empty where `statement_statistics` is off.
-    #[must_use]
-    pub fn statements(&self) -> Vec<StatementStats> {
-        self.shared().registry.statements.stats()
-    }
-
-    /// Forgets what statements have cost until now.
-    pub fn reset_statements(&self) {
-        self.shared().registry.statements.reset();
-    }
 }
 
 /// The statistics of one pool: of so many fingerprints, and of all others together.

@@ -8,11 +8,14 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Doom;
+use crate::backend::long_hold;
+use crate::backend::reason::Doom;
 use crate::backend::store::Stored;
+use crate::checkout::dial::dial_in_background;
 use crate::connect::backoff::Urge;
 use crate::connect::breaker::Breaker;
-use crate::pool::Shared;
+use crate::shared::Shared;
+use crate::status::Totals;
 
 /// The background task of a pool; one each.
 ///
@@ -56,9 +59,9 @@ impl Keeper {
                 return;
             };
             shared.sweep();
-            shared.end_idle();
-            shared.replenish();
-            shared.report_long_holds();
+            end_idle(&shared);
+            replenish(&shared);
+            report_long_holds(&shared);
         }
     }
 }
@@ -71,58 +74,76 @@ async fn woken(pool: &Weak<Shared>) {
     }
 }
 
-impl Shared {
-    /// Ends what has been idle for too long and is not needed to keep `min_idle` ready, and what is
-    /// beyond a size that has shrunk.
-    fn end_idle(&self) {
-        let ended = self.store.sort_out(|idle| self.not_needed(idle));
-        drop(ended);
-    }
+/// Ends what has been idle for too long and is not needed to keep `min_idle` ready, and what is
+/// beyond a size that has shrunk.
+fn end_idle(shared: &Shared) {
+    let ended = shared.store.sort_out(|idle| not_needed(shared, idle));
+    drop(ended);
+}
 
-    fn not_needed(&self, idle: &mut Vec<Stored>) -> Vec<Stored> {
-        let needed = self.profile.min_idle.min(self.max()) as usize;
-        let now = Instant::now();
-        // The stalest at the end. The store has them in this order but for new ones, which come between.
-        idle.sort_by_key(|stored| stored.idle_for(now));
-        let mut ended = Vec::new();
-        while idle.len() > needed || self.slots.surplus() > 0 {
-            let Some(mut stalest) = idle.pop() else {
-                break;
-            };
-            let too_long = self
-                .profile
-                .idle_timeout
-                .is_some_and(|bound| stalest.idle_for(now) >= bound);
-            if stalest.leave_if_surplus() {
-                stalest.doom(Doom::Surplus);
-            } else if too_long {
-                stalest.doom(Doom::TooIdle);
-            } else {
-                idle.push(stalest);
-                break;
-            }
-            ended.push(stalest);
+fn not_needed(shared: &Shared, idle: &mut Vec<Stored>) -> Vec<Stored> {
+    let needed = shared.profile.min_idle.min(shared.max()) as usize;
+    let now = Instant::now();
+    // The stalest at the end. The store has them in this order but for new ones, which come between.
+    idle.sort_by_key(|stored| stored.idle_for(now));
+    let mut ended = Vec::new();
+    while idle.len() > needed || shared.slots.surplus() > 0 {
+        let Some(mut stalest) = idle.pop() else {
+            break;
+        };
+        let too_long = shared
+            .profile
+            .idle_timeout
+            .is_some_and(|bound| stalest.idle_for(now) >= bound);
+        if stalest.leave_if_surplus() {
+            stalest.doom(Doom::Surplus);
+        } else if too_long {
+            stalest.doom(Doom::TooIdle);
+        } else {
+            idle.push(stalest);
+            break;
         }
-        ended
+        ended.push(stalest);
     }
+    ended
+}
 
-    /// Dials as many connections as `min_idle` lacks; while the breaker is open, one to find out.
-    fn replenish(self: &Arc<Self>) {
-        if self.registry.is_closed() {
+/// Dials as many connections as `min_idle` lacks; while the breaker is open, one to find out.
+fn replenish(shared: &Arc<Shared>) {
+    if shared.registry.is_closed() {
+        return;
+    }
+    let idle = shared.store.idle();
+    let ending = shared.registry.ending.load(Ordering::Acquire);
+    let coming = shared
+        .occupied()
+        .saturating_sub(idle + shared.registry.in_use() + ending);
+    let doubtful = shared.backoff.breaker() != Breaker::Closed && shared.is_hopeless();
+    let wanted = shared
+        .profile
+        .min_idle
+        .min(shared.max())
+        .max(doubtful.into());
+    for _ in idle + coming..wanted {
+        // What it makes, or why it fails, is seen to by the task itshared.
+        let Ok(_report) = dial_in_background(shared, Urge::Keeper) else {
             return;
-        }
-        let idle = self.idle();
-        let ending = self.registry.ending.load(Ordering::Acquire);
-        let coming = self
-            .occupied()
-            .saturating_sub(idle + self.registry.in_use() + ending);
-        let doubtful = self.backoff.breaker() != Breaker::Closed && self.is_hopeless();
-        let wanted = self.profile.min_idle.min(self.max()).max(doubtful.into());
-        for _ in idle + coming..wanted {
-            // What it makes, or why it fails, is seen to by the task itself.
-            let Ok(_report) = self.dial_in_background(Urge::Keeper) else {
-                return;
-            };
+        };
+    }
+}
+
+/// Reports every hold that has become too long since this was called last.
+fn report_long_holds(shared: &Shared) {
+    let Some(threshold) = shared.profile.leak_threshold else {
+        return;
+    };
+    if shared.registry.in_use() == 0 {
+        return;
+    }
+    for lease in shared.registry.leases() {
+        if let Some(hold) = lease.newly_long(threshold) {
+            Totals::count(&shared.registry.totals.long_holds);
+            long_hold::report(&shared.registry.name, &hold);
         }
     }
 }

@@ -7,8 +7,8 @@ use db_config::{Credentials, Endpoint};
 
 use crate::error::PoolError;
 use crate::generation::Generation;
-use crate::pool::Pool;
 use crate::registry::Registry;
+use crate::shared::Shared;
 
 /// A rotation whose new credentials are in place; older connections may still be at work.
 #[derive(Debug)]
@@ -43,18 +43,17 @@ impl Rotation {
 }
 
 /// Makes proved credentials those of every new connection, and retires the older connections.
-pub(crate) fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
+pub(crate) fn put_in_place(pools: &[Arc<Shared>], credentials: &Credentials) -> Rotation {
     let mut rotation = Rotation {
         generation: 0,
         older: Vec::new(),
     };
-    for pool in pools {
-        let shared = pool.shared();
+    for shared in pools {
         let generations = &shared.registry.generations;
         let endpoint = generations.current().endpoint.with_credentials(credentials);
         let (current, older) = generations.publish(endpoint);
         tracing::info!(
-            pool = pool.name(),
+            pool = &*shared.registry.name,
             user = credentials.user(),
             generation = current.number,
             "new credentials are in place"
@@ -70,25 +69,22 @@ pub(crate) fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotatio
 }
 
 /// Logs in once with the new credentials, beside the pool.
-pub(crate) async fn prove(pool: &Pool, credentials: &Credentials) -> Result<Proof, PoolError> {
-    let registry = &pool.shared().registry;
+pub(crate) async fn prove(shared: &Shared, credentials: &Credentials) -> Result<Proof, PoolError> {
+    let registry = &shared.registry;
     let proof = Proof::begin(Arc::clone(registry));
     let endpoint = registry
         .generations
         .current()
         .endpoint
         .with_credentials(credentials);
-    log_in_beside(pool, endpoint).await?;
+    log_in_beside(shared, endpoint).await?;
     Ok(proof)
 }
 
 /// Makes one connection that no pool counts, and drops it.
-pub(crate) async fn log_in_beside(pool: &Pool, endpoint: Endpoint) -> Result<(), PoolError> {
-    let shared = pool.shared();
+pub(crate) async fn log_in_beside(shared: &Shared, endpoint: Endpoint) -> Result<(), PoolError> {
     if shared.registry.is_closed() {
-        return Err(PoolError::Closed {
-            pool: shared.name(),
-        });
+        return Err(shared.closed());
     }
     match shared.dialler.dial(&Generation::beside(endpoint)).await {
         Ok(_proof) => Ok(()),

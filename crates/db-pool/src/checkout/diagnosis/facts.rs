@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Diagnosis;
 use crate::backend::hold::Hold;
-use crate::error::Failure;
+use crate::checkout::diagnosis::Diagnosis;
+use crate::connect::connect_error::Failure;
 
 /// Where the caller was when its time was up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,22 +17,22 @@ pub(crate) enum Stage {
 
 /// What a diagnosis is made from.
 #[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) waited: Duration,
-    pub(super) stage: Stage,
-    pub(super) max: u32,
-    pub(super) open: u32,
-    pub(super) dialling: u32,
-    pub(super) unanswered: u32,
-    pub(super) failure: Option<Failure>,
-    pub(super) served: u64,
-    pub(super) leak_threshold: Option<Duration>,
-    pub(super) holds: Vec<Hold>,
+pub(crate) struct Facts {
+    pub(crate) waited: Duration,
+    pub(crate) stage: Stage,
+    pub(crate) max: u32,
+    pub(crate) open: u32,
+    pub(crate) dialling: u32,
+    pub(crate) unanswered: u32,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) served: u64,
+    pub(crate) leak_threshold: Option<Duration>,
+    pub(crate) holds: Vec<Hold>,
 }
 
 impl Facts {
     /// What they mean; see [`Diagnosis`] for the rules.
-    pub(super) fn diagnose(self) -> Diagnosis {
+    pub(crate) fn diagnose(self) -> Diagnosis {
         let held = self.holds.len() as u32;
         if let Some(failure) = self.failure
             && (self.open == 0 || held < self.max)

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::advance;
 
 use super::*;
-use crate::error::Failure;
+use crate::connect::connect_error::Failure;
 
 fn backoff() -> Arc<Backoff> {
     Arc::new(Backoff::new("pool".into(), Reconnect::default()))

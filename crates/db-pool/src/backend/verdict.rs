@@ -1,0 +1,14 @@
+//! What becomes of a backend that comes back.
+
+use crate::backend::reason::Doom;
+
+/// What becomes of a backend that comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    /// The answer to the last statement is still arriving, though its result was taken.
+    Settle,
+    /// Something may have been left in its session.
+    Reset,
+    Discard(Doom),
+}

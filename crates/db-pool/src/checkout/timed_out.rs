@@ -1,0 +1,53 @@
+//! The error of a caller whose time is up, with everything that tells why.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::checkout::diagnosis::facts::{Facts, Stage};
+use crate::checkout::queued::Queued;
+use crate::connect::connect_error::{ConnectError, Failure};
+use crate::error::PoolError;
+use crate::shared::Shared;
+use crate::status::Totals;
+
+/// Counts the timeout and says what was found.
+pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: Stage) -> PoolError {
+    Totals::count(&shared.registry.totals.timeouts);
+    let leases = shared.registry.leases();
+    let holds: Vec<_> = leases.iter().filter_map(|lease| lease.hold()).collect();
+    let longest = holds.iter().max_by_key(|hold| hold.held);
+    let longest_held = longest.map(|hold| (hold.held, hold.call_site));
+    let waited = Duration::from_millis(queued.arrived.elapsed().as_millis() as u64);
+    let status = shared.status();
+    let dialling = shared.occupied().saturating_sub(status.open);
+    let last_failure = shared.backoff.last_failure().or_else(|| {
+        // Nobody has failed yet, because the first attempt has not ended: a server that is silent.
+        let silent = status.open == 0 && dialling > 0;
+        let address = shared.registry.generations.current().endpoint.address();
+        silent.then(|| {
+            ConnectError::new(&address, Failure::TimedOut)
+                .at(shared.dialler.stage())
+                .explained(format!("no answer within {waited:?}"))
+        })
+    });
+    let facts = Facts {
+        waited,
+        stage,
+        max: status.max,
+        open: status.open,
+        dialling,
+        unanswered: shared.registry.unanswered.load(Ordering::Acquire),
+        failure: last_failure.as_ref().map(ConnectError::failure),
+        served: shared.registry.handed_out() - queued.handed_out,
+        leak_threshold: shared.profile.leak_threshold,
+        holds,
+    };
+    PoolError::Timeout {
+        pool: shared.name(),
+        waited,
+        status: Box::new(status),
+        longest_held,
+        diagnosis: Box::new(facts.diagnose()),
+        last_failure,
+    }
+}

@@ -1,0 +1,231 @@
+//! Why one attempt to connect failed.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use db_wire::ServerError;
+use tokio_postgres::error::SqlState;
+
+use crate::connect::stage::ConnectStage;
+
+/// Why one attempt to connect failed.
+#[derive(Clone, Debug)]
+pub struct ConnectError(Box<Attempt>);
+
+#[derive(Clone, Debug)]
+struct Attempt {
+    address: Arc<str>,
+    failure: Failure,
+    stage: Option<ConnectStage>,
+    sqlstate: Option<SqlState>,
+    detail: Option<Arc<str>>,
+}
+
+/// What failed while connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No TCP connection, or it broke before the session was ready.
+    Unreachable,
+    /// The host's name has no address.
+    UnknownHost,
+    /// Not ready within the connect timeout.
+    TimedOut,
+    /// The certificate, the key or the TLS handshake was refused by either side.
+    Tls,
+    /// User, password or authentication method refused (28P01, 28000, a pooler's 08P01).
+    Authentication,
+    /// The database does not exist (3D000).
+    NoSuchDatabase,
+    /// The server has no connection left for this user (53300).
+    TooManyConnections,
+    /// The server is starting up, shutting down or recovering (57P03).
+    Unavailable,
+    /// The server refused for another reason.
+    Refused,
+    /// This process or its machine has no file descriptor left for a socket (EMFILE, ENFILE).
+    NoDescriptors,
+    /// The establishing task panicked; a defect of this library or of a callback in it.
+    Panicked,
+}
+
+impl ConnectError {
+    pub(crate) fn new(address: &str, failure: Failure) -> Self {
+        Self(Box::new(Attempt {
+            address: address.into(),
+            failure,
+            stage: None,
+            sqlstate: None,
+            detail: None,
+        }))
+    }
+
+    /// Says how far it came, unless that is known already.
+    pub(crate) fn at(mut self, stage: ConnectStage) -> Self {
+        self.0.stage.get_or_insert(stage);
+        self
+    }
+
+    /// The name of the host was not resolved.
+    pub(crate) fn unresolved(address: &str, error: &io::Error) -> Self {
+        let failure = match lacks_descriptors(error) {
+            true => Failure::NoDescriptors,
+            false => Failure::UnknownHost,
+        };
+        Self::new(address, failure).explained(error.to_string())
+    }
+
+    pub(crate) fn explained(mut self, detail: impl Into<Arc<str>>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn because(mut self, sent: &ServerError) -> Self {
+        self.0.sqlstate = Some(sent.sqlstate().clone());
+        self.0.detail = Some(sent.message().into());
+        self
+    }
+
+    /// Sorts an error of tokio-postgres by what the server said, or by what broke.
+    pub(crate) fn from_postgres(address: &str, error: &tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            let mut chain = Vec::new();
+            let mut failure = Failure::Unreachable;
+            let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+            while let Some(error) = cause {
+                if is_about_tls(error) {
+                    failure = Failure::Tls;
+                } else if error.downcast_ref().is_some_and(lacks_descriptors) {
+                    failure = Failure::NoDescriptors;
+                }
+                chain.push(error.to_string());
+                cause = error.source();
+            }
+            // An io::Error shows its inner error's text as its own; say it once.
+            chain.dedup();
+            let detail = if chain.is_empty() {
+                error.to_string()
+            } else {
+                chain.join(": ")
+            };
+            return Self::new(address, failure).explained(detail);
+        };
+        let failure = match db.code() {
+            code if *code == SqlState::INVALID_PASSWORD
+                || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
+            {
+                Failure::Authentication
+            }
+            // A pooler has no code of its own for it: 08P01 and no routine, unlike PostgreSQL.
+            code if *code == SqlState::PROTOCOL_VIOLATION
+                && db.routine().is_none()
+                && is_poolers_refusal(db.message()) =>
+            {
+                Failure::Authentication
+            }
+            code if *code == SqlState::INVALID_CATALOG_NAME => Failure::NoSuchDatabase,
+            code if *code == SqlState::TOO_MANY_CONNECTIONS => Failure::TooManyConnections,
+            code if *code == SqlState::CANNOT_CONNECT_NOW => Failure::Unavailable,
+            _ => Failure::Refused,
+        };
+        Self(Box::new(Attempt {
+            address: address.into(),
+            failure,
+            stage: None,
+            sqlstate: Some(db.code().clone()),
+            detail: Some(db.message().into()),
+        }))
+    }
+
+    /// What failed.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.0.failure
+    }
+
+    /// How far the attempt came.
+    #[must_use]
+    pub fn stage(&self) -> ConnectStage {
+        self.0.stage.unwrap_or_default()
+    }
+
+    /// The server's SQLSTATE, where the server answered with an error.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&SqlState> {
+        self.0.sqlstate.as_ref()
+    }
+
+    /// Whether trying again with the same settings is pointless.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self.0.failure,
+            Failure::Authentication | Failure::NoSuchDatabase | Failure::Tls
+        )
+    }
+}
+
+/// EMFILE or ENFILE.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23))
+}
+
+fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
+    // An io::Error does not name what it wraps as its source.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || error.is::<TlsRefused>()
+        || wrapped.is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
+}
+
+/// PgBouncer refuses a client in its own English words, which no `lc_messages` changes.
+fn is_poolers_refusal(message: &str) -> bool {
+    [
+        "SASL authentication failed",
+        "password authentication failed",
+        "no such user",
+        "auth failed",
+    ]
+    .iter()
+    .any(|refusal| message.contains(refusal))
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.0.failure {
+            Failure::Unreachable => "is not reachable",
+            Failure::UnknownHost => "is not found, as its name is not resolved",
+            Failure::TimedOut => "did not answer within the connect timeout",
+            Failure::Tls => "and this client do not agree on TLS",
+            Failure::Authentication => "refuses these credentials",
+            Failure::NoSuchDatabase => "has no such database",
+            Failure::TooManyConnections => "has no connection left",
+            Failure::Unavailable => "does not accept connections for now",
+            Failure::Refused => "refuses the connection",
+            Failure::NoDescriptors => "was not reached: there is no file descriptor left",
+            Failure::Panicked => "was not reached: the establishing task panicked",
+        };
+        write!(f, "{} {what}", self.0.address)?;
+        if let (Failure::TimedOut, Some(stage)) = (self.0.failure, self.0.stage) {
+            write!(f, " while {stage}")?;
+        }
+        if let Some(detail) = &self.0.detail {
+            write!(f, ": {detail}")?;
+        }
+        match &self.0.sqlstate {
+            Some(code) => write!(f, " (SQLSTATE {})", code.code()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for ConnectError {}
+
+/// The server does not speak TLS where the URL insists on it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TlsRefused(pub(crate) &'static str);

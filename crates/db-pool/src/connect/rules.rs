@@ -1,0 +1,27 @@
+//! How the wire is to treat the statements and transactions of a pool, given what is at the other end.
+
+use db_wire::{Naming, Rules};
+
+use crate::connect::pooler::Pooler;
+use crate::connect::session_settings::SessionSettings;
+use crate::profile::{PoolProfile, Reset, Statements};
+
+/// How the wire is to treat the statements and transactions of a pool behind this.
+pub(crate) fn of(pooler: Pooler, profile: &PoolProfile, settings: &SessionSettings) -> Rules {
+    let shared = matches!(pooler, Pooler::Shared { .. });
+    let naming = match (profile.statements, pooler) {
+        (Statements::Named, _) => Naming::Named,
+        (Statements::Unnamed, _) | (_, Pooler::Shared { keeps_names: false }) => Naming::Unnamed,
+        _ => Naming::Named,
+    };
+    Rules {
+        naming,
+        statement_cache: profile.statement_cache as usize,
+        defer_begin: profile.defer_begin,
+        local_settings: shared.then(|| settings.local()).flatten(),
+        shared_session: shared,
+        refuses_set: shared && profile.reset != Reset::Never,
+        reset: settings.reset_text(profile.reset, pooler),
+        serializable_by_default: settings.is_serializable(),
+    }
+}

@@ -1,0 +1,149 @@
+//! What every part of a pool works on.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use db_config::Endpoint;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::backend::lease::Lease;
+use crate::backend::slots::Slots;
+use crate::backend::store::{Store, Stored};
+use crate::connect::backoff::Backoff;
+use crate::connect::dialler::Dialler;
+use crate::error::PoolError;
+use crate::generation::Generations;
+use crate::profile::PoolProfile;
+use crate::queue::gate::Gate;
+use crate::registry::Registry;
+use crate::status::Status;
+
+/// The state of one pool, behind its handles, its connections and its tasks.
+pub(crate) struct Shared {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) profile: PoolProfile,
+    pub(crate) dialler: Dialler,
+    pub(crate) gate: Arc<Gate>,
+    /// One per live connection, from before it is dialled until the server has closed it.
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) store: Store,
+    pub(crate) backoff: Arc<Backoff>,
+    pub(crate) keeper: Notify,
+    /// Orders changes of size.
+    pub(crate) resizing: Mutex<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(endpoint: &Endpoint, profile: PoolProfile) -> Arc<Self> {
+        let max = profile.max.max(1);
+        let profile = PoolProfile {
+            max,
+            ceiling: profile.ceiling.max(max),
+            ..profile
+        };
+        let generations = Generations::new(endpoint.clone());
+        let registry = Arc::new(Registry::new(Arc::clone(&profile.name), generations));
+        Arc::new(Self {
+            dialler: Dialler::new(endpoint, &profile),
+            gate: Gate::new(max, profile.max_waiting),
+            slots: Slots::new(max),
+            store: Store::new(profile.ceiling),
+            backoff: Arc::new(Backoff::new(
+                Arc::clone(&profile.name),
+                profile.reconnect.clone(),
+            )),
+            keeper: Notify::new(),
+            resizing: Mutex::default(),
+            profile,
+            registry,
+        })
+    }
+
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.registry.name)
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.slots.max()
+    }
+
+    pub(crate) fn wake_keeper(&self) {
+        self.keeper.notify_one();
+    }
+
+    /// Places taken: connections alive or being made.
+    pub(crate) fn occupied(&self) -> u32 {
+        self.slots.alive()
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let registry = &self.registry;
+        let totals = &registry.totals;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Status {
+            pool: self.name(),
+            generation: registry.generations.current().number,
+            pooler: self.dialler.pooler(),
+            max: self.max(),
+            open: registry.established(),
+            idle: self.store.idle(),
+            in_use: registry.in_use(),
+            waiting: self.gate.waiting(),
+            retiring: registry.generations.retiring(),
+            opened: count(&totals.opened),
+            retired: count(&totals.retired),
+            idle_closed: count(&totals.idle_closed),
+            lifetime_closed: count(&totals.lifetime_closed),
+            uses_closed: count(&totals.uses_closed),
+            surplus_closed: count(&totals.surplus_closed),
+            discarded: count(&totals.discarded),
+            dirty_returned: count(&totals.dirty_returned),
+            long_holds: count(&totals.long_holds),
+            nested: count(&totals.nested),
+            resets: count(&totals.resets),
+            connect_failures: count(&totals.connect_failures),
+            breaker: self.backoff.breaker(),
+            timeouts: count(&totals.timeouts),
+            refused: count(&totals.refused),
+            wait_count: self.gate.waits.count(),
+            wait_duration: self.gate.waits.total(),
+            waits: self.gate.waits.quantiles(),
+            slow_queries: count(&totals.slow_queries),
+            last_connect: registry.last_connect(),
+            connect_times: registry.connect_times.quantiles(),
+        }
+    }
+
+    /// Closes every idle backend that must not stay, and keeps the others in their order.
+    pub(crate) fn sweep(&self) {
+        let overdue = self.store.sort_out(|idle| {
+            let now = Instant::now();
+            let is_overdue = |stored: &mut Stored| {
+                let doom = stored.overdue(now);
+                doom.inspect(|doom| stored.doom(*doom)).is_some()
+            };
+            idle.extract_if(.., is_overdue).collect()
+        });
+        drop(overdue);
+    }
+
+    /// Whether no connection lives that could come back, and no new credentials are being proved.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        let alive = |lease: &Arc<Lease>| lease.is_alive();
+        self.registry.proving.load(Ordering::Acquire) == 0
+            && !self.registry.leases().iter().any(alive)
+    }
+
+    /// Refuses checkouts from now on, sends waiting callers away and closes idle backends.
+    pub(crate) fn begin_close(&self) {
+        self.registry.begin_close();
+        self.gate.close();
+        self.sweep();
+    }
+
+    /// The error of a caller that comes after that.
+    pub(crate) fn closed(&self) -> PoolError {
+        PoolError::Closed { pool: self.name() }
+    }
+}
