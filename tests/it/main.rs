@@ -35,6 +35,7 @@ mod soak;
 mod spans;
 mod sqlstate;
 mod statement_stats;
+mod storeys;
 mod test_transaction;
 mod tls;
 mod transaction;
