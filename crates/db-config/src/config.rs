@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::{ConfigError, Origin, Problem};
 use crate::explain::Explained;
 use crate::keys::{self, KEYS};
-use crate::layers::{self, Layer};
+use crate::layer::{self, Layer};
 use crate::resolve::Urls;
 use crate::url::{DirectUrl, PooledUrl};
 
@@ -36,7 +36,7 @@ impl Config {
     pub fn builtin(environment: &Environment) -> Config {
         let missing = |name: &str| {
             let message = "the built-in table has no URL; use Config::load";
-            ConfigError::from(Problem::new(name, Origin::new(layers::BUILT_IN), message))
+            ConfigError::from(Problem::new(name, Origin::new(layer::BUILT_IN), message))
         };
         Config {
             environment: environment.clone(),
@@ -240,7 +240,7 @@ fn fit_to_max(table: &mut BTreeMap<String, Value>, key: &str, wrong: Ordering, h
 }
 
 pub(crate) fn is_built_in(value: &Value) -> bool {
-    layers::is_built_in(&Origin::new(value.origin().unwrap_or_default()))
+    layer::is_built_in(&Origin::new(value.origin().unwrap_or_default()))
 }
 
 fn explain_one(group: &str, leaf: &str, table: &BTreeMap<String, Value>) -> Option<Explained> {

@@ -35,7 +35,7 @@ mod environment;
 mod error;
 mod explain;
 pub mod keys;
-mod layers;
+mod layer;
 mod libpq;
 mod load;
 mod nearest;

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::endpoint::{Endpoint, TlsMode};
 use crate::environment::{self, Environment};
 use crate::error::{ConfigError, Origin, Problem};
-use crate::layers::Layer;
+use crate::layer::Layer;
 use crate::resolve::{Inputs, Names, Urls};
 use crate::url::{Defaults, DirectUrl, PooledUrl};
 use crate::variables::Variables;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::environment::Environment;
 use crate::error::{Origin, Problem};
-use crate::layers::{BUILT_IN, Layer};
+use crate::layer::{BUILT_IN, Layer};
 use crate::resolve::text_or_file;
 use crate::url::Params;
 use crate::variables::{Variable, Variables};

@@ -1,10 +1,10 @@
 //! Finds the URLs: which variables hold them, what fills their gaps, what serves when one is missing.
 
-mod complete;
+mod completion;
 
 use std::path::Path;
 
-use self::complete::{Completed, Completion};
+use self::completion::{Completed, Completion};
 use crate::environment::Environment;
 use crate::error::{ConfigError, Origin, Problem};
 use crate::explain::Explained;

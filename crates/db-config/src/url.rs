@@ -5,7 +5,7 @@ mod interpret;
 mod names;
 mod options;
 mod params;
-mod pooler;
+mod pooler_hint;
 #[cfg(test)]
 mod properties;
 mod split;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::params::Params;
-use super::pooler;
+use super::pooler_hint;
 use crate::endpoint::{Endpoint, TargetSessionAttrs, TlsMode};
 use crate::error::Problem;
 
@@ -99,10 +99,10 @@ pub(crate) fn interpret(params: &Params, defaults: &Defaults) -> Result<Endpoint
         pool_timeout: reader.seconds("pool_timeout"),
         hosts,
     };
-    let declared = pooler::declared(&mut reader);
+    let declared = pooler_hint::declared(&mut reader);
     match reader.problems.is_empty() {
         true => Ok(Endpoint {
-            pooler_hint: declared.or_else(|| pooler::hint(&endpoint)),
+            pooler_hint: declared.or_else(|| pooler_hint::hint(&endpoint)),
             ..endpoint
         }),
         false => Err(reader.problems),

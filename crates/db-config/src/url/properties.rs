@@ -60,7 +60,7 @@ prop_compose! {
         };
         endpoint.pooler_hint = match pgbouncer {
             true => Some("pgbouncer=true".to_owned()),
-            false => pooler::hint(&endpoint),
+            false => pooler_hint::hint(&endpoint),
         };
         endpoint
     }

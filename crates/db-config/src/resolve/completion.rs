@@ -8,7 +8,7 @@ use crate::error::{ConfigError, Origin, Problem};
 use crate::explain::Explained;
 use crate::libpq::pgpass;
 use crate::url::{Params, interpret};
-use crate::{layers, postgres_vars};
+use crate::{layer, postgres_vars};
 
 /// A URL that is understood, with the parameters it was understood from.
 pub(super) struct Completed {
@@ -39,7 +39,7 @@ impl Completed {
                 key: format!("database.{name}.sslmode"),
                 value: self.endpoint.tls.mode.to_string(),
                 origin: match self.endpoint.is_local() {
-                    true => Origin::new(format!("{} (local host)", layers::BUILT_IN)),
+                    true => Origin::new(format!("{} (local host)", layer::BUILT_IN)),
                     false => tls_origin.clone(),
                 },
             });
@@ -213,7 +213,7 @@ impl<'a> Completion<'a> {
             && self.inputs.environment.is_production()
             && params
                 .filled()
-                .any(|(name, origin)| name == "password" && layers::is_built_in(origin))
+                .any(|(name, origin)| name == "password" && layer::is_built_in(origin))
         {
             self.warnings.push(
                 "POSTGRES_PASSWORD: not set, so the default password of development is used"
