@@ -9,7 +9,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::credentials::Credentials;
-use crate::url::{DirectUrl, PooledUrl};
 
 /// Everything a connection needs, with libpq's meaning of every part.
 ///
@@ -221,36 +220,6 @@ pub enum TargetSessionAttrs {
     ReadWrite,
     /// One that does not: a standby.
     ReadOnly,
-}
-
-impl From<PooledUrl> for Endpoint {
-    fn from(url: PooledUrl) -> Self {
-        url.into_endpoint()
-    }
-}
-
-impl From<&PooledUrl> for Endpoint {
-    fn from(url: &PooledUrl) -> Self {
-        url.endpoint().clone()
-    }
-}
-
-impl From<DirectUrl> for Endpoint {
-    fn from(url: DirectUrl) -> Self {
-        url.into_endpoint()
-    }
-}
-
-impl From<&DirectUrl> for Endpoint {
-    fn from(url: &DirectUrl) -> Self {
-        url.endpoint().clone()
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::url::build::redacted(self))
-    }
 }
 
 impl fmt::Debug for Endpoint {

@@ -1,6 +1,7 @@
 //! The two kinds of URL: through the pooler, and straight to the server.
 
-pub(crate) mod build;
+mod build;
+mod defaults;
 mod interpret;
 mod names;
 mod options;
@@ -8,13 +9,15 @@ mod params;
 mod pooler_hint;
 #[cfg(test)]
 mod properties;
+mod reader;
 mod split;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
-pub(crate) use self::interpret::{Defaults, interpret};
+pub(crate) use self::defaults::Defaults;
+pub(crate) use self::interpret::interpret;
 pub(crate) use self::params::Params;
 use crate::endpoint::Endpoint;
 use crate::error::{ConfigError, Origin, Problem};
@@ -72,6 +75,30 @@ impl DirectUrl {
 
     pub(crate) fn new(endpoint: Endpoint) -> Self {
         DirectUrl(endpoint)
+    }
+}
+
+impl From<PooledUrl> for Endpoint {
+    fn from(url: PooledUrl) -> Self {
+        url.into_endpoint()
+    }
+}
+
+impl From<&PooledUrl> for Endpoint {
+    fn from(url: &PooledUrl) -> Self {
+        url.endpoint().clone()
+    }
+}
+
+impl From<DirectUrl> for Endpoint {
+    fn from(url: DirectUrl) -> Self {
+        url.into_endpoint()
+    }
+}
+
+impl From<&DirectUrl> for Endpoint {
+    fn from(url: &DirectUrl) -> Self {
+        url.endpoint().clone()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Writes an endpoint as a URL.
 
+use std::fmt;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -20,8 +22,14 @@ impl Endpoint {
     }
 }
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redacted(self))
+    }
+}
+
 /// The URL with `***` for the password and for settings that may hold a secret.
-pub(crate) fn redacted(endpoint: &Endpoint) -> String {
+pub(super) fn redacted(endpoint: &Endpoint) -> String {
     url(endpoint, endpoint.password.as_ref().map(|_| REDACTED), true)
 }
 

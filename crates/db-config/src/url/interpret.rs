@@ -4,43 +4,18 @@ mod hosts;
 mod security;
 mod settings;
 
-use std::fmt::Display;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use super::defaults::Defaults;
 use super::params::Params;
 use super::pooler_hint;
-use crate::endpoint::{Endpoint, TargetSessionAttrs, TlsMode};
+use super::reader::Reader;
+use crate::endpoint::{Endpoint, TargetSessionAttrs};
 use crate::error::Problem;
-
-/// What the configuration says about what a URL leaves open.
-#[derive(Clone, Debug)]
-pub(crate) struct Defaults {
-    /// `sslmode` of a host that is not local.
-    pub(crate) tls_mode: TlsMode,
-    /// `sslrootcert` where the server is verified.
-    pub(crate) root_cert: Option<PathBuf>,
-    /// What relative paths are relative to.
-    pub(crate) dir: PathBuf,
-}
-
-impl Default for Defaults {
-    /// What libpq does.
-    fn default() -> Self {
-        Defaults {
-            tls_mode: TlsMode::Prefer,
-            root_cert: None,
-            dir: PathBuf::new(),
-        }
-    }
-}
 
 /// Understands every parameter, or reports every one that cannot be.
 pub(crate) fn interpret(params: &Params, defaults: &Defaults) -> Result<Endpoint, Vec<Problem>> {
-    let mut reader = Reader {
-        params,
-        problems: Vec::new(),
-    };
+    let mut reader = Reader::new(params);
     let hosts = hosts::read(&mut reader);
     let user = reader.text("user").unwrap_or_default();
     if user.is_empty() {
@@ -100,89 +75,9 @@ pub(crate) fn interpret(params: &Params, defaults: &Defaults) -> Result<Endpoint
         hosts,
     };
     let declared = pooler_hint::declared(&mut reader);
-    match reader.problems.is_empty() {
-        true => Ok(Endpoint {
-            pooler_hint: declared.or_else(|| pooler_hint::hint(&endpoint)),
-            ..endpoint
-        }),
-        false => Err(reader.problems),
-    }
-}
-
-/// Reads typed values out of [`Params`] and collects what is wrong with them.
-pub(super) struct Reader<'a> {
-    params: &'a Params,
-    problems: Vec<Problem>,
-}
-
-impl Reader<'_> {
-    pub(super) fn problem(&mut self, name: &str, message: impl Display) {
-        self.problems.push(self.params.problem(name, message));
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.params.text(name).map(str::to_owned)
-    }
-
-    /// The one of two spellings that is given; both at once is a problem.
-    pub(super) fn either(
-        &mut self,
-        one: &'static str,
-        other: &'static str,
-    ) -> Option<&'static str> {
-        match (self.params.is_given(one), self.params.is_given(other)) {
-            (true, true) => {
-                self.problem(one, format!("`{other}` means the same; give one of them"));
-                None
-            }
-            (true, false) => Some(one),
-            (false, true) => Some(other),
-            (false, false) => None,
-        }
-    }
-
-    pub(super) fn word<T: Copy>(
-        &mut self,
-        name: &str,
-        words: &[(&str, T)],
-        advice: &str,
-    ) -> Option<T> {
-        let text = self.text(name)?;
-        let found = words.iter().find(|(word, _)| *word == text);
-        if found.is_none() {
-            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            self.problem(
-                name,
-                format!("expected {}, found {text:?}{advice}", known.join(", ")),
-            );
-        }
-        found.map(|(_, meaning)| *meaning)
-    }
-
-    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
-        let words = [
-            ("1", true),
-            ("true", true),
-            ("on", true),
-            ("0", false),
-            ("false", false),
-            ("off", false),
-        ];
-        self.word(name, &words, "")
-    }
-
-    pub(super) fn number<T: std::str::FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
-        let text = self.text(name)?;
-        let number = text.trim().parse().ok();
-        if number.is_none() {
-            self.problem(name, format!("expected {expected}, found {text:?}"));
-        }
-        number
-    }
-
-    /// Seconds, where 0 means the default of whoever reads it.
-    pub(super) fn seconds(&mut self, name: &str) -> Option<Duration> {
-        let seconds: u32 = self.number(name, "a whole number of seconds")?;
-        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
-    }
+    reader.finish()?;
+    Ok(Endpoint {
+        pooler_hint: declared.or_else(|| pooler_hint::hint(&endpoint)),
+        ..endpoint
+    })
 }

@@ -1,7 +1,7 @@
 //! What in a URL suggests that a pooler answers, and where the server behind it probably is.
 
 use super::build;
-use super::interpret::Reader;
+use super::reader::Reader;
 use crate::endpoint::{Endpoint, Host};
 
 impl Endpoint {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::Reader;
 use crate::endpoint::Host;
+use crate::url::reader::Reader;
 
 /// The servers; `localhost` where none is named.
 pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Host> {

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Defaults, Reader};
 use crate::endpoint::{ChannelBinding, Tls, TlsMode};
+use crate::url::defaults::Defaults;
+use crate::url::reader::Reader;
 
 /// How the connection is encrypted; a local host that asks for nothing gets nothing.
 pub(super) fn read(reader: &mut Reader<'_>, defaults: &Defaults, local: bool) -> Tls {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Reader;
 use crate::url::options;
+use crate::url::reader::Reader;
 
 /// The settings by their names in lower case, and the application's name.
 pub(super) fn read(reader: &mut Reader<'_>) -> (BTreeMap<String, String>, Option<String>) {

@@ -1,0 +1,100 @@
+//! The parameters of a URL, read as numbers, words and durations.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::params::Params;
+use crate::error::Problem;
+
+/// Reads typed values out of [`Params`] and collects what is wrong with them.
+pub(super) struct Reader<'a> {
+    params: &'a Params,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(params: &'a Params) -> Self {
+        Reader {
+            params,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Everything that was wrong with what was read.
+    pub(super) fn finish(self) -> Result<(), Vec<Problem>> {
+        match self.problems.is_empty() {
+            true => Ok(()),
+            false => Err(self.problems),
+        }
+    }
+
+    pub(super) fn problem(&mut self, name: &str, message: impl Display) {
+        self.problems.push(self.params.problem(name, message));
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.params.text(name).map(str::to_owned)
+    }
+
+    /// The one of two spellings that is given; both at once is a problem.
+    pub(super) fn either(
+        &mut self,
+        one: &'static str,
+        other: &'static str,
+    ) -> Option<&'static str> {
+        match (self.params.is_given(one), self.params.is_given(other)) {
+            (true, true) => {
+                self.problem(one, format!("`{other}` means the same; give one of them"));
+                None
+            }
+            (true, false) => Some(one),
+            (false, true) => Some(other),
+            (false, false) => None,
+        }
+    }
+
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        name: &str,
+        words: &[(&str, T)],
+        advice: &str,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            self.problem(
+                name,
+                format!("expected {}, found {text:?}{advice}", known.join(", ")),
+            );
+        }
+        found.map(|(_, meaning)| *meaning)
+    }
+
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        let words = [
+            ("1", true),
+            ("true", true),
+            ("on", true),
+            ("0", false),
+            ("false", false),
+            ("off", false),
+        ];
+        self.word(name, &words, "")
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+        let text = self.text(name)?;
+        let number = text.trim().parse().ok();
+        if number.is_none() {
+            self.problem(name, format!("expected {expected}, found {text:?}"));
+        }
+        number
+    }
+
+    /// Seconds, where 0 means the default of whoever reads it.
+    pub(super) fn seconds(&mut self, name: &str) -> Option<Duration> {
+        let seconds: u32 = self.number(name, "a whole number of seconds")?;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+}
