@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::environment::Environment;
 use crate::error::{Origin, Problem};
 use crate::layer::{BUILT_IN, Layer};
-use crate::resolve::text_or_file;
+use crate::secret_file::text_or_file;
 use crate::url::Params;
 use crate::variables::{Variable, Variables};
 

@@ -1,33 +1,14 @@
 //! Finds the URLs: which variables hold them, what fills their gaps, what serves when one is missing.
 
 mod completion;
-
-use std::path::Path;
+mod inputs;
 
 use self::completion::{Completed, Completion};
-use crate::environment::Environment;
+pub(crate) use self::inputs::{Inputs, Names};
 use crate::error::{ConfigError, Origin, Problem};
 use crate::explain::Explained;
-use crate::url::{Defaults, DirectUrl, Params, PooledUrl};
-use crate::variables::Variables;
-use crate::{libpq, secret_file};
-
-/// The names of the variables that hold the URLs.
-pub(crate) struct Names {
-    pub(crate) pooled: String,
-    pub(crate) direct: String,
-    pub(crate) replica: String,
-}
-
-/// What the URLs are found from.
-pub(crate) struct Inputs<'a> {
-    pub(crate) environment: &'a Environment,
-    pub(crate) variables: &'a Variables,
-    pub(crate) dir: &'a Path,
-    pub(crate) names: Names,
-    pub(crate) defaults: Defaults,
-    pub(crate) tls_origin: Origin,
-}
+use crate::libpq;
+use crate::url::{DirectUrl, PooledUrl};
 
 /// The URLs; one that is missing is an error only for who asks for it.
 #[derive(Clone, Debug)]
@@ -146,71 +127,4 @@ impl Inputs<'_> {
     }
 }
 
-/// A variable or the file that its `_FILE` twin names; both at once is a problem.
-pub(crate) fn text_or_file(
-    variables: &Variables,
-    name: &str,
-    dir: &Path,
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<String>,
-) -> Option<(String, Origin)> {
-    let twin = format!("{name}_FILE");
-    match (variables.find(name), variables.find(&twin)) {
-        (Some(text), Some(file)) => {
-            let message = format!("{} is set too; set one of the two", file.origin);
-            problems.push(Problem::new(name, text.origin, message));
-            None
-        }
-        (Some(text), None) => Some((text.value.to_owned(), text.origin)),
-        (None, Some(file)) => {
-            let path = dir.join(file.value.trim());
-            match secret_file::read(&path) {
-                Ok((text, warning)) => {
-                    warnings.extend(warning.map(|warning| format!("{}: {warning}", file.origin)));
-                    let origin = format!("{} ({})", file.origin, file.value.trim());
-                    Some((text, Origin::new(origin)))
-                }
-                Err(message) => {
-                    problems.push(Problem::new(twin, file.origin, message));
-                    None
-                }
-            }
-        }
-        (None, None) => None,
-    }
-}
-
-/// The URLs of a list; a comma inside a URL separates hosts, so only one before a scheme counts.
-fn split_list(list: &str) -> Vec<&str> {
-    let lower = list.to_ascii_lowercase();
-    let mut urls = Vec::new();
-    let mut start = 0;
-    for (comma, _) in lower.match_indices(',') {
-        let next = lower[comma + 1..].trim_start();
-        if next.starts_with("postgres://") || next.starts_with("postgresql://") || next.is_empty() {
-            urls.push(list[start..comma].trim());
-            start = comma + 1;
-        }
-    }
-    urls.push(list[start..].trim());
-    urls.retain(|url| !url.is_empty());
-    urls
-}
-
 const EXAMPLE: &str = "expected a URL such as postgres://user:password@host:5432/database";
-
-/// The parameters of a `POSTGRES_*` or `PGHOST` endpoint, or of a URL.
-type Found = Option<Result<Params, Vec<Problem>>>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_is_split_between_urls_and_not_between_hosts() {
-        assert_eq!(
-            split_list("postgres://a,b/d, postgresql://c/d,POSTGRES://e/d,"),
-            ["postgres://a,b/d", "postgresql://c/d", "POSTGRES://e/d"]
-        );
-    }
-}

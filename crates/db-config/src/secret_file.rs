@@ -3,6 +3,9 @@
 use std::fs::Metadata;
 use std::path::Path;
 
+use crate::error::{Origin, Problem};
+use crate::variables::Variables;
+
 /// The content without BOM and trailing line break, and a warning if others can read the file.
 pub(crate) fn read(path: &Path) -> Result<(String, Option<String>), String> {
     let shown = path.display();
@@ -20,6 +23,40 @@ pub(crate) fn read(path: &Path) -> Result<(String, Option<String>), String> {
         format!("{shown} can be read by everyone on this machine; its mode should be 0400")
     });
     Ok((text.to_owned(), warning))
+}
+
+/// A variable or the file that its `_FILE` twin names; both at once is a problem.
+pub(crate) fn text_or_file(
+    variables: &Variables,
+    name: &str,
+    dir: &Path,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> Option<(String, Origin)> {
+    let twin = format!("{name}_FILE");
+    match (variables.find(name), variables.find(&twin)) {
+        (Some(text), Some(file)) => {
+            let message = format!("{} is set too; set one of the two", file.origin);
+            problems.push(Problem::new(name, text.origin, message));
+            None
+        }
+        (Some(text), None) => Some((text.value.to_owned(), text.origin)),
+        (None, Some(file)) => {
+            let path = dir.join(file.value.trim());
+            match read(&path) {
+                Ok((text, warning)) => {
+                    warnings.extend(warning.map(|warning| format!("{}: {warning}", file.origin)));
+                    let origin = format!("{} ({})", file.origin, file.value.trim());
+                    Some((text, Origin::new(origin)))
+                }
+                Err(message) => {
+                    problems.push(Problem::new(twin, file.origin, message));
+                    None
+                }
+            }
+        }
+        (None, None) => None,
+    }
 }
 
 /// The permission bits; none are checked where there are none.

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Found, Inputs, split_list, text_or_file};
+use super::inputs::Inputs;
 use crate::endpoint::{Endpoint, TlsMode};
 use crate::error::{ConfigError, Origin, Problem};
 use crate::explain::Explained;
 use crate::libpq::pgpass;
+use crate::secret_file::text_or_file;
 use crate::url::{Params, interpret};
 use crate::{layer, postgres_vars};
 
@@ -109,7 +110,7 @@ impl<'a> Completion<'a> {
     ) -> Vec<Completed> {
         let Inputs { variables, dir, .. } = *self.inputs;
         let name = &self.inputs.names.replica;
-        let mut found: Vec<Result<Params, Vec<Problem>>> = Vec::new();
+        let mut found: Vec<Parsed> = Vec::new();
         if let Some((list, origin)) =
             text_or_file(variables, name, dir, self.problems, self.warnings)
         {
@@ -127,16 +128,13 @@ impl<'a> Completion<'a> {
             .collect()
     }
 
-    fn variable(&mut self, name: &str) -> Found {
+    fn variable(&mut self, name: &str) -> Option<Parsed> {
         let Inputs { variables, dir, .. } = *self.inputs;
         let (url, origin) = text_or_file(variables, name, dir, self.problems, self.warnings)?;
         Some(Params::parse(name, origin, &url))
     }
 
-    fn complete(
-        &mut self,
-        found: Result<Params, Vec<Problem>>,
-    ) -> Option<Result<Completed, ConfigError>> {
+    fn complete(&mut self, found: Parsed) -> Option<Result<Completed, ConfigError>> {
         let completed = found.and_then(|params| self.understand(params));
         Some(completed.map_err(|problems| {
             self.problems.extend(problems.iter().cloned());
@@ -208,7 +206,7 @@ impl<'a> Completion<'a> {
         }
     }
 
-    fn warn_of_default_password(&mut self, found: &Found) {
+    fn warn_of_default_password(&mut self, found: &Option<Parsed>) {
         if let Some(Ok(params)) = found
             && self.inputs.environment.is_production()
             && params
@@ -222,6 +220,26 @@ impl<'a> Completion<'a> {
         }
     }
 }
+
+/// The URLs of a list; a comma inside a URL separates hosts, so only one before a scheme counts.
+fn split_list(list: &str) -> Vec<&str> {
+    let lower = list.to_ascii_lowercase();
+    let mut urls = Vec::new();
+    let mut start = 0;
+    for (comma, _) in lower.match_indices(',') {
+        let next = lower[comma + 1..].trim_start();
+        if next.starts_with("postgres://") || next.starts_with("postgresql://") || next.is_empty() {
+            urls.push(list[start..comma].trim());
+            start = comma + 1;
+        }
+    }
+    urls.push(list[start..].trim());
+    urls.retain(|url| !url.is_empty());
+    urls
+}
+
+/// The parameters of a URL, or of an endpoint in pieces.
+type Parsed = Result<Params, Vec<Problem>>;
 
 /// Parameters that hold no secret.
 const SHOWN: [&str; 13] = [
@@ -239,3 +257,16 @@ const SHOWN: [&str; 13] = [
     "target_session_attrs",
     "user",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_split_between_urls_and_not_between_hosts() {
+        assert_eq!(
+            split_list("postgres://a,b/d, postgresql://c/d,POSTGRES://e/d,"),
+            ["postgres://a,b/d", "postgresql://c/d", "POSTGRES://e/d"]
+        );
+    }
+}

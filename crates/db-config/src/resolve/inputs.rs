@@ -1,0 +1,25 @@
+//! What the URLs are found from.
+
+use std::path::Path;
+
+use crate::environment::Environment;
+use crate::error::Origin;
+use crate::url::Defaults;
+use crate::variables::Variables;
+
+/// The names of the variables that hold the URLs.
+pub(crate) struct Names {
+    pub(crate) pooled: String,
+    pub(crate) direct: String,
+    pub(crate) replica: String,
+}
+
+/// What the URLs are found from.
+pub(crate) struct Inputs<'a> {
+    pub(crate) environment: &'a Environment,
+    pub(crate) variables: &'a Variables,
+    pub(crate) dir: &'a Path,
+    pub(crate) names: Names,
+    pub(crate) defaults: Defaults,
+    pub(crate) tls_origin: Origin,
+}
