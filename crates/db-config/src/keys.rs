@@ -3,115 +3,19 @@
 //! The table drives the check for unknown keys, the type checks at load, the `APP_DB__` variables,
 //! [`Config::explain`](crate::Config::explain) and the table in `config/README.md`.
 
+mod key;
 mod kind;
+mod pool_default;
 mod table;
 
-use crate::environment::Environment;
 use crate::nearest;
 
-pub(crate) use kind::Found;
-pub use kind::Kind;
-pub use table::KEYS;
-
-/// One key of the configuration.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Key {
-    /// The path below `database`; `profile.max` stands for `pools.<name>.max` too.
-    pub path: &'static str,
-    /// What the value has to look like.
-    pub kind: Kind,
-    /// The value of each environment when nothing sets the key.
-    pub built_in: BuiltIn,
-    /// What goes wrong when the value is too high; what the key is for, when it is no quantity.
-    pub too_high: &'static str,
-    /// What goes wrong when the value is too low; empty when the key is no quantity.
-    pub too_low: &'static str,
-}
-
-impl Key {
-    /// The built-in value of an environment, as it would be written in a file without quotes.
-    pub fn built_in(&self, environment: &Environment) -> Option<&'static str> {
-        match self.built_in {
-            BuiltIn::Unset => None,
-            BuiltIn::Same(value) => Some(value),
-            BuiltIn::Prod { prod, other } => match environment {
-                Environment::Prod | Environment::Named(_) => Some(prod),
-                _ => Some(other),
-            },
-            BuiltIn::Each(values) => values.get(environment.column()).copied(),
-        }
-    }
-
-    /// The variable that sets the key.
-    pub fn variable(&self) -> String {
-        variable(self.path)
-    }
-}
-
-/// The built-in values of a key.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum BuiltIn {
-    /// None: the key has no value unless something sets it.
-    Unset,
-    /// The same everywhere.
-    Same(&'static str),
-    /// One value for `prod`, another for the rest.
-    Prod {
-        /// The value of `prod` and of named environments.
-        prod: &'static str,
-        /// The value of every other environment.
-        other: &'static str,
-    },
-    /// One per environment, in the order of [`Environment::BUILT_IN`].
-    Each([&'static str; 6]),
-}
-
-/// A built-in value of one pool that differs from the profile's.
-pub(crate) struct PoolDefault {
-    pub(crate) path: &'static str,
-    pub(crate) value: &'static str,
-    /// Whether it holds only where reads have a replica of their own.
-    pub(crate) with_replica: bool,
-}
-
-/// req 0.23 for the statement timeout, req 2.30 and 2.31 for the sizes.
-pub(crate) const POOL_DEFAULTS: [PoolDefault; 5] = [
-    PoolDefault {
-        path: "pools.read.statement_timeout",
-        value: "10s",
-        with_replica: false,
-    },
-    PoolDefault {
-        path: "pools.write.max",
-        value: "20",
-        with_replica: true,
-    },
-    PoolDefault {
-        path: "pools.write.min_idle",
-        value: "5",
-        with_replica: true,
-    },
-    PoolDefault {
-        path: "pools.read.max",
-        value: "50",
-        with_replica: true,
-    },
-    PoolDefault {
-        path: "pools.read.min_idle",
-        value: "10",
-        with_replica: true,
-    },
-];
-
-/// The prefix of the variables that set keys.
-pub(crate) const PREFIX: &str = "APP_DB__";
-
-/// The variable of a path: `APP_DB__POOLS__WRITE__MAX` of `pools.write.max`.
-pub(crate) fn variable(path: &str) -> String {
-    format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
-}
+pub use self::key::{BuiltIn, Key};
+pub(crate) use self::key::{PREFIX, variable};
+pub(crate) use self::kind::Found;
+pub use self::kind::Kind;
+pub(crate) use self::pool_default::POOL_DEFAULTS;
+pub use self::table::KEYS;
 
 /// The key that a path below `database` names, or what is wrong with the path.
 pub(crate) fn find(path: &str) -> Result<&'static Key, String> {
@@ -183,6 +87,7 @@ const SECRET_KEYS: [&str; 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::Environment;
 
     #[test]
     fn every_built_in_value_is_of_its_kind() {

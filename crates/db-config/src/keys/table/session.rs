@@ -1,0 +1,93 @@
+//! The keys of the sessions of a pool, and of what is recorded of their statements.
+
+use super::bounds::{DAY, MS, WEEK, duration};
+use crate::keys::key::{BuiltIn, Key};
+use crate::keys::kind::Kind;
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        path: "profile.statement_timeout",
+        kind: duration(MS, WEEK, Some("none")),
+        built_in: BuiltIn::Same("30s"),
+        too_high: "A runaway query holds its connection and its locks.",
+        too_low: "Reports and bulk changes are cut off.",
+    },
+    Key {
+        path: "profile.lock_timeout",
+        kind: duration(MS, WEEK, Some("none")),
+        built_in: BuiltIn::Unset,
+        too_high: "Statements queue behind a lock until the statement timeout.",
+        too_low: "Ordinary waits for a row lock become errors.",
+    },
+    Key {
+        path: "profile.idle_in_transaction_session_timeout",
+        kind: duration(MS, WEEK, Some("none")),
+        built_in: BuiltIn::Same("60s"),
+        too_high: "A forgotten transaction keeps its locks and stops vacuum.",
+        too_low: "A transaction that computes between statements loses its connection.",
+    },
+    Key {
+        path: "profile.application_name",
+        kind: Kind::Text,
+        built_in: BuiltIn::Same("app-db"),
+        too_high: "The name in `pg_stat_activity`; the server cuts it at 63 bytes.",
+        too_low: "",
+    },
+    Key {
+        path: "profile.search_path",
+        kind: Kind::Text,
+        built_in: BuiltIn::Unset,
+        too_high: "The schemas to look in, separated by commas; the role's own when unset.",
+        too_low: "",
+    },
+    Key {
+        path: "profile.role",
+        kind: Kind::Text,
+        built_in: BuiltIn::Unset,
+        too_high: "The role whose rights the pool's sessions have, of which its user is a member; the \
+                   user's own when unset.",
+        too_low: "",
+    },
+    Key {
+        path: "profile.default_transaction_isolation",
+        kind: Kind::Choice(&[
+            "read uncommitted",
+            "read committed",
+            "repeatable read",
+            "serializable",
+        ]),
+        built_in: BuiltIn::Same("read committed"),
+        too_high: "The isolation of a transaction that asks for none. Stricter: more conflicts to \
+                   retry. Laxer: anomalies.",
+        too_low: "",
+    },
+    Key {
+        path: "profile.timezone",
+        kind: Kind::Text,
+        built_in: BuiltIn::Same("UTC"),
+        too_high: "The session's time zone; another than UTC shifts what `now()::date` means.",
+        too_low: "",
+    },
+    Key {
+        path: "profile.client_encoding",
+        kind: Kind::Choice(&["UTF8"]),
+        built_in: BuiltIn::Same("UTF8"),
+        too_high: "The session's encoding; Rust's text is UTF-8 and nothing else works.",
+        too_low: "",
+    },
+    Key {
+        path: "profile.slow_query_threshold",
+        kind: duration(MS, DAY, None),
+        built_in: BuiltIn::Unset,
+        too_high: "Slow statements of this pool go unseen; `slow_query.threshold` when unset.",
+        too_low: "The log fills with statements that are slow by their nature, such as reports.",
+    },
+    Key {
+        path: "profile.statement_statistics",
+        kind: Kind::Choice(&["on", "off"]),
+        built_in: BuiltIn::Same("on"),
+        too_high: "Whether statements are counted by fingerprint: up to 20 kB for each of 200 of them in \
+                   each pool.",
+        too_low: "",
+    },
+];

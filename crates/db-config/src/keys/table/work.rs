@@ -1,0 +1,101 @@
+//! The keys beside those of a pool: retries, reconnecting, slow queries, migrations.
+
+use super::bounds::{DAY, HOUR, MINUTE, MS, WEEK, duration};
+use crate::keys::key::{BuiltIn, Key};
+use crate::keys::kind::Kind;
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        path: "retry.attempts",
+        kind: Kind::Count { min: 1, max: 100 },
+        built_in: BuiltIn::Same("3"),
+        too_high: "Conflicts multiply the load when there is most of it.",
+        too_low: "Conflicts that a second attempt would settle reach the caller.",
+    },
+    Key {
+        path: "retry.budget",
+        kind: Kind::Percent { max: 1_000 },
+        built_in: BuiltIn::Same("20%"),
+        too_high: "When every transaction conflicts, retries multiply the load: the share of further attempts \
+                   that may come to nothing, in one pool.",
+        too_low: "Conflicts reach callers although another attempt would have settled them.",
+    },
+    Key {
+        path: "retry.base_delay",
+        kind: duration(MS, MINUTE, None),
+        built_in: BuiltIn::Same("10ms"),
+        too_high: "A retried transaction is slow.",
+        too_low: "The rivals meet again.",
+    },
+    Key {
+        path: "retry.max_delay",
+        kind: duration(MS, HOUR, None),
+        built_in: BuiltIn::Same("1s"),
+        too_high: "Late attempts outlive the request that wants them.",
+        too_low: "The delay stops growing before the rivals are apart.",
+    },
+    Key {
+        path: "reconnect.attempts",
+        kind: Kind::Count { min: 1, max: 1_000 },
+        built_in: BuiltIn::Same("10"),
+        too_high: "Callers wait for a server that is gone instead of being told so.",
+        too_low: "A restart of the server is answered with errors instead of a wait.",
+    },
+    Key {
+        path: "reconnect.base_delay",
+        kind: duration(MS, HOUR, None),
+        built_in: BuiltIn::Same("1s"),
+        too_high: "Service returns late after a short outage.",
+        too_low: "A server that is starting is flooded with logins.",
+    },
+    Key {
+        path: "reconnect.max_delay",
+        kind: duration(MS, HOUR, None),
+        built_in: BuiltIn::Same("30s"),
+        too_high: "Service returns late after a long outage.",
+        too_low: "A server that is down is flooded with logins.",
+    },
+    Key {
+        path: "slow_query.threshold",
+        kind: duration(MS, DAY, None),
+        built_in: BuiltIn::Same("500ms"),
+        too_high: "Slow statements go unseen.",
+        too_low: "The log fills with ordinary statements.",
+    },
+    Key {
+        path: "slow_query.bind_values",
+        kind: Kind::Choice(&["on", "off"]),
+        built_in: BuiltIn::Same("off"),
+        too_high: "Whether a slow statement is logged with the values bound to it, which may be anybody's \
+                   data. `on` is an error everywhere but in dev and test.",
+        too_low: "",
+    },
+    Key {
+        path: "migrations.directory",
+        kind: Kind::Text,
+        built_in: BuiltIn::Same("migrations"),
+        too_high: "The directory of the migrations, relative to the working directory.",
+        too_low: "",
+    },
+    Key {
+        path: "migrations.lock_timeout",
+        kind: duration(MS, HOUR, None),
+        built_in: BuiltIn::Same("2s"),
+        too_high: "Queries queue behind a migration that waits for its lock.",
+        too_low: "A migration of a busy table never gets its lock.",
+    },
+    Key {
+        path: "migrations.statement_timeout",
+        kind: duration(MS, WEEK, Some("none")),
+        built_in: BuiltIn::Same("15min"),
+        too_high: "A runaway migration holds its locks.",
+        too_low: "An index on a large table is never finished.",
+    },
+    Key {
+        path: "migrations.lock_wait",
+        kind: duration(MS, DAY, None),
+        built_in: BuiltIn::Same("5min"),
+        too_high: "A deployment hangs behind one that died.",
+        too_low: "Instances that start together fail instead of waiting for the first.",
+    },
+];
