@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use db_config::{Config, Credentials};
 use db_pool::{Closed, Connection, Pool, Rotation, StatementStats, Status};
 
-use crate::backoff::Retry;
 use crate::error::Error;
 use crate::health::{Health, PoolHealth};
-use crate::limits;
-use crate::plan::{Further, Plan};
-use crate::retry_budget::RetryBudget;
-use crate::start_up::{log_profile, warm_up};
+use crate::open::limits;
+use crate::open::plan::{Further, Plan};
+use crate::open::start_up::{log_profile, warm_up};
 use crate::transaction::Transaction;
+use crate::transaction::budget::RetryBudget;
+use crate::transaction::retry::Retry;
 use crate::work::Work;
 
 /// A cloneable handle to the database: the write pool, those for reading, and further pools by name.

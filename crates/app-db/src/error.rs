@@ -8,9 +8,9 @@ use db_config::ConfigError;
 use db_pool::{Kind, Observed, PoolError, ServerError, SqlState};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
-use crate::options::InvalidOptions;
-use crate::progress::Stage;
-use crate::retries::Exhausted;
+use crate::transaction::options::InvalidOptions;
+use crate::transaction::progress::Stage;
+use crate::transaction::retries::Exhausted;
 
 /// What the helpers of [`Database`](crate::Database) report.
 #[derive(Debug, thiserror::Error)]

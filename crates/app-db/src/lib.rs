@@ -1,24 +1,13 @@
 //! What a service on PostgreSQL imports: read, write and transaction helpers, a slow-query log, and
 //! credential rotation that drops no work in flight. The [`cookbook`] has recipes.
 
-mod attempt;
-mod backoff;
 mod database;
 mod error;
 mod extension;
 mod health;
-mod limits;
 mod migrate;
-mod options;
-mod plan;
-mod progress;
-mod resolution;
-mod retries;
-mod retry_budget;
-mod start_up;
-mod test_transaction;
+mod open;
 mod transaction;
-mod transaction_span;
 mod work;
 
 pub use db_config::{
@@ -38,10 +27,10 @@ pub use self::migrate::{
     EmbeddedMigration, FailedMigration, FinishedMigration, Holder, LeftBehind, MigrateError,
     MigrationSource, MigrationState, MigrationStatus, Migrator,
 };
-pub use self::options::{InvalidOption, InvalidOptions};
-pub use self::progress::Stage;
-pub use self::retries::Exhausted;
 pub use self::transaction::Transaction;
+pub use self::transaction::options::{InvalidOption, InvalidOptions};
+pub use self::transaction::progress::Stage;
+pub use self::transaction::retries::Exhausted;
 pub use self::work::Work;
 
 #[doc = include_str!("../COOKBOOK.md")]

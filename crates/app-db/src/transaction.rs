@@ -1,5 +1,15 @@
 //! Transactions: described first, then run, again after a conflict.
 
+pub(crate) mod attempt;
+pub(crate) mod budget;
+pub(crate) mod options;
+pub(crate) mod progress;
+pub(crate) mod resolution;
+pub(crate) mod retries;
+pub(crate) mod retry;
+pub(crate) mod span;
+pub(crate) mod test_transaction;
+
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +19,16 @@ use diesel::result::Error as QueryError;
 use diesel_async::AnsiTransactionManager;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::attempt::{Attempt, Before, NotCommitted, commit, has_ended, may_commit, roll_back};
-use crate::backoff::Retry;
 use crate::error::{AT_WORK, Error};
-use crate::options::{InvalidOption, InvalidOptions, Options, some_label, some_time};
-use crate::progress::{Progress, Stage};
-use crate::resolution::CommitId;
-use crate::retries::{Exhausted, Retries};
-use crate::retry_budget::RetryBudget;
-use crate::transaction_span;
+use crate::transaction::attempt::{
+    Attempt, Before, NotCommitted, commit, has_ended, may_commit, roll_back,
+};
+use crate::transaction::budget::RetryBudget;
+use crate::transaction::options::{InvalidOption, InvalidOptions, Options, some_label, some_time};
+use crate::transaction::progress::{Progress, Stage};
+use crate::transaction::resolution::CommitId;
+use crate::transaction::retries::{Exhausted, Retries};
+use crate::transaction::retry::Retry;
 use crate::work::Work;
 
 /// A transaction being described.
@@ -194,8 +205,8 @@ impl<'db> Transaction<'db> {
                     sleep(delay).await;
                 }
             };
-            let span = transaction_span::begin(this.pool, this.label);
-            transaction_span::ended(this.bounded(progress, running), span, progress).await
+            let span = span::begin(this.pool, this.label);
+            span::ended(this.bounded(progress, running), span, progress).await
         }
     }
 
@@ -228,8 +239,8 @@ impl<'db> Transaction<'db> {
                     Attempt::Stale => Err(ended().into()),
                 }
             };
-            let span = transaction_span::begin(self.pool, self.label);
-            transaction_span::ended(self.bounded(&progress, running), span, &progress).await
+            let span = span::begin(self.pool, self.label);
+            span::ended(self.bounded(&progress, running), span, &progress).await
         }
     }
 

@@ -5,7 +5,7 @@ use db_pool::Pool;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::progress::Progress;
+use crate::transaction::progress::Progress;
 
 /// Begins the span in the caller's own.
 pub(crate) fn begin(pool: &Pool, label: Option<&'static str>) -> Span {

@@ -3,10 +3,10 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::attempt::{Before, has_ended_itself, roll_back};
 use crate::database::Database;
 use crate::error::{AT_WORK, Error};
-use crate::progress::Progress;
+use crate::transaction::attempt::{Before, has_ended_itself, roll_back};
+use crate::transaction::progress::Progress;
 use crate::work::Work;
 
 impl Database {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use db_pool::ServerError;
 use tokio::time::Instant;
 
-use crate::backoff::Retry;
 use crate::error::Error;
-use crate::retry_budget::RetryBudget;
+use crate::transaction::budget::RetryBudget;
+use crate::transaction::retry::Retry;
 
 /// What was used up when a transaction that conflicted was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

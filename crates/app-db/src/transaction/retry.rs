@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::retry_budget::Percent;
+use crate::transaction::budget::Percent;
 
 /// The rules of retrying, `[database.retry]`.
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use db_config::{Config, Credentials, Endpoint};
 use db_pool::{Pool, PoolProfile, Via};
 
-use crate::backoff::Retry;
 use crate::error::Error;
-use crate::retry_budget::RetryBudget;
+use crate::transaction::budget::RetryBudget;
+use crate::transaction::retry::Retry;
 
 /// What the configuration asks for.
 pub(crate) struct Plan {
