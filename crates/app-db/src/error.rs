@@ -1,5 +1,9 @@
 //! What can go wrong around the caller's own work.
 
+pub(crate) mod exhausted;
+pub(crate) mod invalid_options;
+pub(crate) mod stage;
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +12,9 @@ use db_config::ConfigError;
 use db_pool::{Kind, Observed, PoolError, ServerError, SqlState};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
-use crate::transaction::options::InvalidOptions;
-use crate::transaction::progress::Stage;
-use crate::transaction::retries::Exhausted;
+use self::exhausted::Exhausted;
+use self::invalid_options::InvalidOptions;
+use self::stage::Stage;
 
 /// What the helpers of [`Database`](crate::Database) report.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,9 @@ pub use db_pool::{
 
 pub use self::database::Database;
 pub use self::error::Error;
+pub use self::error::exhausted::Exhausted;
+pub use self::error::invalid_options::{InvalidOption, InvalidOptions};
+pub use self::error::stage::Stage;
 pub use self::extension::ConnectionExt;
 pub use self::health::{Health, PoolHealth};
 pub use self::migrate::{
@@ -28,9 +31,6 @@ pub use self::migrate::{
     MigrationSource, MigrationState, MigrationStatus, Migrator,
 };
 pub use self::transaction::Transaction;
-pub use self::transaction::options::{InvalidOption, InvalidOptions};
-pub use self::transaction::progress::Stage;
-pub use self::transaction::retries::Exhausted;
 pub use self::work::Work;
 
 #[doc = include_str!("../COOKBOOK.md")]

@@ -19,15 +19,18 @@ use diesel::result::Error as QueryError;
 use diesel_async::AnsiTransactionManager;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::error::exhausted::Exhausted;
+use crate::error::invalid_options::{InvalidOption, InvalidOptions};
+use crate::error::stage::Stage;
 use crate::error::{AT_WORK, Error};
 use crate::transaction::attempt::{
     Attempt, Before, NotCommitted, commit, has_ended, may_commit, roll_back,
 };
 use crate::transaction::budget::RetryBudget;
-use crate::transaction::options::{InvalidOption, InvalidOptions, Options, some_label, some_time};
-use crate::transaction::progress::{Progress, Stage};
+use crate::transaction::options::{Options, some_label, some_time};
+use crate::transaction::progress::Progress;
 use crate::transaction::resolution::CommitId;
-use crate::transaction::retries::{Exhausted, Retries};
+use crate::transaction::retries::Retries;
 use crate::transaction::retry::Retry;
 use crate::work::Work;
 

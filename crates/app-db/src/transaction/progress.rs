@@ -1,35 +1,11 @@
 //! How far the run of a transaction has come, for whoever gives up on it.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use db_pool::ServerError;
 
-/// What a transaction was doing when its time was up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Waiting for a connection.
-    Checkout,
-    /// Running the work.
-    Work,
-    /// Waiting for the answer to COMMIT.
-    Commit,
-    /// Waiting for the next attempt.
-    Delay,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Checkout => "waiting for a connection",
-            Self::Work => "running the work",
-            Self::Commit => "committing",
-            Self::Delay => "waiting for the next attempt",
-        })
-    }
-}
+use crate::error::stage::Stage;
 
 /// Written by the run, read by its deadline.
 #[derive(Debug)]

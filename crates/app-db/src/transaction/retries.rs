@@ -1,36 +1,14 @@
 //! The retries of one transaction: whether there is another one, and when.
 
-use std::fmt;
 use std::time::Duration;
 
 use db_pool::ServerError;
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::error::exhausted::Exhausted;
 use crate::transaction::budget::RetryBudget;
 use crate::transaction::retry::Retry;
-
-/// What was used up when a transaction that conflicted was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Exhausted {
-    /// Its attempts.
-    Attempts,
-    /// The retry budget that it shares with the other transactions of its pool.
-    Budget,
-    /// Its time: the next attempt would have begun after its timeout.
-    Time,
-}
-
-impl fmt::Display for Exhausted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Attempts => "",
-            Self::Budget => "; the pool's retry budget is spent",
-            Self::Time => "; another one would have come too late",
-        })
-    }
-}
 
 /// Counts the attempts of one transaction.
 #[derive(Debug)]
