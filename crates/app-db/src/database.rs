@@ -1,22 +1,17 @@
 //! The handle that services hold.
 
-use std::collections::BTreeMap;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use db_config::{Config, Credentials};
 use db_pool::{Closed, Connection, Pool, Rotation, StatementStats, Status};
 
 use crate::error::Error;
 use crate::health::{Health, PoolHealth};
-use crate::open::limits;
-use crate::open::plan::{Further, Plan};
-use crate::open::start_up::{log_profile, warm_up};
+use crate::open::plan::Plan;
+use crate::pools::Pools;
 use crate::transaction::Transaction;
-use crate::transaction::budget::RetryBudget;
-use crate::transaction::retry::Retry;
 use crate::work::Work;
 
 /// A cloneable handle to the database: the write pool, those for reading, and further pools by name.
@@ -24,27 +19,7 @@ use crate::work::Work;
 /// One per process is meant (req 2.12); clones share everything.
 #[derive(Clone, Debug)]
 pub struct Database {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    write: Pool,
-    /// One for each replica; without a replica the one of `[database.pools.read]`, where that is configured.
-    readers: Vec<Pool>,
-    /// Whose turn it is among them.
-    turn: AtomicUsize,
-    further: BTreeMap<String, Further>,
-    retry: Retry,
-    /// What the transactions of the write pool, and those of all replicas, pay their retries with.
-    write_budget: RetryBudget,
-    read_budget: RetryBudget,
-    /// The credentials of the last rotation and the user they replaced; orders rotations and the making
-    /// of further pools.
-    rotated: Mutex<Vec<(String, Credentials)>>,
-    /// One rotation at a time.
-    rotating: tokio::sync::Mutex<()>,
-    closed: AtomicBool,
+    pools: Arc<Pools>,
 }
 
 impl Database {
@@ -63,31 +38,8 @@ impl Database {
     pub fn connect(config: &Config) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
         let plan = Plan::read(config);
         async move {
-            let plan = plan?;
-            let began = Instant::now();
-            let write = Pool::connect(plan.write.0, plan.write.1).await?;
-            log_profile(&write);
-            limits::warn_of_oversize(&write, plan.on_primary.into_iter()).await;
-            let readers: Vec<_> = plan
-                .readers
-                .into_iter()
-                .map(|(endpoint, profile)| Pool::connect_lazy(endpoint, profile))
-                .inspect(log_profile)
-                .collect();
-            warm_up(&write, &readers, START_UP.saturating_sub(began.elapsed())).await;
             Ok(Self {
-                inner: Arc::new(Inner {
-                    write,
-                    readers,
-                    turn: AtomicUsize::new(0),
-                    further: plan.further,
-                    retry: plan.retry,
-                    write_budget: RetryBudget::new(plan.retry.budget),
-                    read_budget: RetryBudget::new(plan.retry.budget),
-                    rotated: Mutex::default(),
-                    rotating: tokio::sync::Mutex::default(),
-                    closed: AtomicBool::new(false),
-                }),
+                pools: Arc::new(Pools::open(plan?).await?),
             })
         }
     }
@@ -112,8 +64,8 @@ impl Database {
         T: Send,
         E: From<Error> + Send + 'static,
     {
-        let (pool, budget) = self.reader();
-        let reading = Transaction::new(pool, self.inner.retry, budget).read_only();
+        let (pool, budget) = self.pools.reader();
+        let reading = Transaction::new(pool, self.pools.retry, budget).read_only();
         reading.run(work)
     }
 
@@ -138,8 +90,8 @@ impl Database {
 
     /// Describes a transaction on the primary: isolation, attempts, timeout.
     pub fn transaction(&self) -> Transaction<'_> {
-        let inner = &self.inner;
-        Transaction::new(&inner.write, inner.retry, &inner.write_budget)
+        let pools = &self.pools;
+        Transaction::new(&pools.write, pools.retry, &pools.write_budget)
     }
 
     /// The same on another pool, by its name as for [`Database::pool`], with retries out of a budget of that
@@ -152,13 +104,12 @@ impl Database {
         match pool {
             "write" => Some(self.transaction()),
             "read" => {
-                let (pool, budget) = self.reader();
-                Some(Transaction::new(pool, self.inner.retry, budget).read_only())
+                let (pool, budget) = self.pools.reader();
+                Some(Transaction::new(pool, self.pools.retry, budget).read_only())
             }
             _ => {
-                let further = self.inner.further.get(pool)?;
-                let pool = self.inner.open_further(further);
-                Some(Transaction::new(pool, self.inner.retry, &further.budget))
+                let (pool, budget) = self.pools.further(pool)?;
+                Some(Transaction::new(pool, self.pools.retry, budget))
             }
         }
     }
@@ -223,7 +174,7 @@ impl Database {
     /// As [`Pool::get`]. Dropping the future loses nothing.
     #[track_caller]
     pub fn get(&self) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
-        let connection = self.inner.write.get_for(Location::caller());
+        let connection = self.pools.write.get_for(Location::caller());
         async move { Ok(connection.await?) }
     }
 
@@ -238,7 +189,7 @@ impl Database {
         &self,
         patience: Duration,
     ) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
-        let connection = self.inner.write.get_timeout(patience);
+        let connection = self.pools.write.get_timeout(patience);
         async move { Ok(connection.await?) }
     }
 
@@ -249,7 +200,7 @@ impl Database {
     /// As [`Pool::try_get`]. Dropping the future loses nothing.
     #[track_caller]
     pub fn try_get(&self) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
-        let connection = self.inner.write.try_get();
+        let connection = self.pools.write.try_get();
         async move { Ok(connection.await?) }
     }
 
@@ -261,9 +212,9 @@ impl Database {
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         match name {
-            "write" => Some(&self.inner.write),
-            "read" => Some(self.inner.readers.first().unwrap_or(&self.inner.write)),
-            _ => Some(self.inner.open_further(self.inner.further.get(name)?)),
+            "write" => Some(&self.pools.write),
+            "read" => Some(self.pools.readers.first().unwrap_or(&self.pools.write)),
+            _ => self.pools.further(name).map(|(pool, _)| pool),
         }
     }
 
@@ -279,28 +230,7 @@ impl Database {
     ///
     /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
-        let _alone = self.inner.rotating.lock().await;
-        let pools = self.inner.open_pools();
-        let user = match self.inner.is_used(credentials.user()) {
-            true => credentials.user().to_owned(),
-            false => self.inner.write.user(),
-        };
-        let proofs = pools
-            .iter()
-            .filter(|pool| pool.user() == user)
-            .map(|pool| pool.prove(&credentials));
-        let _proofs = futures_util::future::try_join_all(proofs).await?;
-        // A pool that is opened from here on finds the rotation in the list; one that was opened during
-        // the proofs is found among the open ones.
-        let mut rotated = self
-            .inner
-            .rotated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut concerned = self.inner.open_pools();
-        concerned.retain(|pool| pool.user() == user);
-        rotated.push((user, credentials.clone()));
-        Ok(Pool::put_in_place(&concerned, &credentials))
+        self.pools.rotate(credentials).await
     }
 
     /// Probes every open pool at once.
@@ -308,8 +238,8 @@ impl Database {
     /// Takes as long as the slowest probe, at most twice the validation timeout.
     pub async fn health(&self) -> Health {
         let (write, others) = tokio::join!(
-            PoolHealth::probe(&self.inner.write),
-            futures_util::future::join_all(self.inner.beside_write().map(PoolHealth::probe))
+            PoolHealth::probe(&self.pools.write),
+            futures_util::future::join_all(self.pools.beside_write().map(PoolHealth::probe))
         );
         Health { write, others }
     }
@@ -317,7 +247,7 @@ impl Database {
     /// The counts of every open pool at this instant, the write pool first; never waits.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
-        self.inner.open_pools().iter().map(Pool::status).collect()
+        self.pools.open_pools().iter().map(Pool::status).collect()
     }
 
     /// What statements have cost in every open pool by fingerprint, the most expensive first (req 4.33).
@@ -325,7 +255,7 @@ impl Database {
     /// Never waits for a statement; see [`Pool::statements`] for the bounds.
     #[must_use]
     pub fn statements(&self) -> Vec<StatementStats> {
-        let pools = self.inner.open_pools();
+        let pools = self.pools.open_pools();
         let mut statements: Vec<_> = pools.iter().flat_map(Pool::statements).collect();
         statements.sort_by_key(|statement| std::cmp::Reverse(statement.total));
         statements
@@ -333,7 +263,7 @@ impl Database {
 
     /// Forgets what statements have cost until now.
     pub fn reset_statements(&self) {
-        self.inner
+        self.pools
             .open_pools()
             .iter()
             .for_each(Pool::reset_statements);
@@ -344,74 +274,6 @@ impl Database {
     ///
     /// Dropping the future leaves the pools closed.
     pub async fn shutdown(&self, grace: Duration) -> Closed {
-        let pools = {
-            // A pool that is opened from here on is closed at once.
-            let _rotated = self
-                .inner
-                .rotated
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            self.inner.closed.store(true, Ordering::Release);
-            self.inner.open_pools()
-        };
-        let closing = pools.iter().map(|pool| pool.close(grace));
-        futures_util::future::join_all(closing)
-            .await
-            .into_iter()
-            .sum()
-    }
-
-    fn reader(&self) -> (&Pool, &RetryBudget) {
-        let inner = &self.inner;
-        match inner.readers.len() {
-            0 => (&inner.write, &inner.write_budget),
-            count => {
-                let turn = inner.turn.fetch_add(1, Ordering::Relaxed);
-                (&inner.readers[turn % count], &inner.read_budget)
-            }
-        }
+        self.pools.close(grace).await
     }
 }
-
-impl Inner {
-    /// Whether a pool logs in as this user, or would when it is opened.
-    fn is_used(&self, user: &str) -> bool {
-        let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut unopened = self
-            .further
-            .values()
-            .filter(|further| further.pool.get().is_none());
-        self.open_pools().iter().any(|pool| pool.user() == user)
-            || unopened.any(|further| further.current(&rotated).user == user)
-    }
-
-    fn beside_write(&self) -> impl Iterator<Item = &Pool> {
-        let further = self
-            .further
-            .values()
-            .filter_map(|further| further.pool.get());
-        self.readers.iter().chain(further)
-    }
-
-    fn open_pools(&self) -> Vec<Pool> {
-        std::iter::once(&self.write)
-            .chain(self.beside_write())
-            .cloned()
-            .collect()
-    }
-
-    fn open_further<'f>(&self, further: &'f Further) -> &'f Pool {
-        further.pool.get_or_init(|| {
-            let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
-            let pool = Pool::connect_lazy(further.current(&rotated), further.profile.clone());
-            log_profile(&pool);
-            if self.closed.load(Ordering::Acquire) {
-                pool.begin_close();
-            }
-            pool
-        })
-    }
-}
-
-/// How long opening the pools may take (req 3.12).
-const START_UP: Duration = Duration::from_secs(5);

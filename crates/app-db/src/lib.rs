@@ -7,6 +7,7 @@ mod extension;
 mod health;
 mod migrate;
 mod open;
+mod pools;
 mod transaction;
 mod work;
 
