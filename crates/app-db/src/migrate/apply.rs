@@ -7,7 +7,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
 use super::error::Failure;
-use super::session::Session;
+use super::migrator_session::Session;
 use super::settings::MigrationSettings;
 use super::source::{DOWN, Migration, UP};
 use super::statements::{Statement, mentions, split};

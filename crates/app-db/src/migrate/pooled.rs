@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use super::MigrateError;
-use super::session::Target;
+use super::migrator_session::Target;
 
 /// Refuses a connection whose server process is not the one that greeted it.
 ///

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error};
 
 use super::history::History;
 use super::lock::LockKey;
-use super::{MigrateError, pooler};
+use super::{MigrateError, pooled};
 
 /// The server to work on.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl Session {
     /// Connects, makes sure that no pooler is in between, and looks for the history.
     pub(super) async fn open(target: &Target) -> Result<Self, MigrateError> {
         let client = target.connect().await?;
-        pooler::refuse(&client, target).await?;
+        pooled::refuse(&client, target).await?;
         let failed = MigrateError::bookkeeping("set up the session");
         let abandoned = Abandoned::of(&client, target).await.map_err(failed)?;
         prepare(&client).await?;
