@@ -4,8 +4,10 @@
 //! before anything is changed, and errors that say where in which file and what is left behind.
 
 mod apply;
+mod direct_server;
 mod error;
 mod history;
+mod holder;
 mod lock;
 mod migrator_session;
 mod pooled;
@@ -21,9 +23,10 @@ use db_config::{Config, DirectUrl};
 use db_pool::Endpoint;
 
 use self::apply::Step;
+use self::direct_server::DirectServer;
 pub use self::error::{FailedMigration, LeftBehind, MigrateError};
-pub use self::lock::Holder;
-use self::migrator_session::{Session, Target};
+pub use self::holder::Holder;
+use self::migrator_session::Session;
 pub use self::report::{FinishedMigration, MigrationState, MigrationStatus};
 use self::settings::MigrationSettings;
 use self::source::Migration;
@@ -56,7 +59,7 @@ pub use self::source::{EmbeddedMigration, MigrationSource};
 #[derive(Debug)]
 #[must_use = "a migrator does nothing until one of its methods is called"]
 pub struct Migrator {
-    target: Target,
+    server: DirectServer,
     source: MigrationSource,
     settings: MigrationSettings,
     allow_out_of_order: bool,
@@ -112,13 +115,13 @@ impl Migrator {
             // A standby would refuse everything with 25006.
             endpoint.target_session_attrs = db_config::TargetSessionAttrs::ReadWrite;
         }
-        let target = Target {
+        let server = DirectServer {
             endpoint,
             url_origin,
             through_proxy: false,
         };
         Self {
-            target,
+            server,
             source,
             settings,
             allow_out_of_order: false,
@@ -159,13 +162,13 @@ impl Migrator {
     /// Accepts a proxy in front of the server that keeps one server connection per client. One that
     /// shares them is refused nevertheless.
     pub fn through_proxy(mut self, allow: bool) -> Self {
-        self.target.through_proxy = allow;
+        self.server.through_proxy = allow;
         self
     }
 
     /// The name of the database to be migrated.
     pub fn database(&self) -> &str {
-        &self.target.endpoint.dbname
+        &self.server.endpoint.dbname
     }
 
     /// Every migration of the source and of the server, by version. Changes nothing and takes no lock.
@@ -358,7 +361,7 @@ impl Migrator {
     }
 
     async fn open(&self) -> Result<Session, MigrateError> {
-        Session::open(&self.target).await
+        Session::open(&self.server).await
     }
 
     async fn open_and_lock(&self) -> Result<Session, MigrateError> {

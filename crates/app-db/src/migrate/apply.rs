@@ -6,12 +6,11 @@ use std::time::Duration;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use super::error::Failure;
-use super::migrator_session::Session;
-use super::settings::MigrationSettings;
-use super::source::{DOWN, Migration, UP};
-use super::statements::{Statement, mentions, split};
-use super::{FailedMigration, LeftBehind, MigrateError};
+use crate::migrate::error::{FailedMigration, Failure, LeftBehind, MigrateError};
+use crate::migrate::migrator_session::Session;
+use crate::migrate::settings::MigrationSettings;
+use crate::migrate::source::{DOWN, Migration, UP};
+use crate::migrate::statements::{Statement, mentions, split};
 
 /// One file to run, and how to record it.
 pub(super) struct Step<'a> {

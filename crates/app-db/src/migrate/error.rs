@@ -8,8 +8,8 @@ use db_config::ConfigError;
 use db_pool::ConnectError;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-use super::lock::Holder;
-use super::statements::Statement;
+use crate::migrate::holder::Holder;
+use crate::migrate::statements::Statement;
 
 /// Why a migration command did not finish.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::{Client, Error};
 
-use super::MigrateError;
+use crate::migrate::error::MigrateError;
 
 /// Where the table is, or will be.
 pub(super) struct History {

@@ -6,13 +6,14 @@
 //! snapshot, the index build waits for the snapshot, and the waiter for the builder's lock. Waiters
 //! poll, and are idle in between.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_postgres::{Client, Error};
 
-use super::MigrateError;
+use crate::migrate::error::MigrateError;
+use crate::migrate::history;
+use crate::migrate::holder::Holder;
 
 /// The two keys of the advisory lock, as `pg_locks` shows them.
 ///
@@ -26,7 +27,7 @@ pub(super) struct LockKey {
 
 impl LockKey {
     pub(super) fn new(database: &str, schema: &str) -> Self {
-        let name = format!("{database}|{schema}|{}", super::history::TABLE);
+        let name = format!("{database}|{schema}|{}", history::TABLE);
         Self {
             classid: CLASSID,
             objid: crc32fast::hash(name.as_bytes()).cast_signed(),
@@ -109,31 +110,6 @@ impl LockKey {
             })
         })
         .transpose()
-    }
-}
-
-/// The session that holds the migrators' lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Holder {
-    /// The server process, as in `pg_stat_activity`.
-    pub pid: i32,
-    /// What that session calls itself; may be empty.
-    pub application_name: String,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            pid,
-            application_name,
-        } = self;
-        write!(f, "backend {pid}")?;
-        if application_name.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " ({application_name})")
-        }
     }
 }
 

@@ -2,34 +2,13 @@
 
 use std::time::Duration;
 
-use db_pool::{Endpoint, connect_client};
 use tokio_postgres::{Client, Error};
 
-use super::history::History;
-use super::lock::LockKey;
-use super::{MigrateError, pooled};
-
-/// The server to work on.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) endpoint: Endpoint,
-    /// What set the URL, for messages.
-    pub(super) url_origin: String,
-    /// Whether a proxy in front of the server is accepted.
-    pub(super) through_proxy: bool,
-}
-
-impl Target {
-    pub(super) async fn connect(&self) -> Result<Client, MigrateError> {
-        let timeout = self.endpoint.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
-        connect_client(&self.endpoint, timeout)
-            .await
-            .map_err(|source| MigrateError::Connect {
-                origin: self.url_origin.clone(),
-                source,
-            })
-    }
-}
+use crate::migrate::direct_server::DirectServer;
+use crate::migrate::error::MigrateError;
+use crate::migrate::history::History;
+use crate::migrate::lock::LockKey;
+use crate::migrate::pooled;
 
 /// An open session with the server itself, with what was found of the history.
 pub(super) struct Session {
@@ -40,11 +19,11 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects, makes sure that no pooler is in between, and looks for the history.
-    pub(super) async fn open(target: &Target) -> Result<Self, MigrateError> {
-        let client = target.connect().await?;
-        pooled::refuse(&client, target).await?;
+    pub(super) async fn open(server: &DirectServer) -> Result<Self, MigrateError> {
+        let client = server.connect().await?;
+        pooled::refuse(&client, server).await?;
         let failed = MigrateError::bookkeeping("set up the session");
-        let abandoned = Abandoned::of(&client, target).await.map_err(failed)?;
+        let abandoned = Abandoned::of(&client, server).await.map_err(failed)?;
         prepare(&client).await?;
         let history = History::find(&client).await?;
         Ok(Self {
@@ -64,7 +43,7 @@ impl Session {
     /// next migrator a poll.
     pub(super) async fn close(mut self) {
         let _ = self.lock_key().release(&self.client).await;
-        self.abandoned.target = None;
+        self.abandoned.server = None;
     }
 
     /// Undoes what a migration may have set, so that the next one finds the session it expects.
@@ -102,13 +81,13 @@ async fn prepare(client: &Client) -> Result<(), MigrateError> {
 /// rewrite. So a second connection terminates the first; the server rolls back and releases the lock.
 struct Abandoned {
     /// `None` once the session has ended by itself.
-    target: Option<Target>,
+    server: Option<DirectServer>,
     pid: i32,
     backend_start: String,
 }
 
 impl Abandoned {
-    async fn of(client: &Client, target: &Target) -> Result<Self, Error> {
+    async fn of(client: &Client, server: &DirectServer) -> Result<Self, Error> {
         let row = client
             .query_one(
                 "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()",
@@ -116,7 +95,7 @@ impl Abandoned {
             )
             .await?;
         Ok(Self {
-            target: Some(target.clone()),
+            server: Some(server.clone()),
             pid: row.try_get(0)?,
             backend_start: row.try_get(1)?,
         })
@@ -126,8 +105,8 @@ impl Abandoned {
 impl Drop for Abandoned {
     fn drop(&mut self) {
         // Without a runtime the driver is gone too, and the server notices the closed socket.
-        let (Some(target), Ok(runtime)) =
-            (self.target.take(), tokio::runtime::Handle::try_current())
+        let (Some(server), Ok(runtime)) =
+            (self.server.take(), tokio::runtime::Handle::try_current())
         else {
             return;
         };
@@ -136,7 +115,7 @@ impl Drop for Abandoned {
             // Its start tells the session from a later one with the same number.
             let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                        WHERE pid = $1 AND backend_start::text = $2";
-            let Ok(client) = target.connect().await else {
+            let Ok(client) = server.connect().await else {
                 return;
             };
             if let Err(error) = client.query(sql, &[&pid, &backend_start]).await {
@@ -151,6 +130,3 @@ impl Drop for Abandoned {
 const SESSION_SETTINGS: &str = "SET TimeZone = 'UTC'; \
     SET idle_in_transaction_session_timeout = '1min'; \
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4";
-
-/// Counts when the URL does not say `connect_timeout`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

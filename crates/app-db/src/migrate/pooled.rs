@@ -13,23 +13,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::Client;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use super::MigrateError;
-use super::migrator_session::Target;
+use crate::migrate::direct_server::DirectServer;
+use crate::migrate::error::MigrateError;
 
 /// Refuses a connection whose server process is not the one that greeted it.
 ///
 /// PgBouncer and its like invent the process number of BackendKeyData, so one comparison decides.
 /// Neon's proxy does so too, although it keeps one server connection per client on hosts without
 /// `-pooler`; there, and where the caller says so, it only must not be shared.
-pub(super) async fn refuse(client: &Client, target: &Target) -> Result<(), MigrateError> {
+pub(super) async fn refuse(client: &Client, server: &DirectServer) -> Result<(), MigrateError> {
     let backend = backend_pid(client).await?;
     let greeted_by = announced_pid(client).await;
     if greeted_by == Some(backend) {
         return Ok(());
     }
 
-    let evidence = if target.through_proxy || keeps_one_backend_per_client(&target.endpoint) {
-        let second = target.connect().await?;
+    let evidence = if server.through_proxy || keeps_one_backend_per_client(&server.endpoint) {
+        let second = server.connect().await?;
         if backend_pid(&second).await? != backend {
             return Ok(());
         }
@@ -39,7 +39,7 @@ pub(super) async fn refuse(client: &Client, target: &Target) -> Result<(), Migra
         format!("greeted by process {greeted_by}, served by {backend}")
     };
     Err(MigrateError::Pooled {
-        origin: target.url_origin.clone(),
+        origin: server.url_origin.clone(),
         evidence,
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::source::Migration;
+use crate::migrate::source::Migration;
 
 /// One migration as directory and server see it together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -107,7 +107,7 @@ fn milliseconds<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::{EmbeddedMigration, MigrationSource};
+    use crate::migrate::source::{EmbeddedMigration, MigrationSource};
 
     /// case R73
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::MigrateError;
+use crate::migrate::error::MigrateError;
 
 /// Where a [`Migrator`](super::Migrator) finds its migrations.
 ///
