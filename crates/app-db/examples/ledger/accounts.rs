@@ -7,10 +7,10 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 
-use crate::Ledger;
 use crate::error::{Body, LedgerError};
+use crate::ledger::Ledger;
 use crate::schema::accounts;
-use crate::transfers::{Transfer, move_money};
+use crate::transfers::{ATTEMPTS, CASH_DESK, Transfer, move_money};
 
 #[derive(Deserialize)]
 pub(crate) struct NewAccount {
@@ -25,9 +25,6 @@ pub(crate) struct Account {
     name: String,
     balance: i64,
 }
-
-/// An account of this number stands for the world outside; its balance may be negative.
-pub(crate) const CASH_DESK: i64 = 0;
 
 pub(crate) async fn open(
     State(ledger): State<Ledger>,
@@ -80,6 +77,3 @@ async fn insert(conn: &mut AsyncPgConnection, new: &NewAccount) -> Result<Accoun
     }
     Ok(account)
 }
-
-/// Transfers between few accounts conflict often, and a conflict costs a few milliseconds.
-pub(crate) const ATTEMPTS: u32 = 10;

@@ -23,6 +23,7 @@
 
 mod accounts;
 mod error;
+mod ledger;
 mod lifecycle;
 mod log;
 mod probes;
@@ -37,14 +38,8 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+use self::ledger::Ledger;
 use self::lifecycle::Lifecycle;
-
-/// What every request handler gets.
-#[derive(Clone)]
-struct Ledger {
-    db: Database,
-    lifecycle: Lifecycle,
-}
 
 #[tokio::main]
 async fn main() -> ExitCode {

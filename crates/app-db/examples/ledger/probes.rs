@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::Ledger;
+use crate::ledger::Ledger;
 
 /// The process answers. The database has no say in it: restarting the service would not help.
 pub(crate) async fn live() -> StatusCode {

@@ -7,9 +7,8 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 
-use crate::Ledger;
-use crate::accounts::{ATTEMPTS, CASH_DESK};
 use crate::error::{Body, LedgerError};
+use crate::ledger::Ledger;
 use crate::schema::{accounts, entries, transfers};
 
 #[derive(Deserialize)]
@@ -105,6 +104,12 @@ async fn add(conn: &mut AsyncPgConnection, account: i64, delta: i64) -> QueryRes
         .execute(conn)
         .await
 }
+
+/// An account of this number stands for the world outside; its balance may be negative.
+pub(crate) const CASH_DESK: i64 = 0;
+
+/// Transfers between few accounts conflict often, and a conflict costs a few milliseconds.
+pub(crate) const ATTEMPTS: u32 = 10;
 
 /// Thousands of such transfers fit into a balance.
 const MAX_AMOUNT: i64 = 1_000_000_000_000_000;

@@ -1,0 +1,12 @@
+//! What the service consists of.
+
+use app_db::Database;
+
+use crate::lifecycle::Lifecycle;
+
+/// What every request handler gets.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    pub(crate) db: Database,
+    pub(crate) lifecycle: Lifecycle,
+}
