@@ -1,8 +1,8 @@
 //! `dbctl doctor`.
 
 mod advice;
-mod examine;
-mod target;
+mod configured_endpoint;
+mod examined;
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::advice::{Advice, Level};
-use self::examine::Examined;
+use self::examined::Examined;
 use crate::exit::{Exit, Failure};
 use crate::output;
 
@@ -24,8 +24,8 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, Failure> {
     let mut endpoints = Vec::new();
-    for target in target::of(config)? {
-        endpoints.push(examine::examine(target).await);
+    for target in configured_endpoint::of(config)? {
+        endpoints.push(examined::examine(target).await);
     }
     let advice = advice::on(config, &endpoints);
     let exit = if endpoints.iter().any(|endpoint| endpoint.error.is_some()) {

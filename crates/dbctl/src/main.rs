@@ -8,7 +8,6 @@ mod doctor;
 mod exit;
 mod health;
 mod migrate;
-mod new;
 mod output;
 
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! `dbctl migrate`.
 
+mod new;
+
 use std::path::PathBuf;
 
 use app_db::{Config, FinishedMigration, Migrator};
@@ -7,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{new, output};
+use crate::output;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

@@ -7,8 +7,8 @@ use app_db::Config;
 use app_db::db_pool::{Failure, Pooler, PoolerMode, Statements};
 use serde::Serialize;
 
-use super::examine::{Examined, PoolReport};
-use super::target::Role;
+use crate::doctor::configured_endpoint::Role;
+use crate::doctor::examined::{Examined, PoolReport};
 
 /// A sentence on one endpoint, or on all of one server.
 #[derive(Serialize)]
