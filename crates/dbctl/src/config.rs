@@ -4,7 +4,8 @@ use app_db::{Config, ConfigError};
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure};
+use crate::command_failure::CommandFailure;
+use crate::exit::Exit;
 use crate::output;
 
 #[derive(Subcommand)]
@@ -23,14 +24,23 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) fn run(command: &Command) -> Result<Exit, Failure> {
+pub(crate) fn run(command: &Command) -> Result<Exit, CommandFailure> {
     match command {
-        Command::Show { json } => show(&crate::load()?, *json),
+        Command::Show { json } => show(&load()?, *json),
         Command::Check { json } => check(*json),
     }
 }
 
-fn show(config: &Config, json: bool) -> Result<Exit, Failure> {
+/// The configuration, with its warnings on standard error.
+pub(crate) fn load() -> Result<Config, CommandFailure> {
+    let config = Config::load()?;
+    for warning in config.warnings() {
+        output::progress(format_args!("warning: {warning}"));
+    }
+    Ok(config)
+}
+
+fn show(config: &Config, json: bool) -> Result<Exit, CommandFailure> {
     let explained = config.explain();
     if json {
         let entries: Vec<_> = explained
@@ -52,7 +62,7 @@ fn show(config: &Config, json: bool) -> Result<Exit, Failure> {
 }
 
 /// What is found is data here, so it goes to standard output.
-fn check(json: bool) -> Result<Exit, Failure> {
+fn check(json: bool) -> Result<Exit, CommandFailure> {
     let report = Report::of(&Config::load());
     if json {
         output::json(&report)?;

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use self::advice::{Advice, Level};
 use self::examined::Examined;
-use crate::exit::{Exit, Failure};
+use crate::command_failure::CommandFailure;
+use crate::exit::Exit;
 use crate::output;
 
 #[derive(Args)]
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, Failure> {
+pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
     let mut endpoints = Vec::new();
     for target in configured_endpoint::of(config)? {
         endpoints.push(examined::examine(target).await);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use app_db::{Config, Database, Error, Kind, PoolHealth};
+use app_db::{Config, Database, PoolHealth};
 use clap::Args;
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure, chain};
+use crate::command_failure::{CommandFailure, chain};
+use crate::exit::Exit;
 use crate::output;
 
 #[derive(Args)]
@@ -16,7 +17,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, Failure> {
+pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
     let db = Database::connect(config).await?;
     for name in config.pool_names() {
         // Opens it; otherwise it would not be looked at before somebody uses it.
@@ -82,21 +83,6 @@ impl Line {
             max: health.status.max,
             generation: health.status.generation,
         }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let exit = match &error {
-            Error::Config(_) => Exit::Configuration,
-            Error::Pool(error) if error.connect_error().is_some() => Exit::Connection,
-            error => match error.kind() {
-                Kind::Configuration => Exit::Configuration,
-                Kind::Busy | Kind::Down => Exit::Connection,
-                _ => Exit::Failed,
-            },
-        };
-        Self::new(exit, error)
     }
 }
 

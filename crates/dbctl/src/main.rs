@@ -3,6 +3,7 @@
 //! Standard output carries data, standard error progress and errors. Exit codes are part of the
 //! interface; [`Exit`] lists them.
 
+mod command_failure;
 mod config;
 mod doctor;
 mod exit;
@@ -12,12 +13,12 @@ mod output;
 
 use std::process::ExitCode;
 
-use app_db::Config;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use self::exit::{EXIT_CODES, Exit, Failure};
+use self::command_failure::CommandFailure;
+use self::exit::{EXIT_CODES, Exit};
 
 /// Migrations, configuration, health and diagnosis of the database behind this directory's configuration.
 ///
@@ -61,42 +62,39 @@ fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::new(Exit::Failed, error).report(),
+        Err(error) => return report(&CommandFailure::new(Exit::Failed, error)),
     };
     match runtime.block_on(run(cli.command)) {
         Ok(exit) => exit.into(),
-        Err(failure) => failure.report(),
+        Err(failure) => report(&failure),
     }
 }
 
 /// Runs a command until it ends or a signal arrives; what was in progress is then dropped, and the
 /// server rolls it back when this process closes its connection.
-async fn run(command: Command) -> Result<Exit, Failure> {
+async fn run(command: Command) -> Result<Exit, CommandFailure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         result = dispatch(command) => result,
-        _ = interrupt.recv() => Err(Failure::interrupted("SIGINT")),
-        _ = terminate.recv() => Err(Failure::interrupted("SIGTERM")),
+        _ = interrupt.recv() => Err(CommandFailure::interrupted("SIGINT")),
+        _ = terminate.recv() => Err(CommandFailure::interrupted("SIGTERM")),
     }
 }
 
-async fn dispatch(command: Command) -> Result<Exit, Failure> {
+async fn dispatch(command: Command) -> Result<Exit, CommandFailure> {
     match command {
-        Command::Migrate(command) => migrate::run(command, &load()?).await,
+        Command::Migrate(command) => migrate::run(command, &config::load()?).await,
         Command::Config(command) => config::run(&command),
-        Command::Health(arguments) => health::run(&arguments, &load()?).await,
-        Command::Doctor(arguments) => doctor::run(&arguments, &load()?).await,
+        Command::Health(arguments) => health::run(&arguments, &config::load()?).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &config::load()?).await,
     }
 }
 
-/// The configuration, with its warnings on standard error.
-fn load() -> Result<Config, Failure> {
-    let config = Config::load()?;
-    for warning in config.warnings() {
-        output::progress(format_args!("warning: {warning}"));
-    }
-    Ok(config)
+/// Writes the error and its causes as one message.
+fn report(failure: &CommandFailure) -> ExitCode {
+    output::progress(format_args!("error: {failure}"));
+    failure.exit().into()
 }
 
 const DEFAULT_LOG: &str = "warn,app_db::migrate=info";

@@ -8,7 +8,8 @@ use app_db::{Config, FinishedMigration, Migrator};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
-use crate::exit::{Exit, Failure};
+use crate::command_failure::CommandFailure;
+use crate::exit::Exit;
 use crate::output;
 
 #[derive(Subcommand)]
@@ -70,7 +71,7 @@ pub(crate) struct Route {
     through_proxy: bool,
 }
 
-pub(crate) async fn run(command: Command, config: &Config) -> Result<Exit, Failure> {
+pub(crate) async fn run(command: Command, config: &Config) -> Result<Exit, CommandFailure> {
     match command {
         Command::Run {
             allow_out_of_order,
@@ -107,7 +108,7 @@ pub(crate) async fn run(command: Command, config: &Config) -> Result<Exit, Failu
     }
 }
 
-async fn status(migrator: &Migrator, json: bool, check: bool) -> Result<Exit, Failure> {
+async fn status(migrator: &Migrator, json: bool, check: bool) -> Result<Exit, CommandFailure> {
     let status = migrator.status().await?;
     if json {
         output::json(&status)?;
@@ -131,7 +132,7 @@ async fn status(migrator: &Migrator, json: bool, check: bool) -> Result<Exit, Fa
     })
 }
 
-fn migrator(config: &Config, route: &Route) -> Result<Migrator, Failure> {
+fn migrator(config: &Config, route: &Route) -> Result<Migrator, CommandFailure> {
     Ok(Migrator::from_config(config)?.through_proxy(route.through_proxy))
 }
 
@@ -140,14 +141,14 @@ fn confirm(
     config: &Config,
     migrator: &Migrator,
     confirmation: &Confirmation,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let database = migrator.database();
     let given = confirmation.confirm.as_deref();
     if given == Some(database) || (given.is_none() && !config.environment().is_production()) {
         return Ok(());
     }
     let environment = config.environment();
-    Err(Failure::new(
+    Err(CommandFailure::new(
         Exit::Configuration,
         match given {
             None => format!("reverting in {environment} needs `--confirm {database}`"),
@@ -157,7 +158,7 @@ fn confirm(
 }
 
 /// What was done is logged as it happens; this adds the count.
-fn summarise(finished: &[FinishedMigration], done: &str) -> Result<Exit, Failure> {
+fn summarise(finished: &[FinishedMigration], done: &str) -> Result<Exit, CommandFailure> {
     match finished.len() {
         0 => output::progress("nothing to do"),
         1 => output::progress(format_args!("1 migration {done}")),

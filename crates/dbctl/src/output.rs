@@ -6,10 +6,11 @@ use std::io::{ErrorKind, Write};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure};
+use crate::command_failure::CommandFailure;
+use crate::exit::Exit;
 
 /// Writes data. A reader that has left (`dbctl .. | head`) is no failure.
-pub(crate) fn data(text: impl fmt::Display) -> Result<(), Failure> {
+pub(crate) fn data(text: impl fmt::Display) -> Result<(), CommandFailure> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
@@ -18,8 +19,9 @@ pub(crate) fn data(text: impl fmt::Display) -> Result<(), Failure> {
 }
 
 /// Writes data as JSON.
-pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(Exit::Failed, e))?;
+pub(crate) fn json(value: &impl Serialize) -> Result<(), CommandFailure> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|e| CommandFailure::new(Exit::Failed, e))?;
     data(text)
 }
 

@@ -7,8 +7,8 @@ use app_db::db_pool::{Failure, Pooler, PoolerMode, Statements, connect_client};
 use app_db::{Endpoint, Pool};
 use serde::Serialize;
 
+use crate::command_failure::chain;
 use crate::doctor::configured_endpoint::{Role, Target};
-use crate::exit::chain;
 
 /// What an endpoint looks like from here.
 #[derive(Serialize)]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use crate::exit::{Exit, Failure};
+use crate::command_failure::CommandFailure;
+use crate::exit::Exit;
 
 /// The name of a migration: lower-case letters, digits and `_`.
 #[derive(Clone, Debug)]
@@ -25,10 +26,10 @@ impl FromStr for Name {
 }
 
 /// Makes `<directory>/<now>_<name>/{up,down}.sql`; what exists is never touched.
-pub(crate) fn create(directory: &Path, name: &Name) -> Result<PathBuf, Failure> {
+pub(crate) fn create(directory: &Path, name: &Name) -> Result<PathBuf, CommandFailure> {
     let migration = directory.join(format!("{}_{}", version(SystemTime::now()), name.0));
     write(directory, &migration).map_err(|error| {
-        Failure::new(
+        CommandFailure::new(
             Exit::Failed,
             format!("cannot create {}: {error}", migration.display()),
         )
