@@ -154,7 +154,7 @@ impl Error {
 /// Inside the work of a helper the error keeps what the server said, exact SQLSTATE included.
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
-        let said = AT_WORK
+        let said = CURRENT_CONNECTION
             .try_with(|observed| observed.last_error())
             .ok()
             .flatten();
@@ -167,7 +167,7 @@ impl From<QueryError> for Error {
 
 tokio::task_local! {
     /// The connection that the work in progress runs on.
-    pub(crate) static AT_WORK: Arc<Observed>;
+    pub(crate) static CURRENT_CONNECTION: Arc<Observed>;
 }
 
 /// For closures that return `QueryResult`: a conflict becomes the diesel error of its last attempt, and

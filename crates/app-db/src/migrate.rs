@@ -26,7 +26,7 @@ use self::apply::Step;
 use self::direct_server::DirectServer;
 pub use self::error::{FailedMigration, LeftBehind, MigrateError};
 pub use self::holder::Holder;
-use self::migrator_session::Session;
+use self::migrator_session::MigratorSession;
 pub use self::report::{FinishedMigration, MigrationState, MigrationStatus};
 use self::settings::MigrationSettings;
 use self::source::Migration;
@@ -250,7 +250,7 @@ impl Migrator {
 
     async fn run_locked(
         &self,
-        session: &Session,
+        session: &MigratorSession,
         migrations: &[Migration],
     ) -> Result<Vec<FinishedMigration>, MigrateError> {
         let applied = session.history.read(&session.client).await?;
@@ -267,7 +267,7 @@ impl Migrator {
 
     async fn revert_locked(
         &self,
-        session: &Session,
+        session: &MigratorSession,
         migrations: &[Migration],
         count: u32,
     ) -> Result<Vec<FinishedMigration>, MigrateError> {
@@ -282,7 +282,7 @@ impl Migrator {
 
     async fn redo_locked(
         &self,
-        session: &Session,
+        session: &MigratorSession,
         migrations: &[Migration],
     ) -> Result<Option<FinishedMigration>, MigrateError> {
         let applied = session.history.read(&session.client).await?;
@@ -303,7 +303,7 @@ impl Migrator {
     /// Runs the steps of each migration; all of them are checked before the first.
     async fn perform(
         &self,
-        session: &Session,
+        session: &MigratorSession,
         work: Vec<(&Migration, Vec<Step<'_>>)>,
         done: &'static str,
     ) -> Result<Vec<FinishedMigration>, MigrateError> {
@@ -360,11 +360,11 @@ impl Migrator {
         }
     }
 
-    async fn open(&self) -> Result<Session, MigrateError> {
-        Session::open(&self.server).await
+    async fn open(&self) -> Result<MigratorSession, MigrateError> {
+        MigratorSession::open(&self.server).await
     }
 
-    async fn open_and_lock(&self) -> Result<Session, MigrateError> {
+    async fn open_and_lock(&self) -> Result<MigratorSession, MigrateError> {
         let mut session = self.open().await?;
         session.lock(self.settings.lock_wait).await?;
         Ok(session)

@@ -10,7 +10,7 @@ use db_pool::{Closed, Pool, Rotation};
 
 use crate::error::Error;
 use crate::open::limits;
-use crate::open::plan::{Further, Plan};
+use crate::open::plan::{FurtherPool, Plan};
 use crate::open::start_up::{log_profile, warm_up};
 use crate::transaction::budget::RetryBudget;
 use crate::transaction::retry::Retry;
@@ -23,7 +23,7 @@ pub(crate) struct Pools {
     pub(crate) readers: Vec<Pool>,
     /// Whose turn it is among them.
     turn: AtomicUsize,
-    further: BTreeMap<String, Further>,
+    further: BTreeMap<String, FurtherPool>,
     pub(crate) retry: Retry,
     /// What the transactions of the write pool, and those of all replicas, pay their retries with.
     pub(crate) write_budget: RetryBudget,
@@ -144,7 +144,7 @@ impl Pools {
             .collect()
     }
 
-    fn open_further<'f>(&self, further: &'f Further) -> &'f Pool {
+    fn open_further<'f>(&self, further: &'f FurtherPool) -> &'f Pool {
         further.pool.get_or_init(|| {
             let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
             let pool = Pool::connect_lazy(further.current(&rotated), further.profile.clone());

@@ -22,13 +22,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::error::exhausted::Exhausted;
 use crate::error::invalid_options::{InvalidOption, InvalidOptions};
 use crate::error::stage::Stage;
-use crate::error::{AT_WORK, Error};
+use crate::error::{CURRENT_CONNECTION, Error};
 use crate::transaction::attempt::{
-    Attempt, Before, NotCommitted, commit, has_ended, may_commit, roll_back,
+    AttemptOutcome, Before, NotCommitted, commit, has_ended, may_commit, roll_back,
 };
 use crate::transaction::budget::RetryBudget;
 use crate::transaction::options::{Options, some_label, some_time};
-use crate::transaction::progress::Progress;
+use crate::transaction::progress::TransactionProgress;
 use crate::transaction::resolution::CommitId;
 use crate::transaction::retries::Retries;
 use crate::transaction::retry::Retry;
@@ -179,22 +179,22 @@ impl<'db> Transaction<'db> {
     {
         let caller = Location::caller();
         async move {
-            let (this, progress) = (&self, &Progress::new());
+            let (this, progress) = (&self, &TransactionProgress::new());
             let running = async move {
                 let mut retries = Retries::new(this.retry, this.budget, this.deadline());
                 let mut stale = 0;
                 loop {
                     let conflict = match this.attempt(work.clone(), caller, progress).await? {
-                        Attempt::Done(value) => {
+                        AttemptOutcome::Done(value) => {
                             retries.committed();
                             return Ok(value);
                         }
-                        Attempt::Conflict(conflict) => conflict,
-                        Attempt::Stale if stale < MAX_STALE => {
+                        AttemptOutcome::Conflict(conflict) => conflict,
+                        AttemptOutcome::Stale if stale < MAX_STALE => {
                             stale += 1;
                             continue;
                         }
-                        Attempt::Stale => return Err(ended().into()),
+                        AttemptOutcome::Stale => return Err(ended().into()),
                     };
                     let delay = retries.after(conflict.clone())?;
                     tracing::debug!(
@@ -228,18 +228,18 @@ impl<'db> Transaction<'db> {
     {
         let caller = Location::caller();
         async move {
-            let progress = Progress::new();
+            let progress = TransactionProgress::new();
             let running = async {
                 match self.attempt(work, caller, &progress).await? {
-                    Attempt::Done(value) => Ok(value),
-                    Attempt::Conflict(conflict) => Err(Error::Conflict {
+                    AttemptOutcome::Done(value) => Ok(value),
+                    AttemptOutcome::Conflict(conflict) => Err(Error::Conflict {
                         attempts: 1,
                         exhausted: Exhausted::Attempts,
                         first: conflict.clone(),
                         last: conflict,
                     }
                     .into()),
-                    Attempt::Stale => Err(ended().into()),
+                    AttemptOutcome::Stale => Err(ended().into()),
                 }
             };
             let span = span::begin(self.pool, self.label);
@@ -249,7 +249,7 @@ impl<'db> Transaction<'db> {
 
     async fn bounded<T, E: From<Error>>(
         &self,
-        progress: &Progress,
+        progress: &TransactionProgress,
         running: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         if !self.invalid.options().is_empty() {
@@ -282,14 +282,14 @@ impl<'db> Transaction<'db> {
         &self,
         work: impl Work<T, E>,
         caller: &'static Location<'static>,
-        progress: &Progress,
-    ) -> Result<Attempt<T>, E> {
+        progress: &TransactionProgress,
+    ) -> Result<AttemptOutcome<T>, E> {
         let (mut conn, observed) = self.open(caller, progress).await?;
         if let Some(observer) = Observer::of(&mut conn) {
             observer.set_attempt(progress.attempt());
         }
         let before = Before::of(&observed);
-        let working = AT_WORK.scope(Arc::clone(&observed), work(&mut conn));
+        let working = CURRENT_CONNECTION.scope(Arc::clone(&observed), work(&mut conn));
         let working = self.pool.scope(caller, working);
         let value = match working.await {
             Ok(value) => value,
@@ -326,9 +326,9 @@ impl<'db> Transaction<'db> {
         match outcome {
             Ok(()) => {
                 run_all(left);
-                Ok(Attempt::Done(value))
+                Ok(AttemptOutcome::Done(value))
             }
-            Err(NotCommitted::Conflict(conflict)) => Ok(Attempt::Conflict(conflict)),
+            Err(NotCommitted::Conflict(conflict)) => Ok(AttemptOutcome::Conflict(conflict)),
             Err(NotCommitted::Failed(error)) => Err(error.into()),
         }
     }
@@ -351,7 +351,7 @@ impl<'db> Transaction<'db> {
     pub(crate) async fn open(
         &self,
         caller: &'static Location<'static>,
-        progress: &Progress,
+        progress: &TransactionProgress,
     ) -> Result<(Connection, Arc<Observed>), Error> {
         for stale in 0.. {
             progress.enter(Stage::Checkout);

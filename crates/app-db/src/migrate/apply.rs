@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use crate::migrate::error::{FailedMigration, Failure, LeftBehind, MigrateError};
-use crate::migrate::migrator_session::Session;
+use crate::migrate::error::{FailedMigration, FailedStatement, LeftBehind, MigrateError};
+use crate::migrate::migrator_session::MigratorSession;
 use crate::migrate::settings::MigrationSettings;
 use crate::migrate::source::{DOWN, Migration, UP};
-use crate::migrate::statements::{Statement, mentions, split};
+use crate::migrate::statements::{MigrationStatement, mentions, split};
 
 /// One file to run, and how to record it.
 pub(super) struct Step<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn up(migration: &'a Migration, session: &Session) -> Self {
+    pub(super) fn up(migration: &'a Migration, session: &MigratorSession) -> Self {
         Self {
             version: &migration.version,
             file: migration.path.join(UP),
@@ -30,7 +30,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub(super) fn down(migration: &'a Migration, down: &'a str, session: &Session) -> Self {
+    pub(super) fn down(migration: &'a Migration, down: &'a str, session: &MigratorSession) -> Self {
         Self {
             version: &migration.version,
             file: migration.path.join(DOWN),
@@ -74,8 +74,13 @@ impl<'a> Step<'a> {
         .collect()
     }
 
-    fn failed(&self, statement: Statement<'_>, source: Error, left: LeftBehind) -> MigrateError {
-        let failure = Failure {
+    fn failed(
+        &self,
+        statement: MigrationStatement<'_>,
+        source: Error,
+        left: LeftBehind,
+    ) -> MigrateError {
+        let failure = FailedStatement {
             version: self.version,
             file: self.file.clone(),
             text: self.text,
@@ -88,7 +93,7 @@ impl<'a> Step<'a> {
 
 /// Runs `steps` in one transaction, again from the start if a lock could not be had.
 pub(super) async fn in_transaction(
-    session: &Session,
+    session: &MigratorSession,
     steps: &[Step<'_>],
     settings: &MigrationSettings,
 ) -> Result<(), MigrateError> {
@@ -111,7 +116,7 @@ pub(super) async fn in_transaction(
 }
 
 async fn attempt_transaction(
-    session: &Session,
+    session: &MigratorSession,
     steps: &[Step<'_>],
     settings: &MigrationSettings,
 ) -> Result<(), MigrateError> {
@@ -139,7 +144,7 @@ async fn attempt_transaction(
                 Some(_) => LeftBehind::Nothing,
                 None => LeftBehind::Unknown,
             };
-            Err(step.failed(Statement::end_of(step.text), error, left))
+            Err(step.failed(MigrationStatement::end_of(step.text), error, left))
         }
         _ => Ok(()),
     }
@@ -147,7 +152,7 @@ async fn attempt_transaction(
 
 /// Runs each of `steps` statement by statement and records it after its last.
 pub(super) async fn without_transaction(
-    session: &Session,
+    session: &MigratorSession,
     steps: &[Step<'_>],
     settings: &MigrationSettings,
 ) -> Result<(), MigrateError> {
@@ -159,7 +164,7 @@ pub(super) async fn without_transaction(
 }
 
 async fn run_statements(
-    session: &Session,
+    session: &MigratorSession,
     step: &Step<'_>,
     settings: &MigrationSettings,
 ) -> Result<(), MigrateError> {
@@ -195,13 +200,13 @@ async fn run_statements(
 }
 
 /// A migration may have changed the role, and the new one need not be allowed to write the history.
-async fn record(session: &Session, step: &Step<'_>) -> Result<(), MigrateError> {
+async fn record(session: &MigratorSession, step: &Step<'_>) -> Result<(), MigrateError> {
     let sql = format!("RESET ROLE; {}", step.record);
     let failed = MigrateError::bookkeeping("record the migration in __diesel_schema_migrations");
     session.client.batch_execute(&sql).await.map_err(failed)
 }
 
-async fn invalid_indexes(session: &Session) -> Vec<String> {
+async fn invalid_indexes(session: &MigratorSession) -> Vec<String> {
     let sql = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1";
     let rows = session.client.query(sql, &[]).await.unwrap_or_default();
     rows.iter().filter_map(|row| row.try_get(0).ok()).collect()

@@ -9,7 +9,7 @@ use db_pool::ConnectError;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
 use crate::migrate::holder::Holder;
-use crate::migrate::statements::Statement;
+use crate::migrate::statements::MigrationStatement;
 
 /// Why a migration command did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -183,7 +183,7 @@ pub enum LeftBehind {
 }
 
 impl FailedMigration {
-    pub(super) fn new(at: Failure<'_>, state: LeftBehind) -> Self {
+    pub(super) fn new(at: FailedStatement<'_>, state: LeftBehind) -> Self {
         let position = match at.source.as_db_error().and_then(DbError::position) {
             Some(ErrorPosition::Original(position)) => *position as usize,
             _ => 1,
@@ -209,11 +209,11 @@ impl FailedMigration {
 }
 
 /// A failed statement, before it is known what it left behind.
-pub(super) struct Failure<'a> {
+pub(super) struct FailedStatement<'a> {
     pub(super) version: &'a str,
     pub(super) file: PathBuf,
     pub(super) text: &'a str,
-    pub(super) statement: Statement<'a>,
+    pub(super) statement: MigrationStatement<'a>,
     pub(super) source: tokio_postgres::Error,
 }
 

@@ -11,13 +11,13 @@ use crate::migrate::lock::LockKey;
 use crate::migrate::pooled;
 
 /// An open session with the server itself, with what was found of the history.
-pub(super) struct Session {
+pub(super) struct MigratorSession {
     pub(super) client: Client,
     pub(super) history: History,
     abandoned: Abandoned,
 }
 
-impl Session {
+impl MigratorSession {
     /// Connects, makes sure that no pooler is in between, and looks for the history.
     pub(super) async fn open(server: &DirectServer) -> Result<Self, MigrateError> {
         let client = server.connect().await?;

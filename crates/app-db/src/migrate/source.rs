@@ -12,10 +12,10 @@ use crate::migrate::error::MigrateError;
 /// A directory has diesel's layout: `<version>_<name>/{up.sql,down.sql,metadata.toml}`, of which only
 /// `up.sql` is required. It is read anew by every command.
 #[derive(Clone, Debug)]
-pub struct MigrationSource(Origin);
+pub struct MigrationSource(SourceKind);
 
 #[derive(Clone, Debug)]
-enum Origin {
+enum SourceKind {
     Directory(PathBuf),
     Embedded(Vec<EmbeddedMigration>),
 }
@@ -23,7 +23,7 @@ enum Origin {
 impl MigrationSource {
     /// Reads the migrations below `path`.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
-        Self(Origin::Directory(path.into()))
+        Self(SourceKind::Directory(path.into()))
     }
 
     /// Carries the migrations in the program, for services that have no directory beside them.
@@ -37,7 +37,7 @@ impl MigrationSource {
     /// ]);
     /// ```
     pub fn embedded(migrations: impl IntoIterator<Item = EmbeddedMigration>) -> Self {
-        Self(Origin::Embedded(migrations.into_iter().collect()))
+        Self(SourceKind::Embedded(migrations.into_iter().collect()))
     }
 
     /// All migrations, ordered by version.
@@ -45,8 +45,8 @@ impl MigrationSource {
     /// Blocks on the file system for the time it takes to read a few small files.
     pub(super) fn load(&self) -> Result<Vec<Migration>, MigrateError> {
         let mut migrations = match &self.0 {
-            Origin::Directory(path) => read_directory(path)?,
-            Origin::Embedded(embedded) => embedded
+            SourceKind::Directory(path) => read_directory(path)?,
+            SourceKind::Embedded(embedded) => embedded
                 .iter()
                 .map(EmbeddedMigration::parse)
                 .collect::<Result<Vec<_>, _>>()?,

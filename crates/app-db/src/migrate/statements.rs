@@ -9,7 +9,7 @@ use squawk_lexer::{TokenKind, tokenize};
 
 /// One statement of a migration, with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Statement<'a> {
+pub(super) struct MigrationStatement<'a> {
     /// The text from its first word on, without the semicolon.
     pub(super) sql: &'a str,
     /// The offset of the first byte in the file.
@@ -20,7 +20,7 @@ pub(super) struct Statement<'a> {
     pub(super) concurrent: bool,
 }
 
-impl<'a> Statement<'a> {
+impl<'a> MigrationStatement<'a> {
     /// The empty statement behind the last of `sql`, where a failed COMMIT is placed.
     pub(super) fn end_of(sql: &'a str) -> Self {
         let offset = sql.trim_end().len();
@@ -45,7 +45,7 @@ impl<'a> Statement<'a> {
 }
 
 /// The statements of `sql`; those that are only comments and blanks are left out.
-pub(super) fn split(sql: &str) -> Vec<Statement<'_>> {
+pub(super) fn split(sql: &str) -> Vec<MigrationStatement<'_>> {
     let mut statements = Vec::new();
     let mut open = Open::default();
     let mut offset = 0;
@@ -136,9 +136,9 @@ impl Open {
         }
     }
 
-    fn close(self, sql: &str) -> Option<Statement<'_>> {
+    fn close(self, sql: &str) -> Option<MigrationStatement<'_>> {
         let start = self.start?;
-        Some(Statement {
+        Some(MigrationStatement {
             sql: &sql[start..self.end],
             offset: start,
             leading: self.words,

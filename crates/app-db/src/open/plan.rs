@@ -14,7 +14,7 @@ use crate::transaction::retry::Retry;
 pub(crate) struct Plan {
     pub(crate) write: (Endpoint, PoolProfile),
     pub(crate) readers: Vec<(Endpoint, PoolProfile)>,
-    pub(crate) further: BTreeMap<String, Further>,
+    pub(crate) further: BTreeMap<String, FurtherPool>,
     /// Name and size of every pool whose connections go to the primary.
     pub(crate) on_primary: Vec<(String, u32)>,
     pub(crate) retry: Retry,
@@ -64,7 +64,7 @@ impl Plan {
             on_primary.push((name.clone(), profile.max));
             further.insert(
                 name,
-                Further {
+                FurtherPool {
                     endpoint,
                     profile,
                     budget: RetryBudget::new(retry.budget),
@@ -84,14 +84,14 @@ impl Plan {
 
 /// A pool that is made when it is first asked for, so that an unused one costs nothing.
 #[derive(Debug)]
-pub(crate) struct Further {
+pub(crate) struct FurtherPool {
     endpoint: Endpoint,
     pub(crate) profile: PoolProfile,
     pub(crate) budget: RetryBudget,
     pub(crate) pool: OnceLock<Pool>,
 }
 
-impl Further {
+impl FurtherPool {
     /// Where it connects now: every rotation since the start, in order, as each may have renamed the user
     /// again.
     pub(crate) fn current(&self, rotated: &[(String, Credentials)]) -> Endpoint {

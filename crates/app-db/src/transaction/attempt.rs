@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::error::Error;
 
 /// What became of one attempt.
-pub(crate) enum Attempt<T> {
+pub(crate) enum AttemptOutcome<T> {
     Done(T),
     Conflict(ServerError),
     /// The connection had ended before the first statement ran.
@@ -42,9 +42,13 @@ impl Before {
     ///
     /// A conflict that the work has rolled back to a savepoint is over, and what the work returns then is its
     /// own, unless that is the conflict itself: a nested transaction passes on what it has rolled back.
-    pub(crate) fn failed<T>(&self, observed: &Observed, error: &dyn Any) -> Option<Attempt<T>> {
+    pub(crate) fn failed<T>(
+        &self,
+        observed: &Observed,
+        error: &dyn Any,
+    ) -> Option<AttemptOutcome<T>> {
         if let Some(failure) = observed.unresolved().filter(Unresolved::is_repeatable) {
-            return Some(Attempt::Conflict(failure.error().clone()));
+            return Some(AttemptOutcome::Conflict(failure.error().clone()));
         }
         let last = observed
             .last_error()
@@ -58,13 +62,13 @@ impl Before {
             last => last.filter(ServerError::is_conflict),
         };
         if let Some(conflict) = conflict {
-            return Some(Attempt::Conflict(conflict));
+            return Some(AttemptOutcome::Conflict(conflict));
         }
         // A session that ended while it was idle says so as soon as it is spoken to. One that was ended in
         // its work does not come back: somebody may have ended it for that work.
         let nothing_ran =
             observed.statements() == self.statements && self.began.elapsed() < AT_ONCE;
-        (nothing_ran && has_ended(observed, self.errors)).then_some(Attempt::Stale)
+        (nothing_ran && has_ended(observed, self.errors)).then_some(AttemptOutcome::Stale)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::stage::Stage;
 
 /// Written by the run, read by its deadline.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct TransactionProgress {
     attempt: AtomicU32,
     /// The place of the stage in `STAGES`.
     stage: AtomicU8,
@@ -17,7 +17,7 @@ pub(crate) struct Progress {
     conflict: Mutex<Option<ServerError>>,
 }
 
-impl Progress {
+impl TransactionProgress {
     /// On the first attempt.
     pub(crate) fn new() -> Self {
         Self {
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn every_stage_is_read_back_as_it_was_entered() {
-        let progress = Progress::new();
+        let progress = TransactionProgress::new();
         assert_eq!(progress.stage(), Stage::Checkout);
         for stage in STAGES {
             progress.enter(stage);

@@ -70,10 +70,10 @@ impl CommitId {
         let mut pause = FIRST_PAUSE;
         while let Ok(answer) = timeout_at(deadline, ask(pool, caller, id)).await {
             match answer {
-                Ok(Fate::Committed) => return Ok(()),
-                Ok(Fate::Aborted) => return Err(Error::CommitAborted(lost)),
-                Ok(Fate::Unknown) | Err(Error::Pool(PoolError::Closed { .. })) => break,
-                Ok(Fate::Open) => {}
+                Ok(CommitStatus::Committed) => return Ok(()),
+                Ok(CommitStatus::Aborted) => return Err(Error::CommitAborted(lost)),
+                Ok(CommitStatus::Unknown) | Err(Error::Pool(PoolError::Closed { .. })) => break,
+                Ok(CommitStatus::Open) => {}
                 Err(error) => tracing::debug!(%error, "a lost COMMIT is asked for once more"),
             }
             if Instant::now() + pause >= deadline {
@@ -88,7 +88,7 @@ impl CommitId {
 
 /// What a server says of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum CommitStatus {
     Committed,
     Aborted,
     /// Its backend has not ended it yet.
@@ -97,7 +97,7 @@ enum Fate {
     Unknown,
 }
 
-impl Fate {
+impl CommitStatus {
     fn of(status: Option<&str>) -> Self {
         match status {
             Some("committed") => Self::Committed,
@@ -112,7 +112,7 @@ async fn ask(
     pool: &Pool,
     caller: &'static Location<'static>,
     id: &Assigned,
-) -> Result<Fate, Error> {
+) -> Result<CommitStatus, Error> {
     let mut conn = pool.get_for(caller).await?;
     // A server that has crashed since knows every id that was written down, as that of a COMMIT which has taken effect
     // is. An id that is not committed there has not been ours in any COMMIT; one that is may be ours or another's.
@@ -128,7 +128,7 @@ async fn ask(
         .bind::<Text, _>(&id.server)
         .bind::<Text, _>(&id.crash);
     let answer: Answer = asking.get_result(&mut conn).await?;
-    Ok(Fate::of(answer.status.as_deref()))
+    Ok(CommitStatus::of(answer.status.as_deref()))
 }
 
 #[derive(diesel::QueryableByName)]
@@ -167,10 +167,10 @@ mod tests {
     /// Another server, as after a failover, and an id too old to be known give no status.
     #[test]
     fn only_the_servers_own_word_decides() {
-        assert_eq!(Fate::of(Some("committed")), Fate::Committed);
-        assert_eq!(Fate::of(Some("aborted")), Fate::Aborted);
-        assert_eq!(Fate::of(Some("in progress")), Fate::Open);
-        assert_eq!(Fate::of(None), Fate::Unknown);
-        assert_eq!(Fate::of(Some("else")), Fate::Unknown);
+        assert_eq!(CommitStatus::of(Some("committed")), CommitStatus::Committed);
+        assert_eq!(CommitStatus::of(Some("aborted")), CommitStatus::Aborted);
+        assert_eq!(CommitStatus::of(Some("in progress")), CommitStatus::Open);
+        assert_eq!(CommitStatus::of(None), CommitStatus::Unknown);
+        assert_eq!(CommitStatus::of(Some("else")), CommitStatus::Unknown);
     }
 }

@@ -5,7 +5,7 @@ use db_pool::Pool;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::transaction::progress::Progress;
+use crate::transaction::progress::TransactionProgress;
 
 /// Begins the span in the caller's own.
 pub(crate) fn begin(pool: &Pool, label: Option<&'static str>) -> Span {
@@ -31,7 +31,7 @@ pub(crate) fn begin(pool: &Pool, label: Option<&'static str>) -> Span {
 pub(crate) async fn ended<T, E>(
     running: impl Future<Output = Result<T, E>>,
     span: Span,
-    progress: &Progress,
+    progress: &TransactionProgress,
 ) -> Result<T, E> {
     let outcome = running.instrument(span.clone()).await;
     span.record("attempts", progress.attempt());

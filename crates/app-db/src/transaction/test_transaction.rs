@@ -3,10 +3,10 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::error::{AT_WORK, Error};
+use crate::error::{CURRENT_CONNECTION, Error};
 use crate::transaction::Transaction;
 use crate::transaction::attempt::{Before, has_ended_itself, roll_back};
-use crate::transaction::progress::Progress;
+use crate::transaction::progress::TransactionProgress;
 use crate::work::Work;
 
 impl Transaction<'_> {
@@ -23,9 +23,11 @@ impl Transaction<'_> {
     {
         let caller = Location::caller();
         async move {
-            let (mut conn, observed) = self.open(caller, &Progress::new()).await?;
+            let (mut conn, observed) = self.open(caller, &TransactionProgress::new()).await?;
             let before = Before::of(&observed);
-            let outcome = AT_WORK.scope(Arc::clone(&observed), work(&mut conn)).await;
+            let outcome = CURRENT_CONNECTION
+                .scope(Arc::clone(&observed), work(&mut conn))
+                .await;
             let ended = has_ended_itself(&observed, &before);
             roll_back(&mut conn, &observed).await;
             match ended {
