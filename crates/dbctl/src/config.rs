@@ -44,7 +44,7 @@ fn show(config: &Config, json: bool) -> Result<Exit, CommandFailure> {
     let explained = config.explain();
     if json {
         let entries: Vec<_> = explained
-            .map(|explained| Entry {
+            .map(|explained| ConfigEntry {
                 key: explained.key,
                 value: explained.value,
                 origin: explained.origin.to_string(),
@@ -63,7 +63,7 @@ fn show(config: &Config, json: bool) -> Result<Exit, CommandFailure> {
 
 /// What is found is data here, so it goes to standard output.
 fn check(json: bool) -> Result<Exit, CommandFailure> {
-    let report = Report::of(&Config::load());
+    let report = ConfigReport::of(&Config::load());
     if json {
         output::json(&report)?;
     } else {
@@ -92,27 +92,27 @@ fn check(json: bool) -> Result<Exit, CommandFailure> {
 }
 
 #[derive(Serialize)]
-struct Entry {
+struct ConfigEntry {
     key: String,
     value: String,
     origin: String,
 }
 
 #[derive(Default, Serialize)]
-struct Report {
+struct ConfigReport {
     environment: String,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Problem {
+struct ConfigProblem {
     key: String,
     origin: String,
     message: String,
 }
 
-impl Report {
+impl ConfigReport {
     /// A configuration may load and yet lack a URL, because not every program needs both.
     fn of(loaded: &Result<Config, ConfigError>) -> Self {
         let mut report = Self::default();
@@ -134,7 +134,7 @@ impl Report {
 
     fn add(&mut self, error: &ConfigError) {
         self.problems
-            .extend(error.problems().iter().map(|problem| Problem {
+            .extend(error.problems().iter().map(|problem| ConfigProblem {
                 key: problem.key.clone(),
                 origin: problem.origin.to_string(),
                 message: problem.message.clone(),
@@ -142,7 +142,7 @@ impl Report {
     }
 }
 
-impl Problem {
+impl ConfigProblem {
     fn place(&self) -> String {
         if self.key == self.origin {
             self.key.clone()

@@ -25,8 +25,8 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
     let mut endpoints = Vec::new();
-    for target in configured_endpoint::of(config)? {
-        endpoints.push(examined::examine(target).await);
+    for configured in configured_endpoint::of(config)? {
+        endpoints.push(examined::examine(configured).await);
     }
     let advice = advice::on(config, &endpoints);
     let exit = if endpoints.iter().any(|endpoint| endpoint.error.is_some()) {
@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     } else {
         Exit::Done
     };
-    let report = Report {
+    let report = DoctorReport {
         schema: 1,
         healthy: exit == Exit::Done,
         endpoints,
@@ -52,14 +52,14 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
 
 /// `schema` grows when a field changes its meaning or goes away, and not when one is added.
 #[derive(Serialize)]
-struct Report {
+struct DoctorReport {
     schema: u32,
     healthy: bool,
     endpoints: Vec<Examined>,
     advice: Vec<Advice>,
 }
 
-impl Report {
+impl DoctorReport {
     fn text(&self) -> String {
         let mut text = String::new();
         for endpoint in &self.endpoints {

@@ -26,9 +26,9 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     let health = db.health().await;
     // The read pool and the like are well or not, whatever the write pool says.
     let healthy = health.pools().all(PoolHealth::is_healthy);
-    let report = Report {
+    let report = HealthReport {
         ready: health.is_ready(),
-        pools: health.pools().map(Line::of).collect(),
+        pools: health.pools().map(PoolLine::of).collect(),
     };
     db.shutdown(GRACE).await;
 
@@ -54,13 +54,13 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
 }
 
 #[derive(Serialize)]
-struct Report {
+struct HealthReport {
     ready: bool,
-    pools: Vec<Line>,
+    pools: Vec<PoolLine>,
 }
 
 #[derive(Serialize)]
-struct Line {
+struct PoolLine {
     pool: String,
     healthy: bool,
     error: Option<String>,
@@ -71,7 +71,7 @@ struct Line {
     generation: u64,
 }
 
-impl Line {
+impl PoolLine {
     fn of(health: &PoolHealth) -> Self {
         Self {
             pool: health.pool.clone(),

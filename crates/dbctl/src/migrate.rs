@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Make the directory of a new migration, named after the time and NAME
     New {
         /// What the migration does, as in `create_accounts`: lower-case letters, digits and `_`
-        name: new::Name,
+        name: new::MigrationName,
     },
 }
 

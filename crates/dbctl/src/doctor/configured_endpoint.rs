@@ -4,7 +4,7 @@ use app_db::db_pool::{PoolProfile, Via};
 use app_db::{Config, ConfigError, Endpoint};
 
 /// One endpoint to look at.
-pub(super) struct Target {
+pub(super) struct ConfiguredEndpoint {
     pub(super) name: String,
     pub(super) role: Role,
     /// What its URL was read from.
@@ -25,7 +25,7 @@ pub(super) enum Role {
 }
 
 /// The endpoints: the pooled one, the direct one if there is one, the replicas.
-pub(super) fn of(config: &Config) -> Result<Vec<Target>, ConfigError> {
+pub(super) fn of(config: &Config) -> Result<Vec<ConfiguredEndpoint>, ConfigError> {
     let (mut pooled, mut direct) = (Vec::new(), Vec::new());
     // With a replica `read` is the replica's, and without one it may be the write pool.
     let reads_here = config.replica_urls().is_empty() && config.configures_pool("read");
@@ -48,18 +48,19 @@ pub(super) fn of(config: &Config) -> Result<Vec<Target>, ConfigError> {
         let explained = config.explain().find(|explained| explained.key == key);
         explained.map_or_else(String::new, |explained| explained.origin.to_string())
     };
-    let target = |name: String, role, key: &str, endpoint, pools: Vec<PoolProfile>| Target {
-        name,
-        role,
-        origin: origin(key),
-        endpoint,
-        profile: pools.first().unwrap_or(&write).clone(),
-        pools,
-    };
+    let configured =
+        |name: String, role, key: &str, endpoint, pools: Vec<PoolProfile>| ConfiguredEndpoint {
+            name,
+            role,
+            origin: origin(key),
+            endpoint,
+            profile: pools.first().unwrap_or(&write).clone(),
+            pools,
+        };
 
-    let mut targets = Vec::new();
+    let mut endpoints = Vec::new();
     match config.pooled_url() {
-        Ok(url) => targets.push(target(
+        Ok(url) => endpoints.push(configured(
             "pooled".to_owned(),
             Role::Pooled,
             "database.url",
@@ -70,7 +71,7 @@ pub(super) fn of(config: &Config) -> Result<Vec<Target>, ConfigError> {
         Err(_no_pool_needs_it) => {}
     }
     match config.direct_url() {
-        Ok(url) => targets.push(target(
+        Ok(url) => endpoints.push(configured(
             "direct".to_owned(),
             Role::Direct,
             "database.direct_url",
@@ -87,7 +88,7 @@ pub(super) fn of(config: &Config) -> Result<Vec<Target>, ConfigError> {
             nth => format!("replica.{nth}"),
         };
         let pools = vec![read.clone()];
-        targets.push(target(
+        endpoints.push(configured(
             name,
             Role::Replica,
             "database.replica_url",
@@ -95,5 +96,5 @@ pub(super) fn of(config: &Config) -> Result<Vec<Target>, ConfigError> {
             pools,
         ));
     }
-    Ok(targets)
+    Ok(endpoints)
 }

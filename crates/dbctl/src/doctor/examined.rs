@@ -8,7 +8,7 @@ use app_db::{Endpoint, Pool};
 use serde::Serialize;
 
 use crate::command_failure::chain;
-use crate::doctor::configured_endpoint::{Role, Target};
+use crate::doctor::configured_endpoint::{ConfiguredEndpoint, Role};
 
 /// What an endpoint looks like from here.
 #[derive(Serialize)]
@@ -69,11 +69,11 @@ pub(super) struct PoolReport {
 
 /// Connects twice: once bare, for the time and the server's numbers, and once as a pool does, which
 /// finds out what stands between.
-pub(super) async fn examine(target: Target) -> Examined {
-    let mut examined = Examined::unseen(&target);
-    let bound = target.profile.connect_timeout;
+pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
+    let mut examined = Examined::unseen(&configured);
+    let bound = configured.profile.connect_timeout;
     let began = Instant::now();
-    let client = match connect_client(&target.endpoint, bound).await {
+    let client = match connect_client(&configured.endpoint, bound).await {
         Ok(client) => client,
         Err(error) => {
             let failure = error.failure();
@@ -117,12 +117,12 @@ pub(super) async fn examine(target: Target) -> Examined {
     };
     drop(client);
 
-    match find_pooler(&target).await {
-        Ok(found) => examined.took(found, &target),
+    match find_pooler(&configured).await {
+        Ok(found) => examined.took(found, &configured),
         Err(error) => examined.error = Some(error),
     }
-    examined.tls = match target.endpoint.tls.mode {
-        _ if is_unix(&target.endpoint) => Some(false),
+    examined.tls = match configured.endpoint.tls.mode {
+        _ if is_unix(&configured.endpoint) => Some(false),
         TlsMode::Disable => Some(false),
         // What the server says is about the connection that reaches it: ours, if nothing is between.
         TlsMode::Allow | TlsMode::Prefer => servers_tls.filter(|_| examined.found == Pooler::None),
@@ -132,14 +132,14 @@ pub(super) async fn examine(target: Target) -> Examined {
 }
 
 /// What stands between, as the pool finds it out when nothing is configured.
-async fn find_pooler(target: &Target) -> Result<Pooler, String> {
-    let mut profile = target.profile.clone();
-    profile.name = target.name.as_str().into();
+async fn find_pooler(configured: &ConfiguredEndpoint) -> Result<Pooler, String> {
+    let mut profile = configured.profile.clone();
+    profile.name = configured.name.as_str().into();
     (profile.max, profile.min_idle) = (1, 0);
     profile.checkout_timeout = profile.connect_timeout;
     profile.pooler = PoolerMode::Auto;
     profile.statements = Statements::Auto;
-    let pool = Pool::connect_lazy(target.endpoint.clone(), profile);
+    let pool = Pool::connect_lazy(configured.endpoint.clone(), profile);
     let connected = pool.get().await;
     let found = pool.status().pooler;
     let outcome = connected.map(drop);
@@ -148,7 +148,7 @@ async fn find_pooler(target: &Target) -> Result<Pooler, String> {
 }
 
 impl Examined {
-    fn unseen(target: &Target) -> Self {
+    fn unseen(configured: &ConfiguredEndpoint) -> Self {
         let pool = |profile: &app_db::PoolProfile| PoolReport {
             name: profile.name.to_string(),
             max: profile.max,
@@ -158,10 +158,10 @@ impl Examined {
             statements: "unknown",
         };
         Self {
-            name: target.name.clone(),
-            role: target.role,
-            origin: target.origin.clone(),
-            address: target.endpoint.address(),
+            name: configured.name.clone(),
+            role: configured.role,
+            origin: configured.origin.clone(),
+            address: configured.endpoint.address(),
             reachable: false,
             error: None,
             failure: None,
@@ -173,25 +173,29 @@ impl Examined {
             between: Pooler::Unknown,
             found: Pooler::Unknown,
             statements: None,
-            pools: target.pools.iter().map(pool).collect(),
+            pools: configured.pools.iter().map(pool).collect(),
             max_connections: None,
             reserved_connections: None,
             free_connections: None,
-            configured_max: target.pools.iter().map(|pool| i64::from(pool.max)).sum(),
-            url_hint: target.endpoint.pooler_hint.clone(),
-            probable_direct: target.endpoint.probable_direct(),
+            configured_max: configured
+                .pools
+                .iter()
+                .map(|pool| i64::from(pool.max))
+                .sum(),
+            url_hint: configured.endpoint.pooler_hint.clone(),
+            probable_direct: configured.endpoint.probable_direct(),
             server: None,
         }
     }
 
-    fn took(&mut self, found: Pooler, target: &Target) {
+    fn took(&mut self, found: Pooler, configured: &ConfiguredEndpoint) {
         self.found = found;
         for pool in &mut self.pools {
             pool.in_force = in_force(found, pool.mode);
             pool.statements = naming(pool.in_force, pool.naming);
         }
         // That a pooler keeps sessions apart cannot be seen, only be believed.
-        self.between = match (found, target.profile.pooler) {
+        self.between = match (found, configured.profile.pooler) {
             (Pooler::Shared { .. }, PoolerMode::Session) => Pooler::Session,
             (found, _) => found,
         };
@@ -202,7 +206,7 @@ impl Examined {
             Pooler::Shared { keeps_names: false } => Some("shared"),
             _ => None,
         };
-        let profile = &target.profile;
+        let profile = &configured.profile;
         self.statements = Some(naming(in_force(found, profile.pooler), profile.statements));
     }
 

@@ -11,9 +11,9 @@ use crate::exit::Exit;
 
 /// The name of a migration: lower-case letters, digits and `_`.
 #[derive(Clone, Debug)]
-pub(crate) struct Name(String);
+pub(crate) struct MigrationName(String);
 
-impl FromStr for Name {
+impl FromStr for MigrationName {
     type Err = &'static str;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
@@ -26,7 +26,7 @@ impl FromStr for Name {
 }
 
 /// Makes `<directory>/<now>_<name>/{up,down}.sql`; what exists is never touched.
-pub(crate) fn create(directory: &Path, name: &Name) -> Result<PathBuf, CommandFailure> {
+pub(crate) fn create(directory: &Path, name: &MigrationName) -> Result<PathBuf, CommandFailure> {
     let migration = directory.join(format!("{}_{}", version(SystemTime::now()), name.0));
     write(directory, &migration).map_err(|error| {
         CommandFailure::new(
@@ -69,9 +69,9 @@ mod tests {
     #[test]
     fn names_with_anything_but_lower_case_letters_digits_and_underscores_are_refused() {
         for name in ["", "Create", "a-b", "a b", "../a", "ü"] {
-            assert!(name.parse::<Name>().is_err(), "{name}");
+            assert!(name.parse::<MigrationName>().is_err(), "{name}");
         }
-        assert!("create_accounts_2".parse::<Name>().is_ok());
+        assert!("create_accounts_2".parse::<MigrationName>().is_ok());
     }
 
     #[test]
