@@ -1,5 +1,6 @@
 //! Transactions: described first, then run, again after a conflict.
 
+pub(crate) mod after_commit;
 pub(crate) mod attempt;
 pub(crate) mod budget;
 pub(crate) mod options;
@@ -10,7 +11,7 @@ pub(crate) mod retry;
 pub(crate) mod span;
 pub(crate) mod test_transaction;
 
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -325,7 +326,7 @@ impl<'db> Transaction<'db> {
         }
         match outcome {
             Ok(()) => {
-                run_all(left);
+                after_commit::run_all(left);
                 Ok(AttemptOutcome::Done(value))
             }
             Err(NotCommitted::Conflict(conflict)) => Ok(AttemptOutcome::Conflict(conflict)),
@@ -377,15 +378,6 @@ impl<'db> Transaction<'db> {
             }
         }
         unreachable!("the loop ends by returning")
-    }
-}
-
-/// Runs what was left for after the COMMIT, the rest of it also when some of it panics.
-fn run_all(left: Vec<Box<dyn FnOnce() + Send>>) {
-    let run = |action| catch_unwind(AssertUnwindSafe(action)).err();
-    let panics: Vec<_> = left.into_iter().filter_map(run).collect();
-    if let Some(first) = panics.into_iter().next() {
-        resume_unwind(first);
     }
 }
 
