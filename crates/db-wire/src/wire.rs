@@ -15,6 +15,10 @@ use tokio::sync::oneshot;
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use crate::conversation::Conversation;
+use crate::conversation::lost::connection_lost;
+use crate::conversation::outcome::broken_off;
+use crate::conversation::replies::server_sent;
+use crate::conversation::requests::client_sent;
 use crate::observed::Observed;
 use crate::protocol::frame::BadLength;
 use crate::steering::Steering;
@@ -91,7 +95,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
             let outcome = ready!(Pin::new(transport).poll_read(cx, buf));
             let fresh = &mut buf.filled_mut()[before..];
             if outcome.is_err() || fresh.is_empty() {
-                this.conversation.connection_lost();
+                connection_lost(&mut this.conversation);
                 if !this.conversation.for_client().is_empty() {
                     // The reader gets these last words first, and the end when it asks again.
                     continue;
@@ -99,7 +103,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
                 return Poll::Ready(outcome);
             }
             this.conversation.observed().received(fresh.len());
-            let kept = this.conversation.server_sent(fresh)?;
+            let kept = server_sent(&mut this.conversation, fresh)?;
             buf.set_filled(before + kept);
             // An answer may have set free what had to wait for it.
             if !this.conversation.for_server().is_empty()
@@ -124,7 +128,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         if this.conversation.for_server().waiting().len() > MAX_WAITING {
             ready!(this.poll_drain(cx))?;
         }
-        this.conversation.client_sent(buf)?;
+        client_sent(&mut this.conversation, buf)?;
         if let Poll::Ready(Err(error)) = this.poll_drain(cx) {
             return Poll::Ready(Err(error));
         }
@@ -168,7 +172,7 @@ const MAX_WAITING: usize = 64 * 1024;
 impl<T> Drop for Wire<T> {
     fn drop(&mut self) {
         self.conversation.observed().connection_closed();
-        self.conversation.broken_off();
+        broken_off(&self.conversation);
         if let (Some(farewell), Some(transport)) = (self.farewell.take(), self.transport.take()) {
             // Nobody waits for it: then the transport closes here, as it would without us.
             let _unclaimed = farewell.send(transport);

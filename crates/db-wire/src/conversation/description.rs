@@ -2,99 +2,102 @@
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part};
-use crate::conversation::extended::PARSED;
 use crate::prepared::statements::Id;
 use crate::protocol::frame::{Fate, HEADER, announced};
-use crate::protocol::message::{put, split_text};
+use crate::protocol::message::{PARSED, put, split_text};
 
-impl Conversation {
-    /// Answers to Parse, Describe and Close, the client's or ours.
-    pub(super) fn described(&mut self, exchange: &mut Exchange, tag: u8, body: &[u8]) -> Fate {
-        match (exchange.part(), tag) {
-            (Some(Part::Close), b'3') => {
+/// Answers to Parse, Describe and Close, the client's or ours.
+pub(super) fn described(
+    conversation: &mut Conversation,
+    exchange: &mut Exchange,
+    tag: u8,
+    body: &[u8],
+) -> Fate {
+    match (exchange.part(), tag) {
+        (Some(Part::Close), b'3') => {
+            exchange.part_done();
+            Fate::Drop
+        }
+        (Some(Part::Check(_)), b'1') => Fate::Drop,
+        (Some(Part::Check(id)), b't' | b'T' | b'n') => {
+            describe(conversation, tag, body);
+            if tag != b't' {
                 exchange.part_done();
-                Fate::Drop
+                check(conversation, exchange, id);
             }
-            (Some(Part::Check(_)), b'1') => Fate::Drop,
-            (Some(Part::Check(id)), b't' | b'T' | b'n') => {
-                self.describe(tag, body);
-                if tag != b't' {
-                    exchange.part_done();
-                    self.check(exchange, id);
-                }
-                Fate::Drop
-            }
-            (Some(Part::Check(_) | Part::Close), _) => {
+            Fate::Drop
+        }
+        (Some(Part::Check(_) | Part::Close), _) => {
+            exchange.mismatch = true;
+            Fate::Drop
+        }
+        (Some(Part::Learn(id)), _) => {
+            exchange.passed = true;
+            learn(conversation, exchange, id, tag, body);
+            Fate::Drop
+        }
+        _ => {
+            exchange.passed = true;
+            Fate::Pass
+        }
+    }
+}
+
+/// A description begins with its parameters.
+fn describe(conversation: &mut Conversation, tag: u8, body: &[u8]) {
+    if tag == b't' {
+        conversation.described.clear();
+    }
+    put(&mut conversation.described, tag, &[body]);
+}
+
+/// The client is told when all of it is known: until then it can be asked for again.
+fn learn(conversation: &mut Conversation, exchange: &mut Exchange, id: Id, tag: u8, body: &[u8]) {
+    match tag {
+        b'1' => conversation.described.clear(),
+        b't' => describe(conversation, tag, body),
+        b'T' | b'n' => {
+            describe(conversation, tag, body);
+            exchange.part_done();
+            let whole = halves(&conversation.described).is_some_and(|(first, second)| {
+                first[0] == b't'
+                    && second.first() == Some(&tag)
+                    && second.len() == HEADER + body.len()
+            });
+            // The program that asks was written for what the server said before its plan was refused.
+            // Where that no longer fits it is told so once, and not tried again unseen: diesel would
+            // read a float4 as the int4 that the program states.
+            let told = conversation.statements.take_outdated(id);
+            if told.is_some_and(|told| !still_fits(&told, &conversation.described)) {
                 exchange.mismatch = true;
-                Fate::Drop
+                return conversation.statements.refuse(id, true);
             }
-            (Some(Part::Learn(id)), _) => {
-                exchange.passed = true;
-                self.learn(exchange, id, tag, body);
-                Fate::Drop
+            if let Some(record) = conversation.statements.get_mut(id).filter(|_| whole) {
+                record.description = Some(conversation.described.as_slice().into());
+                conversation.statements.remember(id);
             }
-            _ => {
-                exchange.passed = true;
-                Fate::Pass
-            }
+            let out = conversation.to_client.end();
+            out.extend_from_slice(PARSED);
+            out.extend_from_slice(&conversation.described);
         }
+        _ => {}
     }
+}
 
-    /// A description begins with its parameters.
-    fn describe(&mut self, tag: u8, body: &[u8]) {
-        if tag == b't' {
-            self.described.clear();
+/// Compares what the server says of a statement now with what its client was told.
+fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: Id) {
+    let record = conversation.statements.get(id);
+    match record.and_then(|record| record.description.as_deref()) {
+        Some(told) if *told == *conversation.described => conversation.statements.remember(id),
+        Some(told) if exchange.statement.is_some() && still_fits(told, &conversation.described) => {
+            let count = |text| halves(text).and_then(|(_, result)| column_count(result));
+            exchange.narrow =
+                count(told).filter(|told| count(&conversation.described) > Some(*told));
         }
-        put(&mut self.described, tag, &[body]);
-    }
-
-    /// The client is told when all of it is known: until then it can be asked for again.
-    fn learn(&mut self, exchange: &mut Exchange, id: Id, tag: u8, body: &[u8]) {
-        match tag {
-            b'1' => self.described.clear(),
-            b't' => self.describe(tag, body),
-            b'T' | b'n' => {
-                self.describe(tag, body);
-                exchange.part_done();
-                let whole = halves(&self.described).is_some_and(|(first, second)| {
-                    first[0] == b't'
-                        && second.first() == Some(&tag)
-                        && second.len() == HEADER + body.len()
-                });
-                // The program that asks was written for what the server said before its plan was refused.
-                // Where that no longer fits it is told so once, and not tried again unseen: diesel would
-                // read a float4 as the int4 that the program states.
-                let told = self.statements.take_outdated(id);
-                if told.is_some_and(|told| !still_fits(&told, &self.described)) {
-                    exchange.mismatch = true;
-                    return self.statements.refuse(id, true);
-                }
-                if let Some(record) = self.statements.get_mut(id).filter(|_| whole) {
-                    record.description = Some(self.described.as_slice().into());
-                    self.statements.remember(id);
-                }
-                let out = self.to_client.end();
-                out.extend_from_slice(PARSED);
-                out.extend_from_slice(&self.described);
-            }
-            _ => {}
-        }
-    }
-
-    /// Compares what the server says of a statement now with what its client was told.
-    fn check(&mut self, exchange: &mut Exchange, id: Id) {
-        let record = self.statements.get(id);
-        match record.and_then(|record| record.description.as_deref()) {
-            Some(told) if *told == *self.described => self.statements.remember(id),
-            Some(told) if exchange.statement.is_some() && still_fits(told, &self.described) => {
-                let count = |text| halves(text).and_then(|(_, result)| column_count(result));
-                exchange.narrow = count(told).filter(|told| count(&self.described) > Some(*told));
-            }
-            _ => {
-                // Not one to be tried again unseen: it would be read as what it was.
-                exchange.mismatch = true;
-                self.statements.forget(id);
-            }
+        _ => {
+            // Not one to be tried again unseen: it would be read as what it was.
+            exchange.mismatch = true;
+            conversation.statements.forget(id);
         }
     }
 }

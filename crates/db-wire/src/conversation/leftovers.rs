@@ -2,87 +2,92 @@
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::Exchange;
-use crate::conversation::requests::Span;
+use crate::conversation::inbox::Span;
 use crate::observed::Request;
 use crate::protocol::message::{put, split_text};
 use crate::rules::Rules;
 use crate::sql::residue::Residue;
 
-impl Conversation {
-    /// Notes what a request that is sent now may leave behind.
-    pub(super) fn leaves(&mut self, residue: Residue) {
-        if residue == Residue::Nothing {
-            return;
-        }
-        if self.observed.residue() == Residue::Nothing {
-            self.dirty_since = self.statements.clock();
-        }
-        self.observed.left_behind(residue);
+/// Notes what a request that is sent now may leave behind.
+pub(super) fn leaves(conversation: &mut Conversation, residue: Residue) {
+    if residue == Residue::Nothing {
+        return;
     }
+    if conversation.observed.residue() == Residue::Nothing {
+        conversation.dirty_since = conversation.statements.clock();
+    }
+    conversation.observed.left_behind(residue);
+}
 
-    /// The same of a request of any shape; what it prepares counts when it is bound.
-    pub(super) fn frames_leave(&mut self, inbox: &[u8], frames: &[Span]) {
-        for frame in frames {
-            let body = frame.body(inbox);
-            match frame.tag {
-                b'P' => {
-                    let Some((name, rest)) = split_text(body) else {
-                        continue;
-                    };
-                    match split_text(rest).map_or(Residue::Undoable, |(sql, _)| Residue::of(sql)) {
-                        Residue::Nothing => self.unkept.remove(name),
-                        residue => self.unkept.insert(name.into(), residue),
-                    };
-                }
-                b'B' => {
-                    let name = split_text(body).and_then(|(_portal, rest)| split_text(rest));
-                    let residue = name.map_or(Residue::Undoable, |(name, _)| self.residue_of(name));
-                    self.leaves(residue);
-                }
-                b'C' => {
-                    if let Some((name, _)) = body.strip_prefix(b"S").and_then(split_text) {
-                        self.unkept.remove(name);
-                    }
-                }
-                b'Q' => self.leaves(Residue::of(body.strip_suffix(b"\0").unwrap_or(body))),
-                // A function by its number.
-                b'F' => self.leaves(Residue::Undoable),
-                _ => {}
+/// The same of a request of any shape; what it prepares counts when it is bound.
+pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+    for frame in frames {
+        let body = frame.body(inbox);
+        match frame.tag {
+            b'P' => {
+                let Some((name, rest)) = split_text(body) else {
+                    continue;
+                };
+                match split_text(rest).map_or(Residue::Undoable, |(sql, _)| Residue::of(sql)) {
+                    Residue::Nothing => conversation.unkept.remove(name),
+                    residue => conversation.unkept.insert(name.into(), residue),
+                };
             }
+            b'B' => {
+                let name = split_text(body).and_then(|(_portal, rest)| split_text(rest));
+                let residue = name.map_or(Residue::Undoable, |(name, _)| {
+                    residue_of(conversation, name)
+                });
+                leaves(conversation, residue);
+            }
+            b'C' => {
+                if let Some((name, _)) = body.strip_prefix(b"S").and_then(split_text) {
+                    conversation.unkept.remove(name);
+                }
+            }
+            b'Q' => leaves(
+                conversation,
+                Residue::of(body.strip_suffix(b"\0").unwrap_or(body)),
+            ),
+            // A function by its number.
+            b'F' => leaves(conversation, Residue::Undoable),
+            _ => {}
         }
     }
+}
 
-    fn residue_of(&self, name: &[u8]) -> Residue {
-        let record = self
+fn residue_of(conversation: &Conversation, name: &[u8]) -> Residue {
+    let record = conversation
+        .statements
+        .known(name)
+        .and_then(|id| conversation.statements.get(id));
+    match record {
+        Some(record) => record.residue,
+        None => conversation.unkept.get(name).copied().unwrap_or_default(),
+    }
+}
+
+/// Sends the text by which the pool resets the session. It is nobody's statement; `false` when the
+/// query is another.
+pub(super) fn send_reset(conversation: &mut Conversation, rules: &Rules, sql: &[u8]) -> bool {
+    let reset = rules.reset.as_deref().map(str::as_bytes);
+    if reset != Some(sql) || conversation.status != b'I' || !conversation.is_settled() {
+        return false;
+    }
+    let mut exchange = Exchange::new(Request::Work);
+    exchange.resets = true;
+    put(conversation.to_server.end(), b'Q', &[sql, b"\0"]);
+    conversation.plan_answer(exchange);
+    true
+}
+
+/// Names resolve again as they did before anything was left behind: only what was described since
+/// then is forgotten.
+pub(super) fn session_was_reset(conversation: &mut Conversation) {
+    if conversation.observed.residue() > Residue::Nothing {
+        conversation
             .statements
-            .known(name)
-            .and_then(|id| self.statements.get(id));
-        match record {
-            Some(record) => record.residue,
-            None => self.unkept.get(name).copied().unwrap_or_default(),
-        }
+            .forget_since(conversation.dirty_since);
     }
-
-    /// Sends the text by which the pool resets the session. It is nobody's statement; `false` when the
-    /// query is another.
-    pub(super) fn send_reset(&mut self, rules: &Rules, sql: &[u8]) -> bool {
-        let reset = rules.reset.as_deref().map(str::as_bytes);
-        if reset != Some(sql) || self.status != b'I' || !self.is_settled() {
-            return false;
-        }
-        let mut exchange = Exchange::new(Request::Work);
-        exchange.resets = true;
-        put(self.to_server.end(), b'Q', &[sql, b"\0"]);
-        self.plan_answer(exchange);
-        true
-    }
-
-    /// Names resolve again as they did before anything was left behind: only what was described since
-    /// then is forgotten.
-    pub(super) fn session_was_reset(&mut self) {
-        if self.observed.residue() > Residue::Nothing {
-            self.statements.forget_since(self.dirty_since);
-        }
-        self.observed.session_is_clean();
-    }
+    conversation.observed.session_is_clean();
 }

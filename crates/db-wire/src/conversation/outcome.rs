@@ -6,148 +6,154 @@ use tokio_postgres::error::SqlState;
 
 use crate::command::Command;
 use crate::conversation::Conversation;
-use crate::conversation::exchange::{Exchange, Expect, Part, Repeat};
+use crate::conversation::exchange::{Exchange, Part, Repeat};
 use crate::observed::Request;
 use crate::protocol::frame::Fate;
 use crate::protocol::message::{put, rows_of, split_text};
 use crate::server_error::ServerError;
 use crate::sql::text;
 
-impl Conversation {
-    /// An error ends the exchange up to its ReadyForQuery; `alone` when nothing was sent behind it.
-    pub(super) fn error(&mut self, exchange: &mut Exchange, body: &[u8], alone: bool) -> Fate {
-        let moved = (exchange.head > 0).then(|| behind_head(body, exchange.head));
-        let error = ServerError::from_fields(moved.as_deref().unwrap_or(body));
-        exchange.failed = true;
-        exchange.sqlstate = Some(error.sqlstate().clone());
-        exchange.mismatch = false;
-        let cut = exchange.cut_short();
-        let learning = cut.iter().any(|part| matches!(part, Part::Learn(_)));
-        let stale = exchange.statement.filter(|_| is_stale(&error));
-        if let Some(id) = stale {
-            if *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME {
-                self.statements.names_lost();
-                self.statements.forget(id);
-            } else {
-                self.statements.outdate(id);
-                // A text that was parsed just now has an old plan only where something keeps plans for it.
-                if learning || self.is_shared() {
-                    self.statements.unname(id);
-                }
-            }
-            // Of what is being learnt nothing has been told before all of it is known.
-            let untold = exchange.repeatable && (learning || !exchange.passed) && alone;
-            if untold && exchange.repeat == Repeat::No && self.statements.get(id).is_some() {
-                exchange.repeat = Repeat::Wanted;
-                self.must_wait = true;
-                return Fate::Drop;
+/// An error ends the exchange up to its ReadyForQuery; `alone` when nothing was sent behind it.
+pub(super) fn error(
+    conversation: &mut Conversation,
+    exchange: &mut Exchange,
+    body: &[u8],
+    alone: bool,
+) -> Fate {
+    let moved = (exchange.head > 0).then(|| behind_head(body, exchange.head));
+    let error = ServerError::from_fields(moved.as_deref().unwrap_or(body));
+    exchange.failed = true;
+    exchange.sqlstate = Some(error.sqlstate().clone());
+    exchange.mismatch = false;
+    let cut = exchange.cut_short();
+    let learning = cut.iter().any(|part| matches!(part, Part::Learn(_)));
+    let stale = exchange.statement.filter(|_| is_stale(&error));
+    if let Some(id) = stale {
+        if *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME {
+            conversation.statements.names_lost();
+            conversation.statements.forget(id);
+        } else {
+            conversation.statements.outdate(id);
+            // A text that was parsed just now has an old plan only where something keeps plans for it.
+            if learning || conversation.is_shared() {
+                conversation.statements.unname(id);
             }
         }
-        for part in cut {
-            match part {
-                Part::Learn(id) => self.statements.refuse(id, exchange.passed),
-                Part::Check(id) => self.statements.forget(id),
-                _ => {}
-            }
-        }
-        match stale {
-            Some(_) => self.observed.stale_statement_reported(error),
-            None => self.observed.error_reported(error),
-        }
-        if let Some(moved) = moved {
-            put(self.to_client.end(), b'E', &[&moved]);
+        // Of what is being learnt nothing has been told before all of it is known.
+        let untold = exchange.repeatable && (learning || !exchange.passed) && alone;
+        if untold && exchange.repeat == Repeat::No && conversation.statements.get(id).is_some() {
+            exchange.repeat = Repeat::Wanted;
             return Fate::Drop;
         }
-        if exchange.silent {
-            Fate::Drop
-        } else {
-            Fate::Pass
-        }
     }
-
-    pub(super) fn completed(&mut self, exchange: &mut Exchange, tag: &[u8]) -> Fate {
-        match exchange.part() {
-            Some(Part::Statement { .. } | Part::Commands { .. }) => {
-                exchange.command_done();
-                return Fate::Drop;
-            }
-            Some(Part::Check(_) | Part::Close) => exchange.mismatch = true,
+    for part in cut {
+        match part {
+            Part::Learn(id) => conversation.statements.refuse(id, exchange.passed),
+            Part::Check(id) => conversation.statements.forget(id),
             _ => {}
         }
-        if exchange.resets {
-            return Fate::Pass;
-        }
-        exchange.committed = tag.starts_with(b"COMMIT");
-        if exchange.request == Request::Commit && tag.starts_with(b"ROLLBACK") {
-            self.observed.commit_was_refused();
-        }
-        if exchange.silent {
-            return Fate::Drop;
-        }
-        if is_boundary(exchange, tag) {
-            self.observed.boundary_crossed();
-        }
-        self.observed.statement_completed();
-        if text::forgets_names(tag) {
-            self.statements.names_lost();
-        }
-        // Until the transaction ends it may be undone, and then the old descriptions hold again.
-        exchange.touches_resolution |= text::is_ddl_tag(tag);
-        if exchange.mismatch {
-            return Fate::Drop;
-        }
-        self.tell(exchange, rows_of(tag), None);
-        exchange.passed = true;
-        // Of several statements in one query the next begins here.
-        exchange.began = Instant::now();
-        exchange.first_row = None;
-        exchange.told = true;
+    }
+    match stale {
+        Some(_) => conversation.observed.stale_statement_reported(error),
+        None => conversation.observed.error_reported(error),
+    }
+    if let Some(moved) = moved {
+        put(conversation.to_client.end(), b'E', &[&moved]);
+        return Fate::Drop;
+    }
+    if exchange.silent {
+        Fate::Drop
+    } else {
         Fate::Pass
     }
+}
 
-    /// The end of an exchange that came to nothing.
-    pub(super) fn tell_failure(&self, exchange: &Exchange) {
-        let sqlstate = match &exchange.sqlstate {
-            Some(sqlstate) if exchange.failed => sqlstate,
-            _ => &SqlState::FEATURE_NOT_SUPPORTED,
-        };
-        self.tell(exchange, 0, Some(sqlstate));
-    }
-
-    /// The connection has ended in the middle of what the server was asked.
-    pub(crate) fn broken_off(&self) {
-        if let Some(Expect::Remote(exchange)) = self.plan.front()
-            && !exchange.silent
-            && exchange.request.works()
-            && (!exchange.told || exchange.first_row.is_some())
-        {
-            let last_words = exchange.sqlstate.as_ref();
-            let sqlstate = last_words.unwrap_or(&SqlState::CONNECTION_FAILURE);
-            self.tell(exchange, 0, Some(sqlstate));
+pub(super) fn completed(
+    conversation: &mut Conversation,
+    exchange: &mut Exchange,
+    tag: &[u8],
+) -> Fate {
+    match exchange.part() {
+        Some(Part::Statement { .. } | Part::Commands { .. }) => {
+            exchange.command_done();
+            return Fate::Drop;
         }
+        Some(Part::Check(_) | Part::Close) => exchange.mismatch = true,
+        _ => {}
     }
+    if exchange.resets {
+        return Fate::Pass;
+    }
+    exchange.committed = tag.starts_with(b"COMMIT");
+    if exchange.request == Request::Commit && tag.starts_with(b"ROLLBACK") {
+        conversation.observed.commit_was_refused();
+    }
+    if exchange.silent {
+        return Fate::Drop;
+    }
+    if is_boundary(exchange, tag) {
+        conversation.observed.boundary_crossed();
+    }
+    conversation.observed.statement_completed();
+    if text::forgets_names(tag) {
+        conversation.statements.names_lost();
+    }
+    // Until the transaction ends it may be undone, and then the old descriptions hold again.
+    exchange.touches_resolution |= text::is_ddl_tag(tag);
+    if exchange.mismatch {
+        return Fate::Drop;
+    }
+    tell(conversation, exchange, rows_of(tag), None);
+    exchange.passed = true;
+    // Of several statements in one query the next begins here.
+    exchange.began = Instant::now();
+    exchange.first_row = None;
+    exchange.told = true;
+    Fate::Pass
+}
 
-    /// Tells whoever watches of a finished command.
-    fn tell(&self, exchange: &Exchange, rows: u64, sqlstate: Option<&SqlState>) {
-        let (Some(text), Some(note)) = (&exchange.text, &exchange.note) else {
-            return;
-        };
-        let Some(watcher) = self.steering.watcher() else {
-            return;
-        };
-        let duration = exchange.began.elapsed();
-        watcher(&Command {
-            sql: split_text(text).map_or(text, |(sql, _types)| sql),
-            note,
-            duration,
-            executing: exchange.first_row.map_or(duration, |first| {
-                first.saturating_duration_since(exchange.began)
-            }),
-            rows,
-            sqlstate,
-            in_transaction: self.status != b'I' || exchange.begins,
-        });
+/// The end of an exchange that came to nothing.
+pub(super) fn tell_failure(conversation: &Conversation, exchange: &Exchange) {
+    let sqlstate = match &exchange.sqlstate {
+        Some(sqlstate) if exchange.failed => sqlstate,
+        _ => &SqlState::FEATURE_NOT_SUPPORTED,
+    };
+    tell(conversation, exchange, 0, Some(sqlstate));
+}
+
+/// The connection has ended in the middle of what the server was asked.
+pub(crate) fn broken_off(conversation: &Conversation) {
+    if let Some(exchange) = conversation.plan.answered()
+        && !exchange.silent
+        && exchange.request.works()
+        && (!exchange.told || exchange.first_row.is_some())
+    {
+        let last_words = exchange.sqlstate.as_ref();
+        let sqlstate = last_words.unwrap_or(&SqlState::CONNECTION_FAILURE);
+        tell(conversation, exchange, 0, Some(sqlstate));
     }
+}
+
+/// Tells whoever watches of a finished command.
+fn tell(conversation: &Conversation, exchange: &Exchange, rows: u64, sqlstate: Option<&SqlState>) {
+    let (Some(text), Some(note)) = (&exchange.text, &exchange.note) else {
+        return;
+    };
+    let Some(watcher) = conversation.steering.watcher() else {
+        return;
+    };
+    let duration = exchange.began.elapsed();
+    watcher(&Command {
+        sql: split_text(text).map_or(text, |(sql, _types)| sql),
+        note,
+        duration,
+        executing: exchange.first_row.map_or(duration, |first| {
+            first.saturating_duration_since(exchange.began)
+        }),
+        rows,
+        sqlstate,
+        in_transaction: conversation.status != b'I' || exchange.begins,
+    });
 }
 
 /// An error's fields with the position counted from behind so many characters.

@@ -5,83 +5,84 @@
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part, Repeat};
+use crate::conversation::head::put_head;
 use crate::observed::Request;
 use crate::protocol::frame::{HEADER, announced};
 use crate::protocol::message::{put, put_describe, put_parse, put_sync, split_text};
 use crate::protocol::outbox::empty;
 use crate::rules::Naming;
 
-impl Conversation {
-    /// Whether an exchange that has come to its ReadyForQuery goes on.
-    pub(super) fn repeats(&mut self, exchange: &mut Exchange) -> bool {
-        let goes_on = match exchange.repeat {
-            Repeat::Wanted => {
-                exchange.failed = false;
-                exchange.passed = false;
-                self.prepare_anew(exchange)
-            }
-            Repeat::Preparing if !exchange.failed && !exchange.mismatch => {
-                exchange.repeat = Repeat::Running;
-                self.run_again(exchange)
-            }
-            _ => false,
-        };
-        if !goes_on && exchange.repeatable {
-            empty(&mut self.retained);
+/// Whether an exchange that has come to its ReadyForQuery goes on.
+pub(super) fn repeats(conversation: &mut Conversation, exchange: &mut Exchange) -> bool {
+    let goes_on = match exchange.repeat {
+        Repeat::Wanted => {
+            exchange.failed = false;
+            exchange.passed = false;
+            prepare_anew(conversation, exchange)
         }
-        goes_on
+        Repeat::Preparing if !exchange.failed && !exchange.mismatch => {
+            exchange.repeat = Repeat::Running;
+            run_again(conversation, exchange)
+        }
+        _ => false,
+    };
+    if !goes_on && exchange.repeatable {
+        empty(&mut conversation.retained);
     }
+    goes_on
+}
 
-    /// By its name first, and run when that has worked; without a name all of it at once.
-    fn prepare_anew(&mut self, exchange: &mut Exchange) -> bool {
-        self.put_settings_again(exchange);
-        let Some(id) = exchange.statement else {
-            return false;
-        };
-        let Some(record) = self.statements.get_mut(id) else {
-            return false;
-        };
-        let name = record.take_name();
-        let out = self.to_server.end();
-        put_parse(out, &name, &record.tail);
-        put_describe(out, &name);
-        exchange.repeat = Repeat::Running;
-        if exchange.request == Request::Housekeeping {
-            exchange.parts.push(Part::Learn(id));
-        } else {
-            exchange.parts.push(Part::Check(id));
-            match record.naming {
-                Naming::Named => exchange.repeat = Repeat::Preparing,
-                Naming::Unnamed => put_nameless(out, &self.retained),
-            }
+/// By its name first, and run when that has worked; without a name all of it at once.
+fn prepare_anew(conversation: &mut Conversation, exchange: &mut Exchange) -> bool {
+    put_settings_again(conversation, exchange);
+    let Some(id) = exchange.statement else {
+        return false;
+    };
+    let Some(record) = conversation.statements.get_mut(id) else {
+        return false;
+    };
+    let name = record.take_name();
+    let out = conversation.to_server.end();
+    put_parse(out, &name, &record.tail);
+    put_describe(out, &name);
+    exchange.repeat = Repeat::Running;
+    if exchange.request == Request::Housekeeping {
+        exchange.parts.push(Part::Learn(id));
+    } else {
+        exchange.parts.push(Part::Check(id));
+        match record.naming {
+            Naming::Named => exchange.repeat = Repeat::Preparing,
+            Naming::Unnamed => put_nameless(out, &conversation.retained),
         }
-        put_sync(out);
-        true
     }
+    put_sync(out);
+    true
+}
 
-    fn run_again(&mut self, exchange: &mut Exchange) -> bool {
-        self.put_settings_again(exchange);
-        let shared = self.is_shared();
-        let out = self.to_server.end();
-        if shared
-            && let Some(id) = exchange.statement
-            && let Some(record) = self.statements.get_mut(id)
-        {
-            put_describe(out, &record.take_name());
-            exchange.parts.push(Part::Check(id));
-        }
-        out.extend_from_slice(&self.retained);
-        put_sync(out);
-        true
+fn run_again(conversation: &mut Conversation, exchange: &mut Exchange) -> bool {
+    put_settings_again(conversation, exchange);
+    let shared = conversation.is_shared();
+    let out = conversation.to_server.end();
+    if shared
+        && let Some(id) = exchange.statement
+        && let Some(record) = conversation.statements.get_mut(id)
+    {
+        put_describe(out, &record.take_name());
+        exchange.parts.push(Part::Check(id));
     }
+    out.extend_from_slice(&conversation.retained);
+    put_sync(out);
+    true
+}
 
-    /// Settings that travel with a statement travel with its second try.
-    fn put_settings_again(&mut self, exchange: &mut Exchange) {
-        let record = exchange.statement.and_then(|id| self.statements.get(id));
-        let alone = record.is_some_and(|record| record.alone);
-        if let Some(rules) = self.steering.rules() {
-            self.put_head(&rules, exchange, alone);
-        }
+/// Settings that travel with a statement travel with its second try.
+fn put_settings_again(conversation: &mut Conversation, exchange: &mut Exchange) {
+    let record = exchange
+        .statement
+        .and_then(|id| conversation.statements.get(id));
+    let alone = record.is_some_and(|record| record.alone);
+    if let Some(rules) = conversation.steering.rules() {
+        put_head(conversation, &rules, exchange, alone);
     }
 }
 

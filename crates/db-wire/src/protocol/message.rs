@@ -70,6 +70,15 @@ fn fields(severity: &str, code: &SqlState, message: &str) -> Vec<u8> {
     format!("S{severity}\0V{severity}\0C{code}\0M{message}\0R{ROUTINE}\0\0").into_bytes()
 }
 
+/// The answer to Parse.
+pub(crate) const PARSED: &[u8] = b"1\0\0\0\x04";
+
+/// The answer to Close.
+pub(crate) const CLOSED: &[u8] = b"3\0\0\0\x04";
+
+/// The answer to a query without statements.
+pub(crate) const EMPTY_QUERY: &[u8] = b"I\0\0\0\x04";
+
 /// The routine in errors that the wire makes itself.
 pub(crate) const ROUTINE: &str = "app_db_wire";
 

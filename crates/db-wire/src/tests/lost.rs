@@ -2,6 +2,8 @@
 
 use super::named;
 use super::peers::{NOTHING, Peers};
+use crate::conversation::lost::connection_lost;
+use crate::conversation::replies::server_sent;
 
 const UNKNOWN: [&str; 1] = ["E 08007"];
 
@@ -14,11 +16,11 @@ fn peers() -> Peers {
 
 /// What the client is told when the connection ends.
 fn at_the_end(peers: &mut Peers) -> Vec<String> {
-    peers.conversation.connection_lost();
+    connection_lost(&mut peers.conversation);
     assert!(peers.observed.is_closed());
     let told = peers.told();
     // Once and not again.
-    peers.conversation.connection_lost();
+    connection_lost(&mut peers.conversation);
     assert_eq!(peers.told(), NOTHING);
     told
 }
@@ -83,7 +85,7 @@ fn an_answer_that_has_begun_is_left_alone() {
     cut.client(&["B s1", "E", "S"]);
     cut.server(&["2"]);
     let mut row = *b"D\0\0\0\x0f\0\x01\0\0";
-    let kept = cut.conversation.server_sent(&mut row).unwrap();
+    let kept = server_sent(&mut cut.conversation, &mut row).unwrap();
     assert_eq!(kept, row.len());
     assert_eq!(at_the_end(&mut cut), NOTHING);
 }

@@ -1,5 +1,7 @@
 //! Both ends of a conversation, who write and read messages as short texts.
 
+use crate::conversation::replies::server_sent;
+use crate::conversation::requests::client_sent;
 use std::sync::Arc;
 
 use crate::conversation::Conversation;
@@ -21,7 +23,7 @@ impl Peers {
     /// Logged in, under these rules.
     pub(super) fn new(rules: Rules) -> Self {
         let mut peers = Self::before_login(Steering::default());
-        peers.conversation.client_sent(STARTUP).unwrap();
+        client_sent(&mut peers.conversation, STARTUP).unwrap();
         assert_eq!(peers.at_server(), STARTUP);
         peers.server(&["Z I"]);
         peers.steering.set_rules(rules);
@@ -41,14 +43,14 @@ impl Peers {
     /// The client sends; returned is what the server gets.
     pub(super) fn client(&mut self, messages: &[&str]) -> Vec<String> {
         let bytes: Vec<u8> = messages.iter().flat_map(|text| frontend(text)).collect();
-        self.conversation.client_sent(&bytes).unwrap();
+        client_sent(&mut self.conversation, &bytes).unwrap();
         self.asked()
     }
 
     /// The server sends; returned is what the client gets.
     pub(super) fn server(&mut self, messages: &[&str]) -> Vec<String> {
         let mut bytes: Vec<u8> = messages.iter().flat_map(|text| backend(text)).collect();
-        let kept = self.conversation.server_sent(&mut bytes).unwrap();
+        let kept = server_sent(&mut self.conversation, &mut bytes).unwrap();
         let mut got = bytes[..kept].to_vec();
         got.extend_from_slice(&self.at_client());
         frames(&got)

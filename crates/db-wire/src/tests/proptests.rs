@@ -1,5 +1,7 @@
 //! However the bytes of a conversation are cut, what either side gets and what is observed is the same.
 
+use crate::conversation::replies::server_sent;
+use crate::conversation::requests::client_sent;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -22,9 +24,9 @@ fn play((rules, events): &Recording, mut piece: impl FnMut(usize) -> usize) -> T
         while !rest.is_empty() {
             let (now, later) = rest.split_at_mut(piece(rest.len()));
             if *side == '>' {
-                peers.conversation.client_sent(now).unwrap();
+                client_sent(&mut peers.conversation, now).unwrap();
             } else {
-                let kept = peers.conversation.server_sent(now).unwrap();
+                let kept = server_sent(&mut peers.conversation, now).unwrap();
                 at_client.extend_from_slice(&now[..kept]);
             }
             at_client.extend_from_slice(&peers.at_client());

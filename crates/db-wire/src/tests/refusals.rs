@@ -3,6 +3,8 @@
 use super::named;
 use super::peers::{NOTHING, Peers, STARTUP, backend, frontend};
 use crate::TransactionStatus;
+use crate::conversation::replies::server_sent;
+use crate::conversation::requests::client_sent;
 use crate::protocol::frame::{BadLength, MAX_HELD};
 use crate::steering::Steering;
 
@@ -17,7 +19,7 @@ fn the_login_passes_with_our_parameters_added() {
         let steering = Steering::new(startup.clone().into(), true);
         let mut peers = Peers::before_login(steering);
         for bytes in packet.chunks(piece) {
-            peers.conversation.client_sent(bytes).unwrap();
+            client_sent(&mut peers.conversation, bytes).unwrap();
         }
         let sent = peers.at_server();
         assert_eq!(sent[..4], (sent.len() as u32).to_be_bytes());
@@ -25,9 +27,12 @@ fn the_login_passes_with_our_parameters_added() {
         // AuthenticationSASL and its answer, and a password that looks like anything.
         let sasl = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
         let mut bytes = sasl.to_vec();
-        assert_eq!(peers.conversation.server_sent(&mut bytes), Ok(sasl.len()));
+        assert_eq!(
+            server_sent(&mut peers.conversation, &mut bytes),
+            Ok(sasl.len())
+        );
         let answer = b"p\xff\xff\xff\xffQ\0\0\0\x05S";
-        peers.conversation.client_sent(answer).unwrap();
+        client_sent(&mut peers.conversation, answer).unwrap();
         assert_eq!(peers.at_server(), answer);
         let told = peers.server(&["R ok", "S TimeZone=UTC", "K \0\0\x10\x01key", "Z I"]);
         assert_eq!(told, ["R", "S", "K", "Z I"]);
@@ -58,7 +63,7 @@ fn a_cancel_request_passes_as_it_is() {
     let packet = b"\0\0\0\x14\x04\xd2\x16\x2e\0\0\0\x01longkey\0";
     let startup = vec![("TimeZone".to_owned(), "UTC".to_owned())];
     let mut peers = Peers::before_login(Steering::new(startup.into(), false));
-    peers.conversation.client_sent(packet).unwrap();
+    client_sent(&mut peers.conversation, packet).unwrap();
     assert_eq!(peers.at_server(), packet);
 }
 
@@ -66,7 +71,7 @@ fn a_cancel_request_passes_as_it_is() {
 #[test]
 fn a_refused_login_passes() {
     let mut peers = Peers::before_login(Steering::default());
-    peers.conversation.client_sent(STARTUP).unwrap();
+    client_sent(&mut peers.conversation, STARTUP).unwrap();
     assert_eq!(peers.server(&["E 28P01"]), ["E 28P01"]);
     assert_eq!(
         peers.observed.last_error().unwrap().sqlstate().code(),
@@ -121,26 +126,19 @@ fn hostile_lengths_are_refused() {
         *b"T\0\0\0\0",
     ] {
         let mut peers = Peers::new(named());
-        assert!(peers.conversation.server_sent(&mut header.clone()).is_err());
+        assert!(server_sent(&mut peers.conversation, &mut header.clone()).is_err());
         let mut peers = Peers::new(named());
-        assert!(peers.conversation.client_sent(&header).is_err());
+        assert!(client_sent(&mut peers.conversation, &header).is_err());
     }
     let [_, a, b, c] = MAX_HELD.to_be_bytes();
     let mut peers = Peers::new(named());
-    let refused = peers.conversation.server_sent(&mut [b'E', 2, a, b, c]);
+    let refused = server_sent(&mut peers.conversation, &mut [b'E', 2, a, b, c]);
     assert!(matches!(refused, Err(BadLength { tag: b'E', .. })));
     let mut peers = Peers::new(named());
-    assert!(
-        peers
-            .conversation
-            .server_sent(&mut b"Z\0\0\0\x06IT".clone())
-            .is_err()
-    );
+    assert!(server_sent(&mut peers.conversation, &mut b"Z\0\0\0\x06IT".clone()).is_err());
     // A long row passes as it comes.
     assert_eq!(
-        peers
-            .conversation
-            .server_sent(&mut b"D\x30\0\0\0row".clone()),
+        server_sent(&mut peers.conversation, &mut b"D\x30\0\0\0row".clone()),
         Ok(8)
     );
 }
@@ -178,12 +176,10 @@ fn a_large_request_in_small_pieces_costs_no_more_than_its_size() {
     bind[1..5].copy_from_slice(&length.to_be_bytes());
     let began = std::time::Instant::now();
     for piece in bind.chunks(1000) {
-        peers.conversation.client_sent(piece).unwrap();
+        client_sent(&mut peers.conversation, piece).unwrap();
     }
-    peers
-        .conversation
-        .client_sent(&[frontend("E"), frontend("S")].concat())
-        .unwrap();
+    let rest = [frontend("E"), frontend("S")].concat();
+    client_sent(&mut peers.conversation, &rest).unwrap();
     assert!(
         began.elapsed() < std::time::Duration::from_secs(2),
         "{:?}",
@@ -191,11 +187,7 @@ fn a_large_request_in_small_pieces_costs_no_more_than_its_size() {
     );
     assert_eq!(peers.at_server().len(), bind.len() + 15);
     let answer = [backend("2"), backend("C UPDATE 1"), backend("Z I")].concat();
-    peers.conversation.server_sent(&mut answer.clone()).unwrap();
-    let kept = [
-        &peers.conversation.inbox,
-        &peers.conversation.retained,
-        &peers.conversation.held,
-    ];
-    assert!(kept.iter().all(|buffer| buffer.capacity() < 4096));
+    server_sent(&mut peers.conversation, &mut answer.clone()).unwrap();
+    let kept = peers.conversation.buffers();
+    assert!(kept.iter().all(|capacity| *capacity < 4096));
 }

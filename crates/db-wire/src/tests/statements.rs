@@ -2,6 +2,7 @@
 
 use super::named;
 use super::peers::{NOTHING, Peers};
+use crate::conversation::replies::server_sent;
 use crate::rules::Rules;
 
 const UPDATE: &str = "update t set n = 1";
@@ -66,10 +67,13 @@ fn a_local_answer_waits_for_the_end_of_a_notification() {
     let mut notification = super::peers::backend("A 1234channel payload");
     let mut second = notification.split_off(9);
     let first = notification.len();
-    assert_eq!(peers.conversation.server_sent(&mut notification), Ok(first));
+    assert_eq!(
+        server_sent(&mut peers.conversation, &mut notification),
+        Ok(first)
+    );
     assert_eq!(peers.local(&["C s1", "S"]), NOTHING);
     assert_eq!(
-        peers.conversation.server_sent(&mut second),
+        server_sent(&mut peers.conversation, &mut second),
         Ok(second.len())
     );
     assert_eq!(peers.told(), ["3", "Z I"]);

@@ -3,6 +3,7 @@
 use super::named;
 use super::peers::{NOTHING, Peers};
 use crate::TransactionStatus;
+use crate::conversation::replies::server_sent;
 use crate::rules::Rules;
 
 const BEGUN: [&str; 2] = ["C BEGIN", "Z T"];
@@ -161,7 +162,7 @@ fn an_errors_position_is_in_the_clients_text() {
     let mut error = b"E\0\0\0\x19SERROR\0C42601\0P7\0\0".to_vec();
     let length = error.len() as u8 - 1;
     error[4] = length;
-    assert_eq!(peers.conversation.server_sent(&mut error), Ok(0));
+    assert_eq!(server_sent(&mut peers.conversation, &mut error), Ok(0));
     let told = peers.at_client();
     assert_eq!(told[5..], *b"SERROR\0C42601\0P1\0\0");
     assert_eq!(told[4], length);
@@ -191,13 +192,13 @@ fn a_pipelined_statement_goes_on_after_an_answer_in_pieces() {
     peers.client(&["B s1", "E", "S", "B s1", "E", "S", "C s1", "S"]);
     for text in ["1", "2", "C BEGIN", "2", "C UPDATE 1", "Z T"] {
         for byte in super::peers::backend(text) {
-            peers.conversation.server_sent(&mut [byte]).unwrap();
+            server_sent(&mut peers.conversation, &mut [byte]).unwrap();
         }
     }
     assert_eq!(peers.asked(), ["B s1", "E", "S"]);
     peers.server(&["2", "C UPDATE 1"]);
     for byte in super::peers::backend("Z T") {
-        peers.conversation.server_sent(&mut [byte]).unwrap();
+        server_sent(&mut peers.conversation, &mut [byte]).unwrap();
     }
     assert!(peers.told().ends_with(&["3".to_owned(), "Z T".to_owned()]));
 }

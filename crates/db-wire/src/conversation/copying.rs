@@ -1,0 +1,36 @@
+//! Whether the client is sending the rows of a COPY.
+
+/// Whether the client is sending the rows of a COPY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copying {
+    No,
+    /// The server takes rows. It ignores a Sync until they have ended, so that it answers one Sync for
+    /// two where COPY was run by Execute.
+    In {
+        extended: bool,
+    },
+    /// The client has ended them; the Sync that comes next belongs to the same exchange.
+    Ended,
+}
+
+impl Copying {
+    /// Whether a message belongs to the COPY.
+    pub(crate) fn takes(self, tag: u8) -> bool {
+        match self {
+            Self::No => false,
+            Self::In { extended } => {
+                matches!(tag, b'd' | b'c' | b'f' | b'H') || (extended && tag == b'S')
+            }
+            Self::Ended => tag == b'S',
+        }
+    }
+
+    /// What is so after a message of the COPY's.
+    pub(crate) fn after(self, tag: u8) -> Self {
+        match (self, tag) {
+            (Self::In { extended: true }, b'c' | b'f') => Self::Ended,
+            (Self::In { extended: false }, b'c' | b'f') | (Self::Ended, _) => Self::No,
+            _ => self,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the wire puts before a statement of the client's.
+
+use crate::conversation::Conversation;
+use crate::conversation::exchange::{Exchange, Part};
+use crate::observed::Request;
+use crate::protocol::message::{put_close, put_statement};
+use crate::rules::Rules;
+
+/// What the wire puts before the client's own statement: names to close, BEGIN, settings.
+pub(super) fn put_head(
+    conversation: &mut Conversation,
+    rules: &Rules,
+    exchange: &mut Exchange,
+    alone: bool,
+) {
+    let out = conversation.to_server.end();
+    for name in conversation.statements.take_to_close() {
+        put_close(out, &name);
+        exchange.parts.push(Part::Close);
+    }
+    let opening = conversation.transaction.send_begin(rules);
+    let begins = opening.is_some();
+    if let Some(opening) = &opening {
+        put_statement(out, &opening.sql);
+        exchange.parts.push(Part::Statement { is_begin: true });
+        exchange.begins = true;
+        if exchange.request == Request::Housekeeping {
+            exchange.request = Request::Work;
+        }
+    }
+    if let Some(settings) = &rules.local_settings
+        && (begins || (conversation.status == b'I' && !alone))
+    {
+        for statement in settings.statements(begins) {
+            put_statement(out, statement);
+            exchange.parts.push(Part::Statement { is_begin: false });
+        }
+    }
+    // Behind those of the pool, which they overrule.
+    for setting in opening.iter().flat_map(|opening| &opening.settings) {
+        put_statement(out, setting);
+        exchange.parts.push(Part::Statement { is_begin: false });
+    }
+}

@@ -1,0 +1,98 @@
+//! What a client has sent of a request that is not whole yet, or that has to wait.
+
+use crate::protocol::frame::{BadLength, HEADER, MAX_LENGTH};
+use crate::protocol::outbox::empty;
+
+/// The bytes of the client's requests, divided into messages.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    bytes: Vec<u8>,
+    /// The whole messages of the request that is being read.
+    frames: Vec<Span>,
+    scanned: usize,
+}
+
+/// One whole message among those bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) tag: u8,
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    pub(crate) fn bytes(self, inbox: &[u8]) -> &[u8] {
+        &inbox[self.start..self.end]
+    }
+
+    pub(crate) fn body(self, inbox: &[u8]) -> &[u8] {
+        &inbox[self.start + HEADER..self.end]
+    }
+}
+
+impl Inbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Keeps what cannot be handled yet.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Takes everything that is kept, to be handled.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Puts back what was taken, without the first so many bytes, which have been handled.
+    pub(crate) fn put_back(&mut self, mut bytes: Vec<u8>, handled: usize) {
+        if handled == bytes.len() {
+            empty(&mut bytes);
+        } else {
+            bytes.drain(..handled);
+        }
+        self.bytes = bytes;
+    }
+
+    /// Takes the messages of the request that has been begun.
+    pub(crate) fn take_frames(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Puts them back, counted from behind the bytes that have been handled.
+    pub(crate) fn put_frames_back(&mut self, mut frames: Vec<Span>, handled: usize) {
+        self.scanned -= handled;
+        for frame in &mut frames {
+            frame.start -= handled;
+            frame.end -= handled;
+        }
+        self.frames = frames;
+    }
+
+    /// The next message, if it is whole.
+    pub(crate) fn next(&self, bytes: &[u8]) -> Result<Option<Span>, BadLength> {
+        let start = self.scanned;
+        let Some(header) = bytes.get(start..).and_then(<[u8]>::first_chunk::<HEADER>) else {
+            return Ok(None);
+        };
+        let [tag, a, b, c, d] = *header;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if !(4..=MAX_LENGTH).contains(&length) {
+            return Err(BadLength { tag, length });
+        }
+        let end = start + 1 + length as usize;
+        Ok((end <= bytes.len()).then_some(Span { tag, start, end }))
+    }
+
+    /// Goes on behind this message; returns where that is.
+    pub(crate) fn pass_by(&mut self, message: Span) -> usize {
+        self.scanned = message.end;
+        message.end
+    }
+}

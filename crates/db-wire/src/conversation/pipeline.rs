@@ -1,0 +1,155 @@
+//! Requests of a shape that is not one of diesel-async's own: with the names the server knows.
+
+use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
+
+use crate::conversation::Conversation;
+use crate::conversation::exchange::{Exchange, Part};
+use crate::conversation::forward::{forward, pass};
+use crate::conversation::head::put_head;
+use crate::conversation::inbox::Span;
+use crate::conversation::leftovers::frames_leave;
+use crate::observed::Request;
+use crate::prepared::statements::Id;
+use crate::prepared::texts::Noted;
+use crate::protocol::message::{put, put_describe, put_parse, split_text};
+use crate::rules::Rules;
+
+const NAMELESS: &str = "this pipeline cannot be sent through a pooler without names; \
+     set `statements = \"named\"` for its pool";
+
+/// A request of another shape: with the names the server knows, where it knows them.
+pub(super) fn other(conversation: &mut Conversation, rules: &Rules, inbox: &[u8], frames: &[Span]) {
+    if !frames.iter().any(|frame| b"PBDEFQ".contains(&frame.tag)) {
+        return forward(conversation, inbox, frames);
+    }
+    let Some((body, known)) = renamed(conversation, inbox, frames) else {
+        return conversation.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, NAMELESS);
+    };
+    frames_leave(conversation, inbox, frames);
+    let runs = frames.iter().any(|frame| b"EFQ".contains(&frame.tag));
+    let mut exchange = Exchange::new(if runs {
+        Request::Work
+    } else {
+        Request::Housekeeping
+    });
+    exchange.extended = frames.iter().all(|frame| frame.tag != b'Q');
+    if let Some(noted) = noted(conversation, inbox, frames) {
+        exchange.text = Some(noted.text);
+        exchange.note = Some(noted.note);
+    }
+    put_head(conversation, rules, &mut exchange, false);
+    conversation.transaction.taint();
+    for id in known {
+        let Some(record) = conversation.statements.get_mut(id) else {
+            continue;
+        };
+        let to_parse = !record.prepared;
+        let name = record.take_name();
+        let out = conversation.to_server.end();
+        if to_parse {
+            put_parse(out, &name, &record.tail);
+        }
+        if to_parse || rules.shared_session {
+            put_describe(out, &name);
+            exchange.parts.push(Part::Check(id));
+        }
+    }
+    conversation.to_server.end().extend_from_slice(&body);
+    // Without a Parse in it nothing here tells what runs: better no text than that of another.
+    let parse = frames.iter().find(|frame| frame.tag == b'P');
+    let text = parse.and_then(|parse| split_text(parse.body(inbox)));
+    let text = text.map_or(&b""[..], |(_name, text)| text);
+    conversation
+        .observed
+        .last_statement()
+        .note(text, exchange.began);
+    conversation.plan_answer(exchange);
+}
+
+/// The text that a request of another shape runs; the last, where it runs several.
+fn noted(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) -> Option<Noted> {
+    conversation.steering.watcher()?;
+    let mut noted = None;
+    for frame in frames {
+        let body = frame.body(inbox);
+        match frame.tag {
+            b'P' => {
+                let (name, tail) = split_text(body)?;
+                noted = Some(conversation.texts.prepared(name, split_text(tail)?.0));
+            }
+            b'B' => {
+                let (name, _arguments) = split_text(split_text(body)?.1)?;
+                let record = conversation.statements.known(name);
+                let record = record.and_then(|id| conversation.statements.get(id));
+                let known = record.map(|record| Noted {
+                    text: Arc::clone(&record.tail),
+                    note: Arc::clone(&record.note),
+                });
+                noted = known.or_else(|| conversation.texts.named(name)).or(noted);
+            }
+            b'Q' => noted = Some(conversation.texts.noted(split_text(body)?.0)),
+            _ => {}
+        }
+    }
+    noted
+}
+
+/// The rest of a request whose beginning has gone out with a Flush.
+pub(super) fn continue_flushed(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+    frames_leave(conversation, inbox, frames);
+    match renamed(conversation, inbox, frames) {
+        Some((body, _)) => conversation.to_server.end().extend_from_slice(&body),
+        None => pass(conversation, inbox, frames),
+    }
+}
+
+/// Messages with the server's names for the client's, and the statements that they speak of; nothing
+/// where these have no names and one statement is not enough.
+fn renamed(
+    conversation: &Conversation,
+    inbox: &[u8],
+    frames: &[Span],
+) -> Option<(Vec<u8>, Vec<Id>)> {
+    let mut body = Vec::new();
+    let mut known = Vec::new();
+    let mut nameless = 0;
+    for frame in frames {
+        let Some(Known { before, after, id }) =
+            known_name(conversation, frame.tag, frame.body(inbox))
+        else {
+            body.extend_from_slice(frame.bytes(inbox));
+            continue;
+        };
+        let record = conversation.statements.get(id)?;
+        let name = record.server_name();
+        if !known.contains(&id) {
+            known.push(id);
+            nameless += usize::from(name.is_empty());
+        }
+        put(&mut body, frame.tag, &[before, name, b"\0", after]);
+    }
+    let parses = frames.iter().any(|frame| frame.tag == b'P');
+    let enough = nameless == 0 || nameless + usize::from(parses) < 2;
+    enough.then_some((body, known))
+}
+
+fn known_name<'b>(conversation: &Conversation, tag: u8, body: &'b [u8]) -> Option<Known<'b>> {
+    let before = match tag {
+        b'B' => split_text(body)?.0.len() + 1,
+        b'D' | b'C' if body.first() == Some(&b'S') => 1,
+        _ => return None,
+    };
+    let (before, rest) = body.split_at(before);
+    let (name, after) = split_text(rest)?;
+    let id = conversation.statements.known(name)?;
+    Some(Known { before, after, id })
+}
+
+/// A message that speaks of a statement by a name of the client's.
+struct Known<'b> {
+    before: &'b [u8],
+    after: &'b [u8],
+    id: Id,
+}

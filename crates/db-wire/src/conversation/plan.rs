@@ -1,0 +1,108 @@
+//! The order in which a client is answered.
+
+use std::collections::VecDeque;
+
+use crate::conversation::exchange::{Exchange, Expect};
+
+/// What each ReadyForQuery still to come will answer, and the wire's own answers between them.
+#[derive(Debug, Default)]
+pub(crate) struct Plan(VecDeque<Expect>);
+
+impl Plan {
+    /// A plan that begins with this exchange.
+    pub(crate) fn new(first: Exchange) -> Self {
+        Self(VecDeque::from([Expect::Remote(first)]))
+    }
+
+    /// A request went to the server.
+    pub(crate) fn push(&mut self, exchange: Exchange) {
+        self.0.push_back(Expect::Remote(exchange));
+    }
+
+    /// The wire answers in the server's place, when its turn comes.
+    pub(crate) fn push_local(&mut self, messages: &[u8], status: Option<u8>) {
+        self.0.push_back(Expect::Local {
+            messages: messages.into(),
+            status,
+        });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether nothing may be sent before the server has answered more: an exchange begins a transaction,
+    /// or is run again.
+    pub(crate) fn must_wait(&self) -> bool {
+        self.exchanges().any(Exchange::is_waited_for)
+    }
+
+    /// Whether the server has answered everything that can change the transaction's status.
+    pub(crate) fn is_settled(&self, status: u8) -> bool {
+        self.0.iter().all(|expected| expected.is_settled(status))
+    }
+
+    /// Whether nothing was sent behind the exchange that is being answered.
+    pub(crate) fn is_answering_the_last(&self) -> bool {
+        self.exchanges().count() == 1
+    }
+
+    /// The exchange that the server answers now, if it is its turn.
+    pub(crate) fn answered(&self) -> Option<&Exchange> {
+        match self.0.front() {
+            Some(Expect::Remote(exchange)) => Some(exchange),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn answered_mut(&mut self) -> Option<&mut Exchange> {
+        match self.0.front_mut() {
+            Some(Expect::Remote(exchange)) => Some(exchange),
+            _ => None,
+        }
+    }
+
+    /// Takes that exchange out.
+    pub(crate) fn take_answered(&mut self) -> Option<Exchange> {
+        match self.0.pop_front() {
+            Some(Expect::Remote(exchange)) => Some(exchange),
+            Some(local) => {
+                self.0.push_front(local);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Puts it back: its answer goes on.
+    pub(crate) fn put_back(&mut self, exchange: Exchange) {
+        self.0.push_front(Expect::Remote(exchange));
+    }
+
+    /// The first exchange that its client is told of, unless an answer of the wire's comes before.
+    pub(crate) fn told_next(&self) -> Option<&Exchange> {
+        match self.0.iter().find(|expected| !expected.is_silent()) {
+            Some(Expect::Remote(exchange)) => Some(exchange),
+            _ => None,
+        }
+    }
+
+    /// The next answer of the wire's own whose turn it is. What the client is not told of they pass by.
+    pub(crate) fn take_local(&mut self) -> Option<(Box<[u8]>, Option<u8>)> {
+        let turn = self.0.iter().position(|expected| !expected.is_silent())?;
+        if let Some(Expect::Remote(_)) = self.0.get(turn) {
+            return None;
+        }
+        match self.0.remove(turn) {
+            Some(Expect::Local { messages, status }) => Some((messages, status)),
+            _ => None,
+        }
+    }
+
+    fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.0.iter().filter_map(|expected| match expected {
+            Expect::Remote(exchange) => Some(exchange),
+            Expect::Local { .. } => None,
+        })
+    }
+}
