@@ -7,13 +7,14 @@
 mod fold;
 mod summary;
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use self::fold::{Kind, Piece, fold};
 use db_wire::MAX_NOTED;
+
+use crate::fingerprint::fold::{Kind, Piece, fold};
+use crate::line_breaks::push_escaped;
 
 /// What stands for every statement of one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,33 +87,6 @@ fn one_line(pieces: &[Piece<'_>], is_cut: bool) -> String {
         text.push_str(" …");
     }
     text
-}
-
-/// Whether a character could end a line of a log, move the cursor of who reads it or turn its text around.
-#[must_use]
-pub fn breaks_a_line(char: char) -> bool {
-    let is_invisible = matches!(
-        char,
-        '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{feff}'
-    );
-    is_invisible || char.is_control()
-}
-
-/// Escapes what breaks a line.
-pub(crate) fn push_escaped(text: &mut String, piece: &str) {
-    for char in piece.chars() {
-        match breaks_a_line(char) {
-            true => {
-                // Writing to a `String` does not fail.
-                let _written = write!(text, "{}", char.escape_unicode());
-            }
-            false => text.push(char),
-        }
-    }
 }
 
 /// How many bytes of a statement are read. What lies beyond makes no difference to its fingerprint.

@@ -1,7 +1,7 @@
 //! Summaries: what a statement does and to which table, in a few words that few statements differ in.
 
-use super::fold::{Kind, Piece};
-use super::push_escaped;
+use crate::fingerprint::fold::{Kind, Piece};
+use crate::line_breaks::push_escaped;
 
 /// `SELECT users`, `INSERT app.users`, `COMMIT`; as `db.query.summary` asks for it.
 pub(super) fn of(pieces: &[Piece<'_>]) -> String {

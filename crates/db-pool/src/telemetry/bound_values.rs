@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::fingerprint::push_escaped;
+use crate::line_breaks::push_escaped;
 
 /// The values of one statement on one line, cut where they are long. `Debug` does not show them.
 pub(crate) struct BoundValues(String);

@@ -1,0 +1,30 @@
+//! Characters that a log must not show as they are.
+
+use std::fmt::Write;
+
+/// Whether a character could end a line of a log, move the cursor of who reads it or turn its text around.
+#[must_use]
+pub fn breaks_a_line(char: char) -> bool {
+    let is_invisible = matches!(
+        char,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}'
+    );
+    is_invisible || char.is_control()
+}
+
+/// Escapes what breaks a line.
+pub(crate) fn push_escaped(text: &mut String, piece: &str) {
+    for char in piece.chars() {
+        match breaks_a_line(char) {
+            true => {
+                // Writing to a `String` does not fail.
+                let _written = write!(text, "{}", char.escape_unicode());
+            }
+            false => text.push(char),
+        }
+    }
+}
