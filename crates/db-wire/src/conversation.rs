@@ -5,6 +5,7 @@
 //! what the server sends, with [`outcome`], [`description`] and [`repeat`] for what is learnt from it. This
 //! file holds what they share: the state, the order of answers, and the answers that the wire gives itself.
 
+mod client_transaction;
 mod copying;
 mod description;
 mod exchange;
@@ -16,29 +17,28 @@ mod leftovers;
 mod login;
 pub(crate) mod lost;
 pub(crate) mod outcome;
+mod pending;
 mod pipeline;
-mod plan;
 mod refusal;
 mod repeat;
 pub(crate) mod replies;
 pub(crate) mod requests;
 mod simple;
 mod startup;
-mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio_postgres::error::SqlState;
 
+use crate::conversation::client_transaction::ClientTransaction;
 use crate::conversation::copying::Copying;
 use crate::conversation::exchange::Exchange;
 use crate::conversation::inbox::Inbox;
-use crate::conversation::plan::Plan;
+use crate::conversation::pending::Pending;
 use crate::conversation::startup::{Phase, SetUp};
-use crate::conversation::transaction::Transaction;
 use crate::observed::{Observed, Request};
-use crate::prepared::statements::Statements;
+use crate::prepared::statement_cache::StatementCache;
 use crate::prepared::texts::Texts;
 use crate::protocol::frame::{Fate, HEADER, Reading};
 use crate::protocol::message::{put_complete, put_error, put_ready};
@@ -70,10 +70,10 @@ pub(crate) struct Conversation {
     /// A message of the server's that arrives in pieces and must be seen whole.
     held: Vec<u8>,
 
-    plan: Plan,
-    statements: Statements,
+    pending: Pending,
+    statements: StatementCache,
     texts: Texts,
-    transaction: Transaction,
+    transaction: ClientTransaction,
     /// The server's own status, as it said last.
     status: u8,
     /// Something in this transaction changes how names resolve, until it ends.
@@ -105,10 +105,10 @@ impl Conversation {
             reading: Reading::default(),
             held: Vec::new(),
             // The startup packet is answered by a ReadyForQuery as well.
-            plan: Plan::new(Exchange::new(Request::Housekeeping)),
-            statements: Statements::new(0, Naming::Named),
+            pending: Pending::new(Exchange::new(Request::Housekeeping)),
+            statements: StatementCache::new(0, Naming::Named),
             texts: Texts::default(),
-            transaction: Transaction::Plain,
+            transaction: ClientTransaction::Plain,
             status: b'I',
             resolution_borrowed: false,
             dirty_since: 0,
@@ -144,19 +144,19 @@ impl Conversation {
     }
 
     /// Notes a request that goes to the server.
-    fn plan_answer(&mut self, exchange: Exchange) {
+    fn expect_answer(&mut self, exchange: Exchange) {
         self.observed.request_sent(exchange.request);
-        self.plan.push(exchange);
+        self.pending.push(exchange);
     }
 
     /// Whether the server has answered everything that can change the transaction's status.
     fn is_settled(&self) -> bool {
-        self.plan.is_settled(self.status)
+        self.pending.is_settled(self.status)
     }
 
     /// Whether nothing can have run before what is sent now.
     fn is_untouched(&self) -> bool {
-        self.status == b'I' && self.is_settled() && self.transaction == Transaction::Plain
+        self.status == b'I' && self.is_settled() && self.transaction == ClientTransaction::Plain
     }
 
     /// Whether the session behind this connection may be another's in the next transaction.
@@ -167,16 +167,16 @@ impl Conversation {
     }
 
     fn is_broken(&self) -> bool {
-        matches!(self.transaction, Transaction::Broken { .. })
+        matches!(self.transaction, ClientTransaction::Broken { .. })
     }
 
     /// Answers in the server's place, in turn; with a status where it is not the server's at that time.
     fn answer(&mut self, messages: &[u8], status: Option<u8>) {
         let status = status.or(self.transaction.status());
-        if self.plan.is_empty() && !self.is_amid_message() {
+        if self.pending.is_empty() && !self.is_amid_message() {
             return self.tell_locally(messages, status);
         }
-        self.plan.push_local(messages, status);
+        self.pending.push_local(messages, status);
         self.deliver_local();
     }
 
@@ -207,7 +207,7 @@ impl Conversation {
         if self.is_amid_message() {
             return;
         }
-        while let Some((messages, status)) = self.plan.take_local() {
+        while let Some((messages, status)) = self.pending.take_local() {
             self.tell_locally(&messages, status);
         }
     }

@@ -29,7 +29,7 @@ pub struct Wire<T> {
     /// Taken only when the wire is dropped.
     transport: Option<T>,
     conversation: Conversation,
-    farewell: Option<oneshot::Sender<T>>,
+    hand_back: Option<oneshot::Sender<T>>,
 }
 
 impl<T> Wire<T> {
@@ -38,12 +38,12 @@ impl<T> Wire<T> {
         transport: T,
         observed: Arc<Observed>,
         steering: Arc<Steering>,
-        farewell: Option<oneshot::Sender<T>>,
+        hand_back: Option<oneshot::Sender<T>>,
     ) -> Self {
         Self {
             transport: Some(transport),
             conversation: Conversation::new(observed, steering),
-            farewell,
+            hand_back,
         }
     }
 }
@@ -173,9 +173,9 @@ impl<T> Drop for Wire<T> {
     fn drop(&mut self) {
         self.conversation.observed().connection_closed();
         broken_off(&self.conversation);
-        if let (Some(farewell), Some(transport)) = (self.farewell.take(), self.transport.take()) {
+        if let (Some(hand_back), Some(transport)) = (self.hand_back.take(), self.transport.take()) {
             // Nobody waits for it: then the transport closes here, as it would without us.
-            let _unclaimed = farewell.send(transport);
+            let _unclaimed = hand_back.send(transport);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part};
-use crate::prepared::statements::Id;
+use crate::prepared::statement_cache::StatementId;
 use crate::protocol::frame::{Fate, HEADER, announced};
 use crate::protocol::message::{PARSED, put, split_text};
 
@@ -52,7 +52,13 @@ fn describe(conversation: &mut Conversation, tag: u8, body: &[u8]) {
 }
 
 /// The client is told when all of it is known: until then it can be asked for again.
-fn learn(conversation: &mut Conversation, exchange: &mut Exchange, id: Id, tag: u8, body: &[u8]) {
+fn learn(
+    conversation: &mut Conversation,
+    exchange: &mut Exchange,
+    id: StatementId,
+    tag: u8,
+    body: &[u8],
+) {
     match tag {
         b'1' => conversation.described.clear(),
         b't' => describe(conversation, tag, body),
@@ -85,7 +91,7 @@ fn learn(conversation: &mut Conversation, exchange: &mut Exchange, id: Id, tag: 
 }
 
 /// Compares what the server says of a statement now with what its client was told.
-fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: Id) {
+fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: StatementId) {
     let record = conversation.statements.get(id);
     match record.and_then(|record| record.description.as_deref()) {
         Some(told) if *told == *conversation.described => conversation.statements.remember(id),

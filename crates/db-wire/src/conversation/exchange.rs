@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::command::Note;
 use crate::observed::Request;
-use crate::prepared::statements::Id;
+use crate::prepared::statement_cache::StatementId;
 
 /// One entry of the order in which a client is answered.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(crate) struct Exchange {
     pub(crate) text: Option<Arc<[u8]>>,
     pub(crate) note: Option<Arc<Note>>,
     /// The statement that it prepares or runs, and whether it may be tried a second time.
-    pub(crate) statement: Option<Id>,
+    pub(crate) statement: Option<StatementId>,
     pub(crate) repeatable: bool,
     pub(crate) repeat: Repeat,
     pub(crate) touches_resolution: bool,
@@ -111,9 +111,9 @@ pub(crate) enum Part {
     /// A Close of the wire's.
     Close,
     /// Parse and Describe of the wire's, to be compared with what the client was told.
-    Check(Id),
+    Check(StatementId),
     /// Parse and Describe of the client's, to be remembered.
-    Learn(Id),
+    Learn(StatementId),
 }
 
 impl Part {

@@ -8,12 +8,12 @@ use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::forward::forward;
 use crate::conversation::head::put_head;
-use crate::conversation::inbox::Span;
+use crate::conversation::inbox::Frame;
 use crate::conversation::leftovers::{frames_leave, leaves};
 use crate::conversation::pipeline::other;
 use crate::conversation::refusal::{FAILED, refusal};
 use crate::observed::Request;
-use crate::prepared::statements::Record;
+use crate::prepared::statement_cache::Record;
 use crate::protocol::message::{
     CLOSED, PARSED, put, put_describe, put_parse, put_sync, split_text,
 };
@@ -28,7 +28,7 @@ pub(super) fn send_prepare(
     conversation: &mut Conversation,
     rules: &Rules,
     inbox: &[u8],
-    frames: &[Span],
+    frames: &[Frame],
 ) {
     let Some((name, tail)) = split_text(frames[0].body(inbox)) else {
         return other(conversation, rules, inbox, frames);
@@ -78,7 +78,7 @@ pub(super) fn send_prepare(
         .observed
         .last_statement()
         .note(sql, exchange.began);
-    conversation.plan_answer(exchange);
+    conversation.expect_answer(exchange);
 }
 
 /// Bind and Execute of a statement.
@@ -86,7 +86,7 @@ pub(super) fn send_execute(
     conversation: &mut Conversation,
     rules: &Rules,
     inbox: &[u8],
-    frames: &[Span],
+    frames: &[Frame],
 ) {
     let bind = frames[0].body(inbox);
     let names = split_text(bind).and_then(|(portal, rest)| Some((portal, split_text(rest)?)));
@@ -142,11 +142,11 @@ pub(super) fn send_execute(
         .observed
         .last_statement()
         .note(&tail, exchange.began);
-    conversation.plan_answer(exchange);
+    conversation.expect_answer(exchange);
 }
 
 /// Close of a statement: its text may stay, under another name or none.
-pub(super) fn send_close(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+pub(super) fn send_close(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     match frames[0]
         .body(inbox)
         .strip_prefix(b"S")
@@ -168,7 +168,7 @@ pub(super) fn send_close(conversation: &mut Conversation, inbox: &[u8], frames: 
 }
 
 /// In a transaction that never began nothing reaches the server.
-pub(super) fn refuse_in_broken(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+pub(super) fn refuse_in_broken(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     match frames {
         [close, _sync] if close.tag == b'C' => send_close(conversation, inbox, frames),
         [sync] if sync.tag == b'S' => conversation.answer(b"", None),

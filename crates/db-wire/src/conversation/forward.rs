@@ -2,12 +2,12 @@
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::Exchange;
-use crate::conversation::inbox::Span;
+use crate::conversation::inbox::Frame;
 use crate::observed::Request;
 use crate::sql::text;
 
 /// Sends a request on as it is.
-pub(super) fn forward(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+pub(super) fn forward(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     let mut request = Request::Housekeeping;
     let mut extended = true;
     for frame in frames {
@@ -21,10 +21,10 @@ pub(super) fn forward(conversation: &mut Conversation, inbox: &[u8], frames: &[S
     pass(conversation, inbox, frames);
     let mut exchange = Exchange::new(request);
     exchange.extended = extended;
-    conversation.plan_answer(exchange);
+    conversation.expect_answer(exchange);
 }
 
-pub(super) fn pass(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+pub(super) fn pass(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     for frame in frames {
         conversation
             .to_server

@@ -8,19 +8,19 @@ use crate::protocol::outbox::empty;
 pub(crate) struct Inbox {
     bytes: Vec<u8>,
     /// The whole messages of the request that is being read.
-    frames: Vec<Span>,
+    frames: Vec<Frame>,
     scanned: usize,
 }
 
 /// One whole message among those bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
+pub(crate) struct Frame {
     pub(crate) tag: u8,
     start: usize,
     end: usize,
 }
 
-impl Span {
+impl Frame {
     pub(crate) fn bytes(self, inbox: &[u8]) -> &[u8] {
         &inbox[self.start..self.end]
     }
@@ -61,12 +61,12 @@ impl Inbox {
     }
 
     /// Takes the messages of the request that has been begun.
-    pub(crate) fn take_frames(&mut self) -> Vec<Span> {
+    pub(crate) fn take_frames(&mut self) -> Vec<Frame> {
         std::mem::take(&mut self.frames)
     }
 
     /// Puts them back, counted from behind the bytes that have been handled.
-    pub(crate) fn put_frames_back(&mut self, mut frames: Vec<Span>, handled: usize) {
+    pub(crate) fn put_frames_back(&mut self, mut frames: Vec<Frame>, handled: usize) {
         self.scanned -= handled;
         for frame in &mut frames {
             frame.start -= handled;
@@ -76,7 +76,7 @@ impl Inbox {
     }
 
     /// The next message, if it is whole.
-    pub(crate) fn next(&self, bytes: &[u8]) -> Result<Option<Span>, BadLength> {
+    pub(crate) fn next(&self, bytes: &[u8]) -> Result<Option<Frame>, BadLength> {
         let start = self.scanned;
         let Some(header) = bytes.get(start..).and_then(<[u8]>::first_chunk::<HEADER>) else {
             return Ok(None);
@@ -87,11 +87,11 @@ impl Inbox {
             return Err(BadLength { tag, length });
         }
         let end = start + 1 + length as usize;
-        Ok((end <= bytes.len()).then_some(Span { tag, start, end }))
+        Ok((end <= bytes.len()).then_some(Frame { tag, start, end }))
     }
 
     /// Goes on behind this message; returns where that is.
-    pub(crate) fn pass_by(&mut self, message: Span) -> usize {
+    pub(crate) fn pass_by(&mut self, message: Frame) -> usize {
         self.scanned = message.end;
         message.end
     }

@@ -2,7 +2,7 @@
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::Exchange;
-use crate::conversation::inbox::Span;
+use crate::conversation::inbox::Frame;
 use crate::observed::Request;
 use crate::protocol::message::{put, split_text};
 use crate::rules::Rules;
@@ -20,7 +20,7 @@ pub(super) fn leaves(conversation: &mut Conversation, residue: Residue) {
 }
 
 /// The same of a request of any shape; what it prepares counts when it is bound.
-pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     for frame in frames {
         let body = frame.body(inbox);
         match frame.tag {
@@ -77,7 +77,7 @@ pub(super) fn send_reset(conversation: &mut Conversation, rules: &Rules, sql: &[
     let mut exchange = Exchange::new(Request::Work);
     exchange.resets = true;
     put(conversation.to_server.end(), b'Q', &[sql, b"\0"]);
-    conversation.plan_answer(exchange);
+    conversation.expect_answer(exchange);
     true
 }
 

@@ -1,7 +1,7 @@
 //! Before the first statement: the startup packet, and the statements by which diesel-async sets up.
 
 use crate::conversation::Conversation;
-use crate::conversation::inbox::Span;
+use crate::conversation::inbox::Frame;
 use crate::conversation::startup::Phase;
 
 /// Passes the login on, with our parameters in its first packet: a length, the version, pairs of
@@ -46,7 +46,7 @@ pub(super) fn log_in(conversation: &mut Conversation, bytes: &[u8]) {
 pub(super) fn answer_set_up(
     conversation: &mut Conversation,
     inbox: &[u8],
-    frames: &[Span],
+    frames: &[Frame],
 ) -> bool {
     if !conversation.steering.answers_set_up() || conversation.set_up.is_over() {
         return false;

@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 use crate::conversation::Conversation;
 use crate::conversation::exchange::Exchange;
 use crate::observed::Request;
-use crate::protocol::message::put_last_words;
+use crate::protocol::message::put_fatal;
 use crate::server_error::{OUTCOME_UNKNOWN, ServerError};
 
 /// The server says no more. A client whose COMMIT, or whose statement outside a transaction, may have
@@ -14,13 +14,13 @@ use crate::server_error::{OUTCOME_UNKNOWN, ServerError};
 pub(crate) fn connection_lost(conversation: &mut Conversation) {
     let first_time = !conversation.observed.is_closed();
     // An answer of ours must not land inside one of the server's.
-    if let Some(exchange) = conversation.plan.told_next()
+    if let Some(exchange) = conversation.pending.told_next()
         && first_time
         && may_have_taken_effect(conversation, exchange)
         && !conversation.is_amid_message()
     {
         let code = &SqlState::TRANSACTION_RESOLUTION_UNKNOWN;
-        let fields = put_last_words(conversation.to_client.end(), code, OUTCOME_UNKNOWN);
+        let fields = put_fatal(conversation.to_client.end(), code, OUTCOME_UNKNOWN);
         let error = ServerError::from_fields(&fields);
         conversation.observed.error_reported(error);
     }

@@ -123,7 +123,7 @@ pub(super) fn tell_failure(conversation: &Conversation, exchange: &Exchange) {
 
 /// The connection has ended in the middle of what the server was asked.
 pub(crate) fn broken_off(conversation: &Conversation) {
-    if let Some(exchange) = conversation.plan.answered()
+    if let Some(exchange) = conversation.pending.answered()
         && !exchange.silent
         && exchange.request.works()
         && (!exchange.told || exchange.first_row.is_some())

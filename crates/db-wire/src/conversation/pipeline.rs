@@ -8,10 +8,10 @@ use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::forward::{forward, pass};
 use crate::conversation::head::put_head;
-use crate::conversation::inbox::Span;
+use crate::conversation::inbox::Frame;
 use crate::conversation::leftovers::frames_leave;
 use crate::observed::Request;
-use crate::prepared::statements::Id;
+use crate::prepared::statement_cache::StatementId;
 use crate::prepared::texts::Noted;
 use crate::protocol::message::{put, put_describe, put_parse, split_text};
 use crate::rules::Rules;
@@ -20,7 +20,12 @@ const NAMELESS: &str = "this pipeline cannot be sent through a pooler without na
      set `statements = \"named\"` for its pool";
 
 /// A request of another shape: with the names the server knows, where it knows them.
-pub(super) fn other(conversation: &mut Conversation, rules: &Rules, inbox: &[u8], frames: &[Span]) {
+pub(super) fn other(
+    conversation: &mut Conversation,
+    rules: &Rules,
+    inbox: &[u8],
+    frames: &[Frame],
+) {
     if !frames.iter().any(|frame| b"PBDEFQ".contains(&frame.tag)) {
         return forward(conversation, inbox, frames);
     }
@@ -65,11 +70,11 @@ pub(super) fn other(conversation: &mut Conversation, rules: &Rules, inbox: &[u8]
         .observed
         .last_statement()
         .note(text, exchange.began);
-    conversation.plan_answer(exchange);
+    conversation.expect_answer(exchange);
 }
 
 /// The text that a request of another shape runs; the last, where it runs several.
-fn noted(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) -> Option<Noted> {
+fn noted(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) -> Option<Noted> {
     conversation.steering.watcher()?;
     let mut noted = None;
     for frame in frames {
@@ -97,7 +102,7 @@ fn noted(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) -> Opti
 }
 
 /// The rest of a request whose beginning has gone out with a Flush.
-pub(super) fn continue_flushed(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+pub(super) fn continue_flushed(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     frames_leave(conversation, inbox, frames);
     match renamed(conversation, inbox, frames) {
         Some((body, _)) => conversation.to_server.end().extend_from_slice(&body),
@@ -110,13 +115,13 @@ pub(super) fn continue_flushed(conversation: &mut Conversation, inbox: &[u8], fr
 fn renamed(
     conversation: &Conversation,
     inbox: &[u8],
-    frames: &[Span],
-) -> Option<(Vec<u8>, Vec<Id>)> {
+    frames: &[Frame],
+) -> Option<(Vec<u8>, Vec<StatementId>)> {
     let mut body = Vec::new();
     let mut known = Vec::new();
     let mut nameless = 0;
     for frame in frames {
-        let Some(Known { before, after, id }) =
+        let Some(NamedMessage { before, after, id }) =
             known_name(conversation, frame.tag, frame.body(inbox))
         else {
             body.extend_from_slice(frame.bytes(inbox));
@@ -135,7 +140,11 @@ fn renamed(
     enough.then_some((body, known))
 }
 
-fn known_name<'b>(conversation: &Conversation, tag: u8, body: &'b [u8]) -> Option<Known<'b>> {
+fn known_name<'b>(
+    conversation: &Conversation,
+    tag: u8,
+    body: &'b [u8],
+) -> Option<NamedMessage<'b>> {
     let before = match tag {
         b'B' => split_text(body)?.0.len() + 1,
         b'D' | b'C' if body.first() == Some(&b'S') => 1,
@@ -144,12 +153,12 @@ fn known_name<'b>(conversation: &Conversation, tag: u8, body: &'b [u8]) -> Optio
     let (before, rest) = body.split_at(before);
     let (name, after) = split_text(rest)?;
     let id = conversation.statements.known(name)?;
-    Some(Known { before, after, id })
+    Some(NamedMessage { before, after, id })
 }
 
 /// A message that speaks of a statement by a name of the client's.
-struct Known<'b> {
+struct NamedMessage<'b> {
     before: &'b [u8],
     after: &'b [u8],
-    id: Id,
+    id: StatementId,
 }

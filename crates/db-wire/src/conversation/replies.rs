@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use crate::conversation::Conversation;
+use crate::conversation::client_transaction::ClientTransaction;
 use crate::conversation::copying::Copying;
 use crate::conversation::description::{described, narrowed};
 use crate::conversation::exchange::{Exchange, Part};
@@ -14,7 +15,6 @@ use crate::conversation::outcome::{completed, error, tell_failure};
 use crate::conversation::repeat::repeats;
 use crate::conversation::requests::take_requests;
 use crate::conversation::startup::Phase;
-use crate::conversation::transaction::Transaction;
 use crate::protocol::frame::{BadLength, Fate, HEADER, MAX_HELD, Reading, announced};
 use crate::protocol::message::{put, put_error, put_ready};
 use crate::protocol::outbox::empty;
@@ -160,7 +160,7 @@ fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
         b'S' | b'K' | b'Z' | b'E' | b'C' | b'I' => return Fate::Hold,
         _ => {}
     }
-    let Some(exchange) = conversation.plan.answered_mut() else {
+    let Some(exchange) = conversation.pending.answered_mut() else {
         return Fate::Pass;
     };
     if exchange.silent || exchange.mismatch {
@@ -223,10 +223,10 @@ fn whole(conversation: &mut Conversation, tag: u8, body: &[u8]) -> Result<Fate, 
         }
         _ => {}
     }
-    let alone = tag == b'E' && conversation.plan.is_answering_the_last();
-    // The plan is put aside for as long as one of its exchanges is worked on.
-    let mut plan = std::mem::take(&mut conversation.plan);
-    let fate = match plan.answered_mut() {
+    let alone = tag == b'E' && conversation.pending.is_answering_the_last();
+    // The pending answers are put aside for as long as one of its exchanges is worked on.
+    let mut pending = std::mem::take(&mut conversation.pending);
+    let fate = match pending.answered_mut() {
         Some(exchange) => match tag {
             b'E' => error(conversation, exchange, body, alone),
             b'C' | b'I' => completed(conversation, exchange, body),
@@ -241,14 +241,14 @@ fn whole(conversation: &mut Conversation, tag: u8, body: &[u8]) -> Result<Fate, 
             Fate::Pass
         }
     };
-    conversation.plan = plan;
+    conversation.pending = pending;
     Ok(fate)
 }
 
 /// A row with more values than its client expects.
 fn cut_row(conversation: &mut Conversation, row: &[u8]) -> Result<Fate, BadLength> {
     let narrow = conversation
-        .plan
+        .pending
         .answered()
         .and_then(|exchange| exchange.narrow);
     let Some(row) = narrow.and_then(|values| narrowed(row, values)) else {
@@ -260,13 +260,13 @@ fn cut_row(conversation: &mut Conversation, row: &[u8]) -> Result<Fate, BadLengt
 }
 
 fn ready_for_query(conversation: &mut Conversation, status: u8) -> Fate {
-    let Some(mut exchange) = conversation.plan.take_answered() else {
+    let Some(mut exchange) = conversation.pending.take_answered() else {
         conversation.status = status;
         return Fate::Pass;
     };
     conversation.phase = Phase::Ready;
     if repeats(conversation, &mut exchange) {
-        conversation.plan.put_back(exchange);
+        conversation.pending.put_back(exchange);
         return Fate::Drop;
     }
     if (exchange.failed || exchange.mismatch) && !exchange.silent {
@@ -313,15 +313,15 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
     conversation.copying = Copying::No;
     if exchange.begin_failed {
         let begun = conversation.status != b'I';
-        conversation.transaction = Transaction::Broken { begun };
+        conversation.transaction = ClientTransaction::Broken { begun };
     } else if exchange.mismatch && conversation.status == b'T' {
         // The client is told that the statement failed, so that all of its transaction has to.
-        conversation.transaction = Transaction::Broken { begun: true };
+        conversation.transaction = ClientTransaction::Broken { begun: true };
     } else if conversation.status == b'I'
         && !exchange.silent
-        && matches!(conversation.transaction, Transaction::Open { .. })
+        && matches!(conversation.transaction, ClientTransaction::Open { .. })
     {
-        conversation.transaction = Transaction::Plain;
+        conversation.transaction = ClientTransaction::Plain;
     }
     if exchange.resets && !exchange.failed {
         session_was_reset(conversation);
@@ -336,7 +336,7 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
         conversation.resolution_borrowed = false;
     }
     // Whoever waited behind it is worked on only from now.
-    if let Some(next) = conversation.plan.answered_mut() {
+    if let Some(next) = conversation.pending.answered_mut() {
         next.began = Instant::now();
     }
 }

@@ -4,12 +4,12 @@ use crate::conversation::Conversation;
 use crate::conversation::copying::Copying;
 use crate::conversation::extended::{refuse_in_broken, send_close, send_execute, send_prepare};
 use crate::conversation::forward::{forward, pass};
-use crate::conversation::inbox::Span;
+use crate::conversation::inbox::Frame;
 use crate::conversation::login::{answer_set_up, log_in};
 use crate::conversation::pipeline::{continue_flushed, other};
 use crate::conversation::simple::simple;
 use crate::conversation::startup::Phase;
-use crate::prepared::statements::Statements;
+use crate::prepared::statement_cache::StatementCache;
 use crate::protocol::frame::BadLength;
 use crate::protocol::message::{put, put_sync};
 
@@ -41,19 +41,19 @@ pub(super) fn take_requests(conversation: &mut Conversation) -> Result<(), BadLe
 fn handle(conversation: &mut Conversation, bytes: &[u8]) -> Result<usize, BadLength> {
     let mut frames = conversation.inbox.take_frames();
     let mut handled = 0;
-    while let Some(span) = conversation.inbox.next(bytes)? {
-        let copies = frames.is_empty() && conversation.copying.takes(span.tag);
-        if !copies && frames.is_empty() && span.tag != b'X' {
+    while let Some(frame) = conversation.inbox.next(bytes)? {
+        let copies = frames.is_empty() && conversation.copying.takes(frame.tag);
+        if !copies && frames.is_empty() && frame.tag != b'X' {
             end_abandoned_copy(conversation);
         }
-        if !copies && !conversation.flushed && conversation.plan.must_wait() {
+        if !copies && !conversation.flushed && conversation.pending.must_wait() {
             break;
         }
-        let end = conversation.inbox.pass_by(span);
-        frames.push(span);
-        match span.tag {
+        let end = conversation.inbox.pass_by(frame);
+        frames.push(frame);
+        match frame.tag {
             _ if copies => {
-                conversation.copying = conversation.copying.after(span.tag);
+                conversation.copying = conversation.copying.after(frame.tag);
                 pass(conversation, bytes, &frames);
             }
             b'Q' | b'F' | b'S' => {
@@ -86,7 +86,7 @@ fn end_abandoned_copy(conversation: &mut Conversation) {
     };
     conversation.copying = Copying::No;
     // A PgBouncer that has seen the end of a COPY believes that no other answer is to come.
-    if let Some(exchange) = conversation.plan.answered_mut() {
+    if let Some(exchange) = conversation.pending.answered_mut() {
         exchange.controls = true;
     }
     let out = conversation.to_server.end();
@@ -96,7 +96,7 @@ fn end_abandoned_copy(conversation: &mut Conversation) {
     }
 }
 
-fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
+fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     if conversation.flushed {
         return continue_flushed(conversation, inbox, frames);
     }
@@ -112,7 +112,7 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
         .is_for(rules.statement_cache, rules.naming)
         && conversation.is_settled()
     {
-        conversation.statements = Statements::new(rules.statement_cache, rules.naming);
+        conversation.statements = StatementCache::new(rules.statement_cache, rules.naming);
     }
     if let [query] = frames
         && query.tag == b'Q'
@@ -142,7 +142,7 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) {
 }
 
 /// A Flush makes the server answer before the Sync: what is there goes out. `false` when it must not.
-fn flush(conversation: &mut Conversation, inbox: &[u8], frames: &[Span]) -> bool {
+fn flush(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) -> bool {
     if conversation.is_broken() {
         return false;
     }

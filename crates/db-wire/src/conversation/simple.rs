@@ -3,10 +3,10 @@
 use tokio_postgres::error::SqlState;
 
 use crate::conversation::Conversation;
+use crate::conversation::client_transaction::ClientTransaction;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::leftovers::{leaves, send_reset};
 use crate::conversation::refusal::{FAILED, refusal};
-use crate::conversation::transaction::Transaction;
 use crate::observed::Request;
 use crate::protocol::message::{EMPTY_QUERY, put};
 use crate::rules::Rules;
@@ -27,11 +27,11 @@ pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, sql: &[u8])
     let settled = conversation.is_settled();
     if defers(rules)
         && settled
-        && conversation.transaction == Transaction::Plain
+        && conversation.transaction == ClientTransaction::Plain
         && conversation.status == b'I'
         && let Some(opening) = Opening::parse(sql)
     {
-        conversation.transaction = Transaction::Held(opening);
+        conversation.transaction = ClientTransaction::Held(opening);
         return conversation.answer_complete(b"BEGIN", None);
     }
     let end = End::parse(sql);
@@ -51,12 +51,12 @@ pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, sql: &[u8])
 /// the query is to be sent.
 fn simple_unsent(conversation: &mut Conversation, sql: &[u8]) -> bool {
     match (&conversation.transaction, End::parse(sql)) {
-        (Transaction::Broken { begun }, Some(end)) => {
+        (ClientTransaction::Broken { begun }, Some(end)) => {
             let begun = *begun;
-            conversation.transaction = Transaction::Plain;
+            conversation.transaction = ClientTransaction::Plain;
             if begun {
                 put(conversation.to_server.end(), b'Q', &[b"ROLLBACK\0"]);
-                conversation.plan_answer(Exchange::new(match end {
+                conversation.expect_answer(Exchange::new(match end {
                     End::Commit => Request::Commit,
                     End::Rollback => Request::Work,
                 }));
@@ -68,7 +68,7 @@ fn simple_unsent(conversation: &mut Conversation, sql: &[u8]) -> bool {
             conversation.answer_complete(b"ROLLBACK", None);
         }
         (_, Some(end)) => {
-            conversation.transaction = Transaction::Plain;
+            conversation.transaction = ClientTransaction::Plain;
             let tag: &[u8] = match end {
                 End::Commit => b"COMMIT",
                 End::Rollback => b"ROLLBACK",
@@ -76,11 +76,11 @@ fn simple_unsent(conversation: &mut Conversation, sql: &[u8]) -> bool {
             conversation.answer_complete(tag, None);
         }
         (_, None) if text::is_blank(sql) => conversation.answer(EMPTY_QUERY, None),
-        (Transaction::Broken { begun: true }, None) if text::is_partial_rollback(sql) => {
-            conversation.transaction = Transaction::Open { harmless: false };
+        (ClientTransaction::Broken { begun: true }, None) if text::is_partial_rollback(sql) => {
+            conversation.transaction = ClientTransaction::Open { harmless: false };
             return false;
         }
-        (Transaction::Broken { .. }, None) => {
+        (ClientTransaction::Broken { .. }, None) => {
             conversation.answer_error(&SqlState::IN_FAILED_SQL_TRANSACTION, FAILED);
         }
         _ => return false,
@@ -152,18 +152,18 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: &[u8], end: 
         .observed
         .last_statement()
         .note(sql, exchange.began);
-    conversation.plan_answer(exchange);
+    conversation.expect_answer(exchange);
 }
 
 /// Answers the COMMIT of a transaction that has only read, and sends it without waiting.
 fn commit_silently(conversation: &mut Conversation) {
-    conversation.transaction = Transaction::Plain;
+    conversation.transaction = ClientTransaction::Plain;
     conversation.status = b'I';
     conversation.answer_complete(b"COMMIT", Some(b'I'));
     put(conversation.to_server.end(), b'Q', &[b"COMMIT\0"]);
     let mut exchange = Exchange::new(Request::Housekeeping);
     exchange.silent = true;
-    conversation.plan_answer(exchange);
+    conversation.expect_answer(exchange);
 }
 
 fn defers(rules: &Rules) -> bool {

@@ -1,6 +1,6 @@
 //! How far a login has come, and the statements by which diesel-async sets a connection up.
 
-use crate::conversation::inbox::Span;
+use crate::conversation::inbox::Frame;
 use crate::protocol::message::{CLOSED, split_text};
 
 /// How far the login has come.
@@ -35,7 +35,7 @@ impl SetUp {
     }
 
     /// What to answer to a request, if it is one of these.
-    pub(crate) fn answer(&mut self, inbox: &[u8], frames: &[Span]) -> Option<&'static [u8]> {
+    pub(crate) fn answer(&mut self, inbox: &[u8], frames: &[Frame]) -> Option<&'static [u8]> {
         let body = frames.first()?.body(inbox);
         let tags: Vec<_> = frames.iter().map(|frame| frame.tag).collect();
         match tags.as_slice() {

@@ -59,7 +59,7 @@ pub(crate) fn put_error(out: &mut Vec<u8>, code: &SqlState, message: &str) {
 }
 
 /// Appends an ErrorResponse of our own with which the session ends; returns its fields.
-pub(crate) fn put_last_words(out: &mut Vec<u8>, code: &SqlState, message: &str) -> Vec<u8> {
+pub(crate) fn put_fatal(out: &mut Vec<u8>, code: &SqlState, message: &str) -> Vec<u8> {
     let fields = fields("FATAL", code, message);
     put(out, b'E', &[&fields]);
     fields

@@ -32,7 +32,7 @@ pub enum Residue {
 impl Residue {
     /// What a text of one or more statements may leave behind.
     pub(crate) fn of(sql: &[u8]) -> Self {
-        let mut reader = Reader::of(sql);
+        let mut reader = ResidueReader::of(sql);
         let mut all = Self::Nothing;
         while let Some(one) = reader.statement() {
             all = all.max(one);
@@ -69,7 +69,7 @@ pub(crate) fn sets_for_everybody(sql: &[u8]) -> bool {
 }
 
 /// Reads a text statement by statement.
-struct Reader<'s> {
+struct ResidueReader<'s> {
     tokens: Tokens<'s>,
     before: Token<'s>,
     name: Option<Name<'s>>,
@@ -94,7 +94,7 @@ enum Qualifier<'s> {
     Several,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> ResidueReader<'s> {
     fn of(sql: &'s [u8]) -> Self {
         Self {
             tokens: Tokens::of(sql),

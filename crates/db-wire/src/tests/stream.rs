@@ -64,12 +64,12 @@ async fn an_error_is_kept_with_its_code() {
 async fn a_dropped_wire_hands_its_transport_over() {
     let (ours, _server) = duplex(16);
     let observed = Arc::new(Observed::default());
-    let (farewell, claimed) = oneshot::channel();
+    let (hand_back, claimed) = oneshot::channel();
     drop(Wire::new(
         ours,
         Arc::clone(&observed),
         Arc::default(),
-        Some(farewell),
+        Some(hand_back),
     ));
     claimed.await.unwrap();
     assert!(observed.is_closed());

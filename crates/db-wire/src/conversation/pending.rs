@@ -6,9 +6,9 @@ use crate::conversation::exchange::{Exchange, Expect};
 
 /// What each ReadyForQuery still to come will answer, and the wire's own answers between them.
 #[derive(Debug, Default)]
-pub(crate) struct Plan(VecDeque<Expect>);
+pub(crate) struct Pending(VecDeque<Expect>);
 
-impl Plan {
+impl Pending {
     /// A plan that begins with this exchange.
     pub(crate) fn new(first: Exchange) -> Self {
         Self(VecDeque::from([Expect::Remote(first)]))

@@ -15,18 +15,18 @@ use crate::sql::text;
 
 /// A record's place, and which of those that have been there it is: an exchange may outlive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Id {
+pub(crate) struct StatementId {
     place: u32,
     serial: u64,
 }
 
 /// Texts, names, and what is prepared under them.
 #[derive(Debug)]
-pub(crate) struct Statements {
+pub(crate) struct StatementCache {
     capacity: usize,
     naming: Naming,
-    by_text: HashMap<Arc<[u8]>, Id>,
-    by_name: HashMap<Box<[u8]>, Id>,
+    by_text: HashMap<Arc<[u8]>, StatementId>,
+    by_name: HashMap<Box<[u8]>, StatementId>,
     records: Vec<Option<Record>>,
     free: Vec<usize>,
     clock: u64,
@@ -87,7 +87,7 @@ impl Record {
     }
 }
 
-impl Statements {
+impl StatementCache {
     /// A cache of at most `capacity` texts; 0 keeps none beyond the names its client holds.
     pub(crate) fn new(capacity: usize, naming: Naming) -> Self {
         Self {
@@ -108,23 +108,23 @@ impl Statements {
         (self.capacity, self.naming) == (capacity, naming)
     }
 
-    pub(crate) fn get(&self, id: Id) -> Option<&Record> {
+    pub(crate) fn get(&self, id: StatementId) -> Option<&Record> {
         let record = self.records.get(id.place as usize)?.as_ref()?;
         (record.serial == id.serial).then_some(record)
     }
 
-    pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut Record> {
+    pub(crate) fn get_mut(&mut self, id: StatementId) -> Option<&mut Record> {
         let record = self.records.get_mut(id.place as usize)?.as_mut()?;
         (record.serial == id.serial).then_some(record)
     }
 
     /// The record behind a client's name, only looked at.
-    pub(crate) fn known(&self, name: &[u8]) -> Option<Id> {
+    pub(crate) fn known(&self, name: &[u8]) -> Option<StatementId> {
         self.by_name.get(name).copied()
     }
 
     /// The record behind a client's name, which is used now.
-    pub(crate) fn named(&mut self, name: &[u8]) -> Option<Id> {
+    pub(crate) fn named(&mut self, name: &[u8]) -> Option<StatementId> {
         let id = *self.by_name.get(name)?;
         self.clock += 1;
         let now = self.clock;
@@ -133,7 +133,7 @@ impl Statements {
     }
 
     /// Gives a known text another name; only one whose description is known can be answered for.
-    pub(crate) fn adopt(&mut self, name: &[u8], tail: &[u8]) -> Option<Id> {
+    pub(crate) fn adopt(&mut self, name: &[u8], tail: &[u8]) -> Option<StatementId> {
         let id = *self.by_text.get(tail)?;
         self.get(id)?.description.as_ref()?;
         self.release(name);
@@ -147,7 +147,7 @@ impl Statements {
     }
 
     /// A new record under a client's name; not in the cache until it is described.
-    pub(crate) fn create(&mut self, name: &[u8], tail: &[u8]) -> Id {
+    pub(crate) fn create(&mut self, name: &[u8], tail: &[u8]) -> StatementId {
         self.release(name);
         self.clock += 1;
         let sql = tail.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -181,7 +181,7 @@ impl Statements {
             self.records.push(None);
         }
         self.records[place] = Some(record);
-        let id = Id {
+        let id = StatementId {
             place: place as u32,
             serial: self.clock,
         };
@@ -190,7 +190,7 @@ impl Statements {
     }
 
     /// Puts a described record into the cache, and the least recently used one out where it is full.
-    pub(crate) fn remember(&mut self, id: Id) {
+    pub(crate) fn remember(&mut self, id: StatementId) {
         if self.capacity == 0 {
             return;
         }
@@ -233,7 +233,7 @@ impl Statements {
     }
 
     /// Takes one text out of the cache: what the server says of it has changed.
-    pub(crate) fn forget(&mut self, id: Id) {
+    pub(crate) fn forget(&mut self, id: StatementId) {
         let Some(record) = self.get_mut(id) else {
             return;
         };
@@ -247,7 +247,7 @@ impl Statements {
 
     /// Forgets a text whose plan the server refused, but not what its client was told of it: whoever asks
     /// next believes that still.
-    pub(crate) fn outdate(&mut self, id: Id) {
+    pub(crate) fn outdate(&mut self, id: StatementId) {
         if let Some(record) = self.get_mut(id) {
             let (tail, told) = (Arc::clone(&record.tail), record.description.clone());
             if let Some(told) = told {
@@ -258,7 +258,7 @@ impl Statements {
     }
 
     /// Takes a text's name away for good: whatever keeps names here keeps the plan that was refused.
-    pub(crate) fn unname(&mut self, id: Id) {
+    pub(crate) fn unname(&mut self, id: StatementId) {
         let Some(record) = self.get_mut(id) else {
             return;
         };
@@ -269,14 +269,14 @@ impl Statements {
     }
 
     /// What clients were told of a text before its plan was refused; once.
-    pub(crate) fn take_outdated(&mut self, id: Id) -> Option<Box<[u8]>> {
+    pub(crate) fn take_outdated(&mut self, id: StatementId) -> Option<Box<[u8]>> {
         let tail = Arc::clone(&self.get(id)?.tail);
         self.stale.take_told(&tail)
     }
 
     /// The server has refused to prepare it, or to describe what it had parsed: nobody has been given its
     /// name.
-    pub(crate) fn refuse(&mut self, id: Id, parsed: bool) {
+    pub(crate) fn refuse(&mut self, id: StatementId, parsed: bool) {
         let Some(record) = self.get_mut(id) else {
             return;
         };
@@ -322,14 +322,14 @@ impl Statements {
         std::mem::take(&mut self.to_close)
     }
 
-    fn uncache(&mut self, id: Id) {
+    fn uncache(&mut self, id: StatementId) {
         if let Some(record) = self.get_mut(id) {
             record.cached = false;
         }
         self.drop_if_unheld(id);
     }
 
-    fn drop_if_unheld(&mut self, id: Id) {
+    fn drop_if_unheld(&mut self, id: StatementId) {
         let unheld = self
             .get(id)
             .is_some_and(|record| !record.cached && record.holders == 0);

@@ -5,7 +5,7 @@ use crate::sql::opening::Opening;
 
 /// What stands between the client's belief and the server.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) enum Transaction {
+pub(crate) enum ClientTransaction {
     /// They agree.
     #[default]
     Plain,
@@ -23,7 +23,7 @@ pub(crate) enum Transaction {
     Broken { begun: bool },
 }
 
-impl Transaction {
+impl ClientTransaction {
     /// The status the client is told, where it is not the server's.
     pub(crate) fn status(&self) -> Option<u8> {
         match self {
