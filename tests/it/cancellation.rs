@@ -40,7 +40,7 @@ async fn dropped_everywhere<T>(
         let finished = polled(polls, begin(&pool)).await.is_some();
         pool.rests().await;
         let status = handle.status();
-        assert_eq!(status.discarded, 0, "{status} after {polls} polls");
+        assert_eq!(status.closed.discarded, 0, "{status} after {polls} polls");
         if finished {
             return polls;
         }
@@ -95,7 +95,7 @@ async fn a_checkout_that_waits_may_be_dropped_anywhere() {
         pool.comes_to_rest().await;
         let status = pool.status();
         assert_eq!(
-            (status.open, status.opened),
+            (status.open, status.connects.opened),
             (1, 1),
             "{status} after {polls} polls"
         );

@@ -41,7 +41,10 @@ async fn a_full_pool_serves_its_callers_in_the_order_of_their_arrival() {
         caller.await.unwrap();
     }
     assert_eq!(*served.lock().unwrap(), (0..12).collect::<Vec<_>>());
-    assert_eq!((pool.status().waiting, pool.status().opened), (0, 2));
+    assert_eq!(
+        (pool.status().waiting, pool.status().connects.opened),
+        (0, 2)
+    );
     drop(stays);
     pool.rests().await;
 }

@@ -208,7 +208,7 @@ async fn a_constraint_that_fails_at_commit_is_reported() {
         0
     );
     let status = &database.status()[0];
-    assert_eq!((status.opened, status.discarded), (1, 0));
+    assert_eq!((status.connects.opened, status.closed.discarded), (1, 0));
 }
 
 async fn sleep(conn: &mut AsyncPgConnection, seconds: f64) -> QueryResult<()> {

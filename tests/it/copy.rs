@@ -166,7 +166,7 @@ async fn a_copy_left_open_costs_its_connection_and_nobody_else() {
             let mut next = pool.get().await.unwrap();
             assert_eq!(one(&mut next).await, Ok(1), "{name} {how:?}");
             drop(next);
-            assert_eq!(pool.status().discarded, discarded, "{name} {how:?}");
+            assert_eq!(pool.status().closed.discarded, discarded, "{name} {how:?}");
         }
         wait_until("no COPY is left on the server", SOON, async || {
             let backends = db.backends("app-db").await.unwrap();
@@ -259,7 +259,7 @@ async fn a_connection_goes_on_after_a_copy_that_it_could_not_feed() {
         how_a_transaction_fails(&mut conn, &name).await;
         drop(conn);
         assert_eq!(one(&mut pool.get().await.unwrap()).await, Ok(1));
-        assert_eq!(pool.status().discarded, 0, "{name}");
+        assert_eq!(pool.status().closed.discarded, 0, "{name}");
         // In a helper the work fails with it, and the next one does not notice.
         let database = database(&way, &[]).await;
         let failed = database

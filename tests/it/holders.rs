@@ -127,7 +127,7 @@ async fn a_connection_held_for_long_is_reported_once_and_works_on() {
     );
     assert!(held_ms(&returns[1]) > held_ms(&reports[0]), "{returns:#?}");
     assert_eq!(pool.get().await.unwrap().observed().backend_pid(), pid);
-    assert_eq!(pool.status().discarded, 0);
+    assert_eq!(pool.status().closed.discarded, 0);
     let text = log.text();
     let events: Vec<_> = text
         .lines()
@@ -180,7 +180,7 @@ async fn without_a_threshold_no_hold_is_long() {
     profile.idle_timeout = Some(Duration::from_millis(200));
     let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
     wait_until("the keeper has looked", SOON, async || {
-        pool.status().idle_closed == 1
+        pool.status().closed.by_idle_timeout == 1
     })
     .await;
     let other = Pool::connect(url(&db.url()), impatient(1, Duration::from_millis(100)))
@@ -223,7 +223,7 @@ async fn a_dirty_connection_is_closed_with_the_line_that_left_it() {
     drop(clean);
 
     let status = pool.status();
-    assert_eq!((status.dirty_returned, status.discarded), (3, 3));
+    assert_eq!((status.closed.dirty, status.closed.discarded), (3, 3));
     let reports = log.saying(DIRTY);
     assert_eq!(reports.len(), 3, "{reports:#?}");
     let expected = [

@@ -134,7 +134,7 @@ async fn a_unix_socket_is_a_host() {
     assert!(is_local(&pool).await);
     assert_cancels(&server.db, &pool).await;
     assert!(is_local(&pool).await);
-    assert_eq!(pool.status().discarded, 1);
+    assert_eq!(pool.status().closed.discarded, 1);
     pool.rests().await;
 }
 

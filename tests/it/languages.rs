@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use app_db::{ConnectionExt, Database, Error, Kind, Pool};
-use db_pool::{Failure, PoolError, ServerError};
+use db_pool::{ConnectFailure, PoolError, ServerError};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -231,7 +231,11 @@ async fn refused_logins_are_told_apart_in_german() {
     let too_many = refused().await;
     assert_eq!(
         seen(&too_many),
-        (Failure::TooManyConnections, "53300".to_owned(), Kind::Down)
+        (
+            ConnectFailure::TooManyConnections,
+            "53300".to_owned(),
+            Kind::Down
+        )
     );
     assert!(whole_text(&too_many).contains("zu viele Verbindungen"));
     limit(-1).await;
@@ -241,7 +245,7 @@ async fn refused_logins_are_told_apart_in_german() {
     assert_eq!(
         seen(&wrong),
         (
-            Failure::Authentication,
+            ConnectFailure::Authentication,
             "28P01".to_owned(),
             Kind::Configuration
         )

@@ -17,7 +17,10 @@ async fn a_database_is_warm_before_its_first_request() {
     let db = TestDatabase::empty().await.unwrap();
     let database = database(&db.url(), &[("APP_DB__PROFILE__MIN_IDLE", "6")]).await;
     let status = &database.status()[0];
-    assert_eq!((status.idle, status.open, status.opened), (6, 6, 6));
+    assert_eq!(
+        (status.idle, status.open, status.connects.opened),
+        (6, 6, 6)
+    );
     assert_eq!(db.backends("app-db").await.unwrap().len(), 6);
 }
 
@@ -106,7 +109,7 @@ async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
             _ => since.or(Some(Instant::now())),
         };
         missed = missed.max(since.map_or(Duration::ZERO, |at| at.elapsed()));
-        status.lifetime_closed >= 2 && status.idle == 2
+        status.closed.by_age >= 2 && status.idle == 2
     })
     .await;
     assert!(missed < Duration::from_millis(600), "{missed:?}");
@@ -128,6 +131,6 @@ async fn no_idle_connection_is_missed_while_the_keeper_looks() {
     while began.elapsed() < Duration::from_secs(2) {
         drop(pool.get_timeout(Duration::ZERO).await.unwrap());
     }
-    assert_eq!(pool.status().opened, 8);
+    assert_eq!(pool.status().connects.opened, 8);
     pool.rests().await;
 }

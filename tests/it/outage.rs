@@ -12,7 +12,7 @@ mod stale;
 use std::time::{Duration, Instant};
 
 use app_db::{Config, Database, Environment, Kind, Pool, PoolProfile};
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use harness::{Cluster, ClusterOptions, Stop, TestDatabase, through_port, wait_until};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -51,7 +51,7 @@ async fn a_wrong_password_is_said_to_every_caller() {
     }
     let took = began.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
-    let logins = pool.status().connect_failures;
+    let logins = pool.status().connects.failed;
     assert!(logins <= 5, "{logins} logins could lock the account");
     pool.rests_unserved().await;
 }
@@ -72,7 +72,7 @@ async fn many_waiters_are_served_soon_after_a_restart() {
         })
         .collect();
     wait_until("connecting has failed often", SOON, async || {
-        pool.status().connect_failures >= 4
+        pool.status().connects.failed >= 4
     })
     .await;
     cluster.start_again().await.unwrap();
@@ -99,7 +99,7 @@ async fn a_silent_host_is_down_and_not_busy() {
     let error = pool.get().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Down, "{error:?}");
     let cause = error.connect_error().unwrap();
-    assert_eq!(cause.failure(), Failure::TimedOut);
+    assert_eq!(cause.failure(), ConnectFailure::TimedOut);
     assert!(cause.to_string().contains(&port.to_string()), "{cause}");
     pool.rests_unserved().await;
 }

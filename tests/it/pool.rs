@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use app_db::{Environment, Kind, Pool, PoolError, PoolProfile, PooledUrl};
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use diesel::sql_types::{Integer, Text};
 use diesel::{IntoSql, QueryResult};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -70,7 +70,7 @@ async fn the_parts_of_connecting_are_timed() {
     let pool = Pool::connect(url(&db.proxied_url(&proxy)), sized(1))
         .await
         .unwrap();
-    let phases = pool.status().last_connect.unwrap();
+    let phases = pool.status().connects.newest.unwrap();
     let round_trip = Duration::from_millis(20);
     assert!(
         phases.dns < round_trip && phases.tcp < round_trip,
@@ -80,7 +80,7 @@ async fn the_parts_of_connecting_are_timed() {
     assert!(phases.authentication > 2 * round_trip, "{phases}");
     assert!(phases.set_up > round_trip, "{phases}");
     assert!(phases.total() < SOON, "{phases}");
-    let all = pool.status().connect_times;
+    let all = pool.status().connects.times;
     assert_eq!(all.count, 1, "{all:?}");
     assert!(all.p99.abs_diff(phases.total()) < round_trip, "{all:?}");
 }
@@ -124,7 +124,13 @@ async fn a_full_pool_times_out_with_its_state() {
     drop(held);
     let again = [pool.get().await.unwrap(), pool.get().await.unwrap()];
     drop(again);
-    assert_eq!((pool.status().opened, pool.status().timeouts), (2, 1));
+    assert_eq!(
+        (
+            pool.status().connects.opened,
+            pool.status().checkouts.timed_out
+        ),
+        (2, 1)
+    );
     pool.rests().await;
 }
 
@@ -149,7 +155,7 @@ async fn a_wrong_password_fails_fast() {
     assert_eq!(error.sqlstate().unwrap().code(), "28P01");
     assert_eq!(
         error.connect_error().unwrap().failure(),
-        Failure::Authentication
+        ConnectFailure::Authentication
     );
     assert_eq!(error.kind(), Kind::Configuration);
     let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
@@ -175,7 +181,7 @@ async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
         assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
         // Whoever comes next is told at once, without another login.
         pool.get().await.unwrap_err();
-        assert!(pool.status().connect_failures <= 2, "{:?}", pool.status());
+        assert!(pool.status().connects.failed <= 2, "{:?}", pool.status());
         pool.rests_unserved().await;
     }
 }
@@ -217,7 +223,7 @@ async fn an_unreachable_host_is_named() {
     assert_eq!(error.kind(), Kind::Down);
     assert_eq!(
         error.connect_error().unwrap().failure(),
-        Failure::Unreachable
+        ConnectFailure::Unreachable
     );
     let cause = error.connect_error().unwrap().to_string();
     assert!(
@@ -253,7 +259,7 @@ async fn a_cancelled_statement_costs_nobody_else_anything() {
             .all(|backend| !backend.query.contains("pg_sleep")),
         "{running:?}"
     );
-    assert_eq!(pool.status().discarded, 1);
+    assert_eq!(pool.status().closed.discarded, 1);
     drop(next);
     pool.rests().await;
 }
@@ -284,7 +290,7 @@ async fn a_query_dropped_before_it_was_sent_does_not_run_for_the_next_borrower()
         .await
         .unwrap();
     assert_eq!(seen, "2");
-    assert_eq!(pool.status().discarded, 1);
+    assert_eq!(pool.status().closed.discarded, 1);
     pool.rests().await;
 }
 
@@ -311,7 +317,7 @@ async fn a_transaction_left_open_is_rolled_back() {
         .await
         .unwrap();
     assert_eq!(seen, "2");
-    assert_eq!(pool.status().discarded, 1);
+    assert_eq!(pool.status().closed.discarded, 1);
     drop(next);
     pool.rests().await;
 }
@@ -370,7 +376,7 @@ async fn swapped_connections_are_not_kept() {
         assert!(!pids.contains(&backend_pid(&mut next).await));
         next.discard();
     }
-    assert_eq!(pool.status().dirty_returned, 2);
+    assert_eq!(pool.status().closed.dirty, 2);
     pool.rests().await;
 }
 
@@ -393,7 +399,7 @@ async fn a_connection_of_elsewhere_is_not_kept() {
     drop(conn);
     drop(taken);
     assert!(is_at(&mut pool.get().await.unwrap(), &db).await);
-    assert_eq!(pool.status().dirty_returned, 2);
+    assert_eq!(pool.status().closed.dirty, 2);
     pool.rests_with(other_pool).await;
 }
 
@@ -442,7 +448,7 @@ async fn a_connection_without_its_observer_is_not_kept() {
         existing_code(&mut pool.get().await.unwrap(), 1).await,
         Ok(1)
     );
-    assert_eq!(pool.status().discarded, 1);
+    assert_eq!(pool.status().closed.discarded, 1);
     pool.rests().await;
 }
 
@@ -460,7 +466,13 @@ async fn taking_only_the_first_row_keeps_the_connection() {
                 .unwrap();
         assert_eq!(first.len(), 9000);
     }
-    assert_eq!((pool.status().opened, pool.status().discarded), (1, 0));
+    assert_eq!(
+        (
+            pool.status().connects.opened,
+            pool.status().closed.discarded
+        ),
+        (1, 0)
+    );
     pool.rests().await;
 }
 
@@ -551,7 +563,7 @@ async fn a_restarted_server_is_found_again() {
         })
     };
     wait_until("connecting has failed", SOON, async || {
-        pool.status().connect_failures > 0
+        pool.status().connects.failed > 0
     })
     .await;
     cluster.start_again().await.unwrap();
@@ -562,7 +574,7 @@ async fn a_restarted_server_is_found_again() {
         "{:?}",
         back.elapsed()
     );
-    assert!(pool.status().connect_failures <= 10);
+    assert!(pool.status().connects.failed <= 10);
     pool.rests().await;
 }
 
@@ -585,7 +597,10 @@ async fn old_and_idle_connections_end() {
     })
     .await;
     let status = pool.status();
-    assert_eq!((status.idle_closed, status.lifetime_closed), (3, 0));
+    assert_eq!(
+        (status.closed.by_idle_timeout, status.closed.by_age),
+        (3, 0)
+    );
     pool.rests().await;
 
     let mut profile = sized(1);
@@ -599,8 +614,8 @@ async fn old_and_idle_connections_end() {
     })
     .await;
     let status = short.status();
-    assert!(status.lifetime_closed > 0, "{status:?}");
-    assert_eq!(status.idle_closed + status.uses_closed, 0);
+    assert!(status.closed.by_age > 0, "{status:?}");
+    assert_eq!(status.closed.by_idle_timeout + status.closed.by_uses, 0);
     short.rests().await;
 }
 
@@ -618,7 +633,7 @@ async fn a_connection_is_used_only_so_often() {
     }
     pids.dedup();
     assert_eq!(pids.len(), 3, "{pids:?}");
-    assert_eq!(pool.status().uses_closed, 2);
+    assert_eq!(pool.status().closed.by_uses, 2);
 }
 
 /// case R12: dropping the pool first is fine; what is held is closed when it comes back.
@@ -670,7 +685,10 @@ async fn a_silent_server_is_given_up_on_time() {
         "{:?}",
         began.elapsed()
     );
-    assert_eq!(error.connect_error().unwrap().failure(), Failure::TimedOut);
+    assert_eq!(
+        error.connect_error().unwrap().failure(),
+        ConnectFailure::TimedOut
+    );
     pool.rests_unserved().await;
 }
 
@@ -689,7 +707,7 @@ async fn a_half_open_connection_is_thrown_away() {
         tokio::spawn(async move { pool.get().await.map(drop) })
     };
     wait_until("it is thrown away", SOON, async || {
-        pool.status().discarded > 0
+        pool.status().closed.discarded > 0
     })
     .await;
     proxy.set(harness::Fault::None).await;

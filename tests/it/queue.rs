@@ -55,8 +55,8 @@ async fn a_caller_may_bring_its_own_time() {
         panic!("{error:?}");
     };
     assert_eq!((status.in_use, status.waiting), (2, 0));
-    assert_eq!(pool.status().timeouts, 2);
-    assert_eq!(pool.status().wait_count, 1);
+    assert_eq!(pool.status().checkouts.timed_out, 2);
+    assert_eq!(pool.status().checkouts.queued, 1);
 
     drop(held);
     drop([
@@ -64,7 +64,7 @@ async fn a_caller_may_bring_its_own_time() {
         database.try_get().await.unwrap(),
     ]);
     drop(pool.get_timeout(Duration::ZERO).await.unwrap());
-    assert_eq!(pool.status().opened, 2);
+    assert_eq!(pool.status().connects.opened, 2);
     database.rests().await;
 }
 
@@ -74,7 +74,7 @@ async fn a_caller_that_does_not_queue_connects_and_does_not_overtake() {
     let db = TestDatabase::empty().await.unwrap();
     let pool = watched(&db, Pool::connect_lazy(url(&db.url()), sized(1)));
     let held = pool.try_get().await.unwrap();
-    assert_eq!(pool.status().opened, 1);
+    assert_eq!(pool.status().connects.opened, 1);
     let mut queued = Box::pin(pool.get());
     assert!(futures_util::poll!(&mut queued).is_pending());
     drop(held);
@@ -108,7 +108,11 @@ async fn a_ping_outlives_the_caller_that_had_no_time_for_it() {
     })
     .await;
     let status = pool.status();
-    assert_eq!((status.opened, status.discarded), (3, 0), "{status:?}");
+    assert_eq!(
+        (status.connects.opened, status.closed.discarded),
+        (3, 0),
+        "{status:?}"
+    );
     assert_eq!(db.backends("app-db").await.unwrap().len(), 3);
     pool.rests().await;
 }
@@ -134,7 +138,7 @@ async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
     })
     .await;
     let status = pool.status();
-    assert_eq!((status.waiting, status.refused), (100, 900));
+    assert_eq!((status.waiting, status.checkouts.refused), (100, 900));
     drop(held);
     let outcomes = join_all(callers).await;
     let (served, refused): (Vec<_>, Vec<_>) = outcomes
@@ -151,13 +155,16 @@ async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
     let status = pool.status();
     assert_eq!((status.max, status.open, status.idle), (5, 5, 5));
     assert_eq!(
-        (status.in_use, status.waiting, status.wait_count),
+        (status.in_use, status.waiting, status.checkouts.queued),
         (0, 0, 100)
     );
-    assert_eq!(status.waits.count, 106, "and 6 at once");
-    assert!(status.waits.p50 > Duration::ZERO && status.waits.p99 >= status.waits.p50);
-    assert!(status.wait_duration >= status.waits.p50 * 50);
-    assert!(status.wait_duration <= status.waits.max * 101);
+    assert_eq!(status.checkouts.waits.count, 106, "and 6 at once");
+    assert!(
+        status.checkouts.waits.p50 > Duration::ZERO
+            && status.checkouts.waits.p99 >= status.checkouts.waits.p50
+    );
+    assert!(status.checkouts.queued_for >= status.checkouts.waits.p50 * 50);
+    assert!(status.checkouts.queued_for <= status.checkouts.waits.max * 101);
     assert_eq!(db.backends("app-db").await.unwrap().len(), 5);
     pool.rests().await;
 }
@@ -199,10 +206,13 @@ async fn a_saturated_pool_does_not_slow_another_one_down() {
 
     assert_eq!(batch.status().waiting, 5);
     let write = &database.status()[0];
-    assert_eq!((write.wait_count, write.timeouts), (0, 0));
+    assert_eq!((write.checkouts.queued, write.checkouts.timed_out), (0, 0));
     // Besides the 200: two at start, and the probe.
-    assert_eq!((write.waits.count, write.waits.p99), (203, Duration::ZERO));
-    assert_eq!(write.opened, 1);
+    assert_eq!(
+        (write.checkouts.waits.count, write.checkouts.waits.p99),
+        (203, Duration::ZERO)
+    );
+    assert_eq!(write.connects.opened, 1);
     for task in working {
         task.abort();
     }
@@ -241,7 +251,7 @@ async fn one_connection_is_shared_evenly() {
     let squares = shares().map(|share| share * share).sum::<f64>();
     let jain = shares().sum::<f64>().powi(2) / (TASKS as f64 * squares);
     assert!(jain >= 0.95, "{jain}: {counts:?}");
-    assert_eq!(pool.status().opened, 1);
+    assert_eq!(pool.status().connects.opened, 1);
     pool.rests().await;
 }
 
@@ -323,7 +333,10 @@ async fn replacements_wait_until_what_they_replace_is_gone() {
     })
     .await;
     let status = pool.status();
-    assert_eq!((status.in_use, status.open, status.opened), (0, 50, 50));
+    assert_eq!(
+        (status.in_use, status.open, status.connects.opened),
+        (0, 50, 50)
+    );
     assert_eq!(db.backends("app-db").await.unwrap().len(), MAX);
 
     for backend in frozen {
@@ -335,7 +348,7 @@ async fn replacements_wait_until_what_they_replace_is_gone() {
     }
     assert!(most <= MAX, "{most} at a time");
     let replaced: Vec<_> = join_all(callers).await;
-    assert_eq!((replaced.len(), pool.status().opened), (MAX, 100));
+    assert_eq!((replaced.len(), pool.status().connects.opened), (MAX, 100));
     let backends = db.backends("app-db").await.unwrap();
     assert!(
         backends
@@ -365,7 +378,7 @@ async fn nobody_overtakes_behind_the_gate_either() {
     assert!(futures_util::poll!(&mut second).is_pending());
     drop(had);
     drop(timeout(SOON, &mut second).await.unwrap().unwrap());
-    assert_eq!(pool.status().opened, 1);
+    assert_eq!(pool.status().connects.opened, 1);
 
     // One that goes leaves its turn to the next.
     let held = pool.get().await.unwrap();

@@ -161,7 +161,11 @@ async fn the_next_borrower_finds_a_clean_session_on_the_same_backend() {
         assert_eq!(pool.status().resets, resets + 1, "{dirty}");
     }
     let status = pool.status();
-    assert_eq!((status.opened, status.discarded), (1, 0), "{status:?}");
+    assert_eq!(
+        (status.connects.opened, status.closed.discarded),
+        (1, 0),
+        "{status:?}"
+    );
     pool.rests().await;
 }
 
@@ -178,7 +182,7 @@ async fn a_statement_prepared_by_sql_costs_the_connection() {
         assert_clean(&mut conn, db.role().name(), dirty).await;
         let status = pool.status();
         assert_eq!(
-            (status.discarded, status.resets),
+            (status.closed.discarded, status.resets),
             (discarded, 0),
             "{status:?}"
         );
@@ -217,7 +221,10 @@ async fn a_clean_borrower_costs_the_server_nothing() {
         assert_eq!(backend.state, "idle");
         assert!(backend.query.contains("lower('0')"), "{backend:?}");
     }
-    assert_eq!((pool.status().resets, pool.status().discarded), (0, 0));
+    assert_eq!(
+        (pool.status().resets, pool.status().closed.discarded),
+        (0, 0)
+    );
 }
 
 /// R30: a notification that its listener has not read is not the next one's.
@@ -254,7 +261,13 @@ async fn a_role_of_the_url_outlasts_the_reset() {
             .await
             .unwrap();
     }
-    assert_eq!((pool.status().opened, pool.status().discarded), (1, 0));
+    assert_eq!(
+        (
+            pool.status().connects.opened,
+            pool.status().closed.discarded
+        ),
+        (1, 0)
+    );
     pool.rests().await;
 }
 
@@ -278,7 +291,7 @@ async fn our_settings_hold_after_a_reset_behind_a_session_pooler() {
     }
     let status = pool.status();
     assert_eq!(
-        (status.resets, status.opened),
+        (status.resets, status.connects.opened),
         (UNDOABLE.len() as u64, 1),
         "{status:?}"
     );
@@ -303,7 +316,10 @@ async fn a_session_on_a_standby_is_reset() {
     drop(conn);
     let mut conn = pool.get().await.unwrap();
     assert_eq!(setting(&mut conn, "statement_timeout").await, "31s");
-    assert_eq!((pool.status().resets, pool.status().discarded), (1, 0));
+    assert_eq!(
+        (pool.status().resets, pool.status().closed.discarded),
+        (1, 0)
+    );
 }
 
 /// `reset = "never"` and `"always"`
@@ -391,7 +407,10 @@ async fn a_reset_that_fails_or_hangs_discards_the_connection() {
     drop(conn);
     let mut conn = pool.get().await.unwrap();
     assert_eq!(setting(&mut conn, "statement_timeout").await, "31s");
-    assert_eq!((pool.status().discarded, pool.status().resets), (1, 0));
+    assert_eq!(
+        (pool.status().closed.discarded, pool.status().resets),
+        (1, 0)
+    );
     blocker.batch_execute("rollback").await.unwrap();
 
     // No answer at all.
@@ -403,7 +422,7 @@ async fn a_reset_that_fails_or_hangs_discards_the_connection() {
     assert_eq!(pool.status().in_use, 0);
     assert_eq!(pool.status().idle, 0, "it is nobody's while it is reset");
     wait_until("the reset is given up", SOON, async || {
-        pool.status().discarded == 2
+        pool.status().closed.discarded == 2
     })
     .await;
     proxy.set(Fault::None).await;
@@ -471,7 +490,10 @@ async fn a_set_through_a_transaction_pooler_is_refused() {
     .unwrap();
     assert_eq!(setting(&mut conn, "role").await, "none");
     drop(conn);
-    assert_eq!((pool.status().resets, pool.status().discarded), (0, 0));
+    assert_eq!(
+        (pool.status().resets, pool.status().closed.discarded),
+        (0, 0)
+    );
 
     let pool = Pool::connect(url(&pooled), with_reset(Reset::Never))
         .await

@@ -45,7 +45,7 @@ async fn a_pool_is_resized_under_load() {
     pool.resize(5).unwrap();
     // Whoever waited before waits on, and nobody is let in beside what is still out.
     wait_until("fifteen have gone", SOON, async || backends().await <= 5).await;
-    let opened = pool.status().opened;
+    let opened = pool.status().connects.opened;
     for _ in 0..30 {
         let now = backends().await;
         assert!(now <= 5, "{now}");
@@ -57,11 +57,14 @@ async fn a_pool_is_resized_under_load() {
     }
     let status = pool.status();
     assert_eq!(
-        (status.opened, status.max),
+        (status.connects.opened, status.max),
         (opened, 5),
         "none was replaced"
     );
-    assert_eq!((status.surplus_closed, status.timeouts), (15, 0));
+    assert_eq!(
+        (status.closed.by_resize, status.checkouts.timed_out),
+        (15, 0)
+    );
     let mut held = Vec::new();
     for _ in 0..5 {
         held.push(pool.try_get().await.unwrap());
@@ -96,7 +99,7 @@ async fn shrinking_waits_for_what_is_in_use() {
     held.clear();
     wait_until("two more have gone", SOON, async || pool.status().open == 2).await;
     let status = pool.status();
-    assert_eq!((status.surplus_closed, status.opened), (3, 5));
+    assert_eq!((status.closed.by_resize, status.connects.opened), (3, 5));
     let both = [pool.try_get().await.unwrap(), pool.try_get().await.unwrap()];
     pids.retain(|pid| {
         both.iter()

@@ -51,7 +51,10 @@ async fn rotation_closes_a_held_connection_when_it_returns() {
     tokio::time::timeout(SOON, rotation.drained())
         .await
         .unwrap();
-    assert_eq!((pool.status().retiring, pool.status().retired), (0, 2));
+    assert_eq!(
+        (pool.status().retiring, pool.status().closed.by_rotation),
+        (0, 2)
+    );
     assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
 }
 
@@ -89,7 +92,7 @@ async fn wrong_credentials_are_refused_and_nothing_changes() {
     assert!(!format!("{error:?}").contains("wrongcanary"));
     assert_eq!(database.status()[0].generation, 1);
     assert_eq!(database.read(user).await.unwrap(), db.role().name());
-    assert_eq!(database.status()[0].opened, 1);
+    assert_eq!(database.status()[0].connects.opened, 1);
 }
 
 /// case R40: under load no work fails, while the password changes several times.
@@ -130,8 +133,12 @@ async fn no_work_fails_while_the_password_changes() {
         task.await.unwrap();
     }
     let status = &database.status()[0];
-    assert_eq!((status.discarded, status.timeouts), (0, 0), "{status:?}");
-    assert!(status.retired >= 5, "{status:?}");
+    assert_eq!(
+        (status.closed.discarded, status.checkouts.timed_out),
+        (0, 0),
+        "{status:?}"
+    );
+    assert!(status.closed.by_rotation >= 5, "{status:?}");
 }
 
 /// A password that the server has forgotten already does not fail callers while connections live.
@@ -146,7 +153,7 @@ async fn callers_wait_for_a_live_connection_while_the_old_password_fails() {
         tokio::spawn(async move { pool.get().await.map(drop) })
     };
     wait_until("connecting has failed", SOON, async || {
-        pool.status().connect_failures > 0
+        pool.status().connects.failed > 0
     })
     .await;
     drop(held);
@@ -245,7 +252,7 @@ async fn a_rotation_wakes_those_who_wait_to_connect_again() {
         })
         .collect();
     wait_until("the old password is refused", SOON, async || {
-        pool.status().connect_failures > 0
+        pool.status().connects.failed > 0
     })
     .await;
     let credentials = Credentials::new(db.role().name(), "second1");

@@ -112,7 +112,7 @@ fn a_connection_whose_borrowers_runtime_ends_is_not_handed_out_dirty() {
             .await
             .unwrap();
         assert_eq!(seen, "0,5");
-        assert_eq!(pool.status().discarded, 1);
+        assert_eq!(pool.status().closed.discarded, 1);
         drop(next);
         // Nor does the statement go on for nobody.
         pool.rests().await;
@@ -175,7 +175,7 @@ async fn a_connection_made_while_the_pool_closes_does_not_stay() {
     proxy.set(Fault::None).await;
     wait_until("it has been made and closed", SOON, async || {
         let status = pool.status();
-        (status.opened, status.surplus_closed, status.open) == (1, 1, 0)
+        (status.connects.opened, status.closed.by_resize, status.open) == (1, 1, 0)
     })
     .await;
     nothing_is_left(&db).await;

@@ -133,7 +133,7 @@ async fn settings_arrive_through_a_session_pooler() {
     let (mut one, mut two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
     assert_settings(&mut one).await;
     assert_settings(&mut two).await;
-    assert_eq!(pool.status().connect_failures, 0);
+    assert_eq!(pool.status().connects.failed, 0);
 }
 
 /// req 2.23: through the URL, as libpq reads it; the URL wins over the profile.

@@ -39,7 +39,14 @@ async fn a_test_transaction_shows_its_work_and_leaves_nothing() {
         assert_eq!(total(&db).await, 0);
     }
     let status = &database.status()[0];
-    assert_eq!((status.in_use, status.opened, status.discarded), (0, 1, 0));
+    assert_eq!(
+        (
+            status.in_use,
+            status.connects.opened,
+            status.closed.discarded
+        ),
+        (0, 1, 0)
+    );
 }
 
 /// Two at once see neither each other nor what was not committed.
@@ -94,7 +101,7 @@ async fn a_provoked_failure_does_not_spoil_the_result() {
         .await;
     assert_eq!(outcome.unwrap(), "as expected");
     assert_eq!(total(&db).await, 0);
-    assert_eq!(database.status()[0].discarded, 0);
+    assert_eq!(database.status()[0].closed.discarded, 0);
 }
 
 /// case R22: a work that commits by hand cannot be rolled back, and is told so.

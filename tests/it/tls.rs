@@ -1,7 +1,7 @@
 //! Encryption, where the URL asks for it and only as far as the certificate is right.
 
 use app_db::{Pool, PoolError};
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use diesel::sql_types::{Bool, Text};
 use diesel_async::RunQueryDsl;
 use harness::{Authority, Cluster, ClusterOptions, TestDatabase};
@@ -58,7 +58,7 @@ impl Encrypted {
     async fn refusal(&self, parameters: &str) -> String {
         let error = self.connect(parameters).await.unwrap_err();
         let error = error.connect_error().unwrap().clone();
-        assert_eq!(error.failure(), Failure::Tls, "{error}");
+        assert_eq!(error.failure(), ConnectFailure::Tls, "{error}");
         error.to_string()
     }
 }
@@ -137,7 +137,7 @@ async fn a_server_without_tls_is_not_spoken_to_in_plain_text() {
     let required = format!("{}{separator}sslmode=require", db.url());
     let error = Pool::connect(url(&required), sized(1)).await.unwrap_err();
     let error = error.connect_error().unwrap();
-    assert_eq!(error.failure(), Failure::Tls);
+    assert_eq!(error.failure(), ConnectFailure::Tls);
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
     let preferred = format!("{}{separator}sslmode=prefer", db.url());
     Pool::connect(url(&preferred), sized(1)).await.unwrap();

@@ -84,7 +84,14 @@ async fn write_commits_on_success_and_rolls_back_on_error() {
         .unwrap();
     assert_eq!(sums, "1000000000");
     let status = &database.status()[0];
-    assert_eq!((status.in_use, status.opened, status.discarded), (0, 1, 0));
+    assert_eq!(
+        (
+            status.in_use,
+            status.connects.opened,
+            status.closed.discarded
+        ),
+        (0, 1, 0)
+    );
 }
 
 /// A function by its name, a borrowing closure in a spawned task, and a user's own error type all work.
@@ -240,7 +247,7 @@ async fn a_swallowed_failure_does_not_commit() {
     assert_eq!(error.sqlstate().unwrap().code(), "22012");
     let n: i64 = db.scalar("select n from t where id = 1").await.unwrap();
     assert_eq!(n, 0);
-    assert_eq!(database.status()[0].discarded, 0);
+    assert_eq!(database.status()[0].closed.discarded, 0);
 }
 
 /// case R23: what is no conflict is tried once.

@@ -64,7 +64,7 @@ async fn assert_options_stay(database: &Database) {
         let mut plain = database.get().await.unwrap();
         assert_eq!(settings(&mut plain).await.unwrap(), BUILT_IN);
     }
-    assert_eq!(database.status()[0].opened, 1);
+    assert_eq!(database.status()[0].connects.opened, 1);
 }
 
 /// case R27: on connections of our own, with BEGIN held back and without.

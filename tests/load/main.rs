@@ -105,8 +105,8 @@ async fn run(options: Options) -> Result<Tally, Box<dyn Error + Send + Sync>> {
     if let Some(database) = database {
         let status = &database.status()[0];
         tally.pooler = status.pooler.to_string();
-        tally.opened = status.opened;
-        tally.discarded = status.discarded;
+        tally.opened = status.connects.opened;
+        tally.discarded = status.closed.discarded;
     }
     Ok(tally)
 }

@@ -4,12 +4,12 @@
 //! somebody does. Wherever a backend is dropped, its session is ended in the background and its place
 //! in the pool becomes free only when the server has closed it.
 
+pub(crate) mod close_reason;
 pub(crate) mod closing;
 pub(crate) mod hold;
-pub(crate) mod lease;
+pub(crate) mod live_backend;
 pub(crate) mod long_hold;
-pub(crate) mod place;
-pub(crate) mod reason;
+pub(crate) mod reservation;
 pub(crate) mod reset;
 pub(crate) mod slots;
 pub(crate) mod store;
@@ -24,36 +24,36 @@ use diesel_async::{
 };
 use tokio::time::Instant;
 
+use crate::backend::close_reason::{CloseReason, ClosedBackend};
 use crate::backend::closing::Closing;
-use crate::backend::lease::Lease;
-use crate::backend::place::Place;
-use crate::backend::reason::{Doom, Ended};
+use crate::backend::live_backend::LiveBackend;
+use crate::backend::reservation::Reservation;
 use crate::backend::reset::SessionReset;
 use crate::backend::verdict::Verdict;
-use crate::connect::connector::Farewell;
+use crate::connect::connector::HandBack;
 use crate::connect::dialler::Dialled;
 use crate::generation::Member;
 use crate::profile::PoolProfile;
 use crate::queue::gate::Permit;
 use crate::registry::Registry;
 use crate::registry::Unanswered;
-use crate::status::Totals;
 use crate::telemetry::observer::{Activity, Observer};
 use crate::telemetry::statement_span::StatementSpans;
 use crate::telemetry::watch;
+use crate::totals::Totals;
 use db_wire::{Observed, TransactionStatus};
 
 /// One live connection.
 pub(crate) struct Backend {
     /// Taken only when the backend is dropped.
     conn: Option<AsyncPgConnection>,
-    farewell: Option<Farewell>,
-    place: Option<Place>,
+    hand_back: Option<HandBack>,
+    reservation: Option<Reservation>,
     observed: Arc<Observed>,
     activity: Arc<Activity>,
-    lease: Arc<Lease>,
+    live: Arc<LiveBackend>,
     registry: Arc<Registry>,
-    /// A second handle of the observer in diesel's slot: alone, when a borrower evicted it.
+    /// A second handle of the observer in diesel's slot: alone, when a holder evicted it.
     in_slot: Arc<()>,
     reset: Option<SessionReset>,
     born: Instant,
@@ -63,7 +63,7 @@ pub(crate) struct Backend {
     most_uses: u32,
     idle_since: Instant,
     uses: u32,
-    doomed: Option<Doom>,
+    close_reason: Option<CloseReason>,
     /// There while it is asked whether it still lives.
     ping: Option<Unanswered>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Backend {
 impl Backend {
     pub(crate) fn new(
         dialled: Dialled,
-        place: Place,
+        reservation: Reservation,
         profile: &PoolProfile,
         registry: Arc<Registry>,
     ) -> Self {
@@ -84,7 +84,7 @@ impl Backend {
         registry.connected(phases);
         let spans = StatementSpans::new(
             Arc::clone(&registry.name),
-            &place.member.generation().endpoint,
+            &reservation.member.generation().endpoint,
             profile.slow_query_binds,
         );
         let activity = Arc::new(Activity::new(spans));
@@ -101,14 +101,14 @@ impl Backend {
         let now = Instant::now();
         let kept = 1.0 - fastrand::f64() / 4.0;
         registry.established.fetch_add(1, Ordering::AcqRel);
-        let lease = Lease::new(canceller, Arc::clone(&link.observed), Arc::clone(&activity));
+        let live = LiveBackend::new(canceller, Arc::clone(&link.observed), Arc::clone(&activity));
         Self {
             conn: Some(conn),
-            farewell: Some(link.farewell),
-            place: Some(place),
+            hand_back: Some(link.hand_back),
+            reservation: Some(reservation),
             observed: link.observed,
             activity,
-            lease: Arc::new(lease),
+            live: Arc::new(live),
             registry,
             in_slot,
             reset: SessionReset::of(link.steering.rules().as_deref(), profile.reset),
@@ -122,7 +122,7 @@ impl Backend {
             },
             idle_since: now,
             uses: 0,
-            doomed: None,
+            close_reason: None,
             ping: None,
         }
     }
@@ -145,22 +145,22 @@ impl Backend {
         &self.observed
     }
 
-    pub(crate) fn lease(&self) -> &Arc<Lease> {
-        &self.lease
+    pub(crate) fn live(&self) -> &Arc<LiveBackend> {
+        &self.live
     }
 
-    pub(crate) fn doom(&mut self, doom: Doom) {
-        self.doomed.get_or_insert(doom);
+    pub(crate) fn mark_for_closing(&mut self, reason: CloseReason) {
+        self.close_reason.get_or_insert(reason);
     }
 
     /// Dooms it until it answers: if whoever asks is dropped meanwhile, the backend goes with it.
-    pub(crate) fn doubt(&mut self) {
-        self.doom(Doom::Silent);
+    pub(crate) fn mark_until_it_answers(&mut self) {
+        self.mark_for_closing(CloseReason::Silent);
         self.ping = Some(Unanswered::new(&self.registry));
     }
 
-    pub(crate) fn pardon(&mut self) {
-        self.doomed = None;
+    pub(crate) fn unmark(&mut self) {
+        self.close_reason = None;
         self.ping = None;
     }
 
@@ -169,12 +169,14 @@ impl Backend {
         self.activity.is_unfinished()
     }
 
-    pub(crate) fn doomed(&self) -> Option<Doom> {
-        self.doomed
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        self.close_reason
     }
 
     pub(crate) fn member(&self) -> Option<&Member> {
-        self.place.as_ref().map(|place| &place.member)
+        self.reservation
+            .as_ref()
+            .map(|reservation| &reservation.member)
     }
 
     pub(crate) fn idle_for(&self, now: Instant) -> Duration {
@@ -182,39 +184,39 @@ impl Backend {
     }
 
     /// Why this backend must not stay in the store, judged by its age, its generation and its socket.
-    pub(crate) fn overdue(&self, now: Instant) -> Option<Doom> {
-        if self.doomed.is_some() {
-            return self.doomed;
+    pub(crate) fn overdue(&self, now: Instant) -> Option<CloseReason> {
+        if self.close_reason.is_some() {
+            return self.close_reason;
         }
         if self.observed.is_closed() || self.observed.is_spoilt() {
-            return Some(Doom::Closed);
+            return Some(CloseReason::Lost);
         }
         if self.registry.is_closed() {
-            return Some(Doom::PoolClosed);
+            return Some(CloseReason::PoolClosed);
         }
         if !self
             .member()
             .is_some_and(|member| self.registry.generations.is_current(member))
         {
-            return Some(Doom::Retired);
+            return Some(CloseReason::Retired);
         }
         if self.ends.is_some_and(|end| now >= end) {
-            return Some(Doom::TooOld);
+            return Some(CloseReason::Lifetime);
         }
-        (self.uses >= self.most_uses).then_some(Doom::TooUsed)
+        (self.uses >= self.most_uses).then_some(CloseReason::Uses)
     }
 
     /// Whether it is one too many since the pool has shrunk, and is to be dropped.
     pub(crate) fn leave_if_surplus(&mut self) -> bool {
-        self.place
+        self.reservation
             .as_mut()
-            .is_some_and(|place| place.slot.leave_if_surplus())
+            .is_some_and(|reservation| reservation.slot.leave_if_surplus())
     }
 
-    /// Keeps the permit of its last borrower until the server has closed it.
+    /// Keeps the permit of its last holder until the server has closed it.
     pub(crate) fn keep_until_closed(&mut self, permit: Permit) {
-        if let Some(place) = &mut self.place {
-            place.permit = Some(permit);
+        if let Some(reservation) = &mut self.reservation {
+            reservation.permit = Some(permit);
         }
     }
 
@@ -227,16 +229,16 @@ impl Backend {
     ) {
         self.uses = self.uses.saturating_add(1);
         self.observed.forget_error();
-        self.activity.lend(caller, waited);
-        self.lease.begin(now.into_std());
+        self.activity.hand_out(caller, waited);
+        self.live.handed_out(now.into_std());
     }
 
     /// Decides whether it may be handed out again. Must not block: it runs in a `Drop`.
     pub(crate) fn check_in(&mut self) -> Verdict {
-        if let Some(held) = self.lease.end() {
-            long_hold::report_return(&self.registry.name, self.lease.call_site(), held);
+        if let Some(held) = self.live.returned() {
+            long_hold::report_return(&self.registry.name, self.live.call_site(), held);
         }
-        self.activity.forget_borrower();
+        self.activity.forget_holder();
         match (self.judge(), &self.reset) {
             (Verdict::Keep, Some(reset)) => reset.verdict(self.observed.residue()),
             (verdict, _) => verdict,
@@ -251,7 +253,7 @@ impl Backend {
         reset.run(conn, &self.registry).await
     }
 
-    /// Whether it is still the connection it was made with: a borrower can swap it for another one, of
+    /// Whether it is still the connection it was made with: a holder can swap it for another one, of
     /// which nothing is known here.
     ///
     /// Not while a query is unfinished: diesel panics then.
@@ -263,24 +265,24 @@ impl Backend {
     /// Decides the same whatever is left in the session.
     pub(crate) fn judge(&mut self) -> Verdict {
         if std::thread::panicking() {
-            return Verdict::Discard(Doom::Forsaken);
+            return Verdict::Discard(CloseReason::Discarded);
         }
-        if let Some(doom) = self.doomed {
-            return Verdict::Discard(doom);
+        if let Some(reason) = self.close_reason {
+            return Verdict::Discard(reason);
         }
         if self.observed.is_closed() {
-            return Verdict::Discard(Doom::Closed);
+            return Verdict::Discard(CloseReason::Lost);
         }
         if Arc::strong_count(&self.in_slot) < 2 {
-            return Verdict::Discard(Doom::Unobserved);
+            return Verdict::Discard(CloseReason::Unobserved);
         }
         // First what diesel began, then what the wire saw: a request may still be on its way from one
         // to the other.
         if self.activity.is_unfinished() {
-            return Verdict::Discard(Doom::Busy);
+            return Verdict::Discard(CloseReason::Busy);
         }
         if !self.has_its_own_connection() {
-            return Verdict::Discard(Doom::Unobserved);
+            return Verdict::Discard(CloseReason::Unobserved);
         }
         if self.observed.is_working() {
             return Verdict::Settle;
@@ -288,11 +290,11 @@ impl Backend {
         if self.observed.transaction_status() != TransactionStatus::Idle
             || AnsiTransactionManager::is_broken_transaction_manager(self.conn_mut())
         {
-            return Verdict::Discard(Doom::InTransaction);
+            return Verdict::Discard(CloseReason::InTransaction);
         }
         let now = Instant::now();
         match self.overdue(now) {
-            Some(doom) => Verdict::Discard(doom),
+            Some(reason) => Verdict::Discard(reason),
             None => {
                 self.idle_since = now;
                 Verdict::Keep
@@ -304,31 +306,31 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         // It is doomed but where the pool is gone, and its store with it.
-        let doom = self.doomed.unwrap_or(Doom::PoolClosed);
-        if let Some(place) = &mut self.place {
-            place.slot.leave();
+        let reason = self.close_reason.unwrap_or(CloseReason::PoolClosed);
+        if let Some(reservation) = &mut self.reservation {
+            reservation.slot.leave();
         }
         let totals = &self.registry.totals;
-        Totals::count(match doom {
-            Doom::Retired => &totals.retired,
-            Doom::TooIdle => &totals.idle_closed,
-            Doom::TooOld => &totals.lifetime_closed,
-            Doom::TooUsed => &totals.uses_closed,
-            Doom::Surplus | Doom::PoolClosed => &totals.surplus_closed,
-            Doom::Closed
-            | Doom::Busy
-            | Doom::InTransaction
-            | Doom::Unobserved
-            | Doom::Altered
-            | Doom::Forsaken
-            | Doom::Silent => &totals.discarded,
+        Totals::count(match reason {
+            CloseReason::Retired => &totals.retired,
+            CloseReason::Idle => &totals.idle_closed,
+            CloseReason::Lifetime => &totals.lifetime_closed,
+            CloseReason::Uses => &totals.uses_closed,
+            CloseReason::Surplus | CloseReason::PoolClosed => &totals.surplus_closed,
+            CloseReason::Lost
+            | CloseReason::Busy
+            | CloseReason::InTransaction
+            | CloseReason::Unobserved
+            | CloseReason::Altered
+            | CloseReason::Discarded
+            | CloseReason::Silent => &totals.discarded,
         });
-        if doom.is_dirty() {
+        if reason.is_dirty() {
             Totals::count(&totals.dirty_returned);
         }
-        doom.report(&Ended {
+        reason.report(&ClosedBackend {
             pool: &self.registry.name,
-            call_site: self.lease.call_site(),
+            call_site: self.live.call_site(),
             backend_pid: self.observed.backend_pid(),
             generation: self.member().map_or(0, |member| member.generation().number),
             age_ms: self.born.elapsed().as_millis() as u64,
@@ -336,22 +338,22 @@ impl Drop for Backend {
         });
         let closing = Closing {
             conn: self.conn.take(),
-            farewell: self.farewell.take(),
-            patience: match doom {
+            hand_back: self.hand_back.take(),
+            patience: match reason {
                 // It has ended already; or it answers nobody, and would not answer a cancel either.
-                Doom::Closed => Duration::ZERO,
-                Doom::Silent => LAST_WORDS / 10,
-                _ => LAST_WORDS,
+                CloseReason::Lost => Duration::ZERO,
+                CloseReason::Silent => CLOSE_TIMEOUT / 10,
+                _ => CLOSE_TIMEOUT,
             },
-            lease: Arc::clone(&self.lease),
-            place: self.place.take(),
+            live: Arc::clone(&self.live),
+            reservation: self.reservation.take(),
             _ping: self.ping.take(),
             registry: Arc::clone(&self.registry),
         };
-        self.registry.ending.fetch_add(1, Ordering::AcqRel);
+        self.registry.being_closed.fetch_add(1, Ordering::AcqRel);
         self.registry.spawn(closing.run());
     }
 }
 
-/// How long a discarded backend may keep its place.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a discarded backend may keep its reservation.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::store::Stored;
 use crate::checkout::connection::Connection;
-use crate::checkout::diagnosis::facts::Stage;
+use crate::checkout::diagnosis::facts::WaitStage;
 use crate::checkout::dial::dial_in_background;
 use crate::checkout::queued::Queued;
 use crate::checkout::timed_out::timed_out;
@@ -28,9 +28,9 @@ use crate::connect::backoff::Urge;
 use crate::connect::connect_error::ConnectError;
 use crate::deadline::deadline;
 use crate::error::PoolError;
-use crate::queue::gate::{Barred, Permit};
+use crate::queue::gate::{Permit, Refusal};
 use crate::shared::Shared;
-use crate::status::Totals;
+use crate::totals::Totals;
 
 /// One caller on its way to a connection.
 pub(crate) struct Checkout {
@@ -60,7 +60,7 @@ impl Checkout {
                 Ok(permit) => (permit, arrived),
                 Err(_queue) => match shared.gate.enter(checkout.deadline).await {
                     Ok(permit) => (permit, Instant::now()),
-                    Err(barred) => return Err(checkout.barred(barred)),
+                    Err(refusal) => return Err(checkout.refusal(refusal)),
                 },
             },
         };
@@ -77,7 +77,7 @@ impl Checkout {
         let arrived = checkout.queued.arrived;
         match checkout.shared.gate.try_enter() {
             Ok(permit) => checkout.hand_out(permit, arrived).await,
-            Err(barred) => Err(checkout.barred(barred)),
+            Err(refusal) => Err(checkout.refusal(refusal)),
         }
     }
 
@@ -95,7 +95,7 @@ impl Checkout {
     /// that it is passed on, and most callers never need this one.
     async fn hand_out(self, permit: Permit, now: Instant) -> Result<Connection, PoolError> {
         let shared = &self.shared;
-        let first = match shared.registry.line.is_empty() {
+        let first = match shared.registry.turns.is_empty() {
             true => shared.store.take(),
             false => None,
         };
@@ -133,7 +133,7 @@ impl Checkout {
                 return Err(shared.closed());
             }
             let mut again_at = None;
-            let dials = !given_away || registry.line.is_short_of_connections();
+            let dials = !given_away || registry.turns.is_short_of_connections();
             if dialling.is_none() && dials {
                 match dial_in_background(&shared, Urge::Caller) {
                     Ok(report) => dialling = Some(report),
@@ -164,12 +164,12 @@ impl Checkout {
                 }
                 () = sleep_until(again_at.unwrap_or(self.deadline)), if again_at.is_some() => {}
                 () = sleep_until(self.deadline) => {
-                    return Err(timed_out(&shared, &self.queued, Stage::Connecting));
+                    return Err(timed_out(&shared, &self.queued, WaitStage::Connecting));
                 }
                 () = registry.closing.cancelled() => return Err(shared.closed()),
             }
             if Instant::now() >= self.deadline {
-                return Err(timed_out(&shared, &self.queued, Stage::Connecting));
+                return Err(timed_out(&shared, &self.queued, WaitStage::Connecting));
             }
         }
     }
@@ -196,19 +196,19 @@ impl Checkout {
         }
     }
 
-    fn barred(&self, barred: Barred) -> PoolError {
+    fn refusal(&self, refusal: Refusal) -> PoolError {
         let shared = &self.shared;
-        match barred {
-            Barred::TimedOut => timed_out(shared, &self.queued, Stage::Gate),
-            Barred::Closed => shared.closed(),
-            Barred::Full(waiting) => {
+        match refusal {
+            Refusal::TimedOut => timed_out(shared, &self.queued, WaitStage::Gate),
+            Refusal::Closed => shared.closed(),
+            Refusal::Full(waiting) => {
                 Totals::count(&shared.registry.totals.refused);
                 PoolError::QueueFull {
                     pool: shared.name(),
                     waiting,
                 }
             }
-            Barred::Taken => PoolError::InUse {
+            Refusal::Taken => PoolError::InUse {
                 pool: shared.name(),
                 status: Box::new(shared.status()),
             },

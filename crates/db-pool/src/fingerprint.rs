@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use db_wire::MAX_NOTED;
 
-use crate::fingerprint::fold::{Kind, Piece, fold};
+use crate::fingerprint::fold::{Piece, PieceKind, fold};
 use crate::line_breaks::push_escaped;
 
 /// What stands for every statement of one shape.
@@ -56,7 +56,7 @@ fn hash(pieces: &[Piece<'_>]) -> u64 {
     let mut digest = Sha256::new();
     for piece in pieces {
         match piece.kind {
-            Kind::Word => digest.update(piece.text.to_ascii_lowercase()),
+            PieceKind::Word => digest.update(piece.text.to_ascii_lowercase()),
             _ => digest.update(piece.text),
         }
         digest.update([0]);

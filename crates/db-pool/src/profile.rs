@@ -155,7 +155,7 @@ pub enum Statements {
     Unnamed,
 }
 
-/// When a session is reset between two borrowers.
+/// When a session is reset between two holders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -165,7 +165,7 @@ pub enum Reset {
     Auto,
     /// Each time.
     Always,
-    /// Never: borrowers find what others left.
+    /// Never: holders find what others left.
     Never,
 }
 

@@ -9,14 +9,14 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::lease::Lease;
+use crate::backend::live_backend::LiveBackend;
 use crate::changes::Changes;
 use crate::connect::phases::ConnectPhases;
 use crate::generation::Generations;
 use crate::histogram::Histogram;
-use crate::queue::line::Line;
-use crate::status::Totals;
+use crate::queue::turns::Turns;
 use crate::telemetry::statement_stats::StatementTable;
+use crate::totals::Totals;
 
 /// Shared by the backends of one pool.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ pub(crate) struct Registry {
     pub(crate) statements: StatementTable,
     pub(crate) changes: Changes,
     /// Whose turn it is to have one.
-    pub(crate) line: Line,
+    pub(crate) turns: Turns,
     /// How many connections are established and not yet closed by the server.
     pub(crate) established: AtomicU32,
     /// How many of these are on their way out.
-    pub(crate) ending: AtomicU32,
+    pub(crate) being_closed: AtomicU32,
     /// How many rotations are proving new credentials.
     pub(crate) proving: AtomicU32,
     /// How many connections have been pinged and have not answered; those given up on count until their
@@ -46,7 +46,7 @@ pub(crate) struct Registry {
     pub(crate) closing: CancellationToken,
     /// Every task that dials, settles or ends a connection.
     pub(crate) tasks: TaskTracker,
-    leases: Mutex<Vec<Weak<Lease>>>,
+    live_backends: Mutex<Vec<Weak<LiveBackend>>>,
     last_connect: Mutex<Option<ConnectPhases>>,
     pub(crate) connect_times: Histogram,
     /// For connections that are dropped outside any runtime.
@@ -62,9 +62,9 @@ impl Registry {
             generations,
             totals: Totals::default(),
             changes: Changes::default(),
-            line: Line::default(),
+            turns: Turns::default(),
             established: AtomicU32::new(0),
-            ending: AtomicU32::new(0),
+            being_closed: AtomicU32::new(0),
             proving: AtomicU32::new(0),
             unanswered: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
@@ -72,7 +72,7 @@ impl Registry {
             closed: AtomicBool::new(false),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            leases: Mutex::default(),
+            live_backends: Mutex::default(),
             last_connect: Mutex::default(),
             connect_times: Histogram::default(),
             runtime: Handle::current(),
@@ -111,15 +111,15 @@ impl Registry {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn enlist(&self, lease: &Arc<Lease>) {
-        let mut leases = self.lock_leases();
-        leases.retain(|lease| lease.strong_count() > 0);
-        leases.push(Arc::downgrade(lease));
+    pub(crate) fn enlist(&self, live: &Arc<LiveBackend>) {
+        let mut live_backends = self.lock_live_backends();
+        live_backends.retain(|live| live.strong_count() > 0);
+        live_backends.push(Arc::downgrade(live));
     }
 
-    /// The leases of every backend that is alive.
-    pub(crate) fn leases(&self) -> Vec<Arc<Lease>> {
-        self.lock_leases()
+    /// Every backend that is alive.
+    pub(crate) fn live_backends(&self) -> Vec<Arc<LiveBackend>> {
+        self.lock_live_backends()
             .iter()
             .filter_map(Weak::upgrade)
             .collect()
@@ -151,8 +151,10 @@ impl Registry {
         self.in_use.load(Ordering::SeqCst)
     }
 
-    fn lock_leases(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Lease>>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_live_backends(&self) -> std::sync::MutexGuard<'_, Vec<Weak<LiveBackend>>> {
+        self.live_backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

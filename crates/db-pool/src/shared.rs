@@ -7,7 +7,7 @@ use db_config::Endpoint;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::backend::lease::Lease;
+use crate::backend::live_backend::LiveBackend;
 use crate::backend::slots::Slots;
 use crate::backend::store::{Store, Stored};
 use crate::connect::backoff::Backoff;
@@ -17,7 +17,7 @@ use crate::generation::Generations;
 use crate::profile::PoolProfile;
 use crate::queue::gate::Gate;
 use crate::registry::Registry;
-use crate::status::Status;
+use crate::status::{CheckoutCounts, CloseCounts, ConnectCounts, Status};
 
 /// The state of one pool, behind its handles, its connections and its tasks.
 pub(crate) struct Shared {
@@ -85,33 +85,39 @@ impl Shared {
             pool: self.name(),
             generation: registry.generations.current().number,
             pooler: self.dialler.pooler(),
+            breaker: self.backoff.breaker(),
             max: self.max(),
             open: registry.established(),
             idle: self.store.idle(),
             in_use: registry.in_use(),
             waiting: self.gate.waiting(),
             retiring: registry.generations.retiring(),
-            opened: count(&totals.opened),
-            retired: count(&totals.retired),
-            idle_closed: count(&totals.idle_closed),
-            lifetime_closed: count(&totals.lifetime_closed),
-            uses_closed: count(&totals.uses_closed),
-            surplus_closed: count(&totals.surplus_closed),
-            discarded: count(&totals.discarded),
-            dirty_returned: count(&totals.dirty_returned),
+            connects: ConnectCounts {
+                opened: count(&totals.opened),
+                failed: count(&totals.connect_failures),
+                newest: registry.last_connect(),
+                times: registry.connect_times.quantiles(),
+            },
+            closed: CloseCounts {
+                by_rotation: count(&totals.retired),
+                by_idle_timeout: count(&totals.idle_closed),
+                by_age: count(&totals.lifetime_closed),
+                by_uses: count(&totals.uses_closed),
+                by_resize: count(&totals.surplus_closed),
+                discarded: count(&totals.discarded),
+                dirty: count(&totals.dirty_returned),
+            },
+            checkouts: CheckoutCounts {
+                queued: self.gate.waits.count(),
+                queued_for: self.gate.waits.total(),
+                waits: self.gate.waits.quantiles(),
+                timed_out: count(&totals.timeouts),
+                refused: count(&totals.refused),
+                nested: count(&totals.nested),
+            },
             long_holds: count(&totals.long_holds),
-            nested: count(&totals.nested),
             resets: count(&totals.resets),
-            connect_failures: count(&totals.connect_failures),
-            breaker: self.backoff.breaker(),
-            timeouts: count(&totals.timeouts),
-            refused: count(&totals.refused),
-            wait_count: self.gate.waits.count(),
-            wait_duration: self.gate.waits.total(),
-            waits: self.gate.waits.quantiles(),
             slow_queries: count(&totals.slow_queries),
-            last_connect: registry.last_connect(),
-            connect_times: registry.connect_times.quantiles(),
         }
     }
 
@@ -120,8 +126,10 @@ impl Shared {
         let overdue = self.store.sort_out(|idle| {
             let now = Instant::now();
             let is_overdue = |stored: &mut Stored| {
-                let doom = stored.overdue(now);
-                doom.inspect(|doom| stored.doom(*doom)).is_some()
+                let reason = stored.overdue(now);
+                reason
+                    .inspect(|reason| stored.mark_for_closing(*reason))
+                    .is_some()
             };
             idle.extract_if(.., is_overdue).collect()
         });
@@ -130,9 +138,9 @@ impl Shared {
 
     /// Whether no connection lives that could come back, and no new credentials are being proved.
     pub(crate) fn is_hopeless(&self) -> bool {
-        let alive = |lease: &Arc<Lease>| lease.is_alive();
+        let alive = |live: &Arc<LiveBackend>| live.is_alive();
         self.registry.proving.load(Ordering::Acquire) == 0
-            && !self.registry.leases().iter().any(alive)
+            && !self.registry.live_backends().iter().any(alive)
     }
 
     /// Refuses checkouts from now on, sends waiting callers away and closes idle backends.

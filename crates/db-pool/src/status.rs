@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::connect::breaker::Breaker;
@@ -10,7 +9,7 @@ use crate::connect::phases::ConnectPhases;
 use crate::connect::pooler::Pooler;
 use crate::histogram::Quantiles;
 
-/// The counts of one pool.
+/// A pool at one instant: what it has now, and what it has counted since it began.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -20,7 +19,9 @@ pub struct Status {
     pub generation: u64,
     /// What stands between the pool and its server.
     pub pooler: Pooler,
-    /// The most connections alive at a time; what [`Pool::resize`](crate::Pool::resize) changes.
+    /// Whether the pool still believes in its server.
+    pub breaker: Breaker,
+    /// The most connections alive at a time; [`Pool::resize`](crate::Pool::resize) changes it.
     pub max: u32,
     /// Connections alive: idle, in use, or being closed.
     pub open: u32,
@@ -32,49 +33,71 @@ pub struct Status {
     pub waiting: u32,
     /// Connections of older generations that are still alive.
     pub retiring: u32,
-    /// Connections made since the pool began.
-    pub opened: u64,
-    /// Connections replaced because of a rotation.
-    pub retired: u64,
-    /// Connections closed because they were idle for longer than `idle_timeout`.
-    pub idle_closed: u64,
-    /// Connections closed because they were older than `max_lifetime`.
-    pub lifetime_closed: u64,
-    /// Connections closed after `max_uses` checkouts.
-    pub uses_closed: u64,
-    /// Connections closed because the pool was made smaller, or was closed itself.
-    pub surplus_closed: u64,
-    /// Connections thrown away because they came back dirty, busy or broken, or failed their ping.
-    pub discarded: u64,
-    /// Of those, the ones whose last holder left them dirty: busy, in a transaction, with an
-    /// instrumentation of its own, or with another connection in their place.
-    pub dirty_returned: u64,
+    /// How connecting went.
+    pub connects: ConnectCounts,
+    /// Why connections were closed.
+    pub closed: CloseCounts,
+    /// How callers fared that asked for a connection.
+    pub checkouts: CheckoutCounts,
     /// Connections that were held for longer than `leak_threshold`.
     pub long_holds: u64,
-    /// Checkouts from inside work that held a connection of the same pool, refused or not.
-    pub nested: u64,
-    /// Connections whose session was reset as they came back.
+    /// Connections whose session the pool reset when they came back.
     pub resets: u64,
-    /// Failed attempts to connect.
-    pub connect_failures: u64,
-    /// Whether the pool still believes in its server.
-    pub breaker: Breaker,
-    /// Checkouts that ran into their timeout.
-    pub timeouts: u64,
-    /// Checkouts refused because as many as `max_waiting` were in the queue.
-    pub refused: u64,
-    /// Checkouts that had to queue, however that ended.
-    pub wait_count: u64,
-    /// How long they queued, taken together.
-    pub wait_duration: Duration,
-    /// How long every checkout queued, zero where it did not; the time of connecting is not in it.
-    pub waits: Quantiles,
     /// Statements slower than the threshold.
     pub slow_queries: u64,
+}
+
+/// How connecting went, since the pool began.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectCounts {
+    /// Connections made.
+    pub opened: u64,
+    /// Attempts that failed.
+    pub failed: u64,
     /// How long the parts of the newest connection took.
-    pub last_connect: Option<ConnectPhases>,
-    /// How long connecting took, of every connection since the pool began (req 0.36, req 1.17).
-    pub connect_times: Quantiles,
+    pub newest: Option<ConnectPhases>,
+    /// How long connecting took, over all connections.
+    pub times: Quantiles,
+}
+
+/// How many connections were closed since the pool began, by the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseCounts {
+    /// Their credentials were replaced.
+    pub by_rotation: u64,
+    /// They were idle for longer than `idle_timeout`.
+    pub by_idle_timeout: u64,
+    /// They were older than `max_lifetime`.
+    pub by_age: u64,
+    /// They had been used `max_uses` times.
+    pub by_uses: u64,
+    /// The pool was made smaller, or was closed itself.
+    pub by_resize: u64,
+    /// They came back dirty, busy or broken, or failed their ping.
+    pub discarded: u64,
+    /// Among the discarded ones, those whose last holder left them dirty: busy, in a transaction, with an
+    /// instrumentation of its own, or with another connection in their place.
+    pub dirty: u64,
+}
+
+/// How callers fared that asked for a connection, since the pool began.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CheckoutCounts {
+    /// Callers that had to queue, however that ended.
+    pub queued: u64,
+    /// How long these queued, taken together.
+    pub queued_for: Duration,
+    /// How long every caller queued, zero where it did not; the time of connecting is not in it.
+    pub waits: Quantiles,
+    /// Callers that ran into their timeout.
+    pub timed_out: u64,
+    /// Callers refused because as many as `max_waiting` were in the queue.
+    pub refused: u64,
+    /// Callers inside work that held a connection of the same pool, refused or not.
+    pub nested: u64,
 }
 
 impl fmt::Display for Status {
@@ -99,31 +122,5 @@ impl std::iter::Sum for Closed {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         let abandoned = all.map(|closed| closed.abandoned).sum();
         Self { abandoned }
-    }
-}
-
-/// The totals behind [`Status`].
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) opened: AtomicU64,
-    pub(crate) retired: AtomicU64,
-    pub(crate) idle_closed: AtomicU64,
-    pub(crate) lifetime_closed: AtomicU64,
-    pub(crate) uses_closed: AtomicU64,
-    pub(crate) surplus_closed: AtomicU64,
-    pub(crate) discarded: AtomicU64,
-    pub(crate) dirty_returned: AtomicU64,
-    pub(crate) long_holds: AtomicU64,
-    pub(crate) nested: AtomicU64,
-    pub(crate) resets: AtomicU64,
-    pub(crate) connect_failures: AtomicU64,
-    pub(crate) timeouts: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) slow_queries: AtomicU64,
-}
-
-impl Totals {
-    pub(crate) fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -143,7 +143,11 @@ async fn what_is_left_on_a_plain_connection_is_forgotten() {
         .unwrap();
     drop(conn);
     database.write(bump_the_first).await.unwrap();
-    assert_eq!(database.status()[0].opened, 1, "it was the same connection");
+    assert_eq!(
+        database.status()[0].connects.opened,
+        1,
+        "it was the same connection"
+    );
     assert_eq!(ran.so_far(), [""; 0]);
     assert_eq!(committed(&db).await, 2);
 }
@@ -173,5 +177,5 @@ async fn an_action_that_panics_keeps_no_other_from_running() {
     assert_eq!(ran.so_far(), ["before", "after"]);
     assert_eq!(committed(&db).await, 1);
     let status = &database.status()[0];
-    assert_eq!((status.in_use, status.discarded), (0, 0));
+    assert_eq!((status.in_use, status.closed.discarded), (0, 0));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use app_db::{Diagnosis, Error, Kind, Pool, PoolError};
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use diesel::sql_types::Text;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use harness::{Cluster, ClusterOptions, Fault, Proxy, TestDatabase, wait_until};
@@ -91,7 +91,7 @@ async fn a_leak_is_named_with_its_line() {
     assert_eq!(error.kind(), Kind::Busy);
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("canary"), "{shown}");
-    assert_eq!(pool.status().timeouts, 1);
+    assert_eq!(pool.status().checkouts.timed_out, 1);
     // The leak has its own event; the timeout is returned and not logged as well.
     assert!(log.saying("no connection").is_empty());
     assert_eq!(log.saying(super::LONG).len(), 1);
@@ -194,9 +194,9 @@ async fn a_server_that_is_not_reached_is_told_apart_from_a_full_pool() {
     // No server is asked for a label this long.
     let unknown = format!("postgres://u:canary@{}.invalid:5432/d", "x".repeat(64));
     let expected = [
-        (silent, Failure::TimedOut, "does not answer"),
-        (refusing, Failure::Unreachable, "is not reached"),
-        (unknown, Failure::UnknownHost, "name is not resolved"),
+        (silent, ConnectFailure::TimedOut, "does not answer"),
+        (refusing, ConnectFailure::Unreachable, "is not reached"),
+        (unknown, ConnectFailure::UnknownHost, "name is not resolved"),
     ];
     for (target, failure, words) in expected {
         let pool = Pool::connect_lazy(url(&target), impatient(1, NEVER));
@@ -265,7 +265,7 @@ async fn a_pool_that_cannot_grow_says_so() {
     let Diagnosis::CannotGrow { open: 1, failure } = diagnosis else {
         panic!("{error}");
     };
-    assert_eq!(failure, Failure::TooManyConnections);
+    assert_eq!(failure, ConnectFailure::TooManyConnections);
     assert_eq!(error.kind(), Kind::Busy);
     has(&error.to_string(), &["has 1 open and cannot open more"]);
     drop(held);

@@ -51,8 +51,11 @@ async fn a_nested_checkout_is_refused_when_no_connection_is_free() {
     }
     assert!(began.elapsed() < Duration::from_secs(2), "{began:?}");
     let status = &db.status()[0];
-    assert_eq!((status.nested, status.timeouts), (4, 0));
-    assert_eq!((status.in_use, status.discarded), (0, 0));
+    assert_eq!(
+        (status.checkouts.nested, status.checkouts.timed_out),
+        (4, 0)
+    );
+    assert_eq!((status.in_use, status.closed.discarded), (0, 0));
     assert!(db.write(pid).await.is_ok());
 }
 
@@ -72,7 +75,7 @@ async fn a_nested_checkout_is_counted_and_served_while_a_connection_is_free() {
     };
     let (outer, inner) = db.write(work).await.unwrap();
     assert_ne!(outer, inner);
-    assert_eq!(db.status()[0].nested, 1);
+    assert_eq!(db.status()[0].checkouts.nested, 1);
 
     // Another pool is not nested; but the first one still is, inside work of the other.
     let batch = db.pool("batch").unwrap();
@@ -87,7 +90,11 @@ async fn a_nested_checkout_is_counted_and_served_while_a_connection_is_free() {
         })
         .await;
     assert!(through_another.is_ok());
-    let counts: Vec<_> = db.status().iter().map(|status| status.nested).collect();
+    let counts: Vec<_> = db
+        .status()
+        .iter()
+        .map(|status| status.checkouts.nested)
+        .collect();
     assert_eq!(counts, [2, 0]);
 }
 
@@ -113,5 +120,5 @@ async fn work_beside_work_is_not_nested() {
     .await
     .unwrap();
     assert!(spawned.try_recv().unwrap().await.unwrap().is_ok());
-    assert_eq!(db.status()[0].nested, 0);
+    assert_eq!(db.status()[0].checkouts.nested, 0);
 }

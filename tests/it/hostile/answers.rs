@@ -213,7 +213,7 @@ fn a_status_that_cannot_be_costs_the_connection() {
             let mut next = pool.get().await.unwrap();
             let second = timeout(Duration::from_secs(3), v(&mut next)).await.unwrap();
             drop(next);
-            let discarded = pool.status().discarded;
+            let discarded = pool.status().closed.discarded;
             pool.rests().await;
             (first, second, discarded)
         });

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use app_db::{Breaker, Kind, Pool, PoolError, PoolProfile};
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use harness::{Cluster, ClusterOptions, Stop, TestDatabase, wait_until};
 
 use crate::SOON;
@@ -43,7 +43,7 @@ async fn an_open_breaker_fails_calls_at_once_and_closes_by_itself() {
         assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
         assert_eq!(error.kind(), Kind::Down);
         let cause = error.connect_error().unwrap();
-        assert_eq!(cause.failure(), Failure::Unreachable, "{cause}");
+        assert_eq!(cause.failure(), ConnectFailure::Unreachable, "{cause}");
     }
     assert!(fastest < Duration::from_millis(5), "{fastest:?}");
 
@@ -53,9 +53,13 @@ async fn an_open_breaker_fails_calls_at_once_and_closes_by_itself() {
     })
     .await;
     assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
-    let opened = pool.status().opened;
+    let opened = pool.status().connects.opened;
     drop(pool.get().await.unwrap());
-    assert_eq!(pool.status().opened, opened, "what it made is handed out");
+    assert_eq!(
+        pool.status().connects.opened,
+        opened,
+        "what it made is handed out"
+    );
 }
 
 /// case R05; req 0.10, req 0.11: with calls coming it is tried once a second, by one of them.
@@ -71,12 +75,12 @@ async fn calls_find_the_server_again_within_two_seconds() {
     let pool = open(&db, profile).await;
     cluster.stop(Stop::Immediate).await.unwrap();
     fail_until_open(&pool).await;
-    let failures = pool.status().connect_failures;
+    let failures = pool.status().connects.failed;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(2) {
         pool.get().await.unwrap_err();
     }
-    let tried = pool.status().connect_failures - failures;
+    let tried = pool.status().connects.failed - failures;
     assert!((1..=5).contains(&tried), "{tried} attempts in two seconds");
 
     cluster.start_again().await.unwrap();

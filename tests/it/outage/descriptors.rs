@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use app_db::{Kind, Pool};
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use harness::TestDatabase;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -53,9 +53,9 @@ async fn run_out_of_descriptors(address: &str) {
     }
     let error = pool.get().await.unwrap_err();
     let cause = error.connect_error().unwrap();
-    assert_eq!(cause.failure(), Failure::NoDescriptors, "{cause}");
+    assert_eq!(cause.failure(), ConnectFailure::NoDescriptors, "{cause}");
     assert_eq!(error.kind(), Kind::Busy, "one connection lives: {error:?}");
-    let tried = pool.status().connect_failures;
+    let tried = pool.status().connects.failed;
     assert!((2..=6).contains(&tried), "{tried} attempts in 2.5 seconds");
 
     drop(files);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use app_db::Pool;
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use harness::TestDatabase;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
@@ -84,7 +84,7 @@ async fn a_panic_while_connecting_costs_no_place() {
             }
             Err(error) => {
                 let cause = error.connect_error();
-                said |= cause.is_some_and(|cause| cause.failure() == Failure::Panicked);
+                said |= cause.is_some_and(|cause| cause.failure() == ConnectFailure::Panicked);
             }
         }
     }
@@ -92,7 +92,7 @@ async fn a_panic_while_connecting_costs_no_place() {
     assert_eq!(left.load(Ordering::SeqCst), 0);
     let status = pool.status();
     assert_eq!(
-        (status.open, status.idle, status.connect_failures),
+        (status.open, status.idle, status.connects.failed),
         (1, 1, 3)
     );
     pool.rests().await;

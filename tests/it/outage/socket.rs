@@ -74,5 +74,5 @@ async fn a_statement_that_nobody_takes_ends_with_the_user_timeout() {
     proxy.set(Fault::None).await;
     drop(conn);
     drop(pool.get().await.unwrap());
-    assert_eq!(pool.status().discarded, 1);
+    assert_eq!(pool.status().closed.discarded, 1);
 }

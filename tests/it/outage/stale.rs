@@ -65,7 +65,7 @@ async fn sessions_ended_while_idle_fail_no_transaction() {
         }
     }
     assert!(judged > 12, "{judged} rounds were quick enough to tell");
-    assert!(database.status()[0].opened > 12, "they did end");
+    assert!(database.status()[0].connects.opened > 12, "they did end");
     database.rests().await;
 }
 
@@ -100,7 +100,7 @@ async fn a_begin_on_an_ended_session_is_tried_again() {
     proxy.set(Fault::None).await;
     assert_eq!(writing.await.unwrap(), Ok(1));
     assert_eq!(AtomicU32::load(&ran, Ordering::SeqCst), 1);
-    assert_eq!(database.status()[0].opened, 2);
+    assert_eq!(database.status()[0].connects.opened, 2);
     database.rests().await;
 }
 
@@ -123,7 +123,7 @@ async fn a_first_statement_on_an_ended_session_is_tried_again() {
         }
     }
     assert!(judged > 0, "every round was too slow to tell");
-    assert!(database.status()[0].opened > 10, "they did end");
+    assert!(database.status()[0].connects.opened > 10, "they did end");
     database.rests().await;
 }
 

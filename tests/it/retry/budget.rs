@@ -36,7 +36,7 @@ async fn a_storm_of_conflicts_costs_a_fifth_more() {
     assert_eq!(seen(&db).await, i64::from(attempts));
     assert!(out_of_budget >= CALLERS - 40, "{out_of_budget}");
     let status = &database.status()[0];
-    assert_eq!((status.in_use, status.discarded), (0, 0));
+    assert_eq!((status.in_use, status.closed.discarded), (0, 0));
 }
 
 /// case R24: a budget of nothing lets nobody try again.
@@ -98,7 +98,7 @@ async fn a_checkout_timeout_is_not_tried_again() {
     let took = began.elapsed();
     assert_eq!(outcome.unwrap_err().kind(), Kind::Busy);
     assert!(took < Duration::from_millis(390), "{took:?}");
-    assert_eq!(database.status()[0].timeouts, 1);
+    assert_eq!(database.status()[0].checkouts.timed_out, 1);
     drop(held);
     assert_eq!(seen(&db).await, 0);
 }

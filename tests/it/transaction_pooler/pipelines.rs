@@ -86,6 +86,6 @@ async fn interleaved_conversations_through_a_pooler_keep_their_order() {
             }
         }
         drop((first, second));
-        assert_eq!(pool.status().discarded, 0, "{version:?}");
+        assert_eq!(pool.status().closed.discarded, 0, "{version:?}");
     }
 }

@@ -144,7 +144,7 @@ async fn settings_are_in_force_for_us_and_do_not_leak_to_others() {
 
         assert_ours(&mut conn).await;
         drop(conn);
-        assert_eq!(pool.status().discarded, 0);
+        assert_eq!(pool.status().closed.discarded, 0);
         pool.rests().await;
     }
 }

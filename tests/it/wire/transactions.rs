@@ -72,7 +72,7 @@ async fn a_begin_that_fails_is_its_statements_error() {
     assert_eq!(failed, Err(QueryError::RollbackTransaction));
     assert_eq!(sum(&mut conn).await, Ok(0));
     drop(conn);
-    assert_eq!((pool.status().idle, pool.status().discarded), (1, 0));
+    assert_eq!((pool.status().idle, pool.status().closed.discarded), (1, 0));
 }
 
 /// Errors, savepoints and nested transactions end as they do elsewhere.
@@ -163,7 +163,7 @@ async fn a_read_costs_one_round_trip_for_one_statement() {
     // Half a round trip more, because the proxy delays one piece after the other: a statement stands
     // behind the COMMIT that went before it. To wait for that COMMIT would cost a whole one.
     assert!(each >= 2 * ONE_WAY && each < 7 * ONE_WAY / 2, "{each:?}");
-    assert_eq!(database.status()[0].discarded, 0);
+    assert_eq!(database.status()[0].closed.discarded, 0);
 }
 
 /// BEGIN and COMMIT with nothing in between never reach the server; with `defer_begin` off they do.

@@ -8,19 +8,19 @@ use diesel_async::AsyncPgConnection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::backend::lease::Lease;
-use crate::backend::place::Place;
-use crate::connect::connector::Farewell;
+use crate::backend::live_backend::LiveBackend;
+use crate::backend::reservation::Reservation;
+use crate::connect::connector::HandBack;
 use crate::registry::Registry;
 use crate::registry::Unanswered;
 
 /// Ends one session, in a task of its own; its place is free when the server has closed it.
 pub(crate) struct Closing {
     pub(crate) conn: Option<AsyncPgConnection>,
-    pub(crate) farewell: Option<Farewell>,
+    pub(crate) hand_back: Option<HandBack>,
     pub(crate) patience: Duration,
-    pub(crate) lease: Arc<Lease>,
-    pub(crate) place: Option<Place>,
+    pub(crate) live: Arc<LiveBackend>,
+    pub(crate) reservation: Option<Reservation>,
     /// Held, never read: until the end it counts among those that did not answer.
     pub(crate) _ping: Option<Unanswered>,
     pub(crate) registry: Arc<Registry>,
@@ -28,13 +28,13 @@ pub(crate) struct Closing {
 
 impl Closing {
     pub(crate) async fn run(mut self) {
-        let (conn, farewell) = (self.conn.take(), self.farewell.take());
+        let (conn, hand_back) = (self.conn.take(), self.hand_back.take());
         let ending = async {
-            self.lease.cancel().await;
+            self.live.cancel().await;
             // Ends the driver, whose stream then hands us the transport.
             drop(conn);
-            if let Some(farewell) = farewell {
-                await_end(farewell).await;
+            if let Some(hand_back) = hand_back {
+                await_end(hand_back).await;
             }
         };
         let _in_time = timeout(self.patience, ending).await;
@@ -44,16 +44,16 @@ impl Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         // In this order: whoever is woken finds the place free.
-        self.registry.ending.fetch_sub(1, Ordering::AcqRel);
+        self.registry.being_closed.fetch_sub(1, Ordering::AcqRel);
         self.registry.established.fetch_sub(1, Ordering::AcqRel);
-        drop(self.place.take());
+        drop(self.reservation.take());
         self.registry.changes.tell();
     }
 }
 
 /// Says goodbye and reads until the server has hung up.
-async fn await_end(mut farewell: Farewell) {
-    let Some(mut transport) = farewell.transport().await else {
+async fn await_end(mut hand_back: HandBack) {
+    let Some(mut transport) = hand_back.transport().await else {
         return;
     };
     // Terminate; a server that is gone already does not mind.

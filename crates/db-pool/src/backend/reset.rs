@@ -13,11 +13,11 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use crate::backend::reason::Doom;
+use crate::backend::close_reason::CloseReason;
 use crate::backend::verdict::Verdict;
 use crate::profile::Reset;
 use crate::registry::Registry;
-use crate::status::Totals;
+use crate::totals::Totals;
 use db_wire::{Residue, Rules};
 
 /// How the session of one backend is reset.
@@ -39,7 +39,7 @@ impl SessionReset {
         match residue {
             Residue::Nothing if !self.always => Verdict::Keep,
             Residue::Nothing | Residue::Undoable => Verdict::Reset,
-            Residue::Lasting => Verdict::Discard(Doom::Altered),
+            Residue::Lasting => Verdict::Discard(CloseReason::Altered),
         }
     }
 
@@ -58,7 +58,7 @@ impl SessionReset {
                 return false;
             }
         }
-        // What a channel has said up to now was for the borrower who listened. All of it is there: the
+        // What a channel has said up to now was for the holder who listened. All of it is there: the
         // driver delivers in order.
         let mut notifications = pin!(conn.notifications_stream());
         while let Some(Some(_)) = unconstrained(notifications.next()).now_or_never() {}
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(auto.verdict(Residue::Nothing), Verdict::Keep);
         assert_eq!(auto.verdict(Residue::Undoable), Verdict::Reset);
         let lasting = auto.verdict(Residue::Lasting);
-        assert_eq!(lasting, Verdict::Discard(Doom::Altered));
+        assert_eq!(lasting, Verdict::Discard(CloseReason::Altered));
         assert_eq!(
             reset(Reset::Always).verdict(Residue::Nothing),
             Verdict::Reset

@@ -33,7 +33,7 @@ pub(crate) struct Manager;
 pub(crate) struct NotMadeHere;
 
 impl ManageConnection for Manager {
-    // In a box: it is moved ten times from the store to its borrower and back.
+    // In a box: it is moved ten times from the store to its holder and back.
     type Connection = Box<Backend>;
     type Error = NotMadeHere;
 
@@ -48,7 +48,7 @@ impl ManageConnection for Manager {
     }
 
     fn has_broken(&self, backend: &mut Box<Backend>) -> bool {
-        backend.doomed().is_some()
+        backend.close_reason().is_some()
     }
 }
 
@@ -119,7 +119,7 @@ impl Store {
 
     /// Puts one back to be the next to go. Its mere drop would put it behind the last.
     pub(crate) fn put_back(&self, backend: Stored) {
-        if backend.doomed().is_none() {
+        if backend.close_reason().is_none() {
             let mut last = self.lock();
             // Still locked, so that whoever counts in between does not miss the one before.
             drop(last.replace(backend));

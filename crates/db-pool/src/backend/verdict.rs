@@ -1,6 +1,6 @@
 //! What becomes of a backend that comes back.
 
-use crate::backend::reason::Doom;
+use crate::backend::close_reason::CloseReason;
 
 /// What becomes of a backend that comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,5 +10,5 @@ pub(crate) enum Verdict {
     Settle,
     /// Something may have been left in its session.
     Reset,
-    Discard(Doom),
+    Discard(CloseReason),
 }

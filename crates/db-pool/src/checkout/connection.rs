@@ -8,7 +8,7 @@ use diesel_async::AsyncPgConnection;
 use tokio::time::{Instant, timeout};
 
 use crate::backend::Backend;
-use crate::backend::reason::Doom;
+use crate::backend::close_reason::CloseReason;
 use crate::backend::store::Stored;
 use crate::backend::verdict::Verdict;
 use crate::checkout::queued::Queued;
@@ -57,7 +57,7 @@ impl Connection {
     /// Closes the connection instead of returning it.
     pub fn discard(mut self) {
         if let Some(held) = &mut self.held {
-            held.backend.doom(Doom::Forsaken);
+            held.backend.mark_for_closing(CloseReason::Discarded);
         }
     }
 
@@ -121,10 +121,10 @@ impl Drop for Connection {
         held.shared.registry.connection_returned();
         match held.backend.check_in() {
             Verdict::Keep => held.give_back(),
-            Verdict::Discard(doom) => held.throw_away(doom),
+            Verdict::Discard(reason) => held.throw_away(reason),
             Verdict::Settle => {
                 // Until it has settled it is no good: if the task is dropped, it goes with it.
-                held.backend.doom(Doom::Busy);
+                held.backend.mark_for_closing(CloseReason::Busy);
                 let registry = Arc::clone(&held.shared.registry);
                 registry.spawn(held.settle());
             }
@@ -139,7 +139,7 @@ impl Drop for Connection {
 impl Held {
     fn give_back(mut self) {
         if self.backend.leave_if_surplus() {
-            return self.throw_away(Doom::Surplus);
+            return self.throw_away(CloseReason::Surplus);
         }
         // In this order: whoever is woken finds the backend in the store, and whoever passes the gate
         // finds it there too.
@@ -152,31 +152,31 @@ impl Held {
         drop(self.permit);
     }
 
-    fn throw_away(mut self, doom: Doom) {
-        self.backend.doom(doom);
+    fn throw_away(mut self, reason: CloseReason) {
+        self.backend.mark_for_closing(reason);
         // Nobody is let through in its place before the server has closed it.
         self.backend.keep_until_closed(self.permit);
         drop(self.backend);
         self.shared.wake_keeper();
     }
 
-    /// Waits for the rest of an answer whose beginning was enough for the borrower, as `first()` on
+    /// Waits for the rest of an answer whose beginning was enough for the holder, as `first()` on
     /// many rows: it is on its way and not worth a connection.
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
-        self.backend.pardon();
+        self.backend.unmark();
         match self.backend.check_in() {
             Verdict::Keep => self.give_back(),
-            Verdict::Discard(doom) => self.throw_away(doom),
-            Verdict::Settle => self.throw_away(Doom::Busy),
+            Verdict::Discard(reason) => self.throw_away(reason),
+            Verdict::Settle => self.throw_away(CloseReason::Busy),
             Verdict::Reset => self.reset().await,
         }
     }
 
-    /// Takes away what its borrower left in the session, so that the next one finds the configured state.
+    /// Takes away what its holder left in the session, so that the next one finds the configured state.
     async fn reset(mut self) {
         // Until that is done it is no good: if the task is dropped, it goes with it.
-        self.backend.doom(Doom::Altered);
+        self.backend.mark_for_closing(CloseReason::Altered);
         let registry = Arc::clone(&self.shared.registry);
         let is_clean = tokio::select! {
             biased;
@@ -184,12 +184,12 @@ impl Held {
             is_clean = self.backend.reset() => is_clean,
         };
         if is_clean {
-            self.backend.pardon();
+            self.backend.unmark();
         }
         match self.backend.judge() {
             Verdict::Keep => self.give_back(),
-            Verdict::Discard(doom) => self.throw_away(doom),
-            Verdict::Settle | Verdict::Reset => self.throw_away(Doom::Busy),
+            Verdict::Discard(reason) => self.throw_away(reason),
+            Verdict::Settle | Verdict::Reset => self.throw_away(CloseReason::Busy),
         }
     }
 }

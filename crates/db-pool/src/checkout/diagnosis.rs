@@ -6,7 +6,7 @@ pub(crate) mod facts;
 use std::fmt;
 
 use crate::backend::hold::Hold;
-use crate::connect::connect_error::Failure;
+use crate::connect::connect_error::ConnectFailure;
 
 /// Why a checkout timed out (req 0.29, req 0.30).
 ///
@@ -19,14 +19,14 @@ pub enum Diagnosis {
     /// No connection is open, and connecting fails or is not answered.
     Unreachable {
         /// How the last attempt to connect failed.
-        failure: Failure,
+        failure: ConnectFailure,
     },
     /// Fewer than `max` are held and the pool has failed to open more.
     CannotGrow {
         /// How many are open.
         open: u32,
         /// How the last attempt to connect failed.
-        failure: Failure,
+        failure: ConnectFailure,
     },
     /// Connections that were idle do not answer their ping.
     Silent {
@@ -77,9 +77,9 @@ impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable { failure } => f.write_str(match failure {
-                Failure::UnknownHost => "the server's name is not resolved",
-                Failure::TimedOut => "the server or the network does not answer",
-                Failure::Unreachable => "the server is not reached",
+                ConnectFailure::UnknownHost => "the server's name is not resolved",
+                ConnectFailure::TimedOut => "the server or the network does not answer",
+                ConnectFailure::Unreachable => "the server is not reached",
                 _ => "the server refuses every connection",
             }),
             Self::CannotGrow { open, .. } => {

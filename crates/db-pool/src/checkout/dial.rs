@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::backend::Backend;
-use crate::backend::place::Place;
-use crate::checkout::turn::Coming;
-use crate::connect::backoff::{Attempt, NotNow, Urge};
-use crate::connect::connect_error::{ConnectError, Failure};
+use crate::backend::reservation::Reservation;
+use crate::checkout::turn::PendingConnection;
+use crate::connect::backoff::{ConnectAttempt, NotNow, Urge};
+use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::shared::Shared;
-use crate::status::Totals;
+use crate::totals::Totals;
 
 /// Begins to connect, if there is room for one more connection and an attempt may begin now.
 ///
@@ -22,14 +22,14 @@ pub(crate) fn dial_in_background(
     urge: Urge,
 ) -> Result<oneshot::Receiver<ConnectError>, NotNow> {
     let (attempt, slot) = shared.backoff.begin(urge, || shared.slots.take())?;
-    let place = Place::new(slot, shared.registry.generations.join());
-    let coming = Coming::new(&shared.registry);
+    let reservation = Reservation::new(slot, shared.registry.generations.join());
+    let coming = PendingConnection::new(&shared.registry);
     let (report, reported) = oneshot::channel();
     shared.registry.spawn(
         Dial {
             shared: Arc::clone(shared),
             attempt,
-            place,
+            reservation,
             coming,
             report,
         }
@@ -41,9 +41,9 @@ pub(crate) fn dial_in_background(
 /// Makes one connection and stores it, in a task of its own.
 struct Dial {
     shared: Arc<Shared>,
-    attempt: Attempt,
-    place: Place,
-    coming: Coming,
+    attempt: ConnectAttempt,
+    reservation: Reservation,
+    coming: PendingConnection,
     report: oneshot::Sender<ConnectError>,
 }
 
@@ -52,26 +52,26 @@ impl Dial {
         let Self {
             shared,
             attempt,
-            place,
+            reservation,
             // Until the end: whoever is woken by it finds the backend parked, or the place free.
             coming: _coming,
             report,
         } = self;
-        let generation = place.member.generation();
+        let generation = reservation.member.generation();
         // A panic while connecting must not cost the pool its place for ever (failure case F7).
         let dialling = std::panic::AssertUnwindSafe(shared.dialler.dial(generation)).catch_unwind();
         let dialled = dialling.await.unwrap_or_else(|_panic| {
             Err(ConnectError::new(
                 &generation.endpoint.address(),
-                Failure::Panicked,
+                ConnectFailure::Panicked,
             ))
         });
         match dialled {
             Ok(dialled) => {
                 Totals::count(&shared.registry.totals.opened);
                 let registry = Arc::clone(&shared.registry);
-                let backend = Backend::new(dialled, place, &shared.profile, registry);
-                shared.registry.enlist(backend.lease());
+                let backend = Backend::new(dialled, reservation, &shared.profile, registry);
+                shared.registry.enlist(backend.live());
                 park(&shared, backend, attempt);
             }
             Err(error) => {
@@ -80,8 +80,8 @@ impl Dial {
                 // In this order: whoever hears of the failure finds the place free again and the
                 // delay set. What fails with credentials that have been replaced meanwhile says nothing
                 // of the new ones: its caller tries again.
-                let replaced = !shared.registry.generations.is_current(&place.member);
-                drop(place);
+                let replaced = !shared.registry.generations.is_current(&reservation.member);
+                drop(reservation);
                 if replaced {
                     drop(attempt);
                 } else {
@@ -95,9 +95,9 @@ impl Dial {
 }
 
 /// Puts a new backend among the idle, unless it was overtaken by a rotation or by closing.
-fn park(shared: &Shared, mut backend: Backend, attempt: Attempt) {
-    if let Some(doom) = backend.overdue(Instant::now()) {
-        backend.doom(doom);
+fn park(shared: &Shared, mut backend: Backend, attempt: ConnectAttempt) {
+    if let Some(reason) = backend.overdue(Instant::now()) {
+        backend.mark_for_closing(reason);
     }
     shared.store.add(backend);
     // Not before it is stored: who is let through then would dial for what is there.

@@ -12,10 +12,10 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::error::PoolError;
-use crate::queue::gate::{Barred, Permit};
+use crate::queue::gate::{Permit, Refusal};
 use crate::registry::Registry;
 use crate::shared::Shared;
-use crate::status::Totals;
+use crate::totals::Totals;
 
 /// The connections that the work being polled holds through helpers, innermost first.
 #[derive(Clone)]
@@ -34,14 +34,14 @@ pub(crate) fn scope<F: Future>(
     let scope = Scope {
         pool: Arc::clone(pool),
         call_site: caller,
-        outer: AT_WORK.try_with(|outer| Box::new(outer.clone())).ok(),
+        outer: SCOPES.try_with(|outer| Box::new(outer.clone())).ok(),
     };
-    AT_WORK.scope(scope, work)
+    SCOPES.scope(scope, work)
 }
 
 /// Where the work being polled has asked this pool for the connection it holds, if it holds one.
 pub(crate) fn outer(pool: &Arc<Registry>) -> Option<&'static Location<'static>> {
-    AT_WORK
+    SCOPES
         .try_with(|innermost| {
             let mut scopes = std::iter::successors(Some(innermost), |scope| scope.outer.as_deref());
             let of_this_pool = scopes.find(|scope| Arc::ptr_eq(&scope.pool, pool));
@@ -61,7 +61,7 @@ pub(crate) fn enter(
     let pool = shared.name();
     let permit = match shared.gate.try_enter() {
         Ok(permit) => permit,
-        Err(Barred::Closed) => return Err(shared.closed()),
+        Err(Refusal::Closed) => return Err(shared.closed()),
         Err(_taken) => return Err(PoolError::Nested { pool, outer, inner }),
     };
     tracing::debug!(
@@ -75,5 +75,5 @@ pub(crate) fn enter(
 }
 
 tokio::task_local! {
-    static AT_WORK: Scope;
+    static SCOPES: Scope;
 }

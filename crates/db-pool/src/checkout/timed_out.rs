@@ -3,18 +3,21 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::checkout::diagnosis::facts::{Facts, Stage};
+use crate::checkout::diagnosis::facts::{Facts, WaitStage};
 use crate::checkout::queued::Queued;
-use crate::connect::connect_error::{ConnectError, Failure};
+use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::error::PoolError;
 use crate::shared::Shared;
-use crate::status::Totals;
+use crate::totals::Totals;
 
 /// Counts the timeout and says what was found.
-pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: Stage) -> PoolError {
+pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: WaitStage) -> PoolError {
     Totals::count(&shared.registry.totals.timeouts);
-    let leases = shared.registry.leases();
-    let holds: Vec<_> = leases.iter().filter_map(|lease| lease.hold()).collect();
+    let live_backends = shared.registry.live_backends();
+    let holds: Vec<_> = live_backends
+        .iter()
+        .filter_map(|live| live.hold())
+        .collect();
     let longest = holds.iter().max_by_key(|hold| hold.held);
     let longest_held = longest.map(|hold| (hold.held, hold.call_site));
     let waited = Duration::from_millis(queued.arrived.elapsed().as_millis() as u64);
@@ -25,7 +28,7 @@ pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: Stage) -> PoolE
         let silent = status.open == 0 && dialling > 0;
         let address = shared.registry.generations.current().endpoint.address();
         silent.then(|| {
-            ConnectError::new(&address, Failure::TimedOut)
+            ConnectError::new(&address, ConnectFailure::TimedOut)
                 .at(shared.dialler.stage())
                 .explained(format!("no answer within {waited:?}"))
         })

@@ -6,11 +6,11 @@ use crate::backend::store::Stored;
 use crate::registry::Registry;
 use crate::shared::Shared;
 
-/// One caller's turn; its drop makes room for those behind it.
+/// One caller's turn; its drop makes room for the callers behind it.
 pub(crate) struct Turn<'r> {
     registry: &'r Registry,
     permit: u64,
-    stands: bool,
+    waits: bool,
 }
 
 impl<'r> Turn<'r> {
@@ -18,57 +18,56 @@ impl<'r> Turn<'r> {
         Self {
             registry,
             permit,
-            stands: false,
+            waits: false,
         }
     }
 
-    /// Takes the backend that was returned last, if one is there for each older caller too; stands in
-    /// line otherwise.
+    /// Takes the backend that was returned last, if one is there for each older caller too; else the caller
+    /// waits for its turn.
     ///
-    /// Whoever calls it has asked to be told of changes before: what happens after the look is not
-    /// noticed here.
+    /// The caller must listen for changes before it calls this: a change after the look is not noticed here.
     pub(crate) fn take(&mut self, shared: &Shared) -> Option<Stored> {
-        let line = &self.registry.line;
-        // With nobody in line there is nobody to overtake.
-        if !self.stands
-            && line.is_empty()
+        let turns = &self.registry.turns;
+        // With nobody waiting there is nobody to overtake.
+        if !self.waits
+            && turns.is_empty()
             && let Some(stored) = shared.store.take()
         {
             return Some(stored);
         }
-        let taken = line.take(self.permit, |older| {
+        let taken = turns.take(self.permit, |older| {
             (shared.store.idle() as usize > older)
                 .then(|| shared.store.take())
                 .flatten()
         });
-        self.stands = taken.is_none();
+        self.waits = taken.is_none();
         taken
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if self.stands {
-            self.registry.line.leave(self.permit);
-            // What was kept for this one is the next one's now.
+        if self.waits {
+            self.registry.turns.give_up(self.permit);
+            // The next caller may have what was kept for this one.
             self.registry.changes.tell();
         }
     }
 }
 
-/// A connection that is being made; its drop says that it is there, or that it will not be.
-pub(crate) struct Coming(Arc<Registry>);
+/// A connection that is being made; its drop says that the connection is there, or that it will not be.
+pub(crate) struct PendingConnection(Arc<Registry>);
 
-impl Coming {
+impl PendingConnection {
     pub(crate) fn new(registry: &Arc<Registry>) -> Self {
-        registry.line.one_is_coming();
+        registry.turns.making_began();
         Self(Arc::clone(registry))
     }
 }
 
-impl Drop for Coming {
+impl Drop for PendingConnection {
     fn drop(&mut self) {
-        self.0.line.one_has_come();
+        self.0.turns.making_ended();
         self.0.changes.tell();
     }
 }

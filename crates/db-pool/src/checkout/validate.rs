@@ -33,8 +33,8 @@ pub(crate) async fn proved(
         stored = taken.keep()?;
     }
     let now = Instant::now();
-    if let Some(doom) = stored.overdue(now) {
-        stored.doom(doom);
+    if let Some(reason) = stored.overdue(now) {
+        stored.mark_for_closing(reason);
         return None;
     }
     if stored.idle_for(now) < shared.profile.validate_after {
@@ -62,9 +62,9 @@ impl Ping {
         let Some(stored) = &mut taken.stored else {
             return;
         };
-        stored.doubt();
+        stored.mark_until_it_answers();
         if let Ok(Ok(())) = timeout(patience, stored.conn_mut().batch_execute("")).await {
-            stored.pardon();
+            stored.unmark();
             // Where nobody waits for it any more it goes back.
             let _given_up = answer.send(taken);
         }

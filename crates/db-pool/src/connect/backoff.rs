@@ -94,7 +94,7 @@ impl Backoff {
         self: &Arc<Self>,
         urge: Urge,
         slot: impl FnOnce() -> Option<S>,
-    ) -> Result<(Attempt, S), NotNow> {
+    ) -> Result<(ConnectAttempt, S), NotNow> {
         let mut attempts = self.lock();
         if attempts.in_flight >= attempts.at_once {
             return Err(NotNow::UntilChange);
@@ -109,7 +109,7 @@ impl Backoff {
         attempts.in_flight += 1;
         let next = attempts.breaker.tried();
         self.turn(attempts, next);
-        let attempt = Attempt {
+        let attempt = ConnectAttempt {
             backoff: Arc::clone(self),
             began,
         };
@@ -230,12 +230,12 @@ impl Attempts {
 /// One attempt in flight; one that is dropped without an outcome has told nothing of the server.
 #[derive(Debug)]
 #[must_use = "an attempt that is dropped is over"]
-pub(crate) struct Attempt {
+pub(crate) struct ConnectAttempt {
     backoff: Arc<Backoff>,
     began: Instant,
 }
 
-impl Attempt {
+impl ConnectAttempt {
     pub(crate) fn succeeded(self) {
         self.backoff.succeeded();
     }
@@ -245,7 +245,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for ConnectAttempt {
     fn drop(&mut self) {
         let mut attempts = self.backoff.lock();
         attempts.in_flight -= 1;

@@ -37,7 +37,7 @@ impl Canceller {
                 }
             }
             if let Some(mut link) = connector.take_link()
-                && let Some(mut transport) = link.farewell.transport().await
+                && let Some(mut transport) = link.hand_back.transport().await
             {
                 let mut rest = [0; 16];
                 while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}

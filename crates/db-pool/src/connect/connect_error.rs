@@ -12,12 +12,12 @@ use crate::connect::stage::ConnectStage;
 
 /// Why one attempt to connect failed.
 #[derive(Clone, Debug)]
-pub struct ConnectError(Box<Attempt>);
+pub struct ConnectError(Box<Details>);
 
 #[derive(Clone, Debug)]
-struct Attempt {
+struct Details {
     address: Arc<str>,
-    failure: Failure,
+    failure: ConnectFailure,
     stage: Option<ConnectStage>,
     sqlstate: Option<SqlState>,
     detail: Option<Arc<str>>,
@@ -26,7 +26,7 @@ struct Attempt {
 /// What failed while connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum ConnectFailure {
     /// No TCP connection, or it broke before the session was ready.
     Unreachable,
     /// The host's name has no address.
@@ -52,8 +52,8 @@ pub enum Failure {
 }
 
 impl ConnectError {
-    pub(crate) fn new(address: &str, failure: Failure) -> Self {
-        Self(Box::new(Attempt {
+    pub(crate) fn new(address: &str, failure: ConnectFailure) -> Self {
+        Self(Box::new(Details {
             address: address.into(),
             failure,
             stage: None,
@@ -71,8 +71,8 @@ impl ConnectError {
     /// The name of the host was not resolved.
     pub(crate) fn unresolved(address: &str, error: &io::Error) -> Self {
         let failure = match lacks_descriptors(error) {
-            true => Failure::NoDescriptors,
-            false => Failure::UnknownHost,
+            true => ConnectFailure::NoDescriptors,
+            false => ConnectFailure::UnknownHost,
         };
         Self::new(address, failure).explained(error.to_string())
     }
@@ -92,13 +92,13 @@ impl ConnectError {
     pub(crate) fn from_postgres(address: &str, error: &tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
             let mut chain = Vec::new();
-            let mut failure = Failure::Unreachable;
+            let mut failure = ConnectFailure::Unreachable;
             let mut cause: Option<&(dyn StdError + 'static)> = error.source();
             while let Some(error) = cause {
                 if is_about_tls(error) {
-                    failure = Failure::Tls;
+                    failure = ConnectFailure::Tls;
                 } else if error.downcast_ref().is_some_and(lacks_descriptors) {
-                    failure = Failure::NoDescriptors;
+                    failure = ConnectFailure::NoDescriptors;
                 }
                 chain.push(error.to_string());
                 cause = error.source();
@@ -116,21 +116,21 @@ impl ConnectError {
             code if *code == SqlState::INVALID_PASSWORD
                 || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
             {
-                Failure::Authentication
+                ConnectFailure::Authentication
             }
             // A pooler has no code of its own for it: 08P01 and no routine, unlike PostgreSQL.
             code if *code == SqlState::PROTOCOL_VIOLATION
                 && db.routine().is_none()
                 && is_poolers_refusal(db.message()) =>
             {
-                Failure::Authentication
+                ConnectFailure::Authentication
             }
-            code if *code == SqlState::INVALID_CATALOG_NAME => Failure::NoSuchDatabase,
-            code if *code == SqlState::TOO_MANY_CONNECTIONS => Failure::TooManyConnections,
-            code if *code == SqlState::CANNOT_CONNECT_NOW => Failure::Unavailable,
-            _ => Failure::Refused,
+            code if *code == SqlState::INVALID_CATALOG_NAME => ConnectFailure::NoSuchDatabase,
+            code if *code == SqlState::TOO_MANY_CONNECTIONS => ConnectFailure::TooManyConnections,
+            code if *code == SqlState::CANNOT_CONNECT_NOW => ConnectFailure::Unavailable,
+            _ => ConnectFailure::Refused,
         };
-        Self(Box::new(Attempt {
+        Self(Box::new(Details {
             address: address.into(),
             failure,
             stage: None,
@@ -141,7 +141,7 @@ impl ConnectError {
 
     /// What failed.
     #[must_use]
-    pub fn failure(&self) -> Failure {
+    pub fn failure(&self) -> ConnectFailure {
         self.0.failure
     }
 
@@ -162,7 +162,7 @@ impl ConnectError {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self.0.failure,
-            Failure::Authentication | Failure::NoSuchDatabase | Failure::Tls
+            ConnectFailure::Authentication | ConnectFailure::NoSuchDatabase | ConnectFailure::Tls
         )
     }
 }
@@ -197,20 +197,20 @@ fn is_poolers_refusal(message: &str) -> bool {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.0.failure {
-            Failure::Unreachable => "is not reachable",
-            Failure::UnknownHost => "is not found, as its name is not resolved",
-            Failure::TimedOut => "did not answer within the connect timeout",
-            Failure::Tls => "and this client do not agree on TLS",
-            Failure::Authentication => "refuses these credentials",
-            Failure::NoSuchDatabase => "has no such database",
-            Failure::TooManyConnections => "has no connection left",
-            Failure::Unavailable => "does not accept connections for now",
-            Failure::Refused => "refuses the connection",
-            Failure::NoDescriptors => "was not reached: there is no file descriptor left",
-            Failure::Panicked => "was not reached: the establishing task panicked",
+            ConnectFailure::Unreachable => "is not reachable",
+            ConnectFailure::UnknownHost => "is not found, as its name is not resolved",
+            ConnectFailure::TimedOut => "did not answer within the connect timeout",
+            ConnectFailure::Tls => "and this client do not agree on TLS",
+            ConnectFailure::Authentication => "refuses these credentials",
+            ConnectFailure::NoSuchDatabase => "has no such database",
+            ConnectFailure::TooManyConnections => "has no connection left",
+            ConnectFailure::Unavailable => "does not accept connections for now",
+            ConnectFailure::Refused => "refuses the connection",
+            ConnectFailure::NoDescriptors => "was not reached: there is no file descriptor left",
+            ConnectFailure::Panicked => "was not reached: the establishing task panicked",
         };
         write!(f, "{} {what}", self.0.address)?;
-        if let (Failure::TimedOut, Some(stage)) = (self.0.failure, self.0.stage) {
+        if let (ConnectFailure::TimedOut, Some(stage)) = (self.0.failure, self.0.stage) {
             write!(f, " while {stage}")?;
         }
         if let Some(detail) = &self.0.detail {

@@ -24,7 +24,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::connect_error::TlsRefused;
 use crate::connect::phases::Clock;
-use crate::connect::stage::{ConnectStage, Progress};
+use crate::connect::stage::{ConnectProgress, ConnectStage};
 #[cfg(test)]
 pub(crate) use crate::gated::UnixStream;
 use db_wire::{Observed, Steering, Wire};
@@ -45,18 +45,18 @@ pub(crate) struct Link {
     pub(crate) observed: Arc<Observed>,
     pub(crate) steering: Arc<Steering>,
     pub(crate) clock: Clock,
-    pub(crate) farewell: Farewell,
+    pub(crate) hand_back: HandBack,
 }
 
 /// Where a transport is handed back when the driver of its connection has ended.
 #[derive(Debug)]
-pub(crate) struct Farewell {
+pub(crate) struct HandBack {
     handed_back: oneshot::Receiver<Transport>,
     /// A driver of ours, which would wait for the last answer for ever; diesel-async ends its own.
     driver: Option<AbortHandle>,
 }
 
-impl Farewell {
+impl HandBack {
     /// Ends this driver, and with it the socket, once nobody waits for the transport any more.
     pub(crate) fn ends(&mut self, driver: AbortHandle) {
         self.driver = Some(driver);
@@ -67,7 +67,7 @@ impl Farewell {
     }
 }
 
-impl Drop for Farewell {
+impl Drop for HandBack {
     fn drop(&mut self) {
         if let Some(driver) = &self.driver {
             driver.abort();
@@ -85,7 +85,7 @@ pub(crate) struct Connector {
     answers_set_up: bool,
     lingers: bool,
     clock: Clock,
-    progress: Progress,
+    progress: ConnectProgress,
     /// The link of the newest socket: with several hosts, the last one is the one that stays.
     newest: Arc<Mutex<Option<Link>>>,
 }
@@ -101,7 +101,7 @@ impl Connector {
             answers_set_up: false,
             lingers: false,
             clock: Clock::start(),
-            progress: Progress::default(),
+            progress: ConnectProgress::default(),
             newest: Arc::default(),
         }
     }
@@ -115,7 +115,7 @@ impl Connector {
     }
 
     /// The same rules, for another connection that begins now.
-    pub(crate) fn afresh(&self, progress: Progress) -> Self {
+    pub(crate) fn afresh(&self, progress: ConnectProgress) -> Self {
         Self {
             clock: Clock::start(),
             progress,
@@ -129,7 +129,7 @@ impl Connector {
     pub(crate) fn lingering(&self) -> Self {
         Self {
             lingers: true,
-            ..self.afresh(Progress::default())
+            ..self.afresh(ConnectProgress::default())
         }
     }
 
@@ -161,7 +161,7 @@ impl Connector {
                 secured: Instant::now(),
                 ..self.clock
             },
-            farewell: Farewell {
+            hand_back: HandBack {
                 handed_back,
                 driver: None,
             },
@@ -205,14 +205,14 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 impl MakeTlsConnect<Socket> for Connector {
     type Stream = Wire<Transport>;
-    type TlsConnect = Opening;
+    type TlsConnect = HostConnector;
     type Error = ConnectorError;
 
-    fn make_tls_connect(&mut self, domain: &str) -> Result<Opening, ConnectorError> {
+    fn make_tls_connect(&mut self, domain: &str) -> Result<HostConnector, ConnectorError> {
         let mut connector = self.clone();
         connector.progress.reach(ConnectStage::Tls);
         connector.clock.opened = Instant::now();
-        Ok(Opening {
+        Ok(HostConnector {
             connector,
             domain: domain.to_owned(),
         })
@@ -220,12 +220,12 @@ impl MakeTlsConnect<Socket> for Connector {
 }
 
 /// A connector that knows the name of the host.
-pub(crate) struct Opening {
+pub(crate) struct HostConnector {
     connector: Connector,
     domain: String,
 }
 
-impl TlsConnect<Socket> for Opening {
+impl TlsConnect<Socket> for HostConnector {
     type Stream = Wire<Transport>;
     type Error = ConnectorError;
     type Future = Pin<Box<dyn Future<Output = Result<Wire<Transport>, ConnectorError>> + Send>>;

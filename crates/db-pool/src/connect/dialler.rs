@@ -9,14 +9,14 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio_postgres::Client;
 
 use crate::connect::canceller::Canceller;
-use crate::connect::connect_error::{ConnectError, Failure};
+use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::Link;
 use crate::connect::login::{Login, Opened, SocketBounds, within};
 use crate::connect::phases::ConnectPhases;
 use crate::connect::pooler::{self, Pooler};
 use crate::connect::rules;
 use crate::connect::session_settings::SessionSettings;
-use crate::connect::stage::{ConnectStage, Progress};
+use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::generation::Generation;
 use crate::profile::PoolProfile;
 
@@ -36,7 +36,7 @@ pub async fn connect_client(
 ) -> Result<Client, ConnectError> {
     let settings = SessionSettings::of_endpoint(endpoint, "app-db");
     let login = Login::new(endpoint, settings, SocketBounds::default());
-    let progress = Progress::default();
+    let progress = ConnectProgress::default();
     let opening = async {
         match login.open(endpoint, connect_timeout, &progress).await?.0 {
             Opened::Tcp(client, connection) => {
@@ -59,7 +59,7 @@ pub(crate) struct Dialler {
     /// What was found at the other end, and with which generation.
     found: Mutex<Option<(u64, Pooler)>>,
     /// How far the attempt has come that began last.
-    newest: Mutex<Progress>,
+    newest: Mutex<ConnectProgress>,
 }
 
 /// A connection that is ready for work.
@@ -95,7 +95,7 @@ impl Dialler {
 
     /// Connects, logs in and sets the session up, all within the connect timeout.
     pub(crate) async fn dial(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
-        let progress = Progress::default();
+        let progress = ConnectProgress::default();
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = progress.clone();
         within(
             self.profile.connect_timeout,
@@ -115,7 +115,7 @@ impl Dialler {
     async fn establish(
         &self,
         generation: &Generation,
-        progress: &Progress,
+        progress: &ConnectProgress,
     ) -> Result<Dialled, ConnectError> {
         let endpoint = &generation.endpoint;
         let bound = self.profile.connect_timeout;
@@ -126,7 +126,7 @@ impl Dialler {
         let address = endpoint.address();
         let mut link = connector
             .take_link()
-            .ok_or_else(|| ConnectError::new(&address, Failure::Unreachable))?;
+            .ok_or_else(|| ConnectError::new(&address, ConnectFailure::Unreachable))?;
         let adopted = match opened {
             Opened::Tcp(client, connection) => {
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
@@ -135,12 +135,12 @@ impl Dialler {
             // so there is no stream of notifications on it.
             Opened::Unix(client, connection, _socket) => {
                 let driver = tokio::spawn(connection);
-                link.farewell.ends(driver.abort_handle());
+                link.hand_back.ends(driver.abort_handle());
                 AsyncPgConnection::try_from(client).await
             }
         };
         let refused = |error: &dyn std::fmt::Display| {
-            let refused = ConnectError::new(&address, Failure::Refused);
+            let refused = ConnectError::new(&address, ConnectFailure::Refused);
             match link.observed.last_error() {
                 Some(sent) => refused.because(&sent),
                 None => refused.explained(error.to_string()),

@@ -13,10 +13,10 @@ use tokio_postgres::config as pg;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 
-use crate::connect::connect_error::{ConnectError, Failure};
+use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::{Connector, Transport, UnixStream};
 use crate::connect::session_settings::SessionSettings;
-use crate::connect::stage::{ConnectStage, Progress};
+use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::connect::tls;
 use crate::deadline::deadline;
 use db_wire::Wire;
@@ -28,7 +28,7 @@ pub(crate) struct Login {
     bounds: SocketBounds,
     /// A pooler has refused the startup packet's `options`; it will again.
     options_refused: AtomicBool,
-    /// The place in the list of the host that answered last.
+    /// The index of the host that answered last.
     answered_last: AtomicUsize,
 }
 
@@ -51,12 +51,14 @@ pub(crate) enum Opened {
 pub(crate) async fn within<T>(
     bound: Duration,
     endpoint: &Endpoint,
-    progress: &Progress,
+    progress: &ConnectProgress,
     connecting: impl Future<Output = Result<T, ConnectError>>,
 ) -> Result<T, ConnectError> {
     let outcome = timeout(bound, connecting).await.unwrap_or_else(|_elapsed| {
-        Err(ConnectError::new(&endpoint.address(), Failure::TimedOut)
-            .explained(format!("{bound:?} have passed")))
+        Err(
+            ConnectError::new(&endpoint.address(), ConnectFailure::TimedOut)
+                .explained(format!("{bound:?} have passed")),
+        )
     });
     outcome.map_err(|error| error.at(progress.stage()))
 }
@@ -100,7 +102,7 @@ impl Login {
         &self,
         endpoint: &Endpoint,
         bound: Duration,
-        progress: &Progress,
+        progress: &ConnectProgress,
     ) -> Result<(Opened, Connector), ConnectError> {
         let deadline = deadline(Instant::now(), bound);
         let mut order: Vec<usize> = (0..endpoint.hosts.len()).collect();
@@ -108,19 +110,19 @@ impl Login {
             fastrand::shuffle(&mut order);
         } else {
             let preferred = self.answered_last.load(Ordering::Relaxed);
-            order.sort_by_key(|place| *place != preferred);
+            order.sort_by_key(|index| *index != preferred);
         }
-        let mut last = ConnectError::new(&endpoint.address(), Failure::Unreachable);
-        for (tried, place) in order.iter().enumerate() {
+        let mut last = ConnectError::new(&endpoint.address(), ConnectFailure::Unreachable);
+        for (tried, index) in order.iter().enumerate() {
             let mut single = endpoint.clone();
-            single.hosts = vec![endpoint.hosts[*place].clone()];
+            single.hosts = vec![endpoint.hosts[*index].clone()];
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / (order.len() - tried) as u32;
             let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
             let opening = self.open_on(&single, progress);
             match within(share, &single, progress, opening).await {
                 Ok(opened) => {
-                    self.answered_last.store(*place, Ordering::Relaxed);
+                    self.answered_last.store(*index, Ordering::Relaxed);
                     return Ok(opened);
                 }
                 // As with libpq: a refused login is refused, whichever host it was.
@@ -135,7 +137,7 @@ impl Login {
     async fn open_on(
         &self,
         endpoint: &Endpoint,
-        progress: &Progress,
+        progress: &ConnectProgress,
     ) -> Result<(Opened, Connector), ConnectError> {
         let mut connector = self.connector.clone()?.afresh(progress.clone());
         let address = endpoint.address();

@@ -35,9 +35,9 @@ impl fmt::Display for ConnectStage {
 
 /// The stage of one attempt, told by those who take it further to whoever ends it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Progress(Arc<AtomicU8>);
+pub(crate) struct ConnectProgress(Arc<AtomicU8>);
 
-impl Progress {
+impl ConnectProgress {
     pub(crate) fn reach(&self, stage: ConnectStage) {
         self.0.store(stage as u8, Ordering::Relaxed);
     }

@@ -15,7 +15,7 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::connect::connect_error::{ConnectError, Failure};
+use crate::connect::connect_error::{ConnectError, ConnectFailure};
 
 /// Prepares what a handshake needs; `None` where TLS is off.
 ///
@@ -36,7 +36,7 @@ pub(crate) fn prepare(tls: &Tls, address: &str) -> Result<Option<MakeRustlsConne
         TlsMode::VerifyFull => Trust::ChainAndName,
         _ => Trust::Anyone,
     };
-    let refused = |what: String| ConnectError::new(address, Failure::Tls).explained(what);
+    let refused = |what: String| ConnectError::new(address, ConnectFailure::Tls).explained(what);
 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(trust, tls.root_cert.as_deref(), &provider).map_err(refused)?;

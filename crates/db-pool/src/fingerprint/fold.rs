@@ -5,14 +5,14 @@ use squawk_lexer::{LiteralKind, TokenKind, tokenize};
 /// One word, mark or value of a folded statement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece<'s> {
-    pub(super) kind: Kind,
+    pub(super) kind: PieceKind,
     pub(super) text: &'s str,
     /// Nothing stood between it and what is before it.
     glued: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PieceKind {
     /// A name or a keyword, of which the server folds the case.
     Word,
     QuotedName,
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Joint,
 }
 
-impl Kind {
+impl PieceKind {
     /// Whether a space stands between it and the next piece, so that the same is always written alike.
     pub(super) fn parts_from(self, next: &Piece<'_>) -> bool {
         let ends_close = matches!(self, Self::Open | Self::Joint);
@@ -43,7 +43,7 @@ impl Kind {
 impl Piece<'_> {
     fn stands_for_a_value(&self) -> bool {
         let is = |word: &&str| self.text.eq_ignore_ascii_case(word);
-        self.kind == Kind::Word && ["null", "true", "false", "default"].iter().any(is)
+        self.kind == PieceKind::Word && ["null", "true", "false", "default"].iter().any(is)
     }
 }
 
@@ -174,25 +174,25 @@ impl<'s> Folding<'s> {
                 self.glued = false;
                 return;
             }
-            TokenKind::Ident => Kind::Word,
-            TokenKind::QuotedIdent { .. } => Kind::QuotedName,
-            TokenKind::Dot | TokenKind::DotDot | TokenKind::Colon => Kind::Joint,
-            TokenKind::Semi => Kind::Semicolon,
-            TokenKind::Comma => Kind::Comma,
-            TokenKind::OpenParen | TokenKind::OpenBracket => Kind::Open,
-            TokenKind::CloseParen | TokenKind::CloseBracket => Kind::Close,
+            TokenKind::Ident => PieceKind::Word,
+            TokenKind::QuotedIdent { .. } => PieceKind::QuotedName,
+            TokenKind::Dot | TokenKind::DotDot | TokenKind::Colon => PieceKind::Joint,
+            TokenKind::Semi => PieceKind::Semicolon,
+            TokenKind::Comma => PieceKind::Comma,
+            TokenKind::OpenParen | TokenKind::OpenBracket => PieceKind::Open,
+            TokenKind::CloseParen | TokenKind::CloseBracket => PieceKind::Close,
             // A `?` is what a value has become already. What cannot be told may be a part of one.
             TokenKind::Literal { .. }
             | TokenKind::PositionalParam { .. }
             | TokenKind::Question
             | TokenKind::Unknown
-            | TokenKind::Eof => Kind::Value,
-            _ => Kind::Operator,
+            | TokenKind::Eof => PieceKind::Value,
+            _ => PieceKind::Operator,
         };
         match kind {
-            Kind::Value => self.push_value(),
-            Kind::Operator => self.push_operator(start, end),
-            Kind::Open => {
+            PieceKind::Value => self.push_value(),
+            PieceKind::Operator => self.push_operator(start, end),
+            PieceKind::Open => {
                 let open = self.pieces.len();
                 self.put(kind, text);
                 self.lists.push(List {
@@ -201,7 +201,7 @@ impl<'s> Folding<'s> {
                     item: open + 1,
                 });
             }
-            Kind::Comma => {
+            PieceKind::Comma => {
                 self.end_item();
                 self.put(kind, text);
                 let next = self.pieces.len();
@@ -210,13 +210,13 @@ impl<'s> Folding<'s> {
                     list.item = next;
                 }
             }
-            Kind::Close => self.close(text),
+            PieceKind::Close => self.close(text),
             _ => self.put(kind, text),
         }
         self.glued = true;
     }
 
-    fn put(&mut self, kind: Kind, text: &'s str) {
+    fn put(&mut self, kind: PieceKind, text: &'s str) {
         let glued = self.glued;
         self.pieces.push(Piece { kind, text, glued });
     }
@@ -229,22 +229,23 @@ impl<'s> Folding<'s> {
         if self
             .pieces
             .last()
-            .is_none_or(|last| last.kind != Kind::Value)
+            .is_none_or(|last| last.kind != PieceKind::Value)
         {
-            self.put(Kind::Value, "?");
+            self.put(PieceKind::Value, "?");
         }
     }
 
     /// Whether the last piece is a sign that has nothing before it to add to or to take from.
     fn ends_in_its_sign(&self) -> bool {
-        let is_sign =
-            |piece: &Piece<'_>| piece.kind == Kind::Operator && matches!(piece.text, "+" | "-");
+        let is_sign = |piece: &Piece<'_>| {
+            piece.kind == PieceKind::Operator && matches!(piece.text, "+" | "-")
+        };
         match self.pieces.as_slice() {
             [.., before, sign] => {
                 is_sign(sign)
                     && matches!(
                         before.kind,
-                        Kind::Operator | Kind::Open | Kind::Comma | Kind::Joint
+                        PieceKind::Operator | PieceKind::Open | PieceKind::Comma | PieceKind::Joint
                     )
             }
             [sign] => is_sign(sign),
@@ -258,19 +259,19 @@ impl<'s> Folding<'s> {
         let is_sign = matches!(text, "+" | "-");
         if let Some(last) = self.pieces.last_mut()
             && self.glued
-            && last.kind == Kind::Operator
+            && last.kind == PieceKind::Operator
             && (!is_sign || last.text.contains(TAKES_A_SIGN))
         {
             last.text = &self.sql[start - last.text.len()..end];
             return;
         }
-        self.put(Kind::Operator, text);
+        self.put(PieceKind::Operator, text);
     }
 
     fn close(&mut self, text: &'s str) {
         self.end_item();
         let list = self.lists.pop();
-        self.put(Kind::Close, text);
+        self.put(PieceKind::Close, text);
         let Some(List { open, .. }) = list else {
             return;
         };
@@ -279,7 +280,7 @@ impl<'s> Folding<'s> {
         let Some(before) = open.checked_sub(1 + length) else {
             return;
         };
-        if self.pieces[open - 1].kind == Kind::Comma && self.repeats(before, open) {
+        if self.pieces[open - 1].kind == PieceKind::Comma && self.repeats(before, open) {
             self.pieces.truncate(open - 1);
             if let Some(outer) = self.lists.last_mut() {
                 outer.item = outer.previous.take().unwrap_or(outer.item);
@@ -294,7 +295,7 @@ impl<'s> Folding<'s> {
             && let Some([item]) = self.pieces.get_mut(list.item..)
             && item.stands_for_a_value()
         {
-            (item.kind, item.text) = (Kind::Value, "?");
+            (item.kind, item.text) = (PieceKind::Value, "?");
         }
         let Some(&List {
             previous: Some(previous),
@@ -315,7 +316,7 @@ impl<'s> Folding<'s> {
     /// Whether what begins at `second`, which has a value, is the same as what begins at `first`.
     fn repeats(&self, first: usize, second: usize) -> bool {
         let again = &self.pieces[second..];
-        again.iter().any(|piece| piece.kind == Kind::Value)
+        again.iter().any(|piece| piece.kind == PieceKind::Value)
             && self.pieces[first..first + again.len()] == *again
     }
 }

@@ -1,6 +1,6 @@
 //! Summaries: what a statement does and to which table, in a few words that few statements differ in.
 
-use crate::fingerprint::fold::{Kind, Piece};
+use crate::fingerprint::fold::{Piece, PieceKind};
 use crate::line_breaks::push_escaped;
 
 /// `SELECT users`, `INSERT app.users`, `COMMIT`; as `db.query.summary` asks for it.
@@ -10,7 +10,7 @@ pub(super) fn of(pieces: &[Piece<'_>]) -> String {
         outside
             .iter()
             .copied()
-            .filter(|at| pieces[*at].kind == Kind::Word)
+            .filter(|at| pieces[*at].kind == PieceKind::Word)
     };
     let is = |at: usize, any: &[&str]| {
         any.iter()
@@ -46,8 +46,8 @@ fn outside_brackets(pieces: &[Piece<'_>]) -> impl Iterator<Item = usize> {
     let mut depth = 0_usize;
     pieces.iter().enumerate().filter_map(move |(at, piece)| {
         match piece.kind {
-            Kind::Open => depth += 1,
-            Kind::Close => depth = depth.saturating_sub(1),
+            PieceKind::Open => depth += 1,
+            PieceKind::Close => depth = depth.saturating_sub(1),
             _ => {}
         }
         (depth == 0).then_some(at)
@@ -57,7 +57,7 @@ fn outside_brackets(pieces: &[Piece<'_>]) -> impl Iterator<Item = usize> {
 /// A table's name with its schema, without quotes.
 fn name(pieces: &[Piece<'_>]) -> String {
     let is_modifier = |piece: &&Piece<'_>| {
-        piece.kind == Kind::Word
+        piece.kind == PieceKind::Word
             && ["only", "if", "not", "exists"]
                 .iter()
                 .any(|word| piece.text.eq_ignore_ascii_case(word))
@@ -66,10 +66,10 @@ fn name(pieces: &[Piece<'_>]) -> String {
     let mut expects_word = true;
     for piece in pieces.iter().skip_while(is_modifier) {
         match piece.kind {
-            Kind::Word | Kind::QuotedName if expects_word => {
+            PieceKind::Word | PieceKind::QuotedName if expects_word => {
                 name.push_str(piece.text.trim_matches('"'));
             }
-            Kind::Joint if piece.text == "." && !expects_word => name.push('.'),
+            PieceKind::Joint if piece.text == "." && !expects_word => name.push('.'),
             _ => break,
         }
         expects_word = !expects_word;

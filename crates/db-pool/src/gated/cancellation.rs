@@ -67,7 +67,7 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, other
         let met = gates.arrived(gate) > 0;
         assert_eq!(met, victim.meets(gate, size), "whether it comes there");
         let status = work.pool.status();
-        let standing = !work.shared().registry.line.is_empty();
+        let standing = !work.shared().registry.turns.is_empty();
         assert_eq!((status.waiting, status.in_use, standing), (0, 0, false));
     }
     if !victim.closes() {
@@ -88,7 +88,7 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, other
         work.is_whole(beside).await;
     }
     if victim.is_harmless() {
-        assert_eq!(work.pool.status().discarded, 0);
+        assert_eq!(work.pool.status().closed.discarded, 0);
     }
     let facts = work.server.facts();
     let at_commit = facts

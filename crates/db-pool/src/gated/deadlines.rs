@@ -15,7 +15,7 @@ use super::server::Server;
 use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
 use crate::checkout::connection::Connection;
 use crate::checkout::diagnosis::Diagnosis;
-use crate::connect::connect_error::{ConnectError, Failure};
+use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::stage::ConnectStage;
 use crate::error::PoolError;
 use crate::pool::Pool;
@@ -70,7 +70,7 @@ fn a_caller_waits_for_a_login_as_long_as_it_says() {
                 let diagnosis = times_out(&work.pool, patience).await;
                 let expected = Diagnosis::Connecting { dialling: 1 };
                 let unreachable = Diagnosis::Unreachable {
-                    failure: Failure::TimedOut,
+                    failure: ConnectFailure::TimedOut,
                 };
                 let words = [expected, unreachable].map(|known| known.to_string());
                 assert!(words.contains(&diagnosis.to_string()), "{diagnosis}");
@@ -118,7 +118,10 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
             let (outcome, took) = timed(work.pool.probe()).await;
             let error = hung(outcome);
             assert_eq!(took, ms(1_234), "{error}");
-            assert_eq!((error.failure(), error.stage()), (Failure::TimedOut, stage));
+            assert_eq!(
+                (error.failure(), error.stage()),
+                (ConnectFailure::TimedOut, stage)
+            );
             quiet().await;
             // Nothing is left of it but what the server has: there is the keeper.
             let sessions = work.server.facts().live.len();
@@ -127,7 +130,7 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
             // So it is when the pool connects, and the next attempt needs no place that the last one had.
             let callers = Instant::now();
             let mut caller = Box::pin(work.pool.get());
-            while work.pool.status().connect_failures == 0 {
+            while work.pool.status().connects.failed == 0 {
                 tokio::select! {
                     got = &mut caller => panic!("{got:?}"),
                     () = quiet() => {}
@@ -227,7 +230,7 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
         let (next, took) = timed(work.pool.get()).await;
         assert_eq!(took, ms(250 + 5_000));
         drop(next.unwrap());
-        assert_eq!(work.pool.status().discarded, 1);
+        assert_eq!(work.pool.status().closed.discarded, 1);
     });
     // A session that is not reset within two seconds is cancelled and closed.
     on_paused_clock(async {

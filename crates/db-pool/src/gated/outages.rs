@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::session::FRESH;
 use super::workplace::{Workplace, ms, on_paused_clock, quiet, sized, timed};
 use crate::connect::breaker::Breaker;
-use crate::connect::connect_error::Failure;
+use crate::connect::connect_error::ConnectFailure;
 use crate::error::PoolError;
 use crate::profile::PoolProfile;
 
@@ -105,7 +105,7 @@ fn an_open_breaker_tells_at_once_and_closes_soon() {
                 let PoolError::Connect { source, .. } = outcome.unwrap_err() else {
                     panic!("it says why it cannot connect");
                 };
-                assert_eq!(source.failure(), Failure::Unavailable);
+                assert_eq!(source.failure(), ConnectFailure::Unavailable);
                 let delays = (ms(500) * 9, ms(1_000) * 9 + ms(20));
                 assert!(took >= delays.0 && took <= delays.1, "{took:?}");
             }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::Point;
 use super::server::{Doing, Process, Server};
 
-/// What a borrower says first: the server looks then at the state in which it has got its session.
+/// What a holder says first: the server looks then at the state in which it has got its session.
 pub(super) const FRESH: &str = "select 'a fresh session'";
 
 /// Serves one connection until either side hangs up.

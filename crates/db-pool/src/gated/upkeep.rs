@@ -27,7 +27,11 @@ fn connections_that_begin_together_do_not_end_together() {
             let made = Instant::now();
             let mut held = work.all().await.pop().unwrap();
             let status = work.pool.status();
-            assert_eq!((status.open, status.opened), (20, 20), "{status:?}");
+            assert_eq!(
+                (status.open, status.connects.opened),
+                (20, 20),
+                "{status:?}"
+            );
 
             sleep(lifetime + seconds(2)).await;
             held.batch_execute(FRESH).await.unwrap();
@@ -53,7 +57,7 @@ fn connections_that_begin_together_do_not_end_together() {
             drop(held);
             quiet().await;
             let status = work.pool.status();
-            assert_eq!((status.lifetime_closed, status.discarded), (20, 0));
+            assert_eq!((status.closed.by_age, status.closed.discarded), (20, 0));
             assert_eq!(status.open, min_idle, "{status:?}");
             work.comes_to_rest().await;
             work.is_whole(0).await;
@@ -84,9 +88,9 @@ fn idle_connections_end_down_to_min_idle() {
             assert!(at - returned >= seconds(30));
             sleep(seconds(300)).await;
             let status = work.pool.status();
-            assert_eq!((status.open, status.idle_closed), (2, 4 * burst));
+            assert_eq!((status.open, status.closed.by_idle_timeout), (2, 4 * burst));
             // Those that are kept are kept, and not made anew.
-            assert_eq!(status.opened, 6 + 4 * (burst - 1));
+            assert_eq!(status.connects.opened, 6 + 4 * (burst - 1));
         }
         work.comes_to_rest().await;
         work.is_whole(0).await;

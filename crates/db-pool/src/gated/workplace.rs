@@ -75,7 +75,7 @@ impl Workplace {
         }
     }
 
-    /// Asserts that no place, permit, turn, lease, session or task is lost, and that nobody is handed what
+    /// Asserts that no place, permit, turn, live, session or task is lost, and that nobody is handed what
     /// another one left; `beside` is how many connections there were beside the pool's own.
     pub(super) async fn is_whole(&self, beside: usize) {
         self.is_at_rest();
@@ -113,13 +113,17 @@ impl Workplace {
         let shared = self.shared();
         let registry = &shared.registry;
         let status = self.pool.status();
-        let gone = status.discarded
-            + status.retired
-            + status.idle_closed
-            + status.lifetime_closed
-            + status.uses_closed
-            + status.surplus_closed;
-        assert_eq!(status.opened, u64::from(status.open) + gone, "{self}");
+        let gone = status.closed.discarded
+            + status.closed.by_rotation
+            + status.closed.by_idle_timeout
+            + status.closed.by_age
+            + status.closed.by_uses
+            + status.closed.by_resize;
+        assert_eq!(
+            status.connects.opened,
+            u64::from(status.open) + gone,
+            "{self}"
+        );
         assert_eq!((status.in_use, status.waiting), (0, 0), "{self}");
         assert_eq!(status.open, status.idle, "{self}");
         assert_eq!(shared.slots.alive(), status.open, "{self}");
@@ -128,18 +132,22 @@ impl Workplace {
         assert_eq!(status.retiring, 0, "{self}");
         let current = registry.generations.current();
         assert_eq!(current.live(), status.open, "{self}");
-        assert!(registry.line.is_empty(), "{self}");
-        assert!(!registry.line.is_short_of_connections(), "{self}");
-        for count in [&registry.ending, &registry.proving, &registry.unanswered] {
+        assert!(registry.turns.is_empty(), "{self}");
+        assert!(!registry.turns.is_short_of_connections(), "{self}");
+        for count in [
+            &registry.being_closed,
+            &registry.proving,
+            &registry.unanswered,
+        ] {
             assert_eq!(count.load(Ordering::Acquire), 0, "{self}");
         }
-        let leases = registry.leases();
-        assert_eq!(leases.len(), status.open as usize, "{self}");
-        assert!(leases.iter().all(|lease| !lease.is_held()), "{self}");
+        let live_backends = registry.live_backends();
+        assert_eq!(live_backends.len(), status.open as usize, "{self}");
+        assert!(live_backends.iter().all(|live| !live.is_held()), "{self}");
         // Each session has a task at either end of its stream; and there is the keeper.
         let keeper = usize::from(!registry.is_closed());
         let tasks = Handle::current().metrics().num_alive_tasks();
-        assert_eq!(tasks, keeper + 2 * leases.len(), "{self}");
+        assert_eq!(tasks, keeper + 2 * live_backends.len(), "{self}");
         // Copied, as whatever fails asks the server again.
         let users: Vec<_> = {
             let facts = self.server.facts();
@@ -147,7 +155,7 @@ impl Workplace {
         };
         assert_eq!(
             users,
-            vec![current.endpoint.user.clone(); leases.len()],
+            vec![current.endpoint.user.clone(); live_backends.len()],
             "{self}"
         );
     }

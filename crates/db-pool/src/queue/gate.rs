@@ -35,9 +35,9 @@ struct State {
     closed: bool,
 }
 
-/// Why the gate let a caller not through.
+/// Why the gate refused a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Barred {
+pub(crate) enum Refusal {
     /// Nobody made room by the deadline.
     TimedOut,
     /// So many wait already, and no more may.
@@ -63,31 +63,31 @@ impl Gate {
         })
     }
 
-    /// Waits for a permit until the deadline; a dropped future gives its place in the queue up.
+    /// Waits for a permit until the deadline; a dropped future leaves the queue.
     ///
     /// With a deadline that has passed it takes a permit that is free and does not queue.
-    pub(crate) async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Permit, Barred> {
-        let (place, granted) = match self.try_enter() {
-            Err(Barred::Taken) => self.queue_up(deadline)?,
+    pub(crate) async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Permit, Refusal> {
+        let (waiting, granted) = match self.try_enter() {
+            Err(Refusal::Taken) => self.queue_up(deadline)?,
             decided => return decided,
         };
         let entered = timeout_at(deadline, granted).await;
-        drop(place);
+        drop(waiting);
         match entered {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_closed)) => Err(Barred::Closed),
-            Err(_elapsed) => Err(Barred::TimedOut),
+            Ok(Err(_closed)) => Err(Refusal::Closed),
+            Err(_elapsed) => Err(Refusal::TimedOut),
         }
     }
 
     /// A permit, if one is free and nobody waits for it.
-    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Permit, Barred> {
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Permit, Refusal> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Barred::Closed);
+            return Err(Refusal::Closed);
         }
         if state.out >= state.max || !state.queue.is_empty() {
-            return Err(Barred::Taken);
+            return Err(Refusal::Taken);
         }
         let number = state.issue();
         drop(state);
@@ -101,19 +101,19 @@ impl Gate {
     fn queue_up(
         self: &Arc<Self>,
         deadline: Instant,
-    ) -> Result<(Waiting<'_>, oneshot::Receiver<Permit>), Barred> {
+    ) -> Result<(Waiting<'_>, oneshot::Receiver<Permit>), Refusal> {
         let since = Instant::now();
         if since >= deadline {
-            return Err(Barred::TimedOut);
+            return Err(Refusal::TimedOut);
         }
         let (grant, granted) = oneshot::channel();
         let mut state = self.lock();
         if state.closed {
-            return Err(Barred::Closed);
+            return Err(Refusal::Closed);
         }
         let waiting = state.waiting();
         if self.max_waiting.is_some_and(|most| waiting >= most) {
-            return Err(Barred::Full(waiting));
+            return Err(Refusal::Full(waiting));
         }
         state.queued += 1;
         let arrival = state.queued;
@@ -121,12 +121,12 @@ impl Gate {
         drop(state);
         // A permit may have come back since we looked; whoever is first in the queue gets it.
         self.pass_on();
-        let place = Waiting {
+        let waiting = Waiting {
             gate: self,
             arrival,
             since,
         };
-        Ok((place, granted))
+        Ok((waiting, granted))
     }
 
     /// Changes how many may be through. Permits that are out stay so; above the new number none is
@@ -199,7 +199,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// The place of this permit in the order in which permits were given out.
+    /// How many permits had been given out when this one was, itself included.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -217,7 +217,7 @@ impl Drop for Permit {
     }
 }
 
-/// A place in the queue.
+/// A caller in the queue; its drop takes the caller out of it.
 struct Waiting<'g> {
     gate: &'g Gate,
     arrival: u64,

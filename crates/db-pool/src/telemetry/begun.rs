@@ -92,7 +92,7 @@ impl Begun {
         })
     }
 
-    /// Takes everything, as of a borrower who has dropped a query.
+    /// Takes everything, as of a holder who has dropped a query.
     pub(crate) fn forget(&self) {
         if !self.is_empty() {
             let left = self.change(std::mem::take);

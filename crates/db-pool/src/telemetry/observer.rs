@@ -1,7 +1,7 @@
 //! The observer: diesel's own slot for instrumentation, occupied by the pool.
 //!
 //! It tells the pool two things that the wire cannot: that a query was begun and its future dropped
-//! before a byte was sent, and that a borrower put an instrumentation of its own in our place.
+//! before a byte was sent, and that a holder put an instrumentation of its own in our place.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,21 +18,21 @@ pub(crate) struct Activity {
     started: AtomicU64,
     finished: AtomicU64,
     committing: AtomicBool,
-    borrower: Mutex<Borrower>,
+    holder: Mutex<Holder>,
     pub(crate) spans: StatementSpans,
     after_commit: Mutex<AfterCommit>,
 }
 
 /// Who holds the connection, or has held it last, in the words of the slow-query log.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Borrower {
+pub(crate) struct Holder {
     /// Where the connection was asked for.
     pub(crate) caller: Option<&'static Location<'static>>,
     /// The name of the work in progress.
     pub(crate) label: Option<&'static str>,
     /// Which attempt at its transaction this is.
     pub(crate) attempt: Option<u32>,
-    /// How long the borrower waited for the connection.
+    /// How long the holder waited for the connection.
     pub(crate) waited: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Activity {
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             committing: AtomicBool::new(false),
-            borrower: Mutex::default(),
+            holder: Mutex::default(),
             spans,
             after_commit: Mutex::default(),
         }
@@ -65,23 +65,23 @@ impl Activity {
         self.committing.load(Ordering::Acquire)
     }
 
-    /// Forgets the borrower before and notes who is next. What is heard of a statement after its connection
+    /// Forgets the holder before and notes who is next. What is heard of a statement after its connection
     /// was given back is still told of whoever had it.
-    pub(crate) fn lend(&self, caller: &'static Location<'static>, waited: Duration) {
+    pub(crate) fn hand_out(&self, caller: &'static Location<'static>, waited: Duration) {
         self.spans.forget();
-        *self.lock_borrower() = Borrower {
+        *self.lock_holder() = Holder {
             caller: Some(caller),
             waited,
-            ..Borrower::default()
+            ..Holder::default()
         };
     }
 
-    pub(crate) fn borrower(&self) -> Borrower {
-        self.lock_borrower().clone()
+    pub(crate) fn holder(&self) -> Holder {
+        self.lock_holder().clone()
     }
 
-    fn lock_borrower(&self) -> std::sync::MutexGuard<'_, Borrower> {
-        self.borrower.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_holder(&self) -> std::sync::MutexGuard<'_, Holder> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn left(&self) -> std::sync::MutexGuard<'_, AfterCommit> {
@@ -90,15 +90,15 @@ impl Activity {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what a borrower left for the rest of its own work.
-    pub(crate) fn forget_borrower(&self) {
+    /// Forgets what a holder left for the rest of its own work.
+    pub(crate) fn forget_holder(&self) {
         let left = std::mem::take(
             &mut *self
                 .after_commit
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
-        // Dropped here and not under the lock: they are the borrower's own code.
+        // Dropped here and not under the lock: they are the holder's own code.
         drop(left);
     }
 }
@@ -124,7 +124,7 @@ impl Observer {
         }
     }
 
-    /// The observer of a connection, unless the connection is not a pool's or its borrower replaced it.
+    /// The observer of a connection, unless the connection is not a pool's or its holder replaced it.
     pub fn of(conn: &mut diesel_async::AsyncPgConnection) -> Option<&mut Self> {
         diesel_async::AsyncConnection::instrumentation(conn).downcast_mut::<Self>()
     }
@@ -142,12 +142,12 @@ impl Observer {
 
     /// Names the work that follows, for the log; the pool forgets it with the next checkout.
     pub fn set_label(&mut self, label: Option<&'static str>) {
-        self.activity.lock_borrower().label = label;
+        self.activity.lock_holder().label = label;
     }
 
     /// Says which attempt at its transaction follows, for the slow-query log; the first is 1.
     pub fn set_attempt(&mut self, attempt: u32) {
-        self.activity.lock_borrower().attempt = Some(attempt);
+        self.activity.lock_holder().attempt = Some(attempt);
     }
 
     /// Leaves something to be done after the transaction's COMMIT is known.

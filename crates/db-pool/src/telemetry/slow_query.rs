@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::telemetry::bound_values::BoundValues;
-use crate::telemetry::observer::Borrower;
+use crate::telemetry::observer::Holder;
 use crate::telemetry::statement_stats::Entry;
 use db_wire::Command;
 
@@ -16,7 +16,7 @@ pub(crate) fn log(
     pool: &str,
     command: &Command<'_>,
     entry: &Entry,
-    borrower: &Borrower,
+    holder: &Holder,
     values: Option<&BoundValues>,
 ) {
     let Some(suppressed) = entry.throttle.admit(Instant::now()) else {
@@ -25,14 +25,14 @@ pub(crate) fn log(
     tracing::warn!(
         target: "app_db::slow_query",
         pool,
-        label = borrower.label,
-        caller = borrower.caller.map(tracing::field::display),
-        attempt = borrower.attempt,
+        label = holder.label,
+        caller = holder.caller.map(tracing::field::display),
+        attempt = holder.attempt,
         fingerprint = entry.id(),
         sql = &*entry.fingerprint.text,
         binds = values.map(BoundValues::revealed),
         duration_ms = millis(command.duration),
-        waited_ms = millis(borrower.waited),
+        waited_ms = millis(holder.waited),
         first_row_ms = millis(command.executing),
         streaming_ms = millis(command.duration.saturating_sub(command.executing)),
         rows = command.rows,

@@ -114,7 +114,7 @@ impl StatementSpans {
         }
     }
 
-    /// Ends what is left by a borrower who has dropped a query.
+    /// Ends what is left by a holder who has dropped a query.
     pub(crate) fn forget(&self) {
         self.begun.forget();
     }

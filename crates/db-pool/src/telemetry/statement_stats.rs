@@ -39,11 +39,11 @@ pub struct StatementStats {
 #[derive(Debug)]
 pub(crate) struct StatementTable {
     pool: Arc<str>,
-    known: Mutex<Known>,
+    known: Mutex<Entries>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Entries {
     entries: HashMap<u64, Arc<Entry>>,
     other: Option<Arc<Entry>>,
 }
@@ -115,12 +115,12 @@ impl StatementTable {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl Entries {
     /// Adds the entry that weighs least to all the others, and says what it weighed.
     ///
     /// Who takes its place starts with that weight. Otherwise two new statements would push each other out

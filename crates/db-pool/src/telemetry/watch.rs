@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::fingerprint::Fingerprint;
 use crate::profile::PoolProfile;
 use crate::registry::Registry;
-use crate::status::Totals;
 use crate::telemetry::observer::Activity;
 use crate::telemetry::slow_query;
 use crate::telemetry::statement_stats::Entry;
+use crate::totals::Totals;
 use db_wire::{Command, Watcher};
 
 /// Whoever hears of every command of one connection; runs on the task that drives it, between two reads.
@@ -50,11 +50,11 @@ impl Watch {
         let (span, values) = spans.completed(command, &entry.fingerprint);
         if is_slow {
             Totals::count(&self.registry.totals.slow_queries);
-            let borrower = self.activity.borrower();
+            let holder = self.activity.holder();
             // Within its span, so that the two are found by each other.
             let values = values.as_ref();
             span.in_scope(|| {
-                slow_query::log(&self.registry.name, command, &entry, &borrower, values);
+                slow_query::log(&self.registry.name, command, &entry, &holder, values);
             });
         }
     }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::close_reason::CloseReason;
 use crate::backend::long_hold;
-use crate::backend::reason::Doom;
 use crate::backend::store::Stored;
 use crate::checkout::dial::dial_in_background;
 use crate::connect::backoff::Urge;
 use crate::connect::breaker::Breaker;
 use crate::shared::Shared;
-use crate::status::Totals;
+use crate::totals::Totals;
 
 /// The background task of a pool; one each.
 ///
@@ -96,9 +96,9 @@ fn not_needed(shared: &Shared, idle: &mut Vec<Stored>) -> Vec<Stored> {
             .idle_timeout
             .is_some_and(|bound| stalest.idle_for(now) >= bound);
         if stalest.leave_if_surplus() {
-            stalest.doom(Doom::Surplus);
+            stalest.mark_for_closing(CloseReason::Surplus);
         } else if too_long {
-            stalest.doom(Doom::TooIdle);
+            stalest.mark_for_closing(CloseReason::Idle);
         } else {
             idle.push(stalest);
             break;
@@ -114,7 +114,7 @@ fn replenish(shared: &Arc<Shared>) {
         return;
     }
     let idle = shared.store.idle();
-    let ending = shared.registry.ending.load(Ordering::Acquire);
+    let ending = shared.registry.being_closed.load(Ordering::Acquire);
     let coming = shared
         .occupied()
         .saturating_sub(idle + shared.registry.in_use() + ending);
@@ -140,8 +140,8 @@ fn report_long_holds(shared: &Shared) {
     if shared.registry.in_use() == 0 {
         return;
     }
-    for lease in shared.registry.leases() {
-        if let Some(hold) = lease.newly_long(threshold) {
+    for live in shared.registry.live_backends() {
+        if let Some(hold) = live.newly_long(threshold) {
             Totals::count(&shared.registry.totals.long_holds);
             long_hold::report(&shared.registry.name, &hold);
         }

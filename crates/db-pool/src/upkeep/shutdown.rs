@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::backend::lease::Lease;
+use crate::backend::live_backend::LiveBackend;
 use crate::shared::Shared;
 use crate::status::Closed;
 
@@ -14,14 +14,14 @@ pub(crate) async fn close(shared: &Shared, grace: Duration) -> Closed {
     let _in_time = timeout(grace, unused(shared)).await;
     let held: Vec<_> = shared
         .registry
-        .leases()
+        .live_backends()
         .into_iter()
-        .filter(|lease| lease.is_held())
+        .filter(|live| live.is_held())
         .collect();
     let abandoned = u32::try_from(held.len()).unwrap_or(u32::MAX);
     let mut at_work = held.clone();
-    at_work.retain(|lease| lease.hold().is_some_and(|hold| hold.running.is_some()));
-    let cancelling = held.iter().map(|lease| lease.cancel());
+    at_work.retain(|live| live.hold().is_some_and(|hold| hold.running.is_some()));
+    let cancelling = held.iter().map(|live| live.cancel());
     futures_util::future::join_all(cancelling).await;
     // What was at work has a moment to come back, what came back to be closed by the server.
     shared.registry.tasks.close();
@@ -29,7 +29,7 @@ pub(crate) async fn close(shared: &Shared, grace: Duration) -> Closed {
         given_back(shared, &at_work).await;
         shared.registry.tasks.wait().await;
     };
-    let _in_time = timeout(FAREWELL, leaving).await;
+    let _in_time = timeout(AFTER_GRACE, leaving).await;
     tracing::info!(
         pool = &*shared.registry.name,
         abandoned,
@@ -44,8 +44,8 @@ async fn unused(shared: &Shared) {
 }
 
 /// Resolves when nobody holds one of these; each is closed then, which is announced.
-async fn given_back(shared: &Shared, leases: &[Arc<Lease>]) {
-    until(shared, || !leases.iter().any(|lease| lease.is_held())).await;
+async fn given_back(shared: &Shared, live_backends: &[Arc<LiveBackend>]) {
+    until(shared, || !live_backends.iter().any(|live| live.is_held())).await;
 }
 
 async fn until(shared: &Shared, holds: impl Fn() -> bool) {
@@ -61,4 +61,4 @@ async fn until(shared: &Shared, holds: impl Fn() -> bool) {
 }
 
 /// How long closing waits after the grace, for what is cancelled to end and for the server to hang up.
-const FAREWELL: Duration = Duration::from_secs(2);
+const AFTER_GRACE: Duration = Duration::from_secs(2);

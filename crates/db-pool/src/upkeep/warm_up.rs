@@ -13,7 +13,7 @@ pub(crate) async fn warm_up(shared: &Shared, patience: Duration) -> bool {
 }
 
 async fn warmed_up(shared: &Shared) -> bool {
-    let failures = shared.status().connect_failures;
+    let failures = shared.status().connects.failed;
     let listener = shared.registry.changes.listen();
     loop {
         let mut changed = std::pin::pin!(listener.next());
@@ -22,7 +22,7 @@ async fn warmed_up(shared: &Shared) -> bool {
         if status.idle + status.in_use >= shared.profile.min_idle.min(status.max) {
             return true;
         }
-        if status.connect_failures > failures {
+        if status.connects.failed > failures {
             return false;
         }
         tokio::select! {

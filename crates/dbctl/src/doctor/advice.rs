@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use app_db::Config;
-use app_db::db_pool::{Failure, Pooler, PoolerMode, Statements};
+use app_db::db_pool::{ConnectFailure, Pooler, PoolerMode, Statements};
 use serde::Serialize;
 
 use crate::doctor::configured_endpoint::Role;
@@ -61,13 +61,15 @@ pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
 /// The error itself stands with the endpoint.
 fn on_failure(endpoint: &Examined) -> Option<Advice> {
     let what = match endpoint.failure? {
-        Failure::Unreachable | Failure::UnknownHost | Failure::TimedOut => {
+        ConnectFailure::Unreachable | ConnectFailure::UnknownHost | ConnectFailure::TimedOut => {
             "is the server running, and are host and port right"
         }
-        Failure::Authentication => "are user and password right",
-        Failure::NoSuchDatabase => "is the database's name right, and has it been created",
-        Failure::Tls => "do sslmode and sslrootcert suit the server's certificate",
-        Failure::TooManyConnections => "does somebody take more connections than the server has",
+        ConnectFailure::Authentication => "are user and password right",
+        ConnectFailure::NoSuchDatabase => "is the database's name right, and has it been created",
+        ConnectFailure::Tls => "do sslmode and sslrootcert suit the server's certificate",
+        ConnectFailure::TooManyConnections => {
+            "does somebody take more connections than the server has"
+        }
         _ => return None,
     };
     let message = format!("{what}? The URL is from {}", endpoint.origin);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use app_db::db_config::{Host, TlsMode};
-use app_db::db_pool::{Failure, Pooler, PoolerMode, Statements, connect_client};
+use app_db::db_pool::{ConnectFailure, Pooler, PoolerMode, Statements, connect_client};
 use app_db::{Endpoint, Pool};
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub(super) struct Examined {
     pub(super) reachable: bool,
     pub(super) error: Option<String>,
     #[serde(skip)]
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<ConnectFailure>,
     connect_ms: Option<f64>,
     /// Whether the way to the first peer is encrypted; unknown where that depends on a pooler.
     tls: Option<bool>,
@@ -79,7 +79,9 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
             let failure = error.failure();
             examined.reachable = !matches!(
                 failure,
-                Failure::Unreachable | Failure::UnknownHost | Failure::TimedOut
+                ConnectFailure::Unreachable
+                    | ConnectFailure::UnknownHost
+                    | ConnectFailure::TimedOut
             );
             examined.failure = Some(failure);
             examined.error = Some(error.to_string());

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::backend::hold::Hold;
 use crate::checkout::diagnosis::Diagnosis;
-use crate::connect::connect_error::Failure;
+use crate::connect::connect_error::ConnectFailure;
 
 /// Where the caller was when its time was up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum WaitStage {
     /// In the queue.
     Gate,
     /// Behind the gate, entitled to a connection that was not there yet.
@@ -19,12 +19,12 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) waited: Duration,
-    pub(crate) stage: Stage,
+    pub(crate) stage: WaitStage,
     pub(crate) max: u32,
     pub(crate) open: u32,
     pub(crate) dialling: u32,
     pub(crate) unanswered: u32,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<ConnectFailure>,
     pub(crate) served: u64,
     pub(crate) leak_threshold: Option<Duration>,
     pub(crate) holds: Vec<Hold>,
@@ -44,7 +44,7 @@ impl Facts {
             };
         }
         // In the queue a place that changes hands just now looks like a free one.
-        if self.stage == Stage::Connecting || (held < self.max && self.served == 0) {
+        if self.stage == WaitStage::Connecting || (held < self.max && self.served == 0) {
             return match (self.unanswered, self.dialling) {
                 (0, 0) => Diagnosis::Closing {
                     closing: self.open.saturating_sub(held),
@@ -124,7 +124,7 @@ mod tests {
     fn full(holds: Vec<Hold>) -> Facts {
         Facts {
             waited: WAITED,
-            stage: Stage::Gate,
+            stage: WaitStage::Gate,
             max: holds.len() as u32,
             open: holds.len() as u32,
             dialling: 0,
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_failure_to_connect_counts_where_it_stands_in_the_way() {
         let facts = |held: u32, open| Facts {
-            failure: Some(Failure::UnknownHost),
+            failure: Some(ConnectFailure::UnknownHost),
             open,
             max: 2,
             ..full((0..held).map(|_| idle(6)).collect())
@@ -219,28 +219,28 @@ mod tests {
             open: 2 - dialling,
             ..full(vec![running(1, 1)])
         };
-        let found = facts(Stage::Connecting, 1, 7).diagnose();
+        let found = facts(WaitStage::Connecting, 1, 7).diagnose();
         assert!(
             matches!(found, Diagnosis::Connecting { dialling: 1 }),
             "{found}"
         );
-        let found = facts(Stage::Connecting, 0, 0).diagnose();
+        let found = facts(WaitStage::Connecting, 0, 0).diagnose();
         assert!(
             matches!(found, Diagnosis::Closing { closing: 1 }),
             "{found}"
         );
-        let found = facts(Stage::Gate, 1, 0).diagnose();
+        let found = facts(WaitStage::Gate, 1, 0).diagnose();
         assert!(matches!(found, Diagnosis::Connecting { .. }), "{found}");
         let unanswered = Facts {
             unanswered: 1,
-            ..facts(Stage::Gate, 1, 0)
+            ..facts(WaitStage::Gate, 1, 0)
         };
         let found = unanswered.diagnose();
         assert!(
             matches!(found, Diagnosis::Silent { unanswered: 1 }),
             "{found}"
         );
-        let found = facts(Stage::Gate, 0, 7).diagnose();
+        let found = facts(WaitStage::Gate, 0, 7).diagnose();
         assert!(matches!(found, Diagnosis::TooSmall { .. }), "{found}");
     }
 }

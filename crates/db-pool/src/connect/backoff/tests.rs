@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::advance;
 
 use super::*;
-use crate::connect::connect_error::Failure;
+use crate::connect::connect_error::ConnectFailure;
 
 fn backoff() -> Arc<Backoff> {
     Arc::new(Backoff::new("pool".into(), Reconnect::default()))
@@ -17,7 +17,7 @@ fn room() -> Option<()> {
 }
 
 fn unreachable() -> ConnectError {
-    ConnectError::new("db", Failure::Unreachable)
+    ConnectError::new("db", ConnectFailure::Unreachable)
 }
 
 /// Fails one attempt as soon as one may begin; how long that took.
@@ -128,7 +128,7 @@ async fn an_attempt_needs_a_slot() {
 struct Model {
     /// Named where something does not hold, to see it again.
     seed: u64,
-    in_flight: Vec<(Attempt, OwnedSemaphorePermit)>,
+    in_flight: Vec<(ConnectAttempt, OwnedSemaphorePermit)>,
     in_a_row: u32,
     failed_at: Option<Instant>,
     single: bool,

@@ -13,7 +13,7 @@ fn soon() -> Instant {
 }
 
 /// Starts a caller and waits until it stands in the queue.
-async fn caller(gate: &Arc<Gate>) -> JoinHandle<Result<Permit, Barred>> {
+async fn caller(gate: &Arc<Gate>) -> JoinHandle<Result<Permit, Refusal>> {
     let (mine, before) = (Arc::clone(gate), gate.waiting());
     let task = tokio::spawn(async move { mine.enter(soon()).await });
     while gate.waiting() == before {
@@ -48,7 +48,7 @@ async fn permits_go_out_in_the_order_of_arrival() {
     }
     drop(held);
     // A permit is free only when nobody waits for it.
-    assert_eq!(gate.try_enter().unwrap_err(), Barred::Taken);
+    assert_eq!(gate.try_enter().unwrap_err(), Refusal::Taken);
     for task in tasks {
         task.await.unwrap();
     }
@@ -90,12 +90,12 @@ async fn a_wait_ends_at_its_deadline_and_when_the_gate_closes() {
     let gate = Gate::new(1, None);
     let _held = gate.enter(soon()).await.unwrap();
     let began = Instant::now();
-    assert_eq!(gate.enter(soon()).await.unwrap_err(), Barred::TimedOut);
+    assert_eq!(gate.enter(soon()).await.unwrap_err(), Refusal::TimedOut);
     assert_eq!(began.elapsed().as_secs(), 5);
-    assert_eq!(gate.enter(began).await.unwrap_err(), Barred::TimedOut);
+    assert_eq!(gate.enter(began).await.unwrap_err(), Refusal::TimedOut);
     let (entered, ()) = tokio::join!(gate.enter(soon()), async { gate.close() });
-    assert_eq!(entered.unwrap_err(), Barred::Closed);
-    assert_eq!(gate.try_enter().unwrap_err(), Barred::Closed);
+    assert_eq!(entered.unwrap_err(), Refusal::Closed);
+    assert_eq!(gate.try_enter().unwrap_err(), Refusal::Closed);
     assert_eq!(gate.waiting(), 0);
 }
 
@@ -108,17 +108,17 @@ async fn no_more_callers_wait_than_may() {
         tokio::spawn(async move { gate.enter(soon()).await.map(std::mem::forget) })
     });
     let outcomes = join_all(callers).await;
-    let count = |wanted: Result<(), Barred>| {
+    let count = |wanted: Result<(), Refusal>| {
         let alike = |outcome: &&Result<_, _>| *outcome.as_ref().unwrap() == wanted;
         outcomes.iter().filter(alike).count()
     };
     assert_eq!(count(Ok(())), 5);
-    assert_eq!(count(Err(Barred::TimedOut)), 100);
-    assert_eq!(count(Err(Barred::Full(100))), 895);
+    assert_eq!(count(Err(Refusal::TimedOut)), 100);
+    assert_eq!(count(Err(Refusal::Full(100))), 895);
 
     let nobody = Gate::new(1, Some(0));
     let held = nobody.enter(soon()).await.unwrap();
-    assert_eq!(nobody.enter(soon()).await.unwrap_err(), Barred::Full(0));
+    assert_eq!(nobody.enter(soon()).await.unwrap_err(), Refusal::Full(0));
     drop(held);
     nobody.enter(soon()).await.unwrap();
 }
@@ -190,7 +190,7 @@ async fn waits_are_counted_however_they_end() {
     let held = gate.enter(soon()).await.unwrap();
     let second = Duration::from_secs(1);
     let in_vain = gate.enter(Instant::now() + second).await;
-    assert_eq!(in_vain.unwrap_err(), Barred::TimedOut);
+    assert_eq!(in_vain.unwrap_err(), Refusal::TimedOut);
     let given_up = tokio::time::timeout(2 * second, gate.enter(soon())).await;
     given_up.unwrap_err();
     let served = caller(&gate).await;

@@ -1,4 +1,4 @@
-//! A lease: who holds a backend, readable while it is held and without disturbing the holder.
+//! What others may know of a backend that is alive, and do to it, without disturbing its holder.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::telemetry::observer::Activity;
 use db_wire::Observed;
 
 /// Who holds a backend, since when, and how to stop it.
-pub(crate) struct Lease {
+pub(crate) struct LiveBackend {
     canceller: Canceller,
     observed: Arc<Observed>,
     activity: Arc<Activity>,
@@ -22,7 +22,7 @@ pub(crate) struct Lease {
     made: Instant,
 }
 
-impl Lease {
+impl LiveBackend {
     pub(crate) fn new(
         canceller: Canceller,
         observed: Arc<Observed>,
@@ -55,14 +55,14 @@ impl Lease {
         }
     }
 
-    /// Somebody holds it from now on, who is noted in the activity already.
-    pub(crate) fn begin(&self, now: Instant) {
+    /// Somebody holds it from now on; the activity names the holder already.
+    pub(crate) fn handed_out(&self, now: Instant) {
         let since = now.saturating_duration_since(self.made).as_millis() as u64 + 1;
         self.held_since.store(since, Ordering::Release);
     }
 
-    /// Nobody holds it any more. For how long it was held, if that had been reported as long.
-    pub(crate) fn end(&self) -> Option<Duration> {
+    /// Nobody holds it any more. Returns for how long it was held, if that had been reported as long.
+    pub(crate) fn returned(&self) -> Option<Duration> {
         let stamp = self.held_since.swap(0, Ordering::AcqRel);
         (stamp > 0 && stamp == self.reported.load(Ordering::Acquire)).then(|| self.since(stamp))
     }
@@ -73,7 +73,7 @@ impl Lease {
 
     /// Where it was asked for, by whoever holds it or held it last.
     pub(crate) fn call_site(&self) -> Option<&'static Location<'static>> {
-        self.activity.borrower().caller
+        self.activity.holder().caller
     }
 
     /// The hold at this moment.
@@ -91,7 +91,7 @@ impl Lease {
         Some(Hold {
             call_site: self.call_site()?,
             held,
-            label: self.activity.borrower().label,
+            label: self.activity.holder().label,
             transaction: self.observed.transaction_status(),
             running,
             statement: last.and_then(|(text, _)| shown(&text)),

@@ -4,29 +4,29 @@ use std::panic::Location;
 
 /// Why a backend is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doom {
+pub(crate) enum CloseReason {
     /// Closed by the server or the network.
-    Closed,
+    Lost,
     /// A request is unanswered, or a query was begun and abandoned.
     Busy,
     /// A transaction is open.
     InTransaction,
-    /// A borrower put an instrumentation of its own into diesel's slot, or another connection in its place.
+    /// A holder put an instrumentation of its own into diesel's slot, or another connection in its place.
     Unobserved,
     /// Something was left in its session that a reset does not take away, or the reset failed.
     Altered,
     /// Its holder panicked, or asked for it to be thrown away.
-    Forsaken,
+    Discarded,
     /// It did not answer its ping.
     Silent,
     /// Its credentials have been replaced.
     Retired,
     /// It was idle for longer than the profile lets it be.
-    TooIdle,
+    Idle,
     /// It is older than the profile lets it be.
-    TooOld,
+    Lifetime,
     /// It was used as often as the profile lets it be.
-    TooUsed,
+    Uses,
     /// The pool has shrunk.
     Surplus,
     /// The pool is closed.
@@ -34,7 +34,7 @@ pub(crate) enum Doom {
 }
 
 /// What the event tells of the connection besides the reason.
-pub(crate) struct Ended<'c> {
+pub(crate) struct ClosedBackend<'c> {
     pub(crate) pool: &'c str,
     /// Who had it last, if anybody.
     pub(crate) call_site: Option<&'static Location<'static>>,
@@ -44,21 +44,21 @@ pub(crate) struct Ended<'c> {
     pub(crate) uses: u32,
 }
 
-impl Doom {
+impl CloseReason {
     /// The reason as one word of the log.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Self::Closed => "lost",
+            Self::Lost => "lost",
             Self::Busy => "busy",
             Self::InTransaction => "in_transaction",
             Self::Unobserved => "unobserved",
             Self::Altered => "altered",
-            Self::Forsaken => "discarded",
+            Self::Discarded => "discarded",
             Self::Silent => "silent",
             Self::Retired => "retired",
-            Self::TooIdle => "idle",
-            Self::TooOld => "lifetime",
-            Self::TooUsed => "uses",
+            Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
+            Self::Uses => "uses",
             Self::Surplus => "surplus",
             Self::PoolClosed => "pool_closed",
         }
@@ -71,15 +71,15 @@ impl Doom {
 
     /// The one event of a connection's end: a warning where its holder left it dirty, information where
     /// it was lost, and what is only said on demand where everything went as planned.
-    pub(crate) fn report(self, ended: &Ended<'_>) {
-        let Ended {
+    pub(crate) fn report(self, closed: &ClosedBackend<'_>) {
+        let ClosedBackend {
             pool,
             call_site,
             backend_pid,
             generation,
             age_ms,
             uses,
-        } = *ended;
+        } = *closed;
         let reason = self.word();
         let call_site = call_site.map(tracing::field::display);
         match self {
@@ -87,7 +87,7 @@ impl Doom {
                 target: "app_db::pool", pool, reason, call_site, backend_pid, generation, age_ms, uses,
                 "a connection came back dirty and is closed"
             ),
-            Self::Closed | Self::Silent | Self::Altered => tracing::info!(
+            Self::Lost | Self::Silent | Self::Altered => tracing::info!(
                 target: "app_db::pool", pool, reason, backend_pid, generation, age_ms, uses,
                 "a connection is closed"
             ),

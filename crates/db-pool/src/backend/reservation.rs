@@ -8,14 +8,14 @@ use crate::queue::gate::Permit;
 ///
 /// The fields are dropped in their order: whoever passes the gate finds the slot free.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Reservation {
     pub(crate) slot: Slot,
     pub(crate) member: Member,
-    /// That of the borrower who returned it unfit.
+    /// The permit of a holder that returned the backend unfit.
     pub(crate) permit: Option<Permit>,
 }
 
-impl Place {
+impl Reservation {
     pub(crate) fn new(slot: Slot, member: Member) -> Self {
         Self {
             slot,
