@@ -141,17 +141,21 @@ mod tests {
     }
 
     #[test]
-    fn every_key_says_what_goes_wrong() {
+    fn a_quantity_says_what_goes_wrong_and_any_other_key_what_it_is_for() {
         for key in KEYS {
-            assert!(key.too_high.len() > 10, "{}", key.path);
-            let quantity = matches!(
+            let is_quantity = matches!(
                 key.kind,
                 Kind::Duration { .. }
                     | Kind::Count { .. }
                     | Kind::CountOr { .. }
                     | Kind::Percent { .. }
             );
-            assert_eq!(quantity, !key.too_low.is_empty(), "{}", key.path);
+            for text in [key.too_high, key.too_low] {
+                assert_eq!(is_quantity, text.len() > 10, "{}", key.path);
+                assert_eq!(is_quantity, !text.is_empty(), "{}", key.path);
+            }
+            assert_eq!(is_quantity, key.purpose.is_empty(), "{}", key.path);
+            assert!(is_quantity || key.purpose.len() > 10, "{}", key.path);
         }
     }
 }

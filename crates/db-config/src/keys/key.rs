@@ -13,9 +13,11 @@ pub struct Key {
     pub kind: Kind,
     /// The value of each environment when nothing sets the key.
     pub built_in: BuiltIn,
-    /// What goes wrong when the value is too high; what the key is for, when it is no quantity.
+    /// What the key is for; empty for a quantity, whose next two fields say it.
+    pub purpose: &'static str,
+    /// What goes wrong when a quantity is too high; empty for any other key.
     pub too_high: &'static str,
-    /// What goes wrong when the value is too low; empty when the key is no quantity.
+    /// What goes wrong when a quantity is too low; empty for any other key.
     pub too_low: &'static str,
 }
 

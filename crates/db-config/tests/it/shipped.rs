@@ -200,6 +200,7 @@ fn table() -> String {
         let Key {
             path,
             kind,
+            purpose,
             too_high,
             too_low,
             ..
@@ -208,7 +209,7 @@ fn table() -> String {
         let (built_in, variable) = (built_in(key), key.variable());
         writeln!(
             table,
-            "| `{path}` | {kind} | {built_in} | `{variable}` | {too_high} | {too_low} |"
+            "| `{path}` | {kind} | {built_in} | `{variable}` | {purpose}{too_high} | {too_low} |"
         )
         .unwrap();
     }

@@ -9,8 +9,9 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.via",
         kind: Kind::Choice(&["pooled", "direct"]),
         built_in: BuiltIn::Same("pooled"),
-        too_high: "The URL of the pool. LISTEN and session locks need `direct`, which costs the \
+        purpose: "The URL of the pool. LISTEN and session locks need `direct`, which costs the \
                    server a connection each.",
+        too_high: "",
         too_low: "",
     },
     Key {
@@ -20,6 +21,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 10_000,
         },
         built_in: BuiltIn::Each(["10", "20", "15", "50", "100", "1"]),
+        purpose: "",
         too_high: "The server runs out of connections (53300) or spends its time switching \
                    between them; count every instance.",
         too_low: "Callers queue while the server idles.",
@@ -31,6 +33,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 10_000,
         },
         built_in: BuiltIn::Same("100"),
+        purpose: "",
         too_high: "A resize at run time takes connections that others count on.",
         too_low: "A resize in an emergency is refused.",
     },
@@ -41,6 +44,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 10_000,
         },
         built_in: BuiltIn::Each(["2", "5", "5", "10", "20", "0"]),
+        purpose: "",
         too_high: "Connections stand idle and others cannot have them.",
         too_low: "A burst waits for connections to be made, 50 to 160 ms each over TLS.",
     },
@@ -52,6 +56,7 @@ pub(super) const KEYS: &[Key] = &[
             word: "unlimited",
         },
         built_in: BuiltIn::Each(["unlimited", "unlimited", "300", "1000", "2000", "20"]),
+        purpose: "",
         too_high: "Overload shows as requests that pile up and time out, instead of errors at once.",
         too_low: "A short burst becomes errors; 0 lets nobody wait.",
     },
@@ -62,6 +67,7 @@ pub(super) const KEYS: &[Key] = &[
             prod: "10s",
             other: "5s",
         },
+        purpose: "",
         too_high: "An outage shows as requests that hang instead of errors.",
         too_low: "A short burst or one slow connect becomes an error.",
     },
@@ -72,6 +78,7 @@ pub(super) const KEYS: &[Key] = &[
             prod: "10s",
             other: "5s",
         },
+        purpose: "",
         too_high: "A host that swallows packets holds up the next host and the callers.",
         too_low: "A loaded server or a slow login never gets through.",
     },
@@ -79,6 +86,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.idle_timeout",
         kind: duration(SECOND, DAY, Some("never")),
         built_in: BuiltIn::Each(["30s", "30s", "60s", "60s", "30s", "30s"]),
+        purpose: "",
         too_high: "A firewall drops the connection first, and a caller finds out.",
         too_low: "Connections are made again and again.",
     },
@@ -86,6 +94,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.max_lifetime",
         kind: duration(SECOND, MONTH, Some("never")),
         built_in: BuiltIn::Each(["1h", "30min", "3min", "5min", "2min", "5min"]),
+        purpose: "",
         too_high: "Old connections outlive a failover, a rotation or the server's own limit.",
         too_low: "Connections are made again and again.",
     },
@@ -99,6 +108,7 @@ pub(super) const KEYS: &[Key] = &[
             prod: "10000",
             other: "7500",
         },
+        purpose: "",
         too_high: "The memory of a server process grows with its caches; 0 is never.",
         too_low: "Connections are made again and again.",
     },
@@ -106,6 +116,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.validate_after",
         kind: duration(MS, HOUR, Some("always")),
         built_in: BuiltIn::Same("500ms"),
+        purpose: "",
         too_high: "A caller gets a connection that died while it was idle.",
         too_low: "Every checkout costs a round trip.",
     },
@@ -113,6 +124,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.validation_timeout",
         kind: duration(MS, MINUTE, None),
         built_in: BuiltIn::Same("1s"),
+        purpose: "",
         too_high: "A checkout hangs on a connection that will not answer.",
         too_low: "Sound connections are thrown away when the server is busy.",
     },
@@ -120,6 +132,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.leak_threshold",
         kind: duration(MS, DAY, Some("never")),
         built_in: BuiltIn::Same("60s"),
+        purpose: "",
         too_high: "A connection that is never given back goes unseen until the pool runs dry.",
         too_low: "The log warns of honest work: at or below `statement_timeout`, of single statements.",
     },
@@ -127,16 +140,18 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.pooler",
         kind: Kind::Choice(&["auto", "none", "session", "transaction"]),
         built_in: BuiltIn::Same("auto"),
-        too_high: "What stands before the server. `none` before a transaction-mode pooler: errors \
+        purpose: "What stands before the server. `none` before a transaction-mode pooler: errors \
                    and settings of other clients. `transaction` without one: slower than need be.",
+        too_high: "",
         too_low: "",
     },
     Key {
         path: "profile.statements",
         kind: Kind::Choice(&["auto", "named", "unnamed"]),
         built_in: BuiltIn::Same("auto"),
-        too_high: "How statements are named on the server. `named` before a pooler that does not keep \
+        purpose: "How statements are named on the server. `named` before a pooler that does not keep \
                    names: errors and other clients' rows. `unnamed`: each run parses again.",
+        too_high: "",
         too_low: "",
     },
     Key {
@@ -146,6 +161,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 10_000,
         },
         built_in: BuiltIn::Same("256"),
+        purpose: "",
         too_high: "Each connection keeps as many plans on the server, which costs memory there.",
         too_low: "Statements are parsed again and again; 0 does so for every UPDATE.",
     },
@@ -153,24 +169,27 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.defer_begin",
         kind: Kind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("on"),
-        too_high: "Whether BEGIN travels with the first statement. `off`: a round trip more for each \
+        purpose: "Whether BEGIN travels with the first statement. `off`: a round trip more for each \
                    transaction, and one for the COMMIT of each that only reads.",
+        too_high: "",
         too_low: "",
     },
     Key {
         path: "profile.reset",
         kind: Kind::Choice(&["auto", "always", "never"]),
         built_in: BuiltIn::Same("auto"),
-        too_high: "When a session is reset as its connection comes back. `auto`: after a statement that may \
+        purpose: "When a session is reset as its connection comes back. `auto`: after a statement that may \
                    have changed it. `always`: where triggers or views do so; a round trip that nobody waits \
                    for. `never`: borrowers find what others left, and a SET through a transaction-mode \
                    pooler is let through.",
+        too_high: "",
         too_low: "",
     },
     Key {
         path: "profile.keepalive_idle",
         kind: duration(SECOND, DAY, Some("the system's default")),
         built_in: BuiltIn::Same("30s"),
+        purpose: "",
         too_high: "A dead peer is noticed late, and a firewall forgets the connection.",
         too_low: "Packets without use on every idle connection.",
     },
@@ -178,6 +197,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.tcp_user_timeout",
         kind: duration(SECOND, HOUR, Some("the system's default")),
         built_in: BuiltIn::Same("30s"),
+        purpose: "",
         too_high: "A caller waits for a peer that acknowledges nothing any more.",
         too_low: "A short break of the network ends connections.",
     },

@@ -8,22 +8,25 @@ pub(super) const KEYS: &[Key] = &[
         path: "url_variable",
         kind: Kind::Variable,
         built_in: BuiltIn::Same("DATABASE_URL"),
-        too_high: "The variable that holds the application's URL, where a platform supplies it \
+        purpose: "The variable that holds the application's URL, where a platform supplies it \
                    under another name.",
+        too_high: "",
         too_low: "",
     },
     Key {
         path: "direct_url_variable",
         kind: Kind::Variable,
         built_in: BuiltIn::Same("DATABASE_URL_DIRECT"),
-        too_high: "The variable that holds the URL of migrations and administration.",
+        purpose: "The variable that holds the URL of migrations and administration.",
+        too_high: "",
         too_low: "",
     },
     Key {
         path: "replica_url_variable",
         kind: Kind::Variable,
         built_in: BuiltIn::Same("DATABASE_URL_REPLICA"),
-        too_high: "The variable that holds the URLs of the replicas, separated by commas.",
+        purpose: "The variable that holds the URLs of the replicas, separated by commas.",
+        too_high: "",
         too_low: "",
     },
     Key {
@@ -37,17 +40,19 @@ pub(super) const KEYS: &[Key] = &[
             "verify-full",
             "verify-full",
         ]),
-        too_high: "How a server on another machine is reached when the URL has no `sslmode`. \
+        purpose: "How a server on another machine is reached when the URL has no `sslmode`. \
                    Stricter than the server can do: no connection. Laxer: the password can be \
                    read on the way.",
+        too_high: "",
         too_low: "",
     },
     Key {
         path: "tls.root_cert",
         kind: Kind::Text,
         built_in: BuiltIn::Unset,
-        too_high: "The file of trusted certificates for `verify-ca` and `verify-full`, when the \
+        purpose: "The file of trusted certificates for `verify-ca` and `verify-full`, when the \
                    URL has no `sslrootcert`; the system's store when unset.",
+        too_high: "",
         too_low: "",
     },
 ];
