@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-use crate::config::{Config, is_built_in};
 use crate::duration;
 use crate::environment::Environment;
 use crate::error::{Origin, Problem};
+use crate::layers::{Layers, is_built_in};
 
 /// Every pair of values that cannot both be meant, and what the environment forbids.
-pub(crate) fn contradictions(config: &Config) -> Vec<Problem> {
+pub(crate) fn contradictions(layers: &Layers, environment: &Environment) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for group in profiles(config) {
-        let table = config.table(&["profile", &group]);
+    for group in profiles(layers) {
+        let table = layers.table(&["profile", &group]);
         let validation = table.get("validation_timeout");
         let pairs = [
             (true, "min_idle", "max"),
@@ -41,12 +41,11 @@ pub(crate) fn contradictions(config: &Config) -> Vec<Problem> {
         }
     }
     for section in ["retry", "reconnect"] {
-        let table = config.table(&[section]);
+        let table = layers.table(&[section]);
         problems.extend(above(section, &table, "base_delay", "max_delay"));
     }
-    let environment = config.environment();
     if !matches!(environment, Environment::Dev | Environment::Test) {
-        problems.extend(shown_bind_values(config).map(|origin| {
+        problems.extend(shown_bind_values(layers).map(|origin| {
             let message =
                 format!("expected \"off\" in {environment}; \"on\" is for dev and test alone");
             Problem::new(BIND_VALUES, origin, message)
@@ -56,10 +55,10 @@ pub(crate) fn contradictions(config: &Config) -> Vec<Problem> {
 }
 
 /// Every pair of values of which one is of no effect, and what should not be left as it is.
-pub(crate) fn doubts(config: &Config) -> Vec<String> {
+pub(crate) fn doubts(layers: &Layers) -> Vec<String> {
     let mut doubts: Vec<Problem> = Vec::new();
-    for group in profiles(config) {
-        let table = config.table(&["profile", &group]);
+    for group in profiles(layers) {
+        let table = layers.table(&["profile", &group]);
         let never = |key: &str| {
             table
                 .get(key)
@@ -76,22 +75,22 @@ pub(crate) fn doubts(config: &Config) -> Vec<String> {
     let shown = doubts
         .iter()
         .map(|doubt| format!("{doubt}: it is of no effect"));
-    let exposed = shown_bind_values(config).map(|origin| {
+    let exposed = shown_bind_values(layers).map(|origin| {
         format!("{BIND_VALUES} ({origin}): the slow-query log shows the values of statements")
     });
     shown.chain(exposed).collect()
 }
 
 /// Where it is said that the slow-query log shows bound values, if it does.
-fn shown_bind_values(config: &Config) -> Option<Origin> {
-    let table = config.table(&["slow_query"]);
+fn shown_bind_values(layers: &Layers) -> Option<Origin> {
+    let table = layers.table(&["slow_query"]);
     let value = table.get("bind_values")?;
     (value.to_string() == "on").then(|| Origin::new(value.origin().unwrap_or_default()))
 }
 
 /// The tables that pools are made from.
-fn profiles(config: &Config) -> impl Iterator<Item = String> {
-    let pools = config
+fn profiles(layers: &Layers) -> impl Iterator<Item = String> {
+    let pools = layers
         .pool_names()
         .into_iter()
         .map(|name| format!("pools.{name}"));

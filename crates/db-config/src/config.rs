@@ -1,11 +1,9 @@
 //! The merged configuration and what can be asked of it.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use config::{Value, ValueKind};
+use config::Value;
 use serde::de::DeserializeOwned;
 
 use crate::checks;
@@ -13,7 +11,8 @@ use crate::environment::Environment;
 use crate::error::{ConfigError, Origin, Problem};
 use crate::explain::Explained;
 use crate::keys::{self, KEYS};
-use crate::layer::{self, Layer};
+use crate::layer;
+use crate::layers::Layers;
 use crate::resolve::Urls;
 use crate::url::{DirectUrl, PooledUrl};
 
@@ -24,9 +23,7 @@ use crate::url::{DirectUrl, PooledUrl};
 pub struct Config {
     pub(crate) environment: Environment,
     pub(crate) environment_origin: Origin,
-    pub(crate) built_in: Layer,
-    /// From the lowest to the highest; the last is what [`Config::with`] sets.
-    pub(crate) configured: Vec<Layer>,
+    pub(crate) layers: Layers,
     pub(crate) urls: Urls,
     pub(crate) warnings: Vec<String>,
 }
@@ -41,8 +38,7 @@ impl Config {
         Config {
             environment: environment.clone(),
             environment_origin: Origin::new("code"),
-            built_in: Layer::built_in(environment, false),
-            configured: vec![Layer::default()],
+            layers: Layers::built_in(environment),
             urls: Urls {
                 pooled: Err(missing("DATABASE_URL")),
                 direct: Err(missing("DATABASE_URL_DIRECT")),
@@ -68,13 +64,11 @@ impl Config {
                 "is read while loading; set {} instead",
                 keys::variable(path)
             )),
-            false => match self.configured.last_mut() {
-                Some(layer) => layer.set(path, &value.to_string(), origin.clone()),
-                None => Ok(()),
-            },
+            false => self.layers.set(path, &value.to_string(), origin.clone()),
         };
         set.map_err(|message| Problem::new(format!("database.{path}"), origin, message))?;
-        ConfigError::check(checks::contradictions(&self))?;
+        let contradictions = checks::contradictions(&self.layers, &self.environment);
+        ConfigError::check(contradictions)?;
         self.warn();
         Ok(self)
     }
@@ -115,7 +109,7 @@ impl Config {
     ///
     /// When `T` wants something that the table does not hold.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
-        read(name, self.table(&[name]))
+        read(name, self.layers.table(&[name]))
     }
 
     /// The merged table `database.<name>` over `database.<base>`, key by key.
@@ -131,26 +125,18 @@ impl Config {
         name: &str,
         base: &str,
     ) -> Result<T, ConfigError> {
-        read(name, self.table(&[base, name]))
+        read(name, self.layers.table(&[base, name]))
     }
 
     /// The names under `database.pools`; `read` and `write` are always among them.
     pub fn pool_names(&self) -> Vec<String> {
-        let configured = self
-            .configured
-            .iter()
-            .flat_map(Layer::paths)
-            .filter_map(|path| path.strip_prefix("pools.")?.split('.').next());
-        let names: BTreeSet<_> = ["read", "write"].into_iter().chain(configured).collect();
-        names.into_iter().map(str::to_owned).collect()
+        self.layers.pool_names()
     }
 
     /// Whether a layer above the built-in one says something of `[database.pools.<name>]`.
     pub fn configures_pool(&self, name: &str) -> bool {
-        self.configured
-            .iter()
-            .flat_map(Layer::paths)
-            .filter_map(|path| path.strip_prefix("pools.")?.split('.').next())
+        self.layers
+            .configured_pools()
             .any(|configured| configured == name)
     }
 
@@ -165,7 +151,7 @@ impl Config {
         let plain = KEYS.iter().filter(|key| !key.path.starts_with("profile."));
         for key in plain {
             let (group, leaf) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-            explained.extend(explain_one(group, leaf, &self.table(&[group])));
+            explained.extend(explain_one(group, leaf, &self.layers.table(&[group])));
         }
         let pools = self
             .pool_names()
@@ -173,8 +159,8 @@ impl Config {
             .map(|name| format!("pools.{name}"));
         for group in std::iter::once("profile".to_owned()).chain(pools) {
             let table = match group.as_str() {
-                "profile" => self.table(&["profile"]),
-                pool => self.table(&["profile", pool]),
+                "profile" => self.layers.table(&["profile"]),
+                pool => self.layers.table(&["profile", pool]),
             };
             for leaf in KEYS
                 .iter()
@@ -193,54 +179,10 @@ impl Config {
 
     /// Adds what is doubtful in the merged values to the warnings.
     pub(crate) fn warn(&mut self) {
-        self.warnings.extend(checks::doubts(self));
+        self.warnings.extend(checks::doubts(&self.layers));
         self.warnings.sort();
         self.warnings.dedup();
     }
-
-    /// The merged table of a path over those before it; built-in values give way to configured.
-    pub(crate) fn table(&self, paths: &[&str]) -> BTreeMap<String, Value> {
-        let part = |layer: &Layer, path: &str| match path {
-            "" => layer.clone(),
-            path => layer.under(path),
-        };
-        let mut builder = ::config::Config::builder();
-        for path in paths {
-            builder = builder.add_source(part(&self.built_in, path));
-        }
-        for path in paths {
-            for layer in &self.configured {
-                builder = builder.add_source(part(layer, path));
-            }
-        }
-        let merged = builder.build().map(|merged| merged.cache.kind);
-        let Ok(ValueKind::Table(table)) = merged else {
-            unreachable!("layers hold checked paths, and merging them reads nothing");
-        };
-        let mut table: BTreeMap<_, _> = table.into_iter().collect();
-        fit_to_max(&mut table, "min_idle", Ordering::Greater, "lowered");
-        fit_to_max(&mut table, "ceiling", Ordering::Less, "raised");
-        table
-    }
-}
-
-/// A built-in value on the wrong side of a configured `max` gives way to it.
-fn fit_to_max(table: &mut BTreeMap<String, Value>, key: &str, wrong: Ordering, how: &str) {
-    let (Some(max), Some(value)) = (table.get("max"), table.get(key)) else {
-        return;
-    };
-    let (ValueKind::U64(most), ValueKind::U64(count)) = (&max.kind, &value.kind) else {
-        return;
-    };
-    if count.cmp(most) == wrong && is_built_in(value) && !is_built_in(max) {
-        let origin = format!("{}, {how} to max", value.origin().unwrap_or_default());
-        let fitted = Value::new(Some(&origin), *most);
-        table.insert(key.to_owned(), fitted);
-    }
-}
-
-pub(crate) fn is_built_in(value: &Value) -> bool {
-    layer::is_built_in(&Origin::new(value.origin().unwrap_or_default()))
 }
 
 fn explain_one(group: &str, leaf: &str, table: &BTreeMap<String, Value>) -> Option<Explained> {

@@ -36,6 +36,7 @@ mod error;
 mod explain;
 pub mod keys;
 mod layer;
+mod layers;
 mod libpq;
 mod load;
 mod nearest;

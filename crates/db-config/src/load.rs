@@ -9,6 +9,7 @@ use crate::endpoint::{Endpoint, TlsMode};
 use crate::environment::{self, Environment};
 use crate::error::{ConfigError, Origin, Problem};
 use crate::layer::Layer;
+use crate::layers::Layers;
 use crate::resolve::{Inputs, Names, Urls};
 use crate::url::{Defaults, DirectUrl, PooledUrl};
 use crate::variables::Variables;
@@ -89,30 +90,27 @@ impl<'a> Loading<'a> {
         let sizes = postgres_vars::sizes(&self.variables, &mut self.problems);
         self.warn_of_near_prefixes();
 
-        let mut config = Config::builtin(&self.environment);
-        let code = Layer::default();
         let below_url = files.len();
-        config.configured = files;
-        config
-            .configured
-            .extend([of_dotenv, sizes, of_process, code]);
-        let urls = self.resolve(&config);
+        let mut configured = files;
+        let code = Layer::default();
+        configured.extend([of_dotenv, sizes, of_process, code]);
+        let mut layers = Layers {
+            built_in: Layer::built_in(&self.environment, false),
+            configured,
+        };
+        let urls = self.resolve(&layers);
         if let (Some(origin), Ok(pooled)) = (&urls.pooled_origin, &urls.pooled) {
             let limits = limits(pooled.endpoint(), origin, &mut self.problems);
-            config.configured.insert(below_url, limits);
+            layers.configured.insert(below_url, limits);
         }
-        config.built_in = Layer::built_in(&self.environment, !urls.replicas.is_empty());
+        layers.built_in = Layer::built_in(&self.environment, !urls.replicas.is_empty());
         let from_pieces = |origin: &Origin| origin.as_str().starts_with("POSTGRES_");
         if urls.pooled_origin.as_ref().is_some_and(from_pieces) {
-            postgres_vars::default_sizes(&mut config.built_in, &self.environment);
+            postgres_vars::default_sizes(&mut layers.built_in, &self.environment);
         }
         self.check_guess(&urls);
-        config.urls = urls;
-        config.environment_origin = match self.environment_origin {
-            Some(origin) => origin,
-            None => Origin::new("built-in (APP_ENV is not set and every URL is local)"),
-        };
-        self.problems.extend(checks::contradictions(&config));
+        let contradictions = checks::contradictions(&layers, &self.environment);
+        self.problems.extend(contradictions);
         let mut seen = Vec::new();
         self.problems.retain(|problem| {
             let new = !seen.contains(problem);
@@ -120,7 +118,16 @@ impl<'a> Loading<'a> {
             new
         });
         ConfigError::check(self.problems)?;
-        config.warnings = self.warnings;
+        let mut config = Config {
+            environment: self.environment,
+            environment_origin: match self.environment_origin {
+                Some(origin) => origin,
+                None => Origin::new("built-in (APP_ENV is not set and every URL is local)"),
+            },
+            layers,
+            urls,
+            warnings: self.warnings,
+        };
         config.warn();
         Ok(config)
     }
@@ -206,10 +213,10 @@ impl<'a> Loading<'a> {
         self.warnings.extend(near);
     }
 
-    fn resolve(&mut self, config: &Config) -> Urls {
-        let top = config.table(&[""]);
+    fn resolve(&mut self, layers: &Layers) -> Urls {
+        let top = layers.table(&[""]);
         let text = |name: &str| top.get(name).map(ToString::to_string).unwrap_or_default();
-        let tls = config.table(&["tls"]);
+        let tls = layers.table(&["tls"]);
         let mode = tls.get("mode");
         let root_cert = tls
             .get("root_cert")

@@ -1,0 +1,97 @@
+//! All layers together, and the tables that they merge into.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use config::{Value, ValueKind};
+
+use crate::environment::Environment;
+use crate::error::Origin;
+use crate::layer::{self, Layer};
+
+/// The built-in layer and those that are configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Layers {
+    pub(crate) built_in: Layer,
+    /// From the lowest to the highest; the last is for values set from code.
+    pub(crate) configured: Vec<Layer>,
+}
+
+impl Layers {
+    /// Nothing is configured.
+    pub(crate) fn built_in(environment: &Environment) -> Layers {
+        Layers {
+            built_in: Layer::built_in(environment, false),
+            configured: vec![Layer::default()],
+        }
+    }
+
+    /// Sets a value above every other.
+    pub(crate) fn set(&mut self, path: &str, text: &str, origin: Origin) -> Result<(), String> {
+        match self.configured.last_mut() {
+            Some(layer) => layer.set(path, text, origin),
+            None => Ok(()),
+        }
+    }
+
+    /// The names under `pools`; `read` and `write` are always among them.
+    pub(crate) fn pool_names(&self) -> Vec<String> {
+        let names: BTreeSet<_> = ["read", "write"]
+            .into_iter()
+            .chain(self.configured_pools())
+            .collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The pools that something is configured for, once for each key.
+    pub(crate) fn configured_pools(&self) -> impl Iterator<Item = &str> {
+        self.configured
+            .iter()
+            .flat_map(Layer::paths)
+            .filter_map(|path| path.strip_prefix("pools.")?.split('.').next())
+    }
+
+    /// The merged table of a path over those before it; built-in values give way to configured.
+    pub(crate) fn table(&self, paths: &[&str]) -> BTreeMap<String, Value> {
+        let part = |layer: &Layer, path: &str| match path {
+            "" => layer.clone(),
+            path => layer.under(path),
+        };
+        let mut builder = ::config::Config::builder();
+        for path in paths {
+            builder = builder.add_source(part(&self.built_in, path));
+        }
+        for path in paths {
+            for layer in &self.configured {
+                builder = builder.add_source(part(layer, path));
+            }
+        }
+        let merged = builder.build().map(|merged| merged.cache.kind);
+        let Ok(ValueKind::Table(table)) = merged else {
+            unreachable!("layers hold checked paths, and merging them reads nothing");
+        };
+        let mut table: BTreeMap<_, _> = table.into_iter().collect();
+        fit_to_max(&mut table, "min_idle", Ordering::Greater, "lowered");
+        fit_to_max(&mut table, "ceiling", Ordering::Less, "raised");
+        table
+    }
+}
+
+/// A built-in value on the wrong side of a configured `max` gives way to it.
+fn fit_to_max(table: &mut BTreeMap<String, Value>, key: &str, wrong: Ordering, how: &str) {
+    let (Some(max), Some(value)) = (table.get("max"), table.get(key)) else {
+        return;
+    };
+    let (ValueKind::U64(most), ValueKind::U64(count)) = (&max.kind, &value.kind) else {
+        return;
+    };
+    if count.cmp(most) == wrong && is_built_in(value) && !is_built_in(max) {
+        let origin = format!("{}, {how} to max", value.origin().unwrap_or_default());
+        let fitted = Value::new(Some(&origin), *most);
+        table.insert(key.to_owned(), fitted);
+    }
+}
+
+pub(crate) fn is_built_in(value: &Value) -> bool {
+    layer::is_built_in(&Origin::new(value.origin().unwrap_or_default()))
+}
