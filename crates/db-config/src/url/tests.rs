@@ -1,7 +1,8 @@
 //! What a URL means: one table per question.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+mod hosts;
+mod refusals;
+
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -64,73 +65,6 @@ fn what_is_missing_has_libpqs_default() {
 fn scheme_case_blanks_and_a_colon_in_the_password_are_accepted() {
     let endpoint = parsed("  POSTGRES://u:p:w@h/d\n");
     assert_eq!(endpoint.password.unwrap().expose_secret(), "p:w");
-}
-
-#[test]
-fn hosts_are_lists_addresses_and_sockets() {
-    assert_eq!(
-        parsed("postgres://u@h1:1,[::1]:2,h3/d").hosts,
-        [tcp("h1", 1), tcp("::1", 2), tcp("h3", 5432)]
-    );
-    assert_eq!(
-        parsed("postgres://u@/d?host=a,b&port=6000").hosts,
-        [tcp("a", 6000), tcp("b", 6000)]
-    );
-    let socket = |port| Host::Unix {
-        dir: PathBuf::from("/run/pg"),
-        port,
-    };
-    assert_eq!(parsed("postgres://u@%2Frun%2Fpg:7/d").hosts, [socket(7)]);
-    assert_eq!(
-        parsed("postgres://u@localhost:7/d?host=/run/pg").hosts,
-        [socket(7)],
-        "the query replaces a placeholder host"
-    );
-    let addr: IpAddr = "10.0.0.1".parse().unwrap();
-    assert_eq!(
-        parsed("postgres://u@db/d?hostaddr=10.0.0.1").hosts,
-        [Host::Tcp {
-            name: "db".into(),
-            addr: Some(addr),
-            port: 5432
-        }]
-    );
-    for (url, why) in [
-        (
-            "postgres://u@a,b/d?port=1,2,3",
-            "as many as there are hosts",
-        ),
-        ("postgres://u@a,b/d?hostaddr=10.0.0.1", "as many elements"),
-        ("postgres://u@a,,b/d", "empty element"),
-        ("postgres://u@[::1/d", "`]`"),
-        ("postgres://u@a:0/d", "1 to 65535"),
-        ("postgres://u@a:x/d", "1 to 65535"),
-        ("postgres://u@::1/d", "brackets"),
-        ("postgres://u@@abstract/d", "%40"),
-        ("postgres://u@%40abstract/d", "abstract"),
-        ("postgres://u@a%20b/d", "neither a name nor an address"),
-    ] {
-        assert!(refused(url).contains(why), "{url}: {}", refused(url));
-    }
-}
-
-#[test]
-fn loopback_and_sockets_are_local() {
-    for url in [
-        "postgres://u@localhost/d",
-        "postgres://u@127.0.0.9,[::1]/d",
-        "postgres://u@/d?host=/tmp",
-        "postgres://u@db/d?hostaddr=127.0.0.1",
-    ] {
-        assert!(parsed(url).is_local(), "{url}");
-    }
-    for url in [
-        "postgres://u@localhost,db/d",
-        "postgres://u@localhost.evil/d",
-        "postgres://u@10.0.0.1/d",
-    ] {
-        assert!(!parsed(url).is_local(), "{url}");
-    }
 }
 
 /// req 2.16, req 4.48: every mode of libpq is understood, and what looks like one is refused.
@@ -234,140 +168,6 @@ fn parameters_of_other_tools_are_mapped() {
     );
     assert_eq!(standby.target_session_attrs, TargetSessionAttrs::ReadOnly);
     assert_eq!(standby.application_name.as_deref(), Some("a"));
-}
-
-#[test]
-fn what_cannot_be_honoured_is_refused_by_name_with_advice() {
-    for (query, why) in [
-        ("service=x", "service files are not read"),
-        ("gssencmode=require", "GSSAPI"),
-        ("require_auth=scram-sha-256", "channel_binding=require"),
-        ("min_protocol_version=3.2", "3.0"),
-        (
-            "target_session_attrs=prefer-standby",
-            "DATABASE_URL_REPLICA",
-        ),
-        ("sslcrl=x", "revocation"),
-        ("client_encoding=LATIN1", "UTF8"),
-        ("statement_cache_size=0", "database.profile.pooler"),
-        ("passfile=x", "Config::load only"),
-        ("sslmod=require", "did you mean `sslmode`?"),
-        ("connect_timeout=5s", "whole number of seconds"),
-        ("connection_limit=0", "whole number from 1"),
-        ("statement_timeout=5parsecs", "such as 30s"),
-        ("keepalives_count=1&keepalives_retries=2", "means the same"),
-        ("sslmode=require&sslmode=disable", "given twice"),
-        ("user=other", "given twice"),
-        ("options=-B%205", "only"),
-        ("options=-c%20user%3Dadmin", "no server setting"),
-        ("application_name=a%0Ab", "control character"),
-        ("application_name=a%00b", "control character"),
-        ("application_name=%zz", "%25"),
-        ("application_name=%ff", "UTF-8"),
-        ("sslmode", "without `=`"),
-    ] {
-        let error = refused(&format!("postgres://u@h/d?{query}"));
-        assert!(error.contains(why), "{query}: {error}");
-    }
-}
-
-#[test]
-fn every_problem_of_a_url_is_reported_at_once() {
-    let error =
-        PooledUrl::parse("postgres://u@h/d?sslmode=x&connect_timeout=y&target_session_attrs=z");
-    assert_eq!(error.unwrap_err().problems().len(), 3);
-}
-
-#[test]
-fn what_is_no_url_gets_a_hint() {
-    for (text, why) in [
-        ("host=localhost user=u", "key=value"),
-        ("'postgres://u@h/d'", "remove the quotes"),
-        ("psql 'postgres://u@h/d'", "remove `psql`"),
-        ("jdbc:postgresql://h/d", "jdbc:"),
-        ("postgresql+asyncpg://u@h/d", "after `+`"),
-        ("mysql://u@h/d", "something else"),
-        ("", "expected postgres://"),
-    ] {
-        assert!(refused(text).contains(why), "{text}: {}", refused(text));
-    }
-}
-
-/// case R49: an unescaped character in the password never sends a part of it anywhere.
-#[test]
-fn an_unescaped_character_in_the_password_is_refused_without_an_echo() {
-    for url in [
-        "postgres://u:cana@ry@h/d",
-        "postgres://u:cana/ry@h/d",
-        "postgres://u:cana?ry@h/d",
-        "postgres://u:cana?ry=x@h/d",
-        "postgres://u:cana%ry@h/d",
-        "postgres://u:cana\nry@h/d",
-        "postgres://u:ca@na/ry?x=y@h/d",
-        "postgres://h/d?user=u&password=cana&ry=x",
-        "postgres://u:cana",
-        "u:canary@h/d",
-        "x:canary://h/d",
-    ] {
-        let error = refused(url);
-        assert!(
-            !error.contains("cana") && !error.contains("ry"),
-            "{url}: {error}"
-        );
-    }
-    let endpoint = parsed("postgres://u:can#ary@h/d");
-    assert_eq!(
-        endpoint.password.unwrap().expose_secret(),
-        "can#ary",
-        "as libpq reads it"
-    );
-}
-
-/// req 1.03: Neon's pooled host, and the direct one without `-pooler`.
-#[test]
-fn neons_pooled_host_is_recognised_and_its_direct_host_named() {
-    let url = "postgres://u:canary@ep-cool-1-pooler.eu.aws.neon.tech/d?sslmode=require&channel_binding=require";
-    let endpoint = parsed(url);
-    assert_eq!(
-        endpoint.pooler_hint.as_deref(),
-        Some("`-pooler` in the host")
-    );
-    let direct = endpoint.probable_direct().unwrap();
-    assert!(
-        direct.starts_with("postgres://u:***@ep-cool-1.eu.aws.neon.tech:5432/d?"),
-        "{direct}"
-    );
-    assert_eq!(
-        parsed("postgres://u@ep-cool-1.eu.aws.neon.tech/d").pooler_hint,
-        None
-    );
-}
-
-/// req 1.05: Supabase's pooled port and its direct one.
-#[test]
-fn supabases_pooler_is_recognised_and_its_direct_host_named() {
-    let endpoint = parsed("postgres://postgres.abc:pw@aws-0-eu.pooler.supabase.com:6543/postgres");
-    assert_eq!(
-        endpoint.pooler_hint.as_deref(),
-        Some("`pooler.supabase.com` in the host")
-    );
-    let direct = endpoint.probable_direct().unwrap();
-    assert!(
-        direct.starts_with("postgres://postgres:***@db.abc.supabase.co:5432/postgres"),
-        "{direct}"
-    );
-    let own = parsed("postgres://postgres@db.abc.supabase.co:6543/postgres");
-    assert_eq!(own.pooler_hint.as_deref(), Some("port 6543"));
-    assert!(
-        own.probable_direct()
-            .unwrap()
-            .contains("db.abc.supabase.co:5432")
-    );
-    assert_eq!(
-        parsed("postgres://u@h:6432/d").pooler_hint.as_deref(),
-        Some("port 6432")
-    );
-    assert_eq!(parsed("postgres://u@h:5432/d").probable_direct(), None);
 }
 
 /// req 2.19: the password is percent-encoded, options are appended encoded, TLS is written.
