@@ -7,8 +7,9 @@ use config::{Value, ValueKind};
 
 use crate::duration;
 use crate::environment::Environment;
-use crate::error::{Origin, Problem};
+use crate::error::Problem;
 use crate::layers::{Layers, is_built_in};
+use crate::origin::Origin;
 
 /// Every pair of values that cannot both be meant, and what the environment forbids.
 pub(crate) fn contradictions(layers: &Layers, environment: &Environment) -> Vec<Problem> {

@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 
 use crate::checks;
 use crate::environment::Environment;
-use crate::error::{ConfigError, Origin, Problem};
+use crate::error::{ConfigError, Problem};
 use crate::explain::Explained;
 use crate::keys::{self, KEYS};
 use crate::layer;
 use crate::layers::Layers;
+use crate::origin::Origin;
 use crate::resolve::Urls;
 use crate::url::{DirectUrl, PooledUrl};
 

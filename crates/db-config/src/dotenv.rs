@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::error::{Origin, Problem};
+use crate::error::Problem;
+use crate::origin::Origin;
 
 /// One variable of the file.
 pub(crate) struct Line {

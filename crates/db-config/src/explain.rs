@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::Origin;
+use crate::origin::Origin;
 
 /// One value in force, with its origin; secrets are shown as `***`.
 #[derive(Clone, Debug, PartialEq, Eq)]

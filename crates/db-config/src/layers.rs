@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use config::{Value, ValueKind};
 
 use crate::environment::Environment;
-use crate::error::Origin;
 use crate::layer::{self, Layer};
+use crate::origin::Origin;
 
 /// The built-in layer and those that are configured.
 #[derive(Clone, Debug)]

@@ -27,6 +27,7 @@
 
 mod checks;
 mod config;
+mod config_file;
 mod credentials;
 mod dotenv;
 pub mod duration;
@@ -40,6 +41,7 @@ mod layers;
 mod libpq;
 mod load;
 mod nearest;
+mod origin;
 mod postgres_vars;
 mod resolve;
 mod secret_file;
@@ -50,7 +52,8 @@ pub use config::Config;
 pub use credentials::Credentials;
 pub use endpoint::{ChannelBinding, Endpoint, Host, TargetSessionAttrs, Tls, TlsMode};
 pub use environment::Environment;
-pub use error::{ConfigError, Origin, Problem};
+pub use error::{ConfigError, Problem};
 pub use explain::Explained;
+pub use origin::Origin;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use url::{DirectUrl, PooledUrl};

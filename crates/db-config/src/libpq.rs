@@ -2,7 +2,8 @@
 
 pub(crate) mod pgpass;
 
-use crate::error::{Origin, Problem};
+use crate::error::Problem;
+use crate::origin::Origin;
 use crate::url::Params;
 use crate::variables::Variables;
 

@@ -7,13 +7,14 @@ use config::Value;
 use crate::config::Config;
 use crate::endpoint::{Endpoint, TlsMode};
 use crate::environment::{self, Environment};
-use crate::error::{ConfigError, Origin, Problem};
+use crate::error::{ConfigError, Problem};
 use crate::layer::Layer;
 use crate::layers::Layers;
+use crate::origin::Origin;
 use crate::resolve::{Inputs, Names, Urls};
 use crate::url::{Defaults, DirectUrl, PooledUrl};
 use crate::variables::Variables;
-use crate::{checks, dotenv, keys, postgres_vars};
+use crate::{checks, config_file, dotenv, keys, postgres_vars};
 
 impl Config {
     /// Loads from the working directory and the process environment.
@@ -192,7 +193,7 @@ impl<'a> Loading<'a> {
         }
         names
             .into_iter()
-            .map(|name| Layer::file(self.dir, name, &mut self.problems, &mut self.warnings))
+            .map(|name| config_file::read(self.dir, name, &mut self.problems, &mut self.warnings))
             .collect()
     }
 

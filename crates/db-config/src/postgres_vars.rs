@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use crate::environment::Environment;
-use crate::error::{Origin, Problem};
+use crate::error::Problem;
 use crate::layer::{BUILT_IN, Layer};
+use crate::origin::Origin;
 use crate::secret_file::text_or_file;
 use crate::url::Params;
 use crate::variables::{Variable, Variables};

@@ -5,9 +5,10 @@ mod inputs;
 
 use self::completion::{Completed, Completion};
 pub(crate) use self::inputs::{Inputs, Names};
-use crate::error::{ConfigError, Origin, Problem};
+use crate::error::{ConfigError, Problem};
 use crate::explain::Explained;
 use crate::libpq;
+use crate::origin::Origin;
 use crate::url::{DirectUrl, PooledUrl};
 
 /// The URLs; one that is missing is an error only for who asks for it.

@@ -3,7 +3,8 @@
 use std::fs::Metadata;
 use std::path::Path;
 
-use crate::error::{Origin, Problem};
+use crate::error::Problem;
+use crate::origin::Origin;
 use crate::variables::Variables;
 
 /// The content without BOM and trailing line break, and a warning if others can read the file.

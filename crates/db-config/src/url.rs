@@ -20,7 +20,8 @@ pub(crate) use self::defaults::Defaults;
 pub(crate) use self::interpret::interpret;
 pub(crate) use self::params::Params;
 use crate::endpoint::Endpoint;
-use crate::error::{ConfigError, Origin, Problem};
+use crate::error::{ConfigError, Problem};
+use crate::origin::Origin;
 
 /// The URL of the application, which may lead through a pooler (`DATABASE_URL`).
 #[derive(Clone)]

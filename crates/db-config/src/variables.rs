@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::dotenv::Line;
-use crate::error::Origin;
+use crate::origin::Origin;
 
 /// The variables of both sources; a variable of the process hides that of `.env`, even if empty.
 #[derive(Default)]

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::inputs::Inputs;
 use crate::endpoint::{Endpoint, TlsMode};
-use crate::error::{ConfigError, Origin, Problem};
+use crate::error::{ConfigError, Problem};
 use crate::explain::Explained;
 use crate::libpq::pgpass;
+use crate::origin::Origin;
 use crate::secret_file::text_or_file;
 use crate::url::{Params, interpret};
 use crate::{layer, postgres_vars};

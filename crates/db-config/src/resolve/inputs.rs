@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::environment::Environment;
-use crate::error::Origin;
+use crate::origin::Origin;
 use crate::url::Defaults;
 use crate::variables::Variables;
 

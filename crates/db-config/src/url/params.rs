@@ -6,7 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::names::{self, Verdict};
 use super::split;
-use crate::error::{Origin, Problem};
+use crate::error::Problem;
+use crate::origin::Origin;
 
 /// The parameters of one URL and of the layers below it.
 ///
