@@ -7,14 +7,14 @@ use crate::error::Problem;
 use crate::origin::Origin;
 
 /// One variable of the file.
-pub(crate) struct Line {
+pub(crate) struct Assignment {
     pub(crate) name: String,
     pub(crate) value: String,
     pub(crate) line: usize,
 }
 
 /// Reads `<dir>/.env`; a missing file holds nothing. Parent directories are not searched.
-pub(crate) fn read(dir: &Path, problems: &mut Vec<Problem>) -> Vec<Line> {
+pub(crate) fn read(dir: &Path, problems: &mut Vec<Problem>) -> Vec<Assignment> {
     match std::fs::read_to_string(dir.join(".env")) {
         Ok(text) => parse(&text, problems),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
@@ -31,7 +31,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
     name == "APP_ENV" || OURS.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn parse(text: &str, problems: &mut Vec<Problem>) -> Vec<Line> {
+fn parse(text: &str, problems: &mut Vec<Problem>) -> Vec<Assignment> {
     let text = text.trim_start_matches('\u{feff}');
     let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
     let mut variables = Vec::new();
@@ -77,7 +77,7 @@ fn parse(text: &str, problems: &mut Vec<Problem>) -> Vec<Line> {
             problems.push(Problem::new(name, origin, message));
             continue;
         }
-        variables.push(Line {
+        variables.push(Assignment {
             name,
             value,
             line: number,

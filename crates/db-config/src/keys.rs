@@ -4,7 +4,7 @@
 //! [`Config::explain`](crate::Config::explain) and the table in `config/README.md`.
 
 mod key;
-mod kind;
+mod key_kind;
 mod pool_default;
 mod table;
 
@@ -12,8 +12,8 @@ use crate::nearest;
 
 pub use self::key::{BuiltIn, Key};
 pub(crate) use self::key::{PREFIX, variable};
-pub(crate) use self::kind::Found;
-pub use self::kind::Kind;
+pub(crate) use self::key_kind::Found;
+pub use self::key_kind::KeyKind;
 pub(crate) use self::pool_default::POOL_DEFAULTS;
 pub use self::table::KEYS;
 
@@ -145,10 +145,10 @@ mod tests {
         for key in KEYS {
             let is_quantity = matches!(
                 key.kind,
-                Kind::Duration { .. }
-                    | Kind::Count { .. }
-                    | Kind::CountOr { .. }
-                    | Kind::Percent { .. }
+                KeyKind::Duration { .. }
+                    | KeyKind::Count { .. }
+                    | KeyKind::CountOr { .. }
+                    | KeyKind::Percent { .. }
             );
             for text in [key.too_high, key.too_low] {
                 assert_eq!(is_quantity, text.len() > 10, "{}", key.path);

@@ -11,7 +11,7 @@ use crate::error::{ConfigError, Problem};
 use crate::layer::Layer;
 use crate::layers::Layers;
 use crate::origin::Origin;
-use crate::resolve::{Inputs, Names, Urls};
+use crate::resolve::{Inputs, UrlVariables, Urls};
 use crate::url::{Defaults, DirectUrl, PooledUrl};
 use crate::variables::Variables;
 use crate::{checks, config_file, dotenv, keys, postgres_vars};
@@ -226,7 +226,7 @@ impl<'a> Loading<'a> {
             environment: &self.environment,
             variables: &self.variables,
             dir: self.dir,
-            names: Names {
+            url_variables: UrlVariables {
                 pooled: text("url_variable"),
                 direct: text("direct_url_variable"),
                 replica: text("replica_url_variable"),

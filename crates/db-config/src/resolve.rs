@@ -4,7 +4,7 @@ mod completion;
 mod inputs;
 
 use self::completion::{Completed, Completion};
-pub(crate) use self::inputs::{Inputs, Names};
+pub(crate) use self::inputs::{Inputs, UrlVariables};
 use crate::error::{ConfigError, Problem};
 use crate::explain::Explained;
 use crate::libpq;
@@ -28,7 +28,7 @@ impl Inputs<'_> {
         let libpq = libpq::params(self.variables, problems);
         let mut completion = Completion::new(self, &libpq, problems, warnings);
         let pooled = completion.pooled();
-        let direct = completion.of_variable(&self.names.direct);
+        let direct = completion.of_variable(&self.url_variables.direct);
         let replicas = completion.replicas(pooled.as_ref());
 
         let mut explained = Vec::new();
@@ -56,15 +56,17 @@ impl Inputs<'_> {
                 if let Some(hint) = &completed.endpoint.pooler_hint {
                     warnings.push(format!(
                         "{}: looks like a pooler ({hint}), but migrations need the server itself",
-                        self.names.direct
+                        self.url_variables.direct
                     ));
                 }
                 DirectUrl::new(completed.endpoint)
             }),
             None => self.stand_in(pooled).inspect(|url| {
                 let origin = match &pooled_origin {
-                    Some(origin) => format!("{origin}, since {} is not set", self.names.direct),
-                    None => self.names.pooled.clone(),
+                    Some(origin) => {
+                        format!("{origin}, since {} is not set", self.url_variables.direct)
+                    }
+                    None => self.url_variables.pooled.clone(),
                 };
                 explained.push(Explained {
                     key: "database.direct_url".to_owned(),
@@ -90,11 +92,11 @@ impl Inputs<'_> {
         &self,
         pooled: Option<Result<Completed, ConfigError>>,
     ) -> Result<DirectUrl, ConfigError> {
-        let Names {
+        let UrlVariables {
             direct,
             pooled: name,
             ..
-        } = &self.names;
+        } = &self.url_variables;
         let completed = match pooled {
             Some(pooled) => pooled?,
             None => {
@@ -121,7 +123,7 @@ impl Inputs<'_> {
     }
 
     fn no_url(&self) -> Problem {
-        let name = &self.names.pooled;
+        let name = &self.url_variables.pooled;
         let message =
             format!("not set, nor {name}_FILE, POSTGRES_HOST or PGHOST in its place; {EXAMPLE}");
         Problem::new(name, Origin::new(name), message)

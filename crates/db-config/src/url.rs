@@ -3,16 +3,16 @@
 mod build;
 mod defaults;
 mod interpret;
-mod names;
 mod options;
+mod param_reader;
 mod params;
 mod pooler_hint;
 #[cfg(test)]
 mod properties;
-mod reader;
 mod split;
 #[cfg(test)]
 mod tests;
+mod treatment;
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::dotenv::Line;
+use crate::dotenv::Assignment;
 use crate::origin::Origin;
 
 /// The variables of both sources; a variable of the process hides that of `.env`, even if empty.
@@ -27,8 +27,8 @@ impl Variables {
         }
     }
 
-    pub(crate) fn add_dotenv(&mut self, lines: Vec<Line>) {
-        for Line { name, value, line } in lines {
+    pub(crate) fn add_dotenv(&mut self, lines: Vec<Assignment>) {
+        for Assignment { name, value, line } in lines {
             self.dotenv.insert(name, (value, line));
         }
     }

@@ -1,6 +1,6 @@
 //! A key of the configuration.
 
-use super::kind::Kind;
+use super::key_kind::KeyKind;
 use crate::environment::Environment;
 
 /// One key of the configuration.
@@ -10,7 +10,7 @@ pub struct Key {
     /// The path below `database`; `profile.max` stands for `pools.<name>.max` too.
     pub path: &'static str,
     /// What the value has to look like.
-    pub kind: Kind,
+    pub kind: KeyKind,
     /// The value of each environment when nothing sets the key.
     pub built_in: BuiltIn,
     /// What the key is for; empty for a quantity, whose next two fields say it.

@@ -76,7 +76,7 @@ impl<'a> Completion<'a> {
     /// The application's URL: its variable, else `POSTGRES_*`, else `PG*`.
     pub(super) fn pooled(&mut self) -> Option<Result<Completed, ConfigError>> {
         let before = self.problems.len();
-        let mut found = self.variable(&self.inputs.names.pooled);
+        let mut found = self.variable(&self.inputs.url_variables.pooled);
         // A variable that is set and broken is not replaced by a layer below it.
         if found.is_none() && self.problems.len() == before {
             let Inputs { variables, dir, .. } = *self.inputs;
@@ -110,7 +110,7 @@ impl<'a> Completion<'a> {
         pooled: Option<&Result<Completed, ConfigError>>,
     ) -> Vec<Completed> {
         let Inputs { variables, dir, .. } = *self.inputs;
-        let name = &self.inputs.names.replica;
+        let name = &self.inputs.url_variables.replica;
         let mut found: Vec<Parsed> = Vec::new();
         if let Some((list, origin)) =
             text_or_file(variables, name, dir, self.problems, self.warnings)

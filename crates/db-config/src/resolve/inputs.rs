@@ -8,7 +8,7 @@ use crate::url::Defaults;
 use crate::variables::Variables;
 
 /// The names of the variables that hold the URLs.
-pub(crate) struct Names {
+pub(crate) struct UrlVariables {
     pub(crate) pooled: String,
     pub(crate) direct: String,
     pub(crate) replica: String,
@@ -19,7 +19,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) variables: &'a Variables,
     pub(crate) dir: &'a Path,
-    pub(crate) names: Names,
+    pub(crate) url_variables: UrlVariables,
     pub(crate) defaults: Defaults,
     pub(crate) tls_origin: Origin,
 }

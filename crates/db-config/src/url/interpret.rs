@@ -7,15 +7,15 @@ mod settings;
 use std::time::Duration;
 
 use super::defaults::Defaults;
+use super::param_reader::ParamReader;
 use super::params::Params;
 use super::pooler_hint;
-use super::reader::Reader;
 use crate::endpoint::{Endpoint, TargetSessionAttrs};
 use crate::error::Problem;
 
 /// Understands every parameter, or reports every one that cannot be.
 pub(crate) fn interpret(params: &Params, defaults: &Defaults) -> Result<Endpoint, Vec<Problem>> {
-    let mut reader = Reader::new(params);
+    let mut reader = ParamReader::new(params);
     let hosts = hosts::read(&mut reader);
     let user = reader.text("user").unwrap_or_default();
     if user.is_empty() {

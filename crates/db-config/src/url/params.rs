@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::names::{self, Verdict};
 use super::split;
+use super::treatment::Treatment;
 use crate::error::Problem;
 use crate::origin::Origin;
 
@@ -69,15 +69,15 @@ impl Params {
             if self.is_given(name) || (has_host && (name == "host" || name == "hostaddr")) {
                 continue;
             }
-            match names::judge(name, value.expose_secret()) {
-                Verdict::Keep => {
+            match Treatment::of(name, value.expose_secret()) {
+                Treatment::Keep => {
                     self.given
                         .insert(name.clone(), (value.clone(), origin.clone()));
                 }
-                Verdict::Refuse(message) => {
+                Treatment::Refuse(message) => {
                     problems.push(Problem::new(origin.as_str(), origin.clone(), message));
                 }
-                Verdict::Ignore | Verdict::Unknown { .. } => {}
+                Treatment::Ignore | Treatment::Unknown { .. } => {}
             }
         }
         problems

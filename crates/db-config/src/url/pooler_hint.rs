@@ -1,7 +1,7 @@
 //! What in a URL suggests that a pooler answers, and where the server behind it probably is.
 
 use super::build;
-use super::reader::Reader;
+use super::param_reader::ParamReader;
 use crate::endpoint::{Endpoint, Host};
 
 impl Endpoint {
@@ -41,7 +41,7 @@ impl Endpoint {
 }
 
 /// What the parameters say outright.
-pub(super) fn declared(reader: &mut Reader<'_>) -> Option<String> {
+pub(super) fn declared(reader: &mut ParamReader<'_>) -> Option<String> {
     if reader.flag("pgbouncer") == Some(true) {
         return Some("pgbouncer=true".to_owned());
     }

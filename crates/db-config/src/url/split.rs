@@ -2,11 +2,11 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::names::{self, Verdict};
+use super::treatment::Treatment;
 
 /// The parameters of a URL, by libpq's names, decoded; or every problem, in words without secrets.
 pub(super) fn split(url: &str) -> Result<Vec<(String, String)>, Vec<String>> {
-    let parts = Parts::of(url.trim()).map_err(|problem| vec![problem])?;
+    let parts = UrlParts::of(url.trim()).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
     let mut params = Vec::new();
     match parts.login() {
@@ -33,14 +33,14 @@ pub(super) fn split(url: &str) -> Result<Vec<(String, String)>, Vec<String>> {
     }
 }
 
-struct Parts<'a> {
+struct UrlParts<'a> {
     userinfo: Option<&'a str>,
     authority: &'a str,
     path: &'a str,
     query: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> UrlParts<'a> {
     fn of(url: &'a str) -> Result<Self, String> {
         if url.chars().any(char::is_control) {
             return Err("a control character in the URL; is a line break in the middle?".into());
@@ -64,7 +64,7 @@ impl<'a> Parts<'a> {
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        Ok(Parts {
+        Ok(UrlParts {
             userinfo,
             authority,
             path,
@@ -136,13 +136,13 @@ impl<'a> Parts<'a> {
                     continue;
                 }
             };
-            match names::judge(&name, &value) {
-                Verdict::Ignore => continue,
-                Verdict::Refuse(problem) => {
+            match Treatment::of(&name, &value) {
+                Treatment::Ignore => continue,
+                Treatment::Refuse(problem) => {
                     problems.push(problem);
                     continue;
                 }
-                Verdict::Unknown { suggestion } => {
+                Treatment::Unknown { suggestion } => {
                     let name = match may_echo {
                         true => format!(" {name:?}"),
                         false => String::new(),
@@ -150,7 +150,7 @@ impl<'a> Parts<'a> {
                     problems.push(format!("unknown parameter{name}{suggestion}"));
                     continue;
                 }
-                Verdict::Keep => {}
+                Treatment::Keep => {}
             }
             let earlier = params.iter().position(|(earlier, _)| *earlier == name);
             if seen.contains(&name) || (earlier.is_some() && !OVERRIDES.contains(&name.as_str())) {

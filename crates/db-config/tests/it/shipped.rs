@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use db_config::keys::{BuiltIn, KEYS, Key, Kind};
+use db_config::keys::{BuiltIn, KEYS, Key, KeyKind};
 use db_config::{Config, Environment};
 
 use crate::site::{LOCAL, Site};
@@ -218,8 +218,8 @@ fn table() -> String {
 
 fn built_in(key: &Key) -> String {
     let shown = |value: &str| match key.kind {
-        Kind::Count { .. } => value.to_owned(),
-        Kind::CountOr { word, .. } if value != word => value.to_owned(),
+        KeyKind::Count { .. } => value.to_owned(),
+        KeyKind::CountOr { word, .. } if value != word => value.to_owned(),
         _ => format!("\"{value}\""),
     };
     match key.built_in {

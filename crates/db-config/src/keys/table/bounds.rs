@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::keys::kind::Kind;
+use crate::keys::key_kind::KeyKind;
 
-pub(super) const fn duration(min: Duration, max: Duration, zero: Option<&'static str>) -> Kind {
-    Kind::Duration { min, max, zero }
+pub(super) const fn duration(min: Duration, max: Duration, zero: Option<&'static str>) -> KeyKind {
+    KeyKind::Duration { min, max, zero }
 }
 
 pub(super) const MS: Duration = Duration::from_millis(1);

@@ -2,12 +2,12 @@
 
 use super::bounds::{DAY, HOUR, MINUTE, MONTH, MS, SECOND, duration};
 use crate::keys::key::{BuiltIn, Key};
-use crate::keys::kind::Kind;
+use crate::keys::key_kind::KeyKind;
 
 pub(super) const KEYS: &[Key] = &[
     Key {
         path: "profile.via",
-        kind: Kind::Choice(&["pooled", "direct"]),
+        kind: KeyKind::Choice(&["pooled", "direct"]),
         built_in: BuiltIn::Same("pooled"),
         purpose: "The URL of the pool. LISTEN and session locks need `direct`, which costs the \
                    server a connection each.",
@@ -16,7 +16,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.max",
-        kind: Kind::Count {
+        kind: KeyKind::Count {
             min: 1,
             max: 10_000,
         },
@@ -28,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.ceiling",
-        kind: Kind::Count {
+        kind: KeyKind::Count {
             min: 1,
             max: 10_000,
         },
@@ -39,7 +39,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.min_idle",
-        kind: Kind::Count {
+        kind: KeyKind::Count {
             min: 0,
             max: 10_000,
         },
@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.max_waiting",
-        kind: Kind::CountOr {
+        kind: KeyKind::CountOr {
             min: 0,
             max: 1_000_000,
             word: "unlimited",
@@ -100,7 +100,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.max_uses",
-        kind: Kind::Count {
+        kind: KeyKind::Count {
             min: 0,
             max: 1_000_000_000,
         },
@@ -138,7 +138,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.pooler",
-        kind: Kind::Choice(&["auto", "none", "session", "transaction"]),
+        kind: KeyKind::Choice(&["auto", "none", "session", "transaction"]),
         built_in: BuiltIn::Same("auto"),
         purpose: "What stands before the server. `none` before a transaction-mode pooler: errors \
                    and settings of other clients. `transaction` without one: slower than need be.",
@@ -147,7 +147,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.statements",
-        kind: Kind::Choice(&["auto", "named", "unnamed"]),
+        kind: KeyKind::Choice(&["auto", "named", "unnamed"]),
         built_in: BuiltIn::Same("auto"),
         purpose: "How statements are named on the server. `named` before a pooler that does not keep \
                    names: errors and other clients' rows. `unnamed`: each run parses again.",
@@ -156,7 +156,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.statement_cache",
-        kind: Kind::Count {
+        kind: KeyKind::Count {
             min: 0,
             max: 10_000,
         },
@@ -167,7 +167,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.defer_begin",
-        kind: Kind::Choice(&["on", "off"]),
+        kind: KeyKind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("on"),
         purpose: "Whether BEGIN travels with the first statement. `off`: a round trip more for each \
                    transaction, and one for the COMMIT of each that only reads.",
@@ -176,7 +176,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.reset",
-        kind: Kind::Choice(&["auto", "always", "never"]),
+        kind: KeyKind::Choice(&["auto", "always", "never"]),
         built_in: BuiltIn::Same("auto"),
         purpose: "When a session is reset as its connection comes back. `auto`: after a statement that may \
                    have changed it. `always`: where triggers or views do so; a round trip that nobody waits \

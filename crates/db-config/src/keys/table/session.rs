@@ -2,7 +2,7 @@
 
 use super::bounds::{DAY, MS, WEEK, duration};
 use crate::keys::key::{BuiltIn, Key};
-use crate::keys::kind::Kind;
+use crate::keys::key_kind::KeyKind;
 
 pub(super) const KEYS: &[Key] = &[
     Key {
@@ -31,7 +31,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.application_name",
-        kind: Kind::Text,
+        kind: KeyKind::Text,
         built_in: BuiltIn::Same("app-db"),
         purpose: "The name in `pg_stat_activity`; the server cuts it at 63 bytes.",
         too_high: "",
@@ -39,7 +39,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.search_path",
-        kind: Kind::Text,
+        kind: KeyKind::Text,
         built_in: BuiltIn::Unset,
         purpose: "The schemas to look in, separated by commas; the role's own when unset.",
         too_high: "",
@@ -47,7 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.role",
-        kind: Kind::Text,
+        kind: KeyKind::Text,
         built_in: BuiltIn::Unset,
         purpose: "The role whose rights the pool's sessions have, of which its user is a member; the \
                    user's own when unset.",
@@ -56,7 +56,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.default_transaction_isolation",
-        kind: Kind::Choice(&[
+        kind: KeyKind::Choice(&[
             "read uncommitted",
             "read committed",
             "repeatable read",
@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.timezone",
-        kind: Kind::Text,
+        kind: KeyKind::Text,
         built_in: BuiltIn::Same("UTC"),
         purpose: "The session's time zone; another than UTC shifts what `now()::date` means.",
         too_high: "",
@@ -78,7 +78,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.client_encoding",
-        kind: Kind::Choice(&["UTF8"]),
+        kind: KeyKind::Choice(&["UTF8"]),
         built_in: BuiltIn::Same("UTF8"),
         purpose: "The session's encoding; Rust's text is UTF-8 and nothing else works.",
         too_high: "",
@@ -94,7 +94,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "profile.statement_statistics",
-        kind: Kind::Choice(&["on", "off"]),
+        kind: KeyKind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("on"),
         purpose: "Whether statements are counted by fingerprint: up to 20 kB for each of 200 of them in \
                    each pool.",

@@ -1,12 +1,12 @@
 //! The keys of the URLs, and of TLS where a URL says nothing of it.
 
 use crate::keys::key::{BuiltIn, Key};
-use crate::keys::kind::Kind;
+use crate::keys::key_kind::KeyKind;
 
 pub(super) const KEYS: &[Key] = &[
     Key {
         path: "url_variable",
-        kind: Kind::Variable,
+        kind: KeyKind::Variable,
         built_in: BuiltIn::Same("DATABASE_URL"),
         purpose: "The variable that holds the application's URL, where a platform supplies it \
                    under another name.",
@@ -15,7 +15,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "direct_url_variable",
-        kind: Kind::Variable,
+        kind: KeyKind::Variable,
         built_in: BuiltIn::Same("DATABASE_URL_DIRECT"),
         purpose: "The variable that holds the URL of migrations and administration.",
         too_high: "",
@@ -23,7 +23,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "replica_url_variable",
-        kind: Kind::Variable,
+        kind: KeyKind::Variable,
         built_in: BuiltIn::Same("DATABASE_URL_REPLICA"),
         purpose: "The variable that holds the URLs of the replicas, separated by commas.",
         too_high: "",
@@ -31,7 +31,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "tls.mode",
-        kind: Kind::Choice(&["disable", "require", "verify-ca", "verify-full"]),
+        kind: KeyKind::Choice(&["disable", "require", "verify-ca", "verify-full"]),
         built_in: BuiltIn::Each([
             "disable",
             "disable",
@@ -48,7 +48,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "tls.root_cert",
-        kind: Kind::Text,
+        kind: KeyKind::Text,
         built_in: BuiltIn::Unset,
         purpose: "The file of trusted certificates for `verify-ca` and `verify-full`, when the \
                    URL has no `sslrootcert`; the system's store when unset.",

@@ -2,12 +2,12 @@
 
 use super::bounds::{DAY, HOUR, MINUTE, MS, WEEK, duration};
 use crate::keys::key::{BuiltIn, Key};
-use crate::keys::kind::Kind;
+use crate::keys::key_kind::KeyKind;
 
 pub(super) const KEYS: &[Key] = &[
     Key {
         path: "retry.attempts",
-        kind: Kind::Count { min: 1, max: 100 },
+        kind: KeyKind::Count { min: 1, max: 100 },
         built_in: BuiltIn::Same("3"),
         purpose: "",
         too_high: "Conflicts multiply the load when there is most of it.",
@@ -15,7 +15,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "retry.budget",
-        kind: Kind::Percent { max: 1_000 },
+        kind: KeyKind::Percent { max: 1_000 },
         built_in: BuiltIn::Same("20%"),
         purpose: "",
         too_high: "When every transaction conflicts, retries multiply the load: the share of further attempts \
@@ -40,7 +40,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "reconnect.attempts",
-        kind: Kind::Count { min: 1, max: 1_000 },
+        kind: KeyKind::Count { min: 1, max: 1_000 },
         built_in: BuiltIn::Same("10"),
         purpose: "",
         too_high: "Callers wait for a server that is gone instead of being told so.",
@@ -72,7 +72,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "slow_query.bind_values",
-        kind: Kind::Choice(&["on", "off"]),
+        kind: KeyKind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("off"),
         purpose: "Whether a slow statement is logged with the values bound to it, which may be anybody's \
                    data. `on` is an error everywhere but in dev and test.",
@@ -81,7 +81,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "migrations.directory",
-        kind: Kind::Text,
+        kind: KeyKind::Text,
         built_in: BuiltIn::Same("migrations"),
         purpose: "The directory of the migrations, relative to the working directory.",
         too_high: "",

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use crate::endpoint::Host;
-use crate::url::reader::Reader;
+use crate::url::param_reader::ParamReader;
 
 /// The servers; `localhost` where none is named.
-pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Host> {
+pub(super) fn read(reader: &mut ParamReader<'_>) -> Vec<Host> {
     let names = list(reader, "host");
     let addrs = addresses(reader);
     let count = names.len().max(addrs.len()).max(1);
@@ -62,7 +62,7 @@ fn host(name: String, addr: Option<IpAddr>, port: u16) -> Result<Host, &'static 
     }
 }
 
-fn addresses(reader: &mut Reader<'_>) -> Vec<IpAddr> {
+fn addresses(reader: &mut ParamReader<'_>) -> Vec<IpAddr> {
     let mut addrs = Vec::new();
     for text in list(reader, "hostaddr") {
         match text.parse() {
@@ -73,7 +73,7 @@ fn addresses(reader: &mut Reader<'_>) -> Vec<IpAddr> {
     addrs
 }
 
-fn ports(reader: &mut Reader<'_>, count: usize) -> Option<Vec<u16>> {
+fn ports(reader: &mut ParamReader<'_>, count: usize) -> Option<Vec<u16>> {
     let texts = list(reader, "port");
     if texts.len() > 1 && texts.len() != count {
         reader.problem("port", "needs one element, or as many as there are hosts");
@@ -96,7 +96,7 @@ fn ports(reader: &mut Reader<'_>, count: usize) -> Option<Vec<u16>> {
     Some(ports)
 }
 
-fn list(reader: &Reader<'_>, name: &str) -> Vec<String> {
+fn list(reader: &ParamReader<'_>, name: &str) -> Vec<String> {
     let text = reader.text(name).unwrap_or_default();
     match text.is_empty() {
         true => Vec::new(),

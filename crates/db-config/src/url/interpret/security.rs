@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use crate::endpoint::{ChannelBinding, Tls, TlsMode};
 use crate::url::defaults::Defaults;
-use crate::url::reader::Reader;
+use crate::url::param_reader::ParamReader;
 
 /// How the connection is encrypted; a local host that asks for nothing gets nothing.
-pub(super) fn read(reader: &mut Reader<'_>, defaults: &Defaults, local: bool) -> Tls {
+pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, local: bool) -> Tls {
     let binding = [
         ("disable", ChannelBinding::Disable),
         ("prefer", ChannelBinding::Prefer),
@@ -51,7 +51,7 @@ pub(super) fn read(reader: &mut Reader<'_>, defaults: &Defaults, local: bool) ->
     }
 }
 
-fn asked_mode(reader: &mut Reader<'_>) -> Option<TlsMode> {
+fn asked_mode(reader: &mut ParamReader<'_>) -> Option<TlsMode> {
     let modes = [
         ("disable", TlsMode::Disable),
         ("allow", TlsMode::Allow),
@@ -89,7 +89,7 @@ fn asked_mode(reader: &mut Reader<'_>) -> Option<TlsMode> {
 
 /// The trusted certificates, which make `require` verify, as they do in libpq.
 fn verification(
-    reader: &mut Reader<'_>,
+    reader: &mut ParamReader<'_>,
     defaults: &Defaults,
     mode: TlsMode,
     asked: bool,
@@ -109,7 +109,7 @@ fn verification(
     }
 }
 
-fn client_cert(reader: &mut Reader<'_>, defaults: &Defaults) -> Option<(PathBuf, PathBuf)> {
+fn client_cert(reader: &mut ParamReader<'_>, defaults: &Defaults) -> Option<(PathBuf, PathBuf)> {
     match (reader.text("sslcert"), reader.text("sslkey")) {
         (Some(cert), Some(key)) => Some((defaults.dir.join(cert), defaults.dir.join(key))),
         (None, None) => None,

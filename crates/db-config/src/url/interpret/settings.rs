@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::url::options;
-use crate::url::reader::Reader;
+use crate::url::param_reader::ParamReader;
 
 /// The settings by their names in lower case, and the application's name.
-pub(super) fn read(reader: &mut Reader<'_>) -> (BTreeMap<String, String>, Option<String>) {
+pub(super) fn read(reader: &mut ParamReader<'_>) -> (BTreeMap<String, String>, Option<String>) {
     let mut settings = match reader.text("options").as_deref().map(options::parse) {
         Some(Ok(settings)) => settings,
         Some(Err(problem)) => {

@@ -7,14 +7,14 @@ use super::params::Params;
 use crate::error::Problem;
 
 /// Reads typed values out of [`Params`] and collects what is wrong with them.
-pub(super) struct Reader<'a> {
+pub(super) struct ParamReader<'a> {
     params: &'a Params,
     problems: Vec<Problem>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ParamReader<'a> {
     pub(super) fn new(params: &'a Params) -> Self {
-        Reader {
+        ParamReader {
             params,
             problems: Vec::new(),
         }

@@ -4,26 +4,28 @@ use crate::nearest;
 
 /// What becomes of a parameter.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Treatment {
     Keep,
     Ignore,
     Refuse(String),
     Unknown { suggestion: String },
 }
 
-/// Decides by name, and by value where only some values can be honoured.
-pub(super) fn judge(name: &str, value: &str) -> Verdict {
-    if KEPT.contains(&name) {
-        return Verdict::Keep;
-    }
-    if HARMLESS.contains(&(name, value)) {
-        return Verdict::Ignore;
-    }
-    match REFUSED.iter().find(|(refused, _)| *refused == name) {
-        Some((_, advice)) => Verdict::Refuse(format!("`{name}` is not supported: {advice}")),
-        None => Verdict::Unknown {
-            suggestion: nearest::suggestion(name, KEPT.iter().copied()),
-        },
+impl Treatment {
+    /// Decides by name, and by value where only some values can be honoured.
+    pub(super) fn of(name: &str, value: &str) -> Treatment {
+        if KEPT.contains(&name) {
+            return Treatment::Keep;
+        }
+        if HARMLESS.contains(&(name, value)) {
+            return Treatment::Ignore;
+        }
+        match REFUSED.iter().find(|(refused, _)| *refused == name) {
+            Some((_, advice)) => Treatment::Refuse(format!("`{name}` is not supported: {advice}")),
+            None => Treatment::Unknown {
+                suggestion: nearest::suggestion(name, KEPT.iter().copied()),
+            },
+        }
     }
 }
 
@@ -185,13 +187,13 @@ mod tests {
 
     #[test]
     fn only_values_that_can_be_honoured_pass() {
-        assert_eq!(judge("gssencmode", "prefer"), Verdict::Ignore);
+        assert_eq!(Treatment::of("gssencmode", "prefer"), Treatment::Ignore);
         for (name, value) in [
             ("gssencmode", "require"),
             ("service", "x"),
             ("require_auth", "md5"),
         ] {
-            let Verdict::Refuse(advice) = judge(name, value) else {
+            let Treatment::Refuse(advice) = Treatment::of(name, value) else {
                 panic!("{name}={value} passed");
             };
             assert!(advice.contains(name), "{advice}");
@@ -201,8 +203,8 @@ mod tests {
     #[test]
     fn an_unknown_name_gets_the_nearest() {
         assert_eq!(
-            judge("sslmod", "x"),
-            Verdict::Unknown {
+            Treatment::of("sslmod", "x"),
+            Treatment::Unknown {
                 suggestion: "; did you mean `sslmode`?".into()
             }
         );

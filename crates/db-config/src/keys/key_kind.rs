@@ -10,7 +10,7 @@ use crate::duration;
 /// The type of a key, with its bounds.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum KeyKind {
     /// A duration as text: `"500ms"`.
     Duration {
         /// The shortest that makes sense.
@@ -57,14 +57,16 @@ pub(crate) enum Found<'a> {
     Other(&'a str),
 }
 
-impl Kind {
+impl KeyKind {
     /// Reads a value from the text of a variable.
     pub(crate) fn parse(&self, text: &str) -> Result<ValueKind, String> {
         match self {
-            Kind::CountOr { word, .. } if text.trim().eq_ignore_ascii_case(word) => {
+            KeyKind::CountOr { word, .. } if text.trim().eq_ignore_ascii_case(word) => {
                 self.read(Found::Text(text))
             }
-            Kind::Count { .. } | Kind::CountOr { .. } => self.read(Found::Number(text.trim())),
+            KeyKind::Count { .. } | KeyKind::CountOr { .. } => {
+                self.read(Found::Number(text.trim()))
+            }
             _ => self.read(Found::Text(text)),
         }
     }
@@ -72,43 +74,44 @@ impl Kind {
     /// Reads a value of a file, which has a type of its own.
     pub(crate) fn read(&self, found: Found<'_>) -> Result<ValueKind, String> {
         match (self, found) {
-            (Kind::Duration { .. }, Found::Text(text)) if self.allows(text) => {
+            (KeyKind::Duration { .. }, Found::Text(text)) if self.allows(text) => {
                 Ok(ValueKind::String(text.trim().to_owned()))
             }
-            (Kind::Duration { .. }, Found::Number(number)) => Err(format!(
+            (KeyKind::Duration { .. }, Found::Number(number)) => Err(format!(
                 "expected {self}, found the number {number}: write \"{number}s\" or \"{number}ms\""
             )),
-            (Kind::Duration { .. }, Found::Text(text)) if text.trim().parse::<f64>().is_ok() => {
+            (KeyKind::Duration { .. }, Found::Text(text)) if text.trim().parse::<f64>().is_ok() => {
                 let number = text.trim();
                 Err(format!(
                     "expected {self}, found {text:?} without a unit: write \"{number}s\" or \
                      \"{number}ms\""
                 ))
             }
-            (Kind::Count { min, max } | Kind::CountOr { min, max, .. }, Found::Number(number)) => {
-                match number.parse::<u32>() {
-                    Ok(count) if (*min..=*max).contains(&count) => Ok(ValueKind::U64(count.into())),
-                    _ => Err(self.not(found)),
-                }
-            }
-            (Kind::CountOr { word, .. }, Found::Text(text))
+            (
+                KeyKind::Count { min, max } | KeyKind::CountOr { min, max, .. },
+                Found::Number(number),
+            ) => match number.parse::<u32>() {
+                Ok(count) if (*min..=*max).contains(&count) => Ok(ValueKind::U64(count.into())),
+                _ => Err(self.not(found)),
+            },
+            (KeyKind::CountOr { word, .. }, Found::Text(text))
                 if text.trim().eq_ignore_ascii_case(word) =>
             {
                 Ok(ValueKind::String((*word).to_owned()))
             }
-            (Kind::Percent { max }, Found::Text(text)) => match percent(text) {
+            (KeyKind::Percent { max }, Found::Text(text)) => match percent(text) {
                 Some(share) if share <= *max => Ok(ValueKind::String(format!("{share}%"))),
                 _ => Err(self.not(found)),
             },
-            (Kind::Text, Found::Text(text)) if !text.chars().any(char::is_control) => {
+            (KeyKind::Text, Found::Text(text)) if !text.chars().any(char::is_control) => {
                 Ok(ValueKind::String(text.to_owned()))
             }
-            (Kind::Variable, Found::Text(text)) if is_variable(text.trim()) => {
+            (KeyKind::Variable, Found::Text(text)) if is_variable(text.trim()) => {
                 Ok(ValueKind::String(text.trim().to_owned()))
             }
             // A URL pasted where a variable's name belongs would be echoed with its password.
-            (Kind::Variable, _) => Err(format!("expected {self}")),
-            (Kind::Choice(words), Found::Text(text)) => {
+            (KeyKind::Variable, _) => Err(format!("expected {self}")),
+            (KeyKind::Choice(words), Found::Text(text)) => {
                 let text = text.trim().to_ascii_lowercase();
                 match words.iter().find(|word| word.to_ascii_lowercase() == text) {
                     Some(word) => Ok(ValueKind::String((*word).to_owned())),
@@ -120,7 +123,8 @@ impl Kind {
     }
 
     fn allows(&self, text: &str) -> bool {
-        let (Kind::Duration { min, max, zero }, Some(value)) = (self, duration::parse(text)) else {
+        let (KeyKind::Duration { min, max, zero }, Some(value)) = (self, duration::parse(text))
+        else {
             return false;
         };
         match value.is_zero() {
@@ -137,7 +141,7 @@ impl Kind {
         };
         match self {
             // Elsewhere either of the two stands for no bound at all.
-            Kind::Count { min: 1.., .. } if boundless => {
+            KeyKind::Count { min: 1.., .. } if boundless => {
                 format!("{refusal}; it has a bound always")
             }
             _ => refusal,
@@ -155,10 +159,10 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Duration { min, max, zero } => {
+            KeyKind::Duration { min, max, zero } => {
                 let (min, max) = (
                     humantime::format_duration(*min),
                     humantime::format_duration(*max),
@@ -169,14 +173,14 @@ impl fmt::Display for Kind {
                     None => Ok(()),
                 }
             }
-            Kind::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
-            Kind::CountOr { min, max, word } => {
+            KeyKind::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
+            KeyKind::CountOr { min, max, word } => {
                 write!(f, "a whole number from {min} to {max}, or \"{word}\"")
             }
-            Kind::Percent { max } => write!(f, "a share such as \"20%\" from 0% to {max}%"),
-            Kind::Text => f.write_str("text without control characters"),
-            Kind::Variable => f.write_str("the name of an environment variable"),
-            Kind::Choice(words) => {
+            KeyKind::Percent { max } => write!(f, "a share such as \"20%\" from 0% to {max}%"),
+            KeyKind::Text => f.write_str("text without control characters"),
+            KeyKind::Variable => f.write_str("the name of an environment variable"),
+            KeyKind::Choice(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 match words.as_slice() {
                     [word] => f.write_str(word),
@@ -201,7 +205,7 @@ fn is_variable(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const WAIT: Kind = Kind::Duration {
+    const WAIT: KeyKind = KeyKind::Duration {
         min: Duration::from_millis(1),
         max: Duration::from_secs(60),
         zero: None,
@@ -223,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_share_needs_its_percent_sign_and_its_bound() {
-        let share = Kind::Percent { max: 100 };
+        let share = KeyKind::Percent { max: 100 };
         assert_eq!(share.parse(" 20 %"), Ok(ValueKind::String("20%".into())));
         for bad in ["20", "101%", "-1%", "%", "0.2"] {
             let error = share.parse(bad).unwrap_err();
@@ -235,7 +239,7 @@ mod tests {
     #[test]
     fn zero_and_out_of_bounds_are_refused_unless_they_mean_something() {
         assert!(WAIT.parse("0s").is_err() && WAIT.parse("2min").is_err());
-        let never = Kind::Duration {
+        let never = KeyKind::Duration {
             min: Duration::from_secs(1),
             max: Duration::from_secs(60),
             zero: Some("never"),
@@ -245,7 +249,7 @@ mod tests {
 
     #[test]
     fn counts_words_and_text_are_checked() {
-        let count = Kind::Count { min: 1, max: 10 };
+        let count = KeyKind::Count { min: 1, max: 10 };
         assert_eq!(count.parse(" 10 "), Ok(ValueKind::U64(10)));
         for bad in ["0", "11", "-1", "1.5", "ten", ""] {
             assert!(
@@ -259,7 +263,7 @@ mod tests {
             let error = count.parse(unbounded).unwrap_err();
             assert!(error.ends_with("; it has a bound always"), "{error}");
         }
-        let bounded = Kind::CountOr {
+        let bounded = KeyKind::CountOr {
             min: 0,
             max: 10,
             word: "unlimited",
@@ -274,7 +278,7 @@ mod tests {
             "expected a whole number from 0 to 10, or \"unlimited\", found \"endless\""
         );
         assert!(bounded.parse("11").is_err() && bounded.parse("-1").is_err());
-        let words = Kind::Choice(&["pooled", "direct"]);
+        let words = KeyKind::Choice(&["pooled", "direct"]);
         assert_eq!(
             words.parse("Direct"),
             Ok(ValueKind::String("direct".into()))
@@ -286,13 +290,15 @@ mod tests {
                 .contains("one of \"pooled\", \"direct\"")
         );
         // case R50: nothing that could break out of a startup packet or a log line
-        assert!(Kind::Text.parse("a\nb").is_err() && Kind::Text.parse("a'; \"b\\").is_ok());
+        assert!(KeyKind::Text.parse("a\nb").is_err() && KeyKind::Text.parse("a'; \"b\\").is_ok());
     }
 
     /// req 4.47: a URL in the place of a variable's name is not echoed.
     #[test]
     fn a_url_where_a_variable_name_belongs_is_not_echoed() {
-        let error = Kind::Variable.parse("postgres://u:canary@h/d").unwrap_err();
+        let error = KeyKind::Variable
+            .parse("postgres://u:canary@h/d")
+            .unwrap_err();
         assert_eq!(error, "expected the name of an environment variable");
     }
 }
