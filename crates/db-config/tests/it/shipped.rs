@@ -6,7 +6,7 @@ use std::path::Path;
 use db_config::keys::{BuiltIn, KEYS, Key, KeyKind};
 use db_config::{Config, Environment};
 
-use crate::site::{LOCAL, Site};
+use crate::site::{LOCAL, Site, value};
 
 fn shipped(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -54,18 +54,40 @@ fn settings(config: &Config) -> Vec<(String, String)> {
 #[test]
 fn the_shipped_files_load_as_they_are_and_change_nothing() {
     for environment in &Environment::BUILT_IN {
+        let own = format!("config/{environment}.toml");
+        let load = |site: &Site| {
+            let vars = [("APP_ENV", environment.name()), LOCAL];
+            site.load(&vars).unwrap()
+        };
         let site = Site::new()
             .file("config/default.toml", &shipped("config/default.toml"))
-            .file(
-                &format!("config/{environment}.toml"),
-                &shipped(&format!("config/{environment}.toml")),
-            );
-        let config = site
-            .load(&[("APP_ENV", environment.name()), LOCAL])
-            .unwrap();
+            .file(&own, &shipped(&own));
+        let config = load(&site);
         assert_eq!(settings(&config), settings(&Config::builtin(environment)));
         assert_eq!(config.warnings(), [] as [String; 0]);
+
+        // Files that nobody reads would change nothing either.
+        let default = ("config/default.toml", "attempts", "database.retry.attempts");
+        let own = (own.as_str(), "max_uses", "database.profile.max_uses");
+        let mut site = site;
+        for (file, name, key) in [default, own] {
+            let (copy, line) = with_another_value(&shipped(file), name);
+            site = site.file(file, &copy);
+            let expected = ("7".to_owned(), format!("{file}:{line}"));
+            assert_eq!(value(&load(&site), key), expected);
+        }
     }
+}
+
+/// A copy in which the comment that shows the value of `name` sets it to 7, and the number of that line.
+fn with_another_value(text: &str, name: &str) -> (String, usize) {
+    let comment = format!("# {name} = ");
+    let mut lines: Vec<_> = text.lines().collect();
+    let shown = lines.iter().position(|line| line.starts_with(&comment));
+    let shown = shown.unwrap();
+    let changed = format!("{name} = 7");
+    lines[shown] = &changed;
+    (lines.join("\n"), shown + 1)
 }
 
 /// The commented values are the built-in ones: together they set every key that has any.
