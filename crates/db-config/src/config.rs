@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::checks;
 use crate::environment::Environment;
 use crate::error::{ConfigError, Problem};
-use crate::explain::Explained;
+use crate::explained::Explained;
 use crate::keys::{self, KEYS};
 use crate::layer;
 use crate::layers::Layers;

@@ -6,7 +6,7 @@ mod inputs;
 use self::completion::{Completed, Completion};
 pub(crate) use self::inputs::{Inputs, UrlVariables};
 use crate::error::{ConfigError, Problem};
-use crate::explain::Explained;
+use crate::explained::Explained;
 use crate::libpq;
 use crate::origin::Origin;
 use crate::url::{DirectUrl, PooledUrl};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::inputs::Inputs;
 use crate::endpoint::{Endpoint, TlsMode};
 use crate::error::{ConfigError, Problem};
-use crate::explain::Explained;
+use crate::explained::Explained;
 use crate::libpq::pgpass;
 use crate::origin::Origin;
 use crate::secret_file::text_or_file;
