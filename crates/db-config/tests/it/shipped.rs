@@ -202,10 +202,13 @@ fn the_examples_of_the_default_file_load() {
     let found = examples(&shipped("config/default.toml"));
     assert_eq!(found.len(), 4);
     for example in found {
-        Site::new()
-            .file("config/default.toml", &example)
-            .load(&[LOCAL])
-            .unwrap();
+        let site = Site::new().file("config/default.toml", &example);
+        let config = site.load(&[LOCAL]).unwrap();
+        let mut explained = config.explain();
+        assert!(
+            explained.any(|line| line.origin.as_str().starts_with("config/default.toml:")),
+            "nothing was read of\n{example}"
+        );
     }
 }
 
