@@ -1,4 +1,4 @@
-//! The merged configuration and what can be asked of it.
+//! The merged configuration, and what it can be asked.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -30,7 +30,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The built-in table alone: no file, no variable, no URL.
+    /// The built-in table alone, without any file, variable or URL.
     pub fn builtin(environment: &Environment) -> Config {
         let missing = |name: &str| {
             let message = "the built-in table has no URL; use Config::load";
@@ -51,12 +51,12 @@ impl Config {
         }
     }
 
-    /// Sets a key from code, above every other layer; `value` is written as in a variable.
+    /// Sets a key from code, above every other layer. Write `value` as you would in a variable.
     ///
     /// # Errors
     ///
-    /// When the key is unknown, the value is not of its kind or contradicts another one, or the
-    /// key decides what loading reads, which is over by now.
+    /// When the key is unknown, when the value is not of the key's kind, and when it contradicts
+    /// another value. Also when the key decides what is loaded, since loading is over.
     pub fn with(mut self, key: &str, value: impl Display) -> Result<Config, ConfigError> {
         let path = key.strip_prefix("database.").unwrap_or(key);
         let origin = Origin::new("code");
@@ -74,7 +74,7 @@ impl Config {
         Ok(self)
     }
 
-    /// The environment.
+    /// The environment that the process runs in.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
@@ -83,23 +83,23 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When nothing sets it; the error says what would.
+    /// When nothing sets it. The error says what would.
     pub fn pooled_url(&self) -> Result<&PooledUrl, ConfigError> {
         self.urls.pooled.as_ref().map_err(Clone::clone)
     }
 
     /// The URL of migrations and administration (`DATABASE_URL_DIRECT`).
     ///
-    /// Outside production the pooled URL serves where nothing suggests a pooler.
+    /// Outside production the pooled URL takes its place, unless that URL looks like a pooler's.
     ///
     /// # Errors
     ///
-    /// When it is missing; the error says what to set and what the URL probably is.
+    /// When it is missing. The error says what to set, and what the URL probably is.
     pub fn direct_url(&self) -> Result<&DirectUrl, ConfigError> {
         self.urls.direct.as_ref().map_err(Clone::clone)
     }
 
-    /// The URLs of the replicas (`DATABASE_URL_REPLICA`), possibly none.
+    /// The URLs of the replicas (`DATABASE_URL_REPLICA`), if there are any.
     pub fn replica_urls(&self) -> &[PooledUrl] {
         &self.urls.replicas
     }
@@ -113,10 +113,11 @@ impl Config {
         read(name, self.layers.table(&[name]))
     }
 
-    /// The merged table `database.<name>` over `database.<base>`, key by key.
+    /// The merged table `database.<name>`, with the gaps filled from `database.<base>`.
     ///
-    /// What is configured for `name` wins, then what is configured for `base`, then what is built
-    /// in for `name`, then for `base`: `section_over("pools.write", "profile")`.
+    /// For each key the first of these counts: the value configured for `name`, the value
+    /// configured for `base`, the value built in for `name`, the value built in for `base`. An
+    /// example is `section_over("pools.write", "profile")`.
     ///
     /// # Errors
     ///
@@ -129,19 +130,21 @@ impl Config {
         read(name, self.layers.table(&[base, name]))
     }
 
-    /// The names under `database.pools`; `read` and `write` are always among them.
+    /// The names of the pools. `read` and `write` are always among them.
     pub fn pool_names(&self) -> Vec<String> {
         self.layers.pool_names()
     }
 
-    /// Whether a layer above the built-in one says something of `[database.pools.<name>]`.
+    /// Whether anything is configured under `[database.pools.<name>]`. Built-in values do not count.
     pub fn configures_pool(&self, name: &str) -> bool {
         self.layers
             .configured_pools()
             .any(|configured| configured == name)
     }
 
-    /// Every value in force with its origin: environment, URLs, settings; secrets as `***`.
+    /// Every value in force with its origin: the environment, the URLs, the settings.
+    ///
+    /// Secrets are shown as `***`.
     pub fn explain(&self) -> impl Iterator<Item = Explained> {
         let mut explained = vec![Explained {
             key: "APP_ENV".to_owned(),
@@ -173,12 +176,12 @@ impl Config {
         explained.into_iter()
     }
 
-    /// What is allowed and yet probably not meant: a secret that everyone can read, and so on.
+    /// Things that are allowed but probably a mistake, such as a secret that everyone can read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Adds what is doubtful in the merged values to the warnings.
+    /// Adds a warning for each merged value that is probably a mistake.
     pub(crate) fn warn(&mut self) {
         self.warnings.extend(checks::doubts(&self.layers));
         self.warnings.sort();
@@ -207,7 +210,7 @@ fn read<T: DeserializeOwned>(name: &str, table: BTreeMap<String, Value>) -> Resu
     })
 }
 
-/// Keys that decide what loading reads.
+/// Keys that decide what is loaded.
 const READ_AT_LOAD: [&str; 5] = [
     "url_variable",
     "direct_url_variable",

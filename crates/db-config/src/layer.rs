@@ -1,4 +1,4 @@
-//! The layers of settings: what each source says, key by key, with its origin.
+//! A layer of settings: the values that one source sets, each with its origin.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::keys::{self, KEYS, POOL_DEFAULTS};
 use crate::origin::Origin;
 use crate::variables::Variable;
 
-/// What one source says: checked values by their path below `database`.
+/// The values that one source sets. They are checked, and found by their path below `database`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layer {
     values: BTreeMap<String, Value>,
@@ -23,7 +23,7 @@ impl Layer {
         let mut layer = Layer::default();
         let pools = POOL_DEFAULTS
             .iter()
-            // req 1.06: one connection is what a function may have, replica or not.
+            // A function may have one connection, whether there is a replica or not.
             .filter(|default| !default.with_replica || *environment != Environment::Lambda)
             .filter(|default| !default.with_replica || with_replica)
             .map(|default| (default.path, default.value));
@@ -31,7 +31,7 @@ impl Layer {
             .iter()
             .filter_map(|key| Some((key.path, key.built_in(environment)?)));
         for (path, value) in keys.chain(pools) {
-            // A test proves that every built-in value is of its kind.
+            // Cannot fail: a test parses every built-in value.
             let _ = layer.set(path, value, origin.clone());
         }
         layer
@@ -47,7 +47,7 @@ impl Layer {
             let Some(name) = variable.name.strip_prefix(keys::PREFIX) else {
                 continue;
             };
-            // An empty variable counts as unset, as everywhere.
+            // An empty variable counts as unset, here as everywhere.
             if variable.value.trim().is_empty() {
                 continue;
             }
@@ -76,7 +76,7 @@ impl Layer {
         self.values.keys().map(String::as_str)
     }
 
-    /// The part of the layer below a path, which is cut off.
+    /// The values below a path. Their own paths start after it.
     pub(crate) fn under(&self, path: &str) -> Layer {
         let prefix = format!("{path}.");
         let below = |(path, value): (&String, &Value)| {
@@ -98,10 +98,10 @@ impl Source for Layer {
     }
 }
 
-/// How the origin of every built-in value begins.
+/// The beginning of the origin of every built-in value.
 pub(crate) const BUILT_IN: &str = "built-in";
 
-/// Whether a value is built in, and so gives way to one that is configured.
+/// Whether a value is built in. Any configured value replaces it.
 pub(crate) fn is_built_in(origin: &Origin) -> bool {
     origin.as_str().starts_with(BUILT_IN)
 }

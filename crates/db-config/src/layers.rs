@@ -1,4 +1,4 @@
-//! All layers together, and the tables that they merge into.
+//! All layers together, merged into tables.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,16 +9,16 @@ use crate::environment::Environment;
 use crate::layer::{self, Layer};
 use crate::origin::Origin;
 
-/// The built-in layer and those that are configured.
+/// The built-in layer, and the layers of what is configured.
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
     pub(crate) built_in: Layer,
-    /// From the lowest to the highest; the last is for values set from code.
+    /// From the lowest to the highest. The last one holds the values set from code.
     pub(crate) configured: Vec<Layer>,
 }
 
 impl Layers {
-    /// Nothing is configured.
+    /// The built-in layer, with nothing configured.
     pub(crate) fn built_in(environment: &Environment) -> Layers {
         Layers {
             built_in: Layer::built_in(environment, false),
@@ -26,7 +26,7 @@ impl Layers {
         }
     }
 
-    /// Sets a value above every other.
+    /// Sets a value in the highest layer.
     pub(crate) fn set(&mut self, path: &str, text: &str, origin: Origin) -> Result<(), String> {
         match self.configured.last_mut() {
             Some(layer) => layer.set(path, text, origin),
@@ -34,7 +34,7 @@ impl Layers {
         }
     }
 
-    /// The names under `pools`; `read` and `write` are always among them.
+    /// The names of the pools. `read` and `write` are always among them.
     pub(crate) fn pool_names(&self) -> Vec<String> {
         let names: BTreeSet<_> = ["read", "write"]
             .into_iter()
@@ -43,7 +43,7 @@ impl Layers {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// The pools that something is configured for, once for each key.
+    /// The name of the pool of each configured value, so a pool may come several times.
     pub(crate) fn configured_pools(&self) -> impl Iterator<Item = &str> {
         self.configured
             .iter()
@@ -51,7 +51,8 @@ impl Layers {
             .filter_map(|path| path.strip_prefix("pools.")?.split('.').next())
     }
 
-    /// The merged table of a path over those before it; built-in values give way to configured.
+    /// Merges the tables of the given paths. A later path beats an earlier one, but a configured
+    /// value of any path beats the built-in values of all.
     pub(crate) fn table(&self, paths: &[&str]) -> BTreeMap<String, Value> {
         let part = |layer: &Layer, path: &str| match path {
             "" => layer.clone(),
@@ -77,7 +78,7 @@ impl Layers {
     }
 }
 
-/// A built-in value on the wrong side of a configured `max` gives way to it.
+/// Replaces a built-in value by the configured `max` if it is on the wrong side of it.
 fn fit_to_max(table: &mut BTreeMap<String, Value>, key: &str, wrong: Ordering, how: &str) {
     let (Some(max), Some(value)) = (table.get("max"), table.get(key)) else {
         return;

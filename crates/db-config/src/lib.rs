@@ -1,9 +1,9 @@
-//! Resolves where to connect to PostgreSQL and with which layered settings.
+//! Finds out where to connect to PostgreSQL, and with which settings.
 //!
 //! [`Config::load`] reads the built-in table, `config/*.toml`, `.env` and the process environment,
-//! in this order, and keeps the origin of every value. The application connects by
-//! [`Config::pooled_url`], migrations by [`Config::direct_url`]; the two types do not convert into
-//! each other. Every key is listed in [`keys::KEYS`] and in `config/README.md`.
+//! in this order, and remembers where every value came from. The application connects to
+//! [`Config::pooled_url`], migrations connect to [`Config::direct_url`]. The two types do not
+//! convert into each other. [`keys::KEYS`] and `config/README.md` list every key.
 //!
 //! ```
 //! use std::path::Path;

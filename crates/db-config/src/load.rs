@@ -1,4 +1,4 @@
-//! Loading: reads the layers in their order and reports every problem at once.
+//! Reads the layers in their order, and reports all problems at once.
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every problem of every layer, each with key, origin and what was expected. A URL that is
-    /// not set at all is no problem here; [`Config::pooled_url`] and [`Config::direct_url`] say so.
+    /// Lists every problem of every layer. Each has its key, its origin and what was expected. A URL
+    /// that is not set is not among them: [`Config::pooled_url`] and [`Config::direct_url`] return
+    /// that error.
     pub fn load() -> Result<Config, ConfigError> {
         let mut problems = Vec::new();
         let mut variables = Vec::new();
@@ -39,14 +40,14 @@ impl Config {
         Loading::new(&dir, variables, problems).finish()
     }
 
-    /// Loads from a directory and a set of variables, without touching anything global.
+    /// Loads from a directory and a set of variables. It reads nothing that is global.
     ///
-    /// `dir` takes the place of the working directory: it holds `config/` and `.env`, and relative
-    /// paths are relative to it.
+    /// `dir` takes the place of the working directory: `config/` and `.env` are looked for in it,
+    /// and relative paths start from it.
     ///
     /// # Errors
     ///
-    /// As [`Config::load`].
+    /// The same as those of [`Config::load`].
     pub fn load_from(
         dir: &Path,
         vars: impl IntoIterator<Item = (String, String)>,
@@ -55,12 +56,12 @@ impl Config {
     }
 }
 
-/// What is known so far while the layers are read.
+/// What the layers read so far have said.
 struct Loading<'a> {
     dir: &'a Path,
     variables: Variables,
     environment: Environment,
-    /// Where `APP_ENV` is set; it is nowhere when the environment is a guess.
+    /// Where `APP_ENV` is set. `None` means that nothing sets it and the environment is a guess.
     environment_origin: Option<Origin>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
@@ -133,7 +134,7 @@ impl<'a> Loading<'a> {
         Ok(config)
     }
 
-    /// `APP_ENV` of the process; else of `.env`, which may not choose production.
+    /// Takes `APP_ENV` from the process, or else from `.env`. The latter cannot choose production.
     fn choose_environment(&mut self) {
         self.read_app_env();
         if self.environment.is_production() {
@@ -197,7 +198,8 @@ impl<'a> Loading<'a> {
             .collect()
     }
 
-    /// `APP_DB_POOLS_MAX` is a likely slip of the finger, and other programs may own such a name.
+    /// `APP_DB_POOLS_MAX` is probably a typing error. It is no more than a warning, because such a
+    /// variable may belong to another program.
     fn warn_of_near_prefixes(&mut self) {
         let near = self
             .variables
@@ -241,7 +243,7 @@ impl<'a> Loading<'a> {
         inputs.resolve(&mut self.problems, &mut self.warnings)
     }
 
-    /// Without `APP_ENV` only a local database is taken for development.
+    /// Without `APP_ENV` the environment is dev, but only if every database is on this machine.
     fn check_guess(&mut self, urls: &Urls) {
         if self.environment_origin.is_some() {
             return;
@@ -264,7 +266,7 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// What the URL itself says about the size of the pool.
+/// The size of the pool and its timeout, as far as the URL states them.
 fn limits(endpoint: &Endpoint, url: &Origin, problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer::default();
     let said = [
