@@ -1,4 +1,4 @@
-//! Values that are right one by one and contradict each other, or the environment.
+//! Finds values that are valid by themselves but contradict each other or the environment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::error::Problem;
 use crate::layers::{Layers, is_built_in};
 use crate::origin::Origin;
 
-/// Every pair of values that cannot both be meant, and what the environment forbids.
+/// Lists each pair of values that contradict each other, and each value that the environment forbids.
 pub(crate) fn contradictions(layers: &Layers, environment: &Environment) -> Vec<Problem> {
     let mut problems = Vec::new();
     for group in profiles(layers) {
@@ -20,7 +20,7 @@ pub(crate) fn contradictions(layers: &Layers, environment: &Environment) -> Vec<
         let pairs = [
             (true, "min_idle", "max"),
             (true, "max", "ceiling"),
-            // Where validation_timeout is built in, the checkout's deadline bounds it.
+            // The pool bounds a built-in validation_timeout by the deadline of the checkout.
             (
                 !validation.is_some_and(is_built_in),
                 "validation_timeout",
@@ -32,7 +32,7 @@ pub(crate) fn contradictions(layers: &Layers, environment: &Environment) -> Vec<
             .filter(|(matters, ..)| *matters)
             .filter_map(|(_, lower, upper)| above(&group, &table, lower, upper));
         for problem in found {
-            // What the profile has wrong is not told again for every pool.
+            // A mistake in the profile would appear once more for every pool.
             let told = |earlier: &Problem| {
                 earlier.origin == problem.origin && earlier.message == problem.message
             };
@@ -55,7 +55,7 @@ pub(crate) fn contradictions(layers: &Layers, environment: &Environment) -> Vec<
     problems
 }
 
-/// Every pair of values of which one is of no effect, and what should not be left as it is.
+/// Lists values that another value makes useless, and settings that should not stay on.
 pub(crate) fn doubts(layers: &Layers) -> Vec<String> {
     let mut doubts: Vec<Problem> = Vec::new();
     for group in profiles(layers) {
@@ -82,14 +82,14 @@ pub(crate) fn doubts(layers: &Layers) -> Vec<String> {
     shown.chain(exposed).collect()
 }
 
-/// Where it is said that the slow-query log shows bound values, if it does.
+/// The origin of the setting that lets the slow-query log show bound values, if it is on.
 fn shown_bind_values(layers: &Layers) -> Option<Origin> {
     let table = layers.table(&["slow_query"]);
     let value = table.get("bind_values")?;
     (value.to_string() == "on").then(|| Origin::new(value.origin().unwrap_or_default()))
 }
 
-/// The tables that pools are made from.
+/// The names of the tables that describe pools.
 fn profiles(layers: &Layers) -> impl Iterator<Item = String> {
     let pools = layers
         .pool_names()
@@ -98,7 +98,7 @@ fn profiles(layers: &Layers) -> impl Iterator<Item = String> {
     std::iter::once("profile".to_owned()).chain(pools)
 }
 
-/// The problem of a value that must not be above another one and is.
+/// The problem that one value is above another, if it is.
 fn above(
     section: &str,
     table: &BTreeMap<String, Value>,
@@ -116,7 +116,7 @@ fn above(
     })
 }
 
-/// Counts and durations in numbers that compare.
+/// A count or a duration in a form that can be compared.
 fn quantity(value: &Value) -> Option<Duration> {
     match &value.kind {
         ValueKind::U64(count) => Some(Duration::from_secs(*count)),

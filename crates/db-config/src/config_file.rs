@@ -1,4 +1,4 @@
-//! The files of `config/`: their table `database` as a layer.
+//! Reads the table `database` of a file in `config/` as a layer.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::layer::Layer;
 use crate::nearest;
 use crate::origin::Origin;
 
-/// A file of `config/`; a file that is not there is an empty layer.
+/// Reads one file of `config/`. A missing file is an empty layer.
 pub(crate) fn read(
     dir: &Path,
     name: &str,
@@ -51,7 +51,7 @@ impl File<'_> {
             Ok(document) => document,
             Err(error) => {
                 let at = error.span().map_or(0, |span| span.start);
-                // Only the message: the whole error quotes the line, which may hold a secret.
+                // The whole error would quote the line, which may hold a secret.
                 let message = format!("not valid TOML: {}", error.message());
                 self.problems
                     .push(Problem::new(self.name, self.origin(at), message));
@@ -67,7 +67,7 @@ impl File<'_> {
                     self.problems
                         .push(Problem::new("database", origin, "expected a table"));
                 }
-                // Other tables are the service's own, so this can be no more than a warning.
+                // This can only be a warning, since other tables belong to the service.
                 (other, _) if nearest::nearest(other, ["database"]).is_some() => {
                     let origin = self.origin(key.span().start);
                     self.warnings.push(format!(
@@ -119,7 +119,7 @@ impl File<'_> {
     }
 }
 
-/// Whether keys lie below the path.
+/// Whether there are keys below the path.
 fn is_group(path: &str) -> bool {
     let pool = path
         .strip_prefix("pools.")

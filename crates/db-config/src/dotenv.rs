@@ -1,4 +1,4 @@
-//! The file `.env` of the working directory, read without touching the process environment.
+//! Reads the file `.env` of the working directory, and leaves the process environment as it is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ pub(crate) struct Assignment {
     pub(crate) line: usize,
 }
 
-/// Reads `<dir>/.env`; a missing file holds nothing. Parent directories are not searched.
+/// Reads `<dir>/.env`, if it exists. It does not search parent directories.
 pub(crate) fn read(dir: &Path, problems: &mut Vec<Problem>) -> Vec<Assignment> {
     match std::fs::read_to_string(dir.join(".env")) {
         Ok(text) => parse(&text, problems),
@@ -39,7 +39,7 @@ fn parse(text: &str, problems: &mut Vec<Problem>) -> Vec<Assignment> {
     while let Some((number, first)) = lines.next() {
         let mut entry = format!("{first}\n");
         let mut read = one(&entry);
-        // A quoted value may go on over several lines.
+        // A quoted value may span several lines.
         while matches!(read, Read::Unfinished) {
             let Some((_, next)) = lines.next() else { break };
             entry.push_str(next);
@@ -64,7 +64,7 @@ fn parse(text: &str, problems: &mut Vec<Problem>) -> Vec<Assignment> {
         let ours =
             is_ours(&name) || entry.contains("postgres://") || entry.contains("postgresql://");
         if has_substitution(&entry) {
-            // dotenvy would turn `u:pa$word@h` into `u:pa@h`. What is not ours is left alone.
+            // dotenvy would turn `u:pa$word@h` into `u:pa@h`. Variables of others are ignored instead.
             if ours {
                 let message = "a `$` in .env begins a substitution, which would cut the value: put \
                                the value in single quotes";
@@ -93,7 +93,7 @@ enum Read {
     Broken,
 }
 
-/// Reads an entry by dotenvy, whose errors are dropped: they quote the line.
+/// Reads an entry with dotenvy. Its errors are dropped, because they quote the line.
 fn one(entry: &str) -> Read {
     match dotenvy::from_read_iter(entry.as_bytes()).next() {
         Some(Ok((name, value))) => Read::Variable(name, value),
@@ -107,7 +107,7 @@ fn one(entry: &str) -> Read {
     }
 }
 
-/// Whether dotenvy would substitute: a `$` that is neither escaped nor in single quotes.
+/// Whether dotenvy would substitute a `$`: one that is neither escaped nor in single quotes.
 fn has_substitution(entry: &str) -> bool {
     let value = entry.split_once('=').map_or("", |(_, value)| value);
     let (mut single, mut double, mut blank) = (false, false, true);

@@ -1,4 +1,4 @@
-//! libpq's own variables, the lowest layer: they fill what a URL does not say.
+//! libpq's own variables. They are the lowest layer, and fill in what a URL leaves out.
 
 pub(crate) mod pgpass;
 
@@ -7,7 +7,7 @@ use crate::origin::Origin;
 use crate::url::Params;
 use crate::variables::Variables;
 
-/// The `PG*` variables as connection parameters, and the problems of those that are refused.
+/// Reads the `PG*` variables as connection parameters. A refused variable becomes a problem.
 pub(crate) fn params(variables: &Variables, problems: &mut Vec<Problem>) -> Params {
     let mut params = Params::new("PGHOST", Origin::new("PGHOST"));
     for (variable, name) in VARIABLES {

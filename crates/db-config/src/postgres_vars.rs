@@ -1,7 +1,7 @@
-//! The `POSTGRES_*` variables: an endpoint in pieces, for those who have no URL.
+//! The `POSTGRES_*` variables, which describe an endpoint in pieces where there is no URL.
 //!
-//! They count only when `POSTGRES_HOST` or `POSTGRES_PRIMARY_HOST` is set; then what is missing has
-//! a default (req 2.03, req 2.04, req 2.32).
+//! They count only if `POSTGRES_HOST` or `POSTGRES_PRIMARY_HOST` is set. Then each of the others has
+//! a default.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(crate) fn are_given(variables: &Variables) -> bool {
     HOSTS.iter().any(|name| variables.find(name).is_some())
 }
 
-/// The write side: the primary's host where one is named.
+/// The endpoint for writes. `POSTGRES_PRIMARY_HOST` beats `POSTGRES_HOST`.
 pub(crate) fn primary(
     variables: &Variables,
     dir: &Path,
@@ -29,7 +29,7 @@ pub(crate) fn primary(
     Some(params(host, variables, dir, problems, warnings))
 }
 
-/// The read side: the same but for the host.
+/// The endpoint for reads. Only its host differs from the one for writes.
 pub(crate) fn replica(
     variables: &Variables,
     dir: &Path,
@@ -42,20 +42,20 @@ pub(crate) fn replica(
     Some(params(host, variables, dir, problems, warnings))
 }
 
-/// The defaults of the pool's size, which are part of the built-in layer.
+/// Puts the default sizes of the pool into the built-in layer.
 pub(crate) fn default_sizes(layer: &mut Layer, environment: &Environment) {
-    // req 1.06: a function keeps its one connection.
+    // A function keeps its one connection.
     if *environment == Environment::Lambda {
         return;
     }
     for (variable, path, default) in SIZES {
         let origin = Origin::new(format!("{BUILT_IN} ({variable})"));
-        // The defaults are of their kinds, as a test of the layer proves.
+        // Cannot fail: a test loads these defaults.
         let _ = layer.set(path, default, origin);
     }
 }
 
-/// The pool's size where the variables set it.
+/// The sizes of the pool that the variables set.
 pub(crate) fn sizes(variables: &Variables, problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer::default();
     for (variable, path, _) in SIZES {

@@ -1,4 +1,4 @@
-//! Files that hold a secret: `*_FILE`, as Docker and Kubernetes mount them.
+//! Reads files that hold a secret. Docker and Kubernetes mount them, and a `*_FILE` variable names them.
 
 use std::fs::Metadata;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::origin::Origin;
 use crate::variables::Variables;
 
-/// The content without BOM and trailing line break, and a warning if others can read the file.
+/// Returns the content without BOM and trailing line break, and a warning if everyone can read the file.
 pub(crate) fn read(path: &Path) -> Result<(String, Option<String>), String> {
     let shown = path.display();
     let bytes = std::fs::read(path)
@@ -26,7 +26,9 @@ pub(crate) fn read(path: &Path) -> Result<(String, Option<String>), String> {
     Ok((text.to_owned(), warning))
 }
 
-/// A variable or the file that its `_FILE` twin names; both at once is a problem.
+/// Returns the value of a variable, or the content of the file that its `_FILE` twin names.
+///
+/// Setting both is a problem.
 pub(crate) fn text_or_file(
     variables: &Variables,
     name: &str,
@@ -60,13 +62,13 @@ pub(crate) fn text_or_file(
     }
 }
 
-/// The permission bits; none are checked where there are none.
+/// The permission bits of a file.
 #[cfg(unix)]
 pub(crate) fn mode(metadata: &Metadata) -> u32 {
     std::os::unix::fs::MetadataExt::mode(metadata)
 }
 
-/// The permission bits; none are checked where there are none.
+/// Other systems have no such bits, so nothing is open to others.
 #[cfg(not(unix))]
 pub(crate) fn mode(_metadata: &Metadata) -> u32 {
     0

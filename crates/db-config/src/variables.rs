@@ -1,11 +1,11 @@
-//! Environment variables: those of the process, and below them those of `.env`.
+//! The environment variables of the process and, below them, the variables of `.env`.
 
 use std::collections::BTreeMap;
 
 use crate::dotenv::Assignment;
 use crate::origin::Origin;
 
-/// The variables of both sources; a variable of the process hides that of `.env`, even if empty.
+/// The variables of both sources. One of the process hides its namesake in `.env`, even if empty.
 #[derive(Default)]
 pub(crate) struct Variables {
     process: BTreeMap<String, String>,
@@ -33,7 +33,7 @@ impl Variables {
         }
     }
 
-    /// The variable, unless it is unset or empty.
+    /// Finds a variable. An empty one counts as unset.
     pub(crate) fn find(&self, name: &str) -> Option<Variable<'_>> {
         let variable = match self.process.get_key_value(name) {
             Some((name, value)) => Variable {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::endpoint::{Endpoint, Host};
 use crate::secret_file;
 
-/// The password for the endpoint, if the file has one; why it is ignored, if it is.
+/// The password for the endpoint, if the file has one. The error says why the file is ignored.
 pub(crate) fn password(
     file: &Path,
     endpoint: &Endpoint,
@@ -36,7 +36,7 @@ pub(crate) fn password(
 fn find(text: &str, host: &Host, endpoint: &Endpoint) -> Option<String> {
     let name = match host {
         Host::Tcp { name, .. } => name.clone(),
-        // libpq looks sockets of its default directories up as localhost.
+        // For a socket in a default directory libpq looks for the password of localhost.
         Host::Unix { dir, .. } if DEFAULT_DIRS.iter().any(|default| dir == Path::new(default)) => {
             "localhost".to_owned()
         }
@@ -67,7 +67,7 @@ fn matching(line: &str, wanted: &[&String; 4]) -> Option<String> {
     (!password.is_empty()).then_some(password)
 }
 
-/// The first field without its escapes, as it is written, and what follows its colon.
+/// Returns the first field twice, without its escapes and as written, and the text after its colon.
 fn field(text: &str) -> Option<(String, &str, &str)> {
     let mut escaped = false;
     for (i, c) in text.char_indices() {
