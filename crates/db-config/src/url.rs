@@ -1,4 +1,4 @@
-//! The two kinds of URL: through the pooler, and straight to the server.
+//! The two kinds of URL: one may lead through a pooler, the other leads to the server itself.
 
 mod build;
 mod defaults;
@@ -27,10 +27,11 @@ use crate::origin::Origin;
 #[derive(Clone)]
 pub struct PooledUrl(Endpoint);
 
-/// The URL of migrations and administration, straight to the server (`DATABASE_URL_DIRECT`).
+/// The URL of migrations and administration, which leads to the server itself
+/// (`DATABASE_URL_DIRECT`).
 ///
-/// A [`PooledUrl`] does not convert into it: behind a transaction-mode pooler a session lock is
-/// granted to two clients at once, and settings leak to others.
+/// A [`PooledUrl`] does not convert into it. Behind a transaction-mode pooler two clients can get
+/// the same session lock, and one client's settings reach others.
 ///
 /// ```compile_fail,E0277
 /// let pooled = db_config::PooledUrl::parse("postgres://app@localhost/app").unwrap();
@@ -127,7 +128,7 @@ impl fmt::Debug for DirectUrl {
     }
 }
 
-/// A URL on its own: nothing fills what it leaves open, and no file is read.
+/// Reads a URL by itself. No layer fills in what it leaves out, and no file is read.
 fn parse(url: &str) -> Result<Endpoint, ConfigError> {
     let origin = Origin::new("the given URL");
     let params = Params::parse("url", origin.clone(), url).map_err(ConfigError::of)?;

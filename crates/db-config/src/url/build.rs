@@ -9,7 +9,7 @@ use super::options;
 use crate::endpoint::{ChannelBinding, Endpoint, Host, TargetSessionAttrs, TlsMode};
 
 impl Endpoint {
-    /// The endpoint as a URL that parses back to it, password included.
+    /// Writes the endpoint as a URL, with the password. Parsing it gives the same endpoint.
     ///
     /// Password and options are percent-encoded, and `sslmode` is always written.
     pub fn to_url(&self) -> SecretString {
@@ -28,7 +28,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The URL with `***` for the password and for settings that may hold a secret.
+/// Writes the URL with `***` for the password and for each setting that may hold a secret.
 pub(super) fn redacted(endpoint: &Endpoint) -> String {
     url(endpoint, endpoint.password.as_ref().map(|_| REDACTED), true)
 }
@@ -62,7 +62,7 @@ fn host(host: &Host) -> String {
     }
 }
 
-/// Every parameter that differs from what a URL without it means.
+/// The parameters that the URL needs. A parameter is left out if its default means the same.
 fn params(endpoint: &Endpoint, redact: bool) -> Vec<(&'static str, String)> {
     let mut params = vec![("sslmode", endpoint.tls.mode.as_str().to_owned())];
     let mut add = |name, value: Option<String>| params.extend(value.map(|value| (name, value)));
@@ -140,7 +140,7 @@ fn settings(endpoint: &Endpoint, redact: bool) -> Option<String> {
     (!written.is_empty()).then(|| written.join(" "))
 }
 
-/// `hostaddr` is a list as long as that of the hosts, so it is written when every host has one.
+/// `hostaddr` has to be as long as the list of hosts, so it is written only if every host has one.
 fn addresses(hosts: &[Host]) -> Option<String> {
     let addrs: Option<Vec<_>> = hosts
         .iter()
@@ -160,7 +160,7 @@ fn encode(text: &str) -> String {
 
 const REDACTED: &str = "***";
 
-/// Everything but what RFC 3986 calls unreserved; `*` stays readable.
+/// All characters but the unreserved ones of RFC 3986. `*` is not encoded, to stay readable.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -168,7 +168,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'*');
 
-/// Settings whose values are no secrets; a custom one (`app.token`) may be.
+/// Settings whose values are not secret. Those of a custom setting (`app.token`) may be.
 const PLAIN_SETTINGS: [&str; 7] = [
     "client_encoding",
     "default_transaction_isolation",

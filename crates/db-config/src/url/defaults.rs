@@ -1,17 +1,17 @@
-//! What a URL means where it says nothing.
+//! The values of parameters that a URL leaves out.
 
 use std::path::PathBuf;
 
 use crate::endpoint::TlsMode;
 
-/// What the configuration says about what a URL leaves open.
+/// The configured values of parameters that a URL leaves out.
 #[derive(Clone, Debug)]
 pub(crate) struct Defaults {
-    /// `sslmode` of a host that is not local.
+    /// `sslmode` for a host that is not local.
     pub(crate) tls_mode: TlsMode,
-    /// `sslrootcert` where the server is verified.
+    /// `sslrootcert` for a connection that verifies the server.
     pub(crate) root_cert: Option<PathBuf>,
-    /// What relative paths are relative to.
+    /// The directory that relative paths start from.
     pub(crate) dir: PathBuf,
 }
 

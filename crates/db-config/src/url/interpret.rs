@@ -1,4 +1,4 @@
-//! Gives parameters libpq's meaning: from names and texts to an [`Endpoint`].
+//! Turns parameters into an [`Endpoint`], with the meaning that libpq gives them.
 
 mod hosts;
 mod security;
@@ -13,7 +13,7 @@ use super::pooler_hint;
 use crate::endpoint::{Endpoint, TargetSessionAttrs};
 use crate::error::Problem;
 
-/// Understands every parameter, or reports every one that cannot be.
+/// Reads all parameters. The error has every problem.
 pub(crate) fn interpret(params: &Params, defaults: &Defaults) -> Result<Endpoint, Vec<Problem>> {
     let mut reader = ParamReader::new(params);
     let hosts = hosts::read(&mut reader);

@@ -1,8 +1,8 @@
-//! The `options` parameter: server settings in the syntax of a command line.
+//! Reads the `options` parameter, which has server settings in the syntax of a command line.
 
 use std::collections::BTreeMap;
 
-/// The settings that `-c name=value` and `--name=value` ask for, names in lower case.
+/// Reads the settings of `-c name=value` and `--name=value`. Their names become lower case.
 pub(super) fn parse(options: &str) -> Result<BTreeMap<String, String>, String> {
     let mut settings = BTreeMap::new();
     let mut words = words(options)?.into_iter();
@@ -25,7 +25,7 @@ pub(super) fn parse(options: &str) -> Result<BTreeMap<String, String>, String> {
     Ok(settings)
 }
 
-/// One setting as it is written in `options`.
+/// Writes one setting for `options`.
 pub(super) fn write(name: &str, value: &str) -> String {
     let mut escaped = String::new();
     for c in value.chars() {
@@ -37,7 +37,7 @@ pub(super) fn write(name: &str, value: &str) -> String {
     format!("-c {name}={escaped}")
 }
 
-/// A schema's name as an identifier that keeps its case.
+/// Quotes the name of a schema if it needs that to keep its case.
 pub(super) fn quoted(identifier: &str) -> String {
     let plain = identifier.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && identifier
@@ -81,10 +81,10 @@ fn check_name(name: &str) -> Result<String, String> {
 
 const EXPECTED: &str = "`options` may hold `-c name=value` and `--name=value` only";
 
-/// Startup parameters that are no settings; as settings they would change who logs in where.
+/// Startup parameters that are not settings. They would change who logs in, and to which database.
 const STARTUP: [&str; 4] = ["user", "database", "replication", "options"];
 
-/// What Neon and Supabase accept instead of SNI, which is always sent.
+/// Neon and Supabase accept these instead of SNI. They are not needed, because SNI is always sent.
 const ROUTING: [&str; 3] = ["endpoint=", "project=", "reference="];
 
 #[cfg(test)]

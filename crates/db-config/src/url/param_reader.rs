@@ -1,4 +1,4 @@
-//! The parameters of a URL, read as numbers, words and durations.
+//! Reads the parameters of a URL as numbers, words and durations.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::params::Params;
 use crate::error::Problem;
 
-/// Reads typed values out of [`Params`] and collects what is wrong with them.
+/// Reads typed values out of [`Params`], and collects the problems.
 pub(super) struct ParamReader<'a> {
     params: &'a Params,
     problems: Vec<Problem>,
@@ -20,7 +20,7 @@ impl<'a> ParamReader<'a> {
         }
     }
 
-    /// Everything that was wrong with what was read.
+    /// Ends the reading. The error has every problem that came up.
     pub(super) fn finish(self) -> Result<(), Vec<Problem>> {
         match self.problems.is_empty() {
             true => Ok(()),
@@ -36,7 +36,7 @@ impl<'a> ParamReader<'a> {
         self.params.text(name).map(str::to_owned)
     }
 
-    /// The one of two spellings that is given; both at once is a problem.
+    /// Says which of two spellings is given. Both at once are a problem.
     pub(super) fn either(
         &mut self,
         one: &'static str,
@@ -92,7 +92,7 @@ impl<'a> ParamReader<'a> {
         number
     }
 
-    /// Seconds, where 0 means the default of whoever reads it.
+    /// Reads seconds. 0 means the default, so it is `None`.
     pub(super) fn seconds(&mut self, name: &str) -> Option<Duration> {
         let seconds: u32 = self.number(name, "a whole number of seconds")?;
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))

@@ -1,4 +1,4 @@
-//! Connection parameters by libpq's names, each with its origin, before they are understood.
+//! Connection parameters as texts, under libpq's names, each with its origin.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use super::treatment::Treatment;
 use crate::error::Problem;
 use crate::origin::Origin;
 
-/// The parameters of one URL and of the layers below it.
+/// The parameters of one URL, and of the layers that fill in what it leaves out.
 ///
-/// Every value counts as a secret until it is understood: a URL may carry one anywhere.
+/// Every value is treated as a secret until it is interpreted: a URL can have one anywhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Params {
-    /// The variable that the problems are reported under.
+    /// The variable that the problems name.
     pub(crate) key: String,
-    /// Where the URL itself stands.
+    /// Where the URL itself was found.
     pub(crate) origin: Origin,
     given: BTreeMap<String, (SecretString, Origin)>,
 }
@@ -58,10 +58,10 @@ impl Params {
         self.given.insert(name.to_owned(), (value.into(), origin));
     }
 
-    /// Fills what is not said from the layer below.
+    /// Fills in missing parameters from the layer below.
     ///
-    /// Host and address fill together or not at all: the address of one server must not be paired
-    /// with the name of another.
+    /// Host and address are filled in together or not at all. Otherwise the address of one server
+    /// could be paired with the name of another.
     pub(crate) fn fill(&mut self, lower: &Params) -> Vec<Problem> {
         let has_host = self.is_given("host") || self.is_given("hostaddr");
         let mut problems = Vec::new();
@@ -83,13 +83,13 @@ impl Params {
         problems
     }
 
-    /// The value of a parameter; an empty one counts as not given, as it does to libpq.
+    /// The value of a parameter. As in libpq, an empty one counts as not given.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         let (value, _) = self.given.get(name)?;
         Some(value.expose_secret()).filter(|value| !value.is_empty())
     }
 
-    /// A problem with a parameter, reported under the URL's variable.
+    /// A problem with a parameter. It names the variable of the URL.
     pub(crate) fn problem(&self, name: &str, message: impl std::fmt::Display) -> Problem {
         let origin = match self.given.get(name) {
             Some((_, origin)) => origin,

@@ -1,13 +1,13 @@
-//! What in a URL suggests that a pooler answers, and where the server behind it probably is.
+//! Guesses whether a URL leads through a pooler, and where the server behind it is.
 
 use super::build;
 use super::param_reader::ParamReader;
 use crate::endpoint::{Endpoint, Host};
 
 impl Endpoint {
-    /// What the direct URL behind a pooler probably is, with the password as `***`.
+    /// Guesses the direct URL of the server behind a pooler, with the password as `***`.
     ///
-    /// `None` when nothing suggests a pooler.
+    /// Returns `None` if nothing suggests a pooler.
     pub fn probable_direct(&self) -> Option<String> {
         self.pooler_hint.as_ref()?;
         let mut direct = Endpoint {
@@ -23,7 +23,7 @@ impl Endpoint {
                     *addr = None;
                     *port = server_port(*port);
                     *name = without_pooler(name);
-                    // Supabase's shared pooler carries the project in the user's name.
+                    // At Supabase's shared pooler the name of the user includes the project.
                     if name.ends_with(SUPABASE_POOLER)
                         && let Some((role, project)) = self.user.split_once('.')
                     {
@@ -40,7 +40,7 @@ impl Endpoint {
     }
 }
 
-/// What the parameters say outright.
+/// Says whether a parameter declares a pooler, and which.
 pub(super) fn declared(reader: &mut ParamReader<'_>) -> Option<String> {
     if reader.flag("pgbouncer") == Some(true) {
         return Some("pgbouncer=true".to_owned());
@@ -55,7 +55,7 @@ pub(super) fn declared(reader: &mut ParamReader<'_>) -> Option<String> {
         .map(|name| format!("`{name}` names a pooler"))
 }
 
-/// What host and port suggest.
+/// Says whether a host or a port suggests a pooler, and how.
 pub(super) fn hint(endpoint: &Endpoint) -> Option<String> {
     endpoint.hosts.iter().find_map(|host| {
         if let Host::Tcp { name, .. } = host {
@@ -71,7 +71,7 @@ pub(super) fn hint(endpoint: &Endpoint) -> Option<String> {
     })
 }
 
-/// Neon's pooled host is the direct one with `-pooler` at the end of its first label.
+/// Neon's pooled host has `-pooler` at the end of its first label. Its direct host does not.
 fn without_pooler(name: &str) -> String {
     let (label, domain) = name.split_at(name.find('.').unwrap_or(name.len()));
     format!("{}{domain}", label.strip_suffix("-pooler").unwrap_or(label))
@@ -86,5 +86,5 @@ fn server_port(port: u16) -> u16 {
 
 const SUPABASE_POOLER: &str = "pooler.supabase.com";
 
-/// PgBouncer's port, and that of Supabase's transaction mode.
+/// The port of PgBouncer, and the port of Supabase's transaction mode.
 const POOLER_PORTS: [u16; 2] = [6432, 6543];

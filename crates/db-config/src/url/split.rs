@@ -1,10 +1,10 @@
-//! Splits the text of a URL into parameters, as libpq does; its errors never echo the text.
+//! Splits the text of a URL into parameters, as libpq does. Its errors never quote the text.
 
 use percent_encoding::percent_decode_str;
 
 use super::treatment::Treatment;
 
-/// The parameters of a URL, by libpq's names, decoded; or every problem, in words without secrets.
+/// Returns the decoded parameters under libpq's names. The error has every problem, without secrets.
 pub(super) fn split(url: &str) -> Result<Vec<(String, String)>, Vec<String>> {
     let parts = UrlParts::of(url.trim()).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
@@ -17,7 +17,7 @@ pub(super) fn split(url: &str) -> Result<Vec<(String, String)>, Vec<String>> {
         Ok(hosts) => params.extend(hosts),
         Err(problem) => problems.push(problem),
     }
-    // What was cut wrongly there goes on in the query, and must not be taken for parameters.
+    // A wrong cut there moves a part of the login into the query, where it is no parameter.
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -46,7 +46,7 @@ impl<'a> UrlParts<'a> {
             return Err("a control character in the URL; is a line break in the middle?".into());
         }
         let rest = after_scheme(url)?;
-        // As libpq does: what lies before an `@` that comes before any `/` is the login.
+        // As libpq does: the login ends at an `@`, if there is one before any `/`.
         let at = rest.find('@').filter(|at| !rest[..*at].contains('/'));
         let (userinfo, rest) = match at {
             Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
@@ -119,7 +119,7 @@ impl<'a> UrlParts<'a> {
     }
 
     fn query(&self, params: &mut Vec<(String, String)>, problems: &mut Vec<String>) {
-        // What looks like a name may be the rest of a password that a `?` or `&` has cut.
+        // A `?` or `&` in a password cuts it, and its rest looks like the name of a parameter.
         let login_is_whole = self.userinfo.is_some() || !self.authority.contains(':');
         let may_echo = login_is_whole && !self.query.contains("password");
         let mut seen: Vec<String> = Vec::new();
@@ -167,7 +167,7 @@ impl<'a> UrlParts<'a> {
     }
 }
 
-/// Parameters that may repeat, and then replace, what stands before the path.
+/// Parameters that may also stand before the path. The query wins.
 const OVERRIDES: [&str; 2] = ["host", "port"];
 
 fn after_scheme(url: &str) -> Result<&str, String> {
@@ -221,7 +221,7 @@ fn name_and_port(host: &str) -> Result<(&str, &str), String> {
     )
 }
 
-/// Percent-decodes strictly: no broken escape, valid UTF-8, no control characters.
+/// Percent-decodes, and refuses broken escapes, invalid UTF-8 and control characters.
 fn decode(text: &str, what: &str) -> Result<String, String> {
     let broken = text.split('%').skip(1).any(|rest| {
         let hex = rest.as_bytes().get(..2);

@@ -1,4 +1,4 @@
-//! The names of URL parameters: which are known, which are ignored knowingly, which are refused.
+//! Decides by the name of a URL parameter whether it is kept, ignored or refused.
 
 use crate::nearest;
 
@@ -12,7 +12,7 @@ pub(super) enum Treatment {
 }
 
 impl Treatment {
-    /// Decides by name, and by value where only some values can be honoured.
+    /// Decides by the name. Where only some values are supported, the value decides too.
     pub(super) fn of(name: &str, value: &str) -> Treatment {
         if KEPT.contains(&name) {
             return Treatment::Keep;
@@ -72,7 +72,7 @@ const KEPT: &[&str] = &[
     "workaround",
 ];
 
-/// Values that ask for what is done anyway.
+/// Values that change nothing, because they ask for what happens anyway.
 const HARMLESS: &[(&str, &str)] = &[
     ("gssencmode", "disable"),
     ("gssencmode", "prefer"),

@@ -1,11 +1,11 @@
-//! `host`, `hostaddr` and `port`: lists of equal length.
+//! Reads `host`, `hostaddr` and `port`, which are lists of equal length.
 
 use std::net::IpAddr;
 
 use crate::endpoint::Host;
 use crate::url::param_reader::ParamReader;
 
-/// The servers; `localhost` where none is named.
+/// Returns the servers. Without any the server is `localhost`.
 pub(super) fn read(reader: &mut ParamReader<'_>) -> Vec<Host> {
     let names = list(reader, "host");
     let addrs = addresses(reader);
@@ -46,7 +46,7 @@ fn host(name: String, addr: Option<IpAddr>, port: u16) -> Result<Host, &'static 
     if name.starts_with('@') {
         return Err("abstract Unix sockets are not supported; name the socket's directory");
     }
-    // The zone of a link-local address (`fe80::1%eth0`) is the only place for a percent sign.
+    // A percent sign is valid only before the zone of a link-local address (`fe80::1%eth0`).
     let well_formed = !name.is_empty()
         && name.chars().all(|c| {
             c.is_ascii_alphanumeric()

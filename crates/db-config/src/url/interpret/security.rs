@@ -1,4 +1,4 @@
-//! `sslmode` and its relatives.
+//! Reads `sslmode` and the other parameters of TLS.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::endpoint::{ChannelBinding, Tls, TlsMode};
 use crate::url::defaults::Defaults;
 use crate::url::param_reader::ParamReader;
 
-/// How the connection is encrypted; a local host that asks for nothing gets nothing.
+/// Says how the connection is encrypted. A local host gets no TLS unless the URL asks for it.
 pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, local: bool) -> Tls {
     let binding = [
         ("disable", ChannelBinding::Disable),
@@ -80,14 +80,14 @@ fn asked_mode(reader: &mut ParamReader<'_>) -> Option<TlsMode> {
     ];
     let accept = reader.word("sslaccept", &accept, "");
     match (mode, accept) {
-        // Prisma's pair: `sslmode` says whether, `sslaccept` says how strictly.
+        // In Prisma's pair `sslmode` switches TLS on, and `sslaccept` says how strict it is.
         (Some(TlsMode::Require), Some(accept)) => Some(accept),
         (Some(mode), _) => Some(mode),
         (None, accept) => accept.or(ssl),
     }
 }
 
-/// The trusted certificates, which make `require` verify, as they do in libpq.
+/// Finds the trusted certificates. As in libpq, they turn `require` into `verify-ca`.
 fn verification(
     reader: &mut ParamReader<'_>,
     defaults: &Defaults,

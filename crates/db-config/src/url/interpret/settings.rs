@@ -1,11 +1,11 @@
-//! The server settings that a URL asks for.
+//! Reads the server settings of a URL.
 
 use std::collections::BTreeMap;
 
 use crate::url::options;
 use crate::url::param_reader::ParamReader;
 
-/// The settings by their names in lower case, and the application's name.
+/// Returns the settings under their names in lower case, and the name of the application.
 pub(super) fn read(reader: &mut ParamReader<'_>) -> (BTreeMap<String, String>, Option<String>) {
     let mut settings = match reader.text("options").as_deref().map(options::parse) {
         Some(Ok(settings)) => settings,
@@ -59,7 +59,7 @@ pub(super) fn read(reader: &mut ParamReader<'_>) -> (BTreeMap<String, String>, O
     (settings, application_name)
 }
 
-/// A number with one of PostgreSQL's units of time, or without.
+/// Whether the text is a number, alone or with one of PostgreSQL's units of time.
 fn is_server_duration(text: &str) -> bool {
     let text = text.trim();
     let digits = text
@@ -75,5 +75,5 @@ const TIMEOUTS: [&str; 3] = [
     "idle_in_transaction_session_timeout",
 ];
 
-/// `auto` asks for the encoding of the locale, which is UTF-8 to a Rust program.
+/// `auto` means the encoding of the locale. For a Rust program that is UTF-8.
 const UTF8: [&str; 4] = ["UTF8", "UTF-8", "UNICODE", "auto"];
