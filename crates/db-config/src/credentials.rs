@@ -4,7 +4,7 @@ use std::fmt;
 
 use secrecy::SecretString;
 
-/// What a login needs; the password never appears in `Debug`.
+/// What a login needs. `Debug` never shows the password.
 #[derive(Clone)]
 pub struct Credentials {
     user: String,
@@ -25,7 +25,7 @@ impl Credentials {
         &self.user
     }
 
-    /// The password, to be exposed only where it is handed to the server.
+    /// The password. Expose it only to send it to the server.
     pub fn password(&self) -> &SecretString {
         &self.password
     }

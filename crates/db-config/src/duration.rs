@@ -1,4 +1,6 @@
-//! Durations as people write them: `"500ms"`, `"5s"`, `"1h 30min"`; for `#[serde(with = ..)]`.
+//! Reads durations as people write them: `"500ms"`, `"5s"`, `"1h 30min"`.
+//!
+//! The modules are made for `#[serde(with = ..)]`.
 
 use std::time::Duration;
 
@@ -10,13 +12,13 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     parse(&text).ok_or_else(|| serde::de::Error::custom(EXPECTED))
 }
 
-/// The same for what may be switched off: `"0s"` is `None`.
+/// For a duration that can be switched off. `"0s"` becomes `None`.
 ///
 /// A field that may also be absent needs `#[serde(default, with = "db_config::duration::optional")]`.
 pub mod optional {
     use super::{Deserializer, Duration};
 
-    /// Reads a duration; zero means that there is none.
+    /// Reads a duration. Zero becomes `None`.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
@@ -25,7 +27,7 @@ pub mod optional {
     }
 }
 
-/// The duration written in `text`; a number without a unit is none.
+/// Reads a duration. A number needs a unit.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     humantime::parse_duration(text.trim())
         .ok()

@@ -1,4 +1,4 @@
-//! Where and how to connect: the parsed form of a URL.
+//! Where and how to connect. An endpoint is the parsed form of a URL.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,15 +10,16 @@ use secrecy::SecretString;
 
 use crate::credentials::Credentials;
 
-/// Everything a connection needs, with libpq's meaning of every part.
+/// Everything a connection needs. Every part means what it means to libpq.
 ///
 /// `Debug` and `Display` show it as a URL with the password as `***`.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// The servers, tried in this order unless `load_balance_hosts` is set; never empty.
+    /// The servers; there is at least one. They are tried in this order, unless
+    /// `load_balance_hosts` is set.
     pub hosts: Vec<Host>,
-    /// The database; the user's name when the URL names none.
+    /// The database. It has the name of the user if the URL names none.
     pub dbname: String,
     /// The role to log in as.
     pub user: String,
@@ -26,9 +27,9 @@ pub struct Endpoint {
     pub password: Option<SecretString>,
     /// Whether and how the connection is encrypted and the server verified.
     pub tls: Tls,
-    /// Bound on connecting to one host; `None` waits for ever.
+    /// How long connecting to one host may take. `None` means for ever.
     pub connect_timeout: Option<Duration>,
-    /// How long sent data may stay unacknowledged before the kernel gives the connection up.
+    /// How long sent data may stay unacknowledged before the kernel closes the connection.
     pub tcp_user_timeout: Option<Duration>,
     /// Whether TCP keepalive is on.
     pub keepalives: bool,
@@ -36,9 +37,9 @@ pub struct Endpoint {
     pub keepalives_idle: Option<Duration>,
     /// Time between keepalive probes.
     pub keepalives_interval: Option<Duration>,
-    /// Lost probes after which the connection is dead.
+    /// How many lost probes end the connection.
     pub keepalives_retries: Option<u32>,
-    /// Which of the hosts will do.
+    /// Which of the hosts are acceptable.
     pub target_session_attrs: TargetSessionAttrs,
     /// Whether the hosts are tried in random order.
     pub load_balance_hosts: bool,
@@ -46,16 +47,16 @@ pub struct Endpoint {
     pub application_name: Option<String>,
     /// Server settings that the URL asks for: `options=-c name=value`, `search_path`, and so on.
     pub settings: BTreeMap<String, String>,
-    /// What in the URL suggests a pooler, if anything: "port 6543", "`-pooler` in the host".
+    /// The part of the URL that suggests a pooler, if any: "port 6543", "`-pooler` in the host".
     pub pooler_hint: Option<String>,
-    /// `connection_limit`: how many connections the URL's provider allows one pool.
+    /// `connection_limit`: how many connections the provider of the URL allows one pool.
     pub connection_limit: Option<u32>,
-    /// `pool_timeout`: how long a caller may wait for a connection of the pool.
+    /// `pool_timeout`: how long a caller waits for a connection of the pool at most.
     pub pool_timeout: Option<Duration>,
 }
 
 impl Endpoint {
-    /// The same endpoint for another login.
+    /// The same endpoint with another user and password.
     #[must_use]
     pub fn with_credentials(&self, credentials: &Credentials) -> Endpoint {
         Endpoint {
@@ -70,7 +71,7 @@ impl Endpoint {
         self.hosts.iter().all(Host::is_local)
     }
 
-    /// `host:port/dbname`, without user and secret.
+    /// `host:port/dbname`, without user and password.
     pub fn address(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(ToString::to_string).collect();
         format!("{}/{}", hosts.join(","), self.dbname)
@@ -86,9 +87,9 @@ impl Endpoint {
 pub enum Host {
     /// A TCP host.
     Tcp {
-        /// The name to resolve, and to verify the certificate against.
+        /// The name to resolve. With `verify-full` the server's certificate has to contain it.
         name: String,
-        /// The address to connect to instead of resolving the name: libpq's `hostaddr`.
+        /// The address to connect to, so that the name is not resolved: libpq's `hostaddr`.
         addr: Option<IpAddr>,
         /// The port.
         port: u16,
@@ -103,7 +104,7 @@ pub enum Host {
 }
 
 impl Host {
-    /// Whether the server is on this machine: a Unix socket or a loopback address.
+    /// Whether the server is on this machine, at a Unix socket or a loopback address.
     pub fn is_local(&self) -> bool {
         match self {
             Host::Unix { .. } => true,
@@ -117,7 +118,7 @@ impl Host {
         }
     }
 
-    /// The port, which a Unix socket has too.
+    /// The port. A Unix socket has one in its name.
     pub fn port(&self) -> u16 {
         match self {
             Host::Tcp { port, .. } | Host::Unix { port, .. } => *port,
@@ -141,11 +142,11 @@ impl fmt::Display for Host {
 pub struct Tls {
     /// libpq's `sslmode`.
     pub mode: TlsMode,
-    /// The file of trusted certificates; `None` is the system's store.
+    /// The file of trusted certificates. `None` means the system's store.
     pub root_cert: Option<PathBuf>,
     /// The client's certificate and its key.
     pub client_cert: Option<(PathBuf, PathBuf)>,
-    /// Whether TLS starts at once, without asking first: `sslnegotiation=direct`.
+    /// Whether TLS starts at once, without asking the server first: `sslnegotiation=direct`.
     pub direct: bool,
     /// Whether the login is bound to the TLS channel.
     pub channel_binding: ChannelBinding,
@@ -160,21 +161,21 @@ pub struct Tls {
 pub enum TlsMode {
     /// Never TLS.
     Disable,
-    /// TLS only when the server insists.
+    /// TLS only if the server insists.
     Allow,
-    /// TLS when the server offers it, plain text otherwise.
+    /// TLS if the server offers it, plain text otherwise.
     #[default]
     Prefer,
-    /// TLS, without verifying who answers.
+    /// TLS, without verifying the server.
     Require,
-    /// TLS, and the certificate must be signed by a trusted authority.
+    /// TLS, and a trusted authority must have signed the server's certificate.
     VerifyCa,
-    /// TLS, and the certificate must also name the host.
+    /// Like `VerifyCa`, and the certificate must also name the host.
     VerifyFull,
 }
 
 impl TlsMode {
-    /// The value of `sslmode` that means this.
+    /// The mode as a value of `sslmode`.
     pub fn as_str(self) -> &'static str {
         match self {
             TlsMode::Disable => "disable",
@@ -202,23 +203,23 @@ impl fmt::Display for TlsMode {
 pub enum ChannelBinding {
     /// Never.
     Disable,
-    /// When the server offers it.
+    /// If the server offers it.
     #[default]
     Prefer,
-    /// Always; a server that cannot is refused.
+    /// Always. A server that cannot do it is refused.
     Require,
 }
 
-/// Which of several hosts will do.
+/// Which of several hosts are acceptable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TargetSessionAttrs {
-    /// The first that answers.
+    /// Any. The first host that answers is taken.
     #[default]
     Any,
-    /// One that accepts writes: the primary.
+    /// A host that accepts writes, which is the primary.
     ReadWrite,
-    /// One that does not: a standby.
+    /// A host that accepts no writes, which is a standby.
     ReadOnly,
 }
 

@@ -1,4 +1,4 @@
-//! Which environment the process runs in: the value of `APP_ENV`.
+//! The environment that the process runs in, which is the value of `APP_ENV`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use crate::error::{ConfigError, Problem};
 use crate::nearest;
 use crate::origin::Origin;
 
-/// The environment that selects the built-in table and `config/<environment>.toml`.
+/// The environment. It selects the built-in values and `config/<environment>.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Environment {
@@ -15,15 +15,15 @@ pub enum Environment {
     Dev,
     /// Automated tests: `test`, `testing`, `ci`.
     Test,
-    /// The rehearsal of production: `staging`, `stage`, `stg`.
+    /// A rehearsal of production: `staging`, `stage`, `stg`.
     Staging,
     /// Production: `prod`, `production`, `live`.
     Prod,
     /// Production under heavy load: `high-load`.
     HighLoad,
-    /// A function that starts cold and serves one request at a time: `lambda`, `serverless`.
+    /// A function that serves one request at a time and may start cold: `lambda`, `serverless`.
     Lambda,
-    /// Any other name, which needs a `config/<name>.toml`; it starts from the numbers of `prod`.
+    /// Any other name. It needs a `config/<name>.toml`, and has the built-in values of `prod`.
     Named(String),
 }
 
@@ -38,7 +38,7 @@ impl Environment {
         Environment::Lambda,
     ];
 
-    /// The canonical name, which is also the name of the file in `config/`.
+    /// The name of the environment and of its file in `config/`.
     pub fn name(&self) -> &str {
         match self {
             Environment::Dev => "dev",
@@ -51,7 +51,7 @@ impl Environment {
         }
     }
 
-    /// Whether production's rules hold: no `.env`, no `config/local.toml`, no guessed direct URL.
+    /// Whether the rules of production hold: no `.env`, no `config/local.toml`, no guessed direct URL.
     pub fn is_production(&self) -> bool {
         matches!(
             self,
@@ -59,7 +59,7 @@ impl Environment {
         )
     }
 
-    /// The column of the built-in table; a named environment reads production's.
+    /// The column of the built-in table. A named environment has the column of production.
     pub(crate) fn column(&self) -> usize {
         Self::BUILT_IN
             .iter()
@@ -77,10 +77,10 @@ impl fmt::Display for Environment {
 impl FromStr for Environment {
     type Err = ConfigError;
 
-    /// Reads a name or an alias, whatever its case.
+    /// Reads a name or an alias, in upper or lower case.
     ///
-    /// A name that is not built in becomes [`Environment::Named`]; only loading can tell whether
-    /// its file exists.
+    /// A name that is not built in becomes [`Environment::Named`]. Whether its file exists is
+    /// checked when the configuration is loaded.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let name = text.trim().to_ascii_lowercase();
         if let Some((_, environment)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
@@ -97,7 +97,7 @@ impl FromStr for Environment {
     }
 }
 
-/// The problem of a name that is neither built in nor backed by a file.
+/// The problem with a name that is not built in and has no file.
 pub(crate) fn unknown(name: &str, origin: Origin) -> Problem {
     let hint = nearest::suggestion(name, ALIASES.iter().map(|(alias, _)| *alias));
     let file = match RESERVED.contains(&name) {
@@ -116,7 +116,7 @@ pub(crate) fn unknown(name: &str, origin: Origin) -> Problem {
 
 const PROD_COLUMN: usize = 3;
 
-/// Files of `config/` that belong to every environment.
+/// The names of files in `config/` that belong to every environment.
 const RESERVED: [&str; 2] = ["default", "local"];
 
 const ALIASES: [(&str, Environment); 16] = [

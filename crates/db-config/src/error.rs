@@ -1,4 +1,4 @@
-//! What is wrong with the configuration: every problem, with key, origin and what was expected.
+//! What is wrong with the configuration. Each problem has its key, its origin and what was expected.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use crate::origin::Origin;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// The key or variable concerned: `database.pools.write.max`, `DATABASE_URL`.
+    /// The key or the variable: `database.pools.write.max`, `DATABASE_URL`.
     pub key: String,
-    /// Where the offending value stands.
+    /// Where the wrong value was found.
     pub origin: Origin,
-    /// What was found and what was expected, without any secret.
+    /// What was found and what was expected, without secrets.
     pub message: String,
 }
 
@@ -48,12 +48,12 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The problems, in the order in which the layers were read; there is at least one.
+    /// The problems, in the order in which the layers were read. There is at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// An error, if there is any problem.
+    /// Returns an error if there is any problem.
     pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
         match problems.is_empty() {
             true => Ok(()),
@@ -61,7 +61,7 @@ impl ConfigError {
         }
     }
 
-    /// The error of problems that are known to be there.
+    /// The error of at least one problem.
     pub(crate) fn of(problems: Vec<Problem>) -> Self {
         ConfigError { problems }
     }

@@ -1,16 +1,16 @@
-//! The answer to "where does this value come from".
+//! A value, and the answer to where it comes from.
 
 use std::fmt;
 
 use crate::origin::Origin;
 
-/// One value in force, with its origin; secrets are shown as `***`.
+/// One value in force with its origin. Secrets are shown as `***`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explained {
     /// The key: `database.pools.write.max`, `database.url`, `APP_ENV`.
     pub key: String,
-    /// The value, redacted where it is a secret.
+    /// The value; `***` if it is secret.
     pub value: String,
     /// Where it was set.
     pub origin: Origin,

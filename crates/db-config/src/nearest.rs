@@ -1,6 +1,6 @@
-//! Finds the known name that a misspelt one was probably meant to be.
+//! Finds the known name that is nearest to a misspelt one.
 
-/// `; did you mean `x`?` for the nearest of `known`, or nothing when none is near.
+/// Returns `; did you mean `x`?` with the nearest of `known`, or nothing if none is near.
 pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(name, known) {
         Some(known) => format!("; did you mean `{known}`?"),
@@ -8,7 +8,7 @@ pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str
     }
 }
 
-/// The known name with the fewest edits, if they are few for its length.
+/// The known name that takes the fewest edits. They must be few for the length of the name.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
     let limit = (name.chars().count() / 3).max(1);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Where a value came from, in words that a person can follow: a variable, a file and line.
+/// Where a value came from, in words that a person understands: a variable, or a file and a line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(String);
 

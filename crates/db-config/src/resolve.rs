@@ -1,4 +1,4 @@
-//! Finds the URLs: which variables hold them, what fills their gaps, what serves when one is missing.
+//! Finds the URLs, fills in what they leave out, and replaces a missing direct URL if that is safe.
 
 mod completion;
 mod inputs;
@@ -11,7 +11,7 @@ use crate::libpq;
 use crate::origin::Origin;
 use crate::url::{DirectUrl, PooledUrl};
 
-/// The URLs; one that is missing is an error only for who asks for it.
+/// The URLs. A missing one is an error only for the caller that asks for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Urls {
     pub(crate) pooled: Result<PooledUrl, ConfigError>,
@@ -23,7 +23,7 @@ pub(crate) struct Urls {
 }
 
 impl Inputs<'_> {
-    /// Finds every URL; a malformed one is a problem at once.
+    /// Finds every URL. A malformed URL is a problem right away, a missing one is not.
     pub(crate) fn resolve(&self, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Urls {
         let libpq = libpq::params(self.variables, problems);
         let mut completion = Completion::new(self, &libpq, problems, warnings);
@@ -87,7 +87,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// The direct URL where none is set: the pooled one, if that is safe.
+    /// The pooled URL in the place of a missing direct URL, if that is safe.
     fn stand_in(
         &self,
         pooled: Option<Result<Completed, ConfigError>>,

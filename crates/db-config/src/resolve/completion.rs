@@ -1,4 +1,4 @@
-//! Completes the parameters of one URL from the layers below it.
+//! Fills in the parameters of one URL from the layers below it.
 
 use std::path::PathBuf;
 
@@ -12,14 +12,14 @@ use crate::secret_file::text_or_file;
 use crate::url::{Params, interpret};
 use crate::{layer, postgres_vars};
 
-/// A URL that is understood, with the parameters it was understood from.
+/// An endpoint, with the parameters that it was made from.
 pub(super) struct Completed {
     pub(super) params: Params,
     pub(super) endpoint: Endpoint,
 }
 
 impl Completed {
-    /// The URL as a whole, and whatever did not come from the URL itself.
+    /// Explains the URL as a whole, and each parameter that the URL itself left out.
     pub(super) fn explain(&self, name: &str, tls_origin: &Origin) -> Vec<Explained> {
         let mut explained = vec![Explained {
             key: format!("database.{name}"),
@@ -50,7 +50,7 @@ impl Completed {
     }
 }
 
-/// Completes one URL after the other and collects what is wrong with them.
+/// Completes one URL after the other, and collects the problems.
 pub(super) struct Completion<'a> {
     inputs: &'a Inputs<'a>,
     libpq: &'a Params,
@@ -73,11 +73,11 @@ impl<'a> Completion<'a> {
         }
     }
 
-    /// The application's URL: its variable, else `POSTGRES_*`, else `PG*`.
+    /// Finds the application's URL: its variable, or else `POSTGRES_*`, or else `PG*`.
     pub(super) fn pooled(&mut self) -> Option<Result<Completed, ConfigError>> {
         let before = self.problems.len();
         let mut found = self.variable(&self.inputs.url_variables.pooled);
-        // A variable that is set and broken is not replaced by a layer below it.
+        // If the variable is set but broken, no layer below replaces it.
         if found.is_none() && self.problems.len() == before {
             let Inputs { variables, dir, .. } = *self.inputs;
             found = postgres_vars::primary(variables, dir, self.problems, self.warnings).map(Ok);
@@ -92,7 +92,7 @@ impl<'a> Completion<'a> {
         self.complete(found?)
     }
 
-    /// The URL of a variable, if it is set.
+    /// Finds the URL of a variable, if it is set.
     pub(super) fn of_variable(&mut self, name: &str) -> Option<Result<Completed, ConfigError>> {
         let before = self.problems.len();
         match self.variable(name) {
@@ -104,7 +104,7 @@ impl<'a> Completion<'a> {
         }
     }
 
-    /// The replicas: their variable, else the host that `POSTGRES_REPLICA_HOST` names.
+    /// Finds the replicas: their variable, or else the host of `POSTGRES_REPLICA_HOST`.
     pub(super) fn replicas(
         &mut self,
         pooled: Option<&Result<Completed, ConfigError>>,
@@ -222,7 +222,8 @@ impl<'a> Completion<'a> {
     }
 }
 
-/// The URLs of a list; a comma inside a URL separates hosts, so only one before a scheme counts.
+/// Splits a list of URLs. A comma inside a URL separates hosts, so the list is split only at a comma
+/// before a scheme.
 fn split_list(list: &str) -> Vec<&str> {
     let lower = list.to_ascii_lowercase();
     let mut urls = Vec::new();
@@ -242,7 +243,7 @@ fn split_list(list: &str) -> Vec<&str> {
 /// The parameters of a URL, or of an endpoint in pieces.
 type Parsed = Result<Params, Vec<Problem>>;
 
-/// Parameters that hold no secret.
+/// Parameters that are not secret.
 const SHOWN: [&str; 13] = [
     "application_name",
     "channel_binding",

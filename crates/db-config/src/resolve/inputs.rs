@@ -1,4 +1,4 @@
-//! What the URLs are found from.
+//! Everything that the URLs are made from.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub(crate) struct UrlVariables {
     pub(crate) replica: String,
 }
 
-/// What the URLs are found from.
+/// Everything that the URLs are made from.
 pub(crate) struct Inputs<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) variables: &'a Variables,
