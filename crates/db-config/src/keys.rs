@@ -1,7 +1,7 @@
-//! Every key under `[database]`: its kind, its built-in value, and what goes wrong with a bad one.
+//! Every key under `[database]`, with its kind, its built-in value and what a bad value does.
 //!
-//! The table drives the check for unknown keys, the type checks at load, the `APP_DB__` variables,
-//! [`Config::explain`](crate::Config::explain) and the table in `config/README.md`.
+//! The table is used to find unknown keys, to check values, to read the `APP_DB__` variables, for
+//! [`Config::explain`](crate::Config::explain) and for the table in `config/README.md`.
 
 mod key;
 mod key_kind;
@@ -17,7 +17,7 @@ pub use self::key_kind::KeyKind;
 pub(crate) use self::pool_default::POOL_DEFAULTS;
 pub use self::table::KEYS;
 
-/// The key that a path below `database` names, or what is wrong with the path.
+/// Finds the key of a path below `database`. The error says what is wrong with the path.
 pub(crate) fn find(path: &str) -> Result<&'static Key, String> {
     let (prefix, canonical) = match path.strip_prefix("pools.").and_then(|p| p.split_once('.')) {
         Some((pool, key)) => {
@@ -49,7 +49,7 @@ pub(crate) fn find(path: &str) -> Result<&'static Key, String> {
     Err(format!("unknown key{suggestion}"))
 }
 
-/// `database.max` is meant as `database.profile.max`.
+/// Finds a key that ends alike: `database.profile.max` for `database.max`.
 fn same_leaf(path: &str) -> Option<&'static str> {
     let leaf = path.rsplit('.').next()?;
     KEYS.iter()

@@ -1,4 +1,4 @@
-//! A key of the configuration.
+//! One key of the configuration, and the variable that sets it.
 
 use super::key_kind::KeyKind;
 use crate::environment::Environment;
@@ -7,22 +7,22 @@ use crate::environment::Environment;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Key {
-    /// The path below `database`; `profile.max` stands for `pools.<name>.max` too.
+    /// The path below `database`. `profile.max` also stands for `pools.<name>.max`.
     pub path: &'static str,
-    /// What the value has to look like.
+    /// Which values are allowed.
     pub kind: KeyKind,
-    /// The value of each environment when nothing sets the key.
+    /// The value in each environment if nothing sets the key.
     pub built_in: BuiltIn,
-    /// What the key is for; empty for a quantity, whose next two fields say it.
+    /// What the key is for. Empty for a quantity, since the next two fields say it.
     pub purpose: &'static str,
-    /// What goes wrong when a quantity is too high; empty for any other key.
+    /// What goes wrong if the quantity is too high. Empty for any other key.
     pub too_high: &'static str,
-    /// What goes wrong when a quantity is too low; empty for any other key.
+    /// What goes wrong if the quantity is too low. Empty for any other key.
     pub too_low: &'static str,
 }
 
 impl Key {
-    /// The built-in value of an environment, as it would be written in a file without quotes.
+    /// The built-in value in an environment, written as in a file but without quotes.
     pub fn built_in(&self, environment: &Environment) -> Option<&'static str> {
         match self.built_in {
             BuiltIn::Unset => None,
@@ -45,25 +45,25 @@ impl Key {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum BuiltIn {
-    /// None: the key has no value unless something sets it.
+    /// The key has no value unless something sets it.
     Unset,
-    /// The same everywhere.
+    /// The same value in every environment.
     Same(&'static str),
-    /// One value for `prod`, another for the rest.
+    /// One value for `prod` and another for the rest.
     Prod {
-        /// The value of `prod` and of named environments.
+        /// The value in `prod` and in named environments.
         prod: &'static str,
-        /// The value of every other environment.
+        /// The value in every other environment.
         other: &'static str,
     },
-    /// One per environment, in the order of [`Environment::BUILT_IN`].
+    /// One value per environment, in the order of [`Environment::BUILT_IN`].
     Each([&'static str; 6]),
 }
 
 /// The prefix of the variables that set keys.
 pub(crate) const PREFIX: &str = "APP_DB__";
 
-/// The variable of a path: `APP_DB__POOLS__WRITE__MAX` of `pools.write.max`.
+/// The variable that sets a path: `APP_DB__POOLS__WRITE__MAX` for `pools.write.max`.
 pub(crate) fn variable(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
 }

@@ -1,4 +1,4 @@
-//! What the value of a key has to look like.
+//! Which values a key allows.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,38 +7,38 @@ use config::ValueKind;
 
 use crate::duration;
 
-/// The type of a key, with its bounds.
+/// The type of a key's value, with its bounds.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum KeyKind {
     /// A duration as text: `"500ms"`.
     Duration {
-        /// The shortest that makes sense.
+        /// The shortest allowed duration.
         min: Duration,
-        /// The longest that makes sense.
+        /// The longest allowed duration.
         max: Duration,
-        /// What `"0s"` means, where it is allowed.
+        /// What `"0s"` means, if it is allowed.
         zero: Option<&'static str>,
     },
     /// A whole number.
     Count {
-        /// The least that makes sense.
+        /// The least allowed number.
         min: u32,
-        /// The most that makes sense.
+        /// The greatest allowed number.
         max: u32,
     },
-    /// A whole number, or one word for no bound at all.
+    /// A whole number, or a word that means "no bound".
     CountOr {
-        /// The least that makes sense.
+        /// The least allowed number.
         min: u32,
-        /// The most that makes sense.
+        /// The greatest allowed number.
         max: u32,
         /// The word.
         word: &'static str,
     },
     /// A share as text: `"20%"`.
     Percent {
-        /// The most that makes sense.
+        /// The greatest allowed number.
         max: u32,
     },
     /// Free text without control characters.
@@ -49,7 +49,7 @@ pub enum KeyKind {
     Choice(&'static [&'static str]),
 }
 
-/// What a file or a variable holds at a key.
+/// The value of a key as a file or a variable has it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found<'a> {
     Text(&'a str),
@@ -58,7 +58,7 @@ pub(crate) enum Found<'a> {
 }
 
 impl KeyKind {
-    /// Reads a value from the text of a variable.
+    /// Reads a value from a variable, which is text.
     pub(crate) fn parse(&self, text: &str) -> Result<ValueKind, String> {
         match self {
             KeyKind::CountOr { word, .. } if text.trim().eq_ignore_ascii_case(word) => {
@@ -71,7 +71,7 @@ impl KeyKind {
         }
     }
 
-    /// Reads a value of a file, which has a type of its own.
+    /// Reads a value from a file, where it has a type.
     pub(crate) fn read(&self, found: Found<'_>) -> Result<ValueKind, String> {
         match (self, found) {
             (KeyKind::Duration { .. }, Found::Text(text)) if self.allows(text) => {
@@ -109,7 +109,7 @@ impl KeyKind {
             (KeyKind::Variable, Found::Text(text)) if is_variable(text.trim()) => {
                 Ok(ValueKind::String(text.trim().to_owned()))
             }
-            // A URL pasted where a variable's name belongs would be echoed with its password.
+            // The value is not quoted: somebody may have pasted a URL with its password.
             (KeyKind::Variable, _) => Err(format!("expected {self}")),
             (KeyKind::Choice(words), Found::Text(text)) => {
                 let text = text.trim().to_ascii_lowercase();
@@ -140,7 +140,7 @@ impl KeyKind {
             Found::Other(_) => false,
         };
         match self {
-            // Elsewhere either of the two stands for no bound at all.
+            // Other programs take these two values for "no bound".
             KeyKind::Count { min: 1.., .. } if boundless => {
                 format!("{refusal}; it has a bound always")
             }
@@ -191,7 +191,7 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// The whole number before a percent sign.
+/// Reads the whole number before a percent sign.
 fn percent(text: &str) -> Option<u32> {
     text.trim().strip_suffix('%')?.trim_end().parse().ok()
 }

@@ -1,14 +1,13 @@
-//! What is built in for one pool by its name.
+//! The built-in values of the pools `read` and `write`.
 
-/// A built-in value of one pool that differs from the profile's.
+/// A built-in value of one pool that differs from the value of the profile.
 pub(crate) struct PoolDefault {
     pub(crate) path: &'static str,
     pub(crate) value: &'static str,
-    /// Whether it holds only where reads have a replica of their own.
+    /// Whether it holds only if there is a replica for reads.
     pub(crate) with_replica: bool,
 }
 
-/// req 0.23 for the statement timeout, req 2.30 and 2.31 for the sizes.
 pub(crate) const POOL_DEFAULTS: [PoolDefault; 5] = [
     PoolDefault {
         path: "pools.read.statement_timeout",

@@ -1,4 +1,4 @@
-//! The table of keys, in parts.
+//! The table of keys, joined from its parts.
 
 mod bounds;
 mod pool;
@@ -11,7 +11,7 @@ use super::key::Key;
 /// Every key, in the order of `config/README.md`.
 pub const KEYS: &[Key] = &joined([urls::KEYS, pool::KEYS, session::KEYS, work::KEYS]);
 
-/// The parts in their order, as one table.
+/// Joins the parts in their order.
 const fn joined(parts: [&[Key]; 4]) -> [Key; COUNT] {
     let mut keys = [parts[0][0]; COUNT];
     let (mut at, mut part) = (0, 0);

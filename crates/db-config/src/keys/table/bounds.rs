@@ -1,4 +1,4 @@
-//! How long a duration may be.
+//! The shortest and the longest duration that a key allows.
 
 use std::time::Duration;
 

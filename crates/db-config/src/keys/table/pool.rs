@@ -1,4 +1,4 @@
-//! The keys of a pool: its size, its waits, its connections.
+//! The keys of a pool: its size, its timeouts and its connections.
 
 use super::bounds::{DAY, HOUR, MINUTE, MONTH, MS, SECOND, duration};
 use crate::keys::key::{BuiltIn, Key};

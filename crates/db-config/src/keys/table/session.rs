@@ -1,4 +1,4 @@
-//! The keys of the sessions of a pool, and of what is recorded of their statements.
+//! The keys of a pool's sessions, and of what is recorded about their statements.
 
 use super::bounds::{DAY, MS, WEEK, duration};
 use crate::keys::key::{BuiltIn, Key};

@@ -1,4 +1,4 @@
-//! The keys of the URLs, and of TLS where a URL says nothing of it.
+//! The keys of the URLs, and of TLS for URLs that say nothing about it.
 
 use crate::keys::key::{BuiltIn, Key};
 use crate::keys::key_kind::KeyKind;

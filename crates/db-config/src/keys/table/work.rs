@@ -1,4 +1,4 @@
-//! The keys beside those of a pool: retries, reconnecting, slow queries, migrations.
+//! The keys of retries, reconnecting, the slow-query log and migrations.
 
 use super::bounds::{DAY, HOUR, MINUTE, MS, WEEK, duration};
 use crate::keys::key::{BuiltIn, Key};
