@@ -1,14 +1,16 @@
 //! What a borrower changed in its session is gone for the next one, on the same backend.
 
+mod failing;
+mod poolers;
+
 use app_db::{Pool, PoolProfile};
-use db_pool::{Observed, PoolerMode, Reset};
+use db_pool::Reset;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use diesel::{IntoSql, QueryResult};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::{FutureExt, StreamExt};
-use harness::{Bouncer, BouncerOptions, Fault, PoolMode, Proxy, TestDatabase, wait_until};
+use harness::TestDatabase;
 
-use crate::SOON;
 use crate::at_rest::{open, open_at};
 use crate::pool::{sized, url};
 
@@ -271,33 +273,6 @@ async fn a_role_of_the_url_outlasts_the_reset() {
     pool.rests().await;
 }
 
-/// case R30: behind a pooler in session mode our settings are said once more after each reset.
-#[tokio::test]
-async fn our_settings_hold_after_a_reset_behind_a_session_pooler() {
-    let db = database().await;
-    let bouncer = Bouncer::start(db.server(), BouncerOptions::mode(PoolMode::Session))
-        .await
-        .unwrap();
-    let mut profile = profile();
-    profile.pooler = PoolerMode::Session;
-    let pool = open_at(&db, &db.pooled_url(&bouncer), profile).await;
-    for dirty in UNDOABLE {
-        let mut conn = pool.get().await.unwrap();
-        conn.batch_execute(dirty).await.unwrap();
-        drop(conn);
-        let mut conn = pool.get().await.unwrap();
-        assert_clean(&mut conn, db.role().name(), dirty).await;
-        assert_eq!(cached(&mut conn, 8).await, 8);
-    }
-    let status = pool.status();
-    assert_eq!(
-        (status.resets, status.connects.opened),
-        (UNDOABLE.len() as u64, 1),
-        "{status:?}"
-    );
-    pool.rests().await;
-}
-
 /// On a standby the reset is allowed as well.
 #[tokio::test]
 async fn a_session_on_a_standby_is_reset() {
@@ -373,131 +348,4 @@ async fn an_error_is_not_told_to_the_next_borrower() {
     let conn = pool.get().await.unwrap();
     assert!(conn.observed().last_error().is_none());
     assert_eq!(conn.observed().errors(), 1, "it is the same connection");
-}
-
-/// A reset that does not come through costs the connection; nobody gets it, and who waits gets another.
-#[tokio::test]
-async fn a_reset_that_fails_or_hangs_discards_the_connection() {
-    let db = database().await;
-    let proxy = Proxy::start(db.server().port()).await.unwrap();
-    let mut profile = profile();
-    // Shorter than the bound of a reset, so that waiting for it is seen to be in vain.
-    profile.checkout_timeout = SOON;
-    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile)
-        .await
-        .unwrap();
-
-    // The borrower's own timeout cuts the reset off while it drops its tables.
-    let mut conn = pool.get().await.unwrap();
-    conn.batch_execute("create temp table a (x int)")
-        .await
-        .unwrap();
-    let blocker = db.admin().await.unwrap();
-    let schema = text(&mut conn, "select pg_my_temp_schema()::regnamespace::text")
-        .await
-        .unwrap();
-    let lock = format!(
-        "begin; lock table {}.a in access share mode",
-        schema.unwrap()
-    );
-    blocker.batch_execute(&lock).await.unwrap();
-    conn.batch_execute("set statement_timeout = '50ms'")
-        .await
-        .unwrap();
-    drop(conn);
-    let mut conn = pool.get().await.unwrap();
-    assert_eq!(setting(&mut conn, "statement_timeout").await, "31s");
-    assert_eq!(
-        (pool.status().closed.discarded, pool.status().resets),
-        (1, 0)
-    );
-    blocker.batch_execute("rollback").await.unwrap();
-
-    // No answer at all.
-    conn.batch_execute("set statement_timeout = 0")
-        .await
-        .unwrap();
-    proxy.set(Fault::HoldReplies).await;
-    drop(conn);
-    assert_eq!(pool.status().in_use, 0);
-    assert_eq!(pool.status().idle, 0, "it is nobody's while it is reset");
-    wait_until("the reset is given up", SOON, async || {
-        pool.status().closed.discarded == 2
-    })
-    .await;
-    proxy.set(Fault::None).await;
-    let mut conn = pool.get().await.unwrap();
-    assert_eq!(setting(&mut conn, "statement_timeout").await, "31s");
-    assert_eq!(pool.status().resets, 0);
-}
-
-/// Closing has done with a connection whose reset does not come through, and so has whoever waits for it.
-#[tokio::test]
-async fn a_reset_does_not_hold_up_closing() {
-    let db = database().await;
-    let proxy = Proxy::start(db.server().port()).await.unwrap();
-    let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile())
-        .await
-        .unwrap();
-    let mut conn = pool.get().await.unwrap();
-    conn.batch_execute("set time zone 'UTC'").await.unwrap();
-    let observed: std::sync::Arc<Observed> = std::sync::Arc::clone(conn.observed());
-    proxy.set(Fault::HoldReplies).await;
-    drop(conn);
-    wait_until("the reset is under way", SOON, async || {
-        observed.is_working()
-    })
-    .await;
-    let waiting = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.get().await.unwrap_err() }
-    });
-    wait_until("somebody waits", SOON, async || pool.status().waiting == 1).await;
-    let closed = pool.close(SOON).await;
-    assert_eq!(closed.abandoned, 0);
-    assert_eq!(waiting.await.unwrap().kind(), app_db::Kind::ShuttingDown);
-    wait_until("the server has closed it", SOON, async || {
-        db.backends("app-db").await.unwrap().is_empty()
-    })
-    .await;
-    assert_eq!(pool.status().resets, 0);
-}
-
-/// case R32: a session that others share cannot be reset, so that a SET is refused there, and the next
-/// statement is none the worse. `reset = "never"` lets it through.
-#[tokio::test]
-async fn a_set_through_a_transaction_pooler_is_refused() {
-    let db = database().await;
-    let options = BouncerOptions::mode(PoolMode::Transaction).pool_size(1);
-    let bouncer = Bouncer::start(db.server(), options).await.unwrap();
-    let pooled = db.pooled_url(&bouncer);
-    let pool = Pool::connect(url(&pooled), with_reset(Reset::Always))
-        .await
-        .unwrap();
-    let mut conn = pool.get().await.unwrap();
-    conn.batch_execute("set role pg_monitor").await.unwrap_err();
-    let prepared = diesel::sql_query("set session statement_timeout = 1");
-    let error = prepared.execute(&mut conn).await.unwrap_err();
-    assert!(error.to_string().contains("SET LOCAL"), "{error}");
-    let sent = conn.observed().last_error().unwrap();
-    assert_eq!(sent.sqlstate().code(), "0A000");
-    conn.transaction(async |conn| {
-        conn.batch_execute("set local role pg_monitor").await?;
-        assert_eq!(setting(conn, "role").await, "pg_monitor");
-        diesel::QueryResult::Ok(())
-    })
-    .await
-    .unwrap();
-    assert_eq!(setting(&mut conn, "role").await, "none");
-    drop(conn);
-    assert_eq!(
-        (pool.status().resets, pool.status().closed.discarded),
-        (0, 0)
-    );
-
-    let pool = Pool::connect(url(&pooled), with_reset(Reset::Never))
-        .await
-        .unwrap();
-    let mut conn = pool.get().await.unwrap();
-    conn.batch_execute("set lock_timeout = '3s'").await.unwrap();
 }
