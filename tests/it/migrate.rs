@@ -1,14 +1,15 @@
 //! The migrator against a real server.
 
-use std::time::{Duration, Instant};
+mod locks;
+mod refused;
+
+use std::time::Duration;
 
 use app_db::{
     DirectUrl, EmbeddedMigration, LeftBehind, MigrateError, MigrationSource, MigrationState,
     Migrator,
 };
-use harness::{Bouncer, BouncerOptions, Cluster, TestDatabase, wait_until};
-
-use crate::at_rest::{NoPool, watched};
+use harness::{TestDatabase, wait_until};
 
 fn migrator(url: &str, migrations: &[EmbeddedMigration]) -> Migrator {
     let source = MigrationSource::embedded(migrations.iter().cloned());
@@ -144,63 +145,6 @@ async fn a_constraint_that_fails_only_at_commit_rolls_the_migration_back() {
     assert_eq!(server_state(&database).await, (vec![], vec![]));
 }
 
-/// case R70
-#[tokio::test]
-async fn five_runners_that_start_together_apply_each_migration_once() {
-    let database = TestDatabase::empty().await.unwrap();
-    let slow = EmbeddedMigration::new("1_slow", "create table t1(); select pg_sleep(0.3)");
-    let migrators: Vec<_> = (0..5)
-        .map(|_| migrator(&database.url(), &[slow.clone(), table(2)]))
-        .collect();
-
-    let runs = futures_util::future::join_all(migrators.iter().map(Migrator::run)).await;
-    let mut applied: Vec<_> = runs.into_iter().map(|run| run.unwrap().len()).collect();
-    applied.sort_unstable();
-    assert_eq!(applied, [0, 0, 0, 0, 2]);
-    let (tables, versions) = server_state(&database).await;
-    assert_eq!((tables.len(), versions.len()), (2, 2));
-    wait_until("the lock is released", Duration::from_secs(2), async || {
-        locks(&database).await == 0
-    })
-    .await;
-}
-
-async fn locks(database: &TestDatabase) -> i64 {
-    let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' \
-               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    database.scalar(sql).await.unwrap()
-}
-
-#[tokio::test]
-async fn waiting_for_another_migrator_ends_at_the_limit_and_names_it() {
-    let database = TestDatabase::empty().await.unwrap();
-    let slow = EmbeddedMigration::new("1_slow", "select pg_sleep(30)");
-    let holder = migrator(&database.url(), &[slow]);
-    let holding = tokio::spawn(async move { holder.run().await });
-    wait_until("the lock is held", Duration::from_secs(5), async || {
-        locks(&database).await == 1
-    })
-    .await;
-
-    let started = Instant::now();
-    let waiting = migrator(&database.url(), &[table(2)]).lock_wait(Duration::from_millis(600));
-    let error = waiting.run().await.unwrap_err();
-    assert!(
-        started.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        started.elapsed()
-    );
-    assert!(error.to_string().contains("(app-db migrator)"), "{error}");
-
-    // Dropping the holder's future ends its statement too, long before the 30 s are over.
-    holding.abort();
-    wait_until("the lock is released", Duration::from_secs(3), async || {
-        locks(&database).await == 0
-    })
-    .await;
-    assert_eq!(waiting.run().await.unwrap().len(), 1);
-}
-
 /// case R71
 #[tokio::test]
 async fn a_migration_whose_session_is_killed_is_rolled_back_and_can_be_run_again() {
@@ -294,81 +238,6 @@ async fn a_failure_outside_a_transaction_says_what_has_run_and_is_not_recorded()
     );
 }
 
-/// case R73
-#[tokio::test]
-async fn a_migration_older_than_an_applied_one_is_refused_unless_allowed() {
-    let database = TestDatabase::empty().await.unwrap();
-    migrator(&database.url(), &[table(1), table(3)])
-        .run()
-        .await
-        .unwrap();
-    let late = migrator(&database.url(), &[table(1), table(2), table(3), table(4)]);
-    assert_eq!(
-        late.status().await.unwrap()[1].state,
-        MigrationState::OutOfOrder
-    );
-    assert!(matches!(
-        late.run().await,
-        Err(MigrateError::OutOfOrder { .. })
-    ));
-    assert_eq!(server_state(&database).await.1, ["1", "3"]);
-    assert_eq!(late.allow_out_of_order(true).run().await.unwrap().len(), 2);
-}
-
-/// case R74
-#[tokio::test]
-async fn a_lock_that_cannot_be_had_is_tried_again_and_readers_do_not_queue() {
-    let database = TestDatabase::empty().await.unwrap();
-    migrator(
-        &database.url(),
-        &[EmbeddedMigration::new("1_a", "create table t1()")],
-    )
-    .run()
-    .await
-    .unwrap();
-    let reader = database.connect().await.unwrap();
-    reader
-        .batch_execute("BEGIN; LOCK TABLE t1 IN ACCESS SHARE MODE")
-        .await
-        .unwrap();
-
-    let alter = EmbeddedMigration::new("2_alter", "alter table t1 add column a int");
-    let migrator = migrator(&database.url(), &[alter]).lock_timeout(Duration::from_millis(100));
-    let releasing = async {
-        wait_until("the migration waits", Duration::from_secs(5), async || {
-            let sql =
-                "SELECT count(*) FROM pg_locks WHERE relation = 't1'::regclass AND NOT granted";
-            database.scalar::<i64>(sql).await.unwrap() == 1
-        })
-        .await;
-        let started = Instant::now();
-        database.sql("SELECT count(*) FROM t1").await.unwrap();
-        assert!(
-            started.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            started.elapsed()
-        );
-        reader.batch_execute("COMMIT").await.unwrap();
-    };
-    let (applied, ()) = tokio::join!(migrator.run(), releasing);
-    assert_eq!(applied.unwrap().len(), 1);
-}
-
-/// case R75
-#[tokio::test]
-async fn a_missing_down_file_is_found_before_anything_is_reverted() {
-    let database = TestDatabase::empty().await.unwrap();
-    let without_down = EmbeddedMigration::new("1_create_t1", "create table t1()");
-    let migrator = migrator(&database.url(), &[without_down, table(2)]);
-    migrator.run().await.unwrap();
-    let error = migrator.revert(2).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot revert 1: 1_create_t1 has no down.sql"
-    );
-    assert_eq!(server_state(&database).await.1, ["1", "2"]);
-}
-
 #[tokio::test]
 async fn a_version_without_files_is_shown_and_does_not_hinder_a_run() {
     let database = TestDatabase::empty().await.unwrap();
@@ -398,81 +267,4 @@ async fn what_a_migration_sets_does_not_reach_the_record_or_the_next_migration()
     ];
     migrator(&database.url(), &migrations).run().await.unwrap();
     assert_eq!(server_state(&database).await.1, ["1", "2", "3"]);
-}
-
-#[tokio::test]
-async fn transaction_control_in_a_migration_is_refused_before_anything_is_changed() {
-    let database = TestDatabase::empty().await.unwrap();
-    let commits = EmbeddedMigration::new("2_commits", "create table t2(); commit; select nothing");
-    let error = migrator(&database.url(), &[table(1), commits])
-        .run()
-        .await
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("2_commits/up.sql contains `commit`"),
-        "{error}"
-    );
-    assert_eq!(server_state(&database).await, (vec![], vec![]));
-}
-
-#[tokio::test]
-async fn a_pooler_behind_the_direct_url_is_refused() {
-    let database = TestDatabase::empty().await.unwrap();
-    let server = Cluster::shared().await.unwrap();
-    let bouncer = Bouncer::start(server, BouncerOptions::default())
-        .await
-        .unwrap();
-    let migrator = migrator(&database.pooled_url(&bouncer), &[table(1)]);
-    let error = migrator.run().await.unwrap_err();
-    assert!(matches!(error, MigrateError::Pooled { .. }), "{error:?}");
-    assert!(error.to_string().contains("DATABASE_URL_DIRECT"), "{error}");
-    // Allowed as a proxy, it is refused nevertheless, because it shares server connections.
-    let error = migrator.through_proxy(true).run().await.unwrap_err();
-    assert!(matches!(error, MigrateError::Pooled { .. }), "{error:?}");
-    let exists: bool = database
-        .scalar("SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL")
-        .await
-        .unwrap();
-    assert!(!exists);
-}
-
-/// The URL of a database that is not there.
-fn missing_database(database: &TestDatabase) -> String {
-    let role = database.role();
-    harness::url(
-        database.server().port(),
-        "no_such_database",
-        role.name(),
-        &role.password(),
-    )
-}
-
-/// case R02, case R03
-#[tokio::test]
-async fn a_server_that_cannot_be_used_is_reported_at_once_and_without_the_secret() {
-    let database = TestDatabase::empty().await.unwrap();
-    let watch = watched(&database, NoPool);
-    let wrong_password = database.url().replace(&database.password(), "canary5ecret");
-    let missing = missing_database(&database);
-    let closed = database
-        .url()
-        .replace(&format!(":{}/", database.server().port()), ":1/");
-    for url in [wrong_password, missing, closed] {
-        let started = Instant::now();
-        let error = migrator(&url, &[table(1)]).run().await.unwrap_err();
-        assert!(matches!(error, MigrateError::Connect { .. }), "{error:?}");
-        assert!(
-            started.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            started.elapsed()
-        );
-        let text = format!("{error} {error:?}");
-        assert!(
-            !text.contains("canary5ecret") && !text.contains(&database.password()),
-            "{text}"
-        );
-    }
-    watch.rests().await;
 }
