@@ -1,18 +1,18 @@
 //! The helpers around transactions: what commits, what is tried again, what the caller is told.
 
+mod cut_short;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use app_db::{Config, ConnectionExt, Database, Error, Kind};
 use diesel::QueryResult;
 use diesel::result::Error as QueryError;
 use diesel::sql_types::{BigInt, Integer};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use harness::{Fault, Proxy, TestDatabase, wait_until};
+use harness::TestDatabase;
 use tokio::sync::Barrier;
 
-use crate::SOON;
 use crate::at_rest::watched;
 
 /// A database handle over `url`, with further variables.
@@ -298,65 +298,6 @@ async fn a_nested_rollback_keeps_the_outer_work() {
     assert_eq!(counts, "1,0");
 }
 
-/// case R28: the time given to a transaction bounds attempts and delays alike.
-#[tokio::test]
-async fn the_timeout_bounds_the_whole() {
-    let (db, database) = prepared().await;
-    let began = std::time::Instant::now();
-    let error = database
-        .transaction()
-        .timeout(Duration::from_millis(200))
-        .run(async |conn| {
-            bump(conn, 1).await?;
-            Ok::<_, Error>(
-                diesel::sql_query("select pg_sleep(60)")
-                    .execute(conn)
-                    .await?,
-            )
-        })
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::TimedOut { attempt: 1, .. }),
-        "{error:?}"
-    );
-    assert!(began.elapsed() < Duration::from_secs(1));
-    wait_until("the server has stopped it", SOON, async || {
-        db.backends("app-db")
-            .await
-            .unwrap()
-            .iter()
-            .all(|backend| backend.state != "active")
-    })
-    .await;
-    let n: i64 = db.scalar("select n from t where id = 1").await.unwrap();
-    assert_eq!(n, 0);
-}
-
-/// A COMMIT whose answer is lost is reported as unknown and never repeated.
-#[tokio::test]
-async fn a_lost_commit_is_unknown_and_not_repeated() {
-    let (db, _direct) = prepared().await;
-    let proxy = Proxy::start(db.server().port()).await.unwrap();
-    let database = database(&db.proxied_url(&proxy), &[]).await;
-    proxy.set(Fault::LoseReply(b"COMMIT")).await;
-    let attempts = AtomicU32::new(0);
-    let outcome = database
-        .write(async |conn| {
-            attempts.fetch_add(1, Ordering::SeqCst);
-            conn.after_commit(|| panic!("nobody knows of a commit"));
-            bump(conn, 1).await.map_err(Error::from)
-        })
-        .await;
-    let error = outcome.unwrap_err();
-    assert!(matches!(error, Error::CommitUnknown(_)), "{error:?}");
-    assert_eq!(error.kind(), Kind::OutcomeUnknown);
-    assert_eq!(value(&attempts), 1);
-    // It was committed in fact.
-    let n: i64 = db.scalar("select n from t where id = 1").await.unwrap();
-    assert_eq!(n, 1);
-}
-
 /// What is left for after the commit runs then, once, and not after a rollback or for a failed attempt.
 #[tokio::test]
 async fn after_commit_runs_after_a_commit() {
@@ -396,73 +337,4 @@ async fn after_commit_runs_after_a_commit() {
         .await
         .unwrap();
     assert_eq!(value(&ran), 1);
-}
-
-/// case R11; req 2.28: a shutdown lets work in flight finish and refuses new work at once.
-#[tokio::test]
-async fn shutdown_waits_for_work_and_refuses_more() {
-    let (db, database) = prepared().await;
-    let database = watched(&db, database);
-    let started = Arc::new(Barrier::new(6));
-    let tasks: Vec<_> = (1..=5)
-        .map(|id| {
-            let (database, started) = (database.clone(), Arc::clone(&started));
-            tokio::spawn(async move {
-                database
-                    .write(async |conn| {
-                        bump(conn, id).await?;
-                        started.wait().await;
-                        diesel::sql_query("select pg_sleep(0.3)")
-                            .execute(conn)
-                            .await
-                    })
-                    .await
-            })
-        })
-        .collect();
-    started.wait().await;
-    let mut closing = Box::pin(database.shutdown(Duration::from_secs(5)));
-    assert!(futures_util::poll!(&mut closing).is_pending());
-    let refused = database.get().await.unwrap_err();
-    assert_eq!(refused.kind(), Kind::ShuttingDown);
-    assert_eq!((&mut closing).await.abandoned, 0);
-    drop(closing);
-    for task in tasks {
-        task.await.unwrap().unwrap();
-    }
-    let total: i64 = db.scalar("select sum(n)::bigint from t").await.unwrap();
-    assert_eq!(total, 5);
-    assert!(db.backends("app-db").await.unwrap().is_empty());
-    database.rests().await;
-}
-
-/// case R11: after the grace what is still running is cancelled and counted.
-#[tokio::test]
-async fn shutdown_cancels_what_outlasts_the_grace() {
-    let (db, database) = prepared().await;
-    let database = watched(&db, database);
-    let running = {
-        let database = database.clone();
-        tokio::spawn(async move {
-            database
-                .write(async |conn| diesel::sql_query("select pg_sleep(60)").execute(conn).await)
-                .await
-        })
-    };
-    wait_until("it runs", SOON, async || {
-        db.backends("app-db")
-            .await
-            .unwrap()
-            .iter()
-            .any(|b| b.query.contains("pg_sleep") && b.state == "active")
-    })
-    .await;
-    let closed = database.shutdown(Duration::from_millis(100)).await;
-    assert_eq!(closed.abandoned, 1);
-    running.await.unwrap().unwrap_err();
-    wait_until("the server is left", SOON, async || {
-        db.backends("app-db").await.unwrap().is_empty()
-    })
-    .await;
-    database.rests().await;
 }
