@@ -1,5 +1,6 @@
 //! Right answers and settings that do not leak, through PgBouncer in transaction mode, old and new.
 
+mod disturbed;
 mod load;
 mod pipelines;
 mod plans;
