@@ -5,7 +5,7 @@ mod pools;
 mod reads;
 mod savepoints;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use app_db::{ConnectionExt, Error, Exhausted, InvalidOption, Kind, Stage};
 use diesel::QueryResult;
