@@ -12,6 +12,7 @@ mod error;
 mod ledger;
 mod load;
 mod login;
+mod options;
 mod progress;
 mod report;
 mod run;
@@ -19,46 +20,16 @@ mod scratch;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use rustix::process::Signal;
-use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::error::DemoError;
+use self::options::Options;
 use self::progress::Progress;
 use self::scratch::Scratch;
-
-/// Runs the ledger service under load and rotates its password twice.
-#[derive(Parser, Clone)]
-#[command(name = "demo", version)]
-pub(crate) struct Options {
-    /// How long the load runs.
-    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
-    seconds: u64,
-    /// How many clients ask at the same time, each as soon as it has its last answer.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
-    tasks: u32,
-    /// When PgBouncer takes the server's connection back: at the end of the session or of each transaction.
-    #[arg(long, value_enum, default_value_t = Mode::Transaction)]
-    pooler: Mode,
-    /// The folder for report.json and ledger.log.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/demo"), hide_default_value = true)]
-    folder: PathBuf,
-    /// The folder for all that is removed at the end; it must not exist. Set by the demo itself.
-    #[arg(long, hide = true)]
-    scratch: Option<PathBuf>,
-}
-
-/// PgBouncer's pool mode.
-#[derive(Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
-    Session,
-    Transaction,
-}
 
 /// How the demo ended, when nothing went wrong in running it.
 enum End {

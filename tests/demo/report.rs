@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::Mode;
 use crate::error::{DemoError, Doing};
+use crate::options::Mode;
 
 /// The content of `report.json`.
 #[derive(Serialize)]

@@ -12,10 +12,10 @@ use crate::error::{DemoError, Doing};
 use crate::ledger::{Ledger, Pool};
 use crate::load::{Counts, Load, open_accounts};
 use crate::login::Login;
+use crate::options::{Mode, Options};
 use crate::progress::Progress;
 use crate::report::{Pooler, Report};
 use crate::scratch::Scratch;
-use crate::{Mode, Options};
 
 /// Runs all of it and returns whether it went well. Dropped, it stops what it has started.
 pub(crate) async fn run(

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::HarnessError;
 use crate::beside::beside;
 use crate::server::Server;
-use crate::{Backend, HarnessError};
 
 /// What a server says of the sessions in one database, now and since the census began.
 ///
@@ -24,6 +24,20 @@ pub struct Census {
 
 /// The most sessions that were seen at a time, for each `application_name`.
 type Peaks = BTreeMap<String, usize>;
+
+/// A session in a test's database, as the server sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backend {
+    /// Its process id.
+    pub pid: i32,
+    /// The role it logged in as.
+    pub user: String,
+    /// `active`, `idle`, `idle in transaction`, ..
+    pub state: String,
+    /// Its current or last statement.
+    pub query: String,
+}
 
 impl Census {
     pub(crate) fn begin(server: &Server, database: &str) -> Self {

@@ -8,7 +8,7 @@ use rustix::process::{Pid, test_kill_process};
 use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, Config};
 
-use crate::census::{Census, backends};
+use crate::census::{Backend, Census, backends};
 use crate::folder::random_word;
 use crate::migrated::{OWNER, ensure_owner, template};
 use crate::overheard::keep_secret;
@@ -32,20 +32,6 @@ pub struct TestRole {
     name: String,
     /// As set last through this value.
     password: Mutex<String>,
-}
-
-/// A session in a test's database, as the server sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Backend {
-    /// Its process id.
-    pub pid: i32,
-    /// The role it logged in as.
-    pub user: String,
-    /// `active`, `idle`, `idle in transaction`, ..
-    pub state: String,
-    /// Its current or last statement.
-    pub query: String,
 }
 
 impl TestDatabase {

@@ -1,0 +1,35 @@
+//! What the demo can be told.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+/// Runs the ledger service under load and rotates its password twice.
+#[derive(Parser, Clone)]
+#[command(name = "demo", version)]
+pub(crate) struct Options {
+    /// How long the load runs.
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    pub(crate) seconds: u64,
+    /// How many clients ask at the same time, each as soon as it has its last answer.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) tasks: u32,
+    /// When PgBouncer takes the server's connection back: at the end of the session or of each transaction.
+    #[arg(long, value_enum, default_value_t = Mode::Transaction)]
+    pub(crate) pooler: Mode,
+    /// The folder for report.json and ledger.log.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/demo"), hide_default_value = true)]
+    pub(crate) folder: PathBuf,
+    /// The folder for all that is removed at the end; it must not exist. Set by the demo itself.
+    #[arg(long, hide = true)]
+    pub(crate) scratch: Option<PathBuf>,
+}
+
+/// PgBouncer's pool mode.
+#[derive(Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    Session,
+    Transaction,
+}
