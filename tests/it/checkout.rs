@@ -1,5 +1,6 @@
 //! What a checkout costs, whose turn it is, and when a place is free again.
 
+use db_pool::plumbing;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -89,7 +90,7 @@ async fn a_fresh_connection_is_handed_out_without_a_round_trip() {
             .unwrap();
         let mut conn = pool.get().await.unwrap();
         conn.batch_execute("select 'the last word'").await.unwrap();
-        let pid = conn.observed().backend_pid();
+        let pid = conn.backend_pid();
         drop(conn);
         // Nothing passes: what needs an answer waits.
         proxy.set(Fault::HoldReplies).await;
@@ -116,7 +117,7 @@ async fn a_place_is_free_when_the_server_has_closed_the_session() {
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let pool = open(&db, sized(1)).await;
     let mut conn = pool.get().await.unwrap();
-    let pid = conn.observed().backend_pid();
+    let pid = conn.backend_pid();
     let sleeping = conn.batch_execute("select pg_sleep(25)");
     timeout(Duration::from_millis(50), sleeping)
         .await
@@ -135,7 +136,7 @@ async fn a_place_is_free_when_the_server_has_closed_the_session() {
         .await
         .unwrap()
         .unwrap();
-    assert_ne!(next.observed().backend_pid(), pid);
+    assert_ne!(next.backend_pid(), pid);
     assert_eq!(db.backends("app-db").await.unwrap().len(), 1);
     drop(next);
     pool.rests().await;
@@ -175,7 +176,7 @@ async fn the_ends_of_connections_made_together_are_spread() {
     };
     let mut ages = living().await;
     assert_eq!(ages.len(), COUNT as usize);
-    ages.remove(&kept.observed().backend_pid());
+    ages.remove(&kept.backend_pid());
     wait_until("all but the one in use have ended", SOON, async || {
         let now = living().await;
         assert!(now.len() <= COUNT as usize, "{} are open", now.len());
@@ -196,7 +197,7 @@ async fn the_ends_of_connections_made_together_are_spread() {
         });
     assert!(shortest > 1.4, "{shortest} s is less than three quarters");
     assert!(longest - shortest > 0.2, "from {shortest} s to {longest} s");
-    assert!(!kept.observed().is_closed());
+    assert!(!plumbing::observed(&kept).is_closed());
     drop(kept);
     pool.rests().await;
 }
@@ -214,11 +215,11 @@ async fn the_latest_returned_is_the_next_to_go() {
         let mut returned = Vec::new();
         for nth in order {
             let conn = held[nth].take().unwrap();
-            returned.push(conn.observed().backend_pid());
+            returned.push(conn.backend_pid());
         }
         while let Some(pid) = returned.pop() {
             let conn = pool.get().await.unwrap();
-            assert_eq!(conn.observed().backend_pid(), pid);
+            assert_eq!(conn.backend_pid(), pid);
             held.push(Some(conn));
         }
     }
@@ -232,7 +233,7 @@ async fn a_clean_checkout_sends_nothing() {
     let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
     let mut conn = pool.get().await.unwrap();
     conn.batch_execute("select 1").await.unwrap();
-    let observed = Arc::clone(conn.observed());
+    let observed = Arc::clone(plumbing::observed(&conn));
     let bytes = || (observed.bytes_sent(), observed.bytes_received());
     drop(conn);
     let before = bytes();
@@ -240,6 +241,6 @@ async fn a_clean_checkout_sends_nothing() {
         drop(pool.get().await.unwrap());
     }
     let conn = pool.get().await.unwrap();
-    assert!(Arc::ptr_eq(conn.observed(), &observed));
+    assert!(Arc::ptr_eq(plumbing::observed(&conn), &observed));
     assert_eq!(bytes(), before);
 }

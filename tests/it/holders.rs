@@ -3,6 +3,7 @@
 mod diagnosis;
 mod nested;
 
+use db_pool::plumbing;
 use std::time::Duration;
 
 use app_db::{Pool, PoolProfile};
@@ -75,7 +76,7 @@ async fn a_connection_held_for_long_is_reported_once_and_works_on() {
     let threshold = Duration::from_millis(200);
     let pool = open(&db, impatient(2, threshold)).await;
     let (mut leaked, line) = (pool.get().await.unwrap(), line!());
-    let pid = leaked.observed().backend_pid();
+    let pid = leaked.backend_pid();
     with_canary(&mut leaked).await.unwrap();
     assert_eq!(pool.status().long_holds, 0);
     wait_until("it is reported", SOON, async || {
@@ -126,7 +127,7 @@ async fn a_connection_held_for_long_is_reported_once_and_works_on() {
         &["INFO app_db::pool", &here(line), "pool=\"pool\""],
     );
     assert!(held_ms(&returns[1]) > held_ms(&reports[0]), "{returns:#?}");
-    assert_eq!(pool.get().await.unwrap().observed().backend_pid(), pid);
+    assert_eq!(pool.get().await.unwrap().backend_pid(), pid);
     assert_eq!(pool.status().closed.discarded, 0);
     let text = log.text();
     let events: Vec<_> = text
@@ -208,7 +209,7 @@ async fn a_dirty_connection_is_closed_with_the_line_that_left_it() {
     drop(conn);
     let (mut conn, saved) = (pool.get().await.unwrap(), line!());
     conn.batch_execute("begin; savepoint a").await.unwrap();
-    let pid = conn.observed().backend_pid();
+    let pid = conn.backend_pid();
     drop(conn);
     let (mut conn, abandoned) = (pool.get().await.unwrap(), line!());
     let sleeping = diesel::sql_query("select pg_sleep(60), $1")
@@ -268,12 +269,15 @@ async fn every_connection_is_logged_when_it_is_made_and_when_it_ends() {
     })
     .await;
     let conn = pool.get().await.unwrap();
-    let pid = conn.observed().backend_pid();
+    let pid = conn.backend_pid();
     db.server()
         .sql(&format!("select pg_terminate_backend({pid})"))
         .await
         .unwrap();
-    wait_until("it has noticed", SOON, async || conn.observed().is_closed()).await;
+    wait_until("it has noticed", SOON, async || {
+        plumbing::observed(&conn).is_closed()
+    })
+    .await;
     drop(conn);
     pool.close(SOON).await;
 

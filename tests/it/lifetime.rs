@@ -1,5 +1,6 @@
 //! How long connections live: warmed up before the first request, replaced in time.
 
+use db_pool::plumbing;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ async fn warming_up_in_vain_ends() {
     let address = format!("postgres://u:p@127.0.0.1:{port}/d");
     let hangs = Pool::connect_lazy(url(&address), profile);
     assert!(!hangs.warm_up(Duration::from_millis(100)).await);
-    let (warmed, ()) = tokio::join!(hangs.warm_up(SOON), async { hangs.begin_close() });
+    let (warmed, ()) = tokio::join!(hangs.warm_up(SOON), async { plumbing::begin_close(&hangs) });
     assert!(!warmed);
     let took = began.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -74,11 +75,11 @@ async fn the_last_uses_of_connections_are_spread() {
     let mut uses = BTreeMap::<i32, u32>::new();
     while uses.len() < 8 {
         let conn = pool.get().await.unwrap();
-        *uses.entry(conn.observed().backend_pid()).or_default() += 1;
+        *uses.entry(conn.backend_pid()).or_default() += 1;
         assert!(pool.status().open <= 1);
         drop(conn);
     }
-    let last = pool.get().await.unwrap().observed().backend_pid();
+    let last = pool.get().await.unwrap().backend_pid();
     uses.remove(&last);
     let counts: Vec<_> = uses.into_values().collect();
     assert!(

@@ -52,7 +52,7 @@ async fn existing_code_runs_on_a_pooled_connection() {
     let mut conn = pool.get().await.unwrap();
     assert_eq!(existing_code(&mut conn, 7).await, Ok(7));
     let pid = backend_pid(&mut conn).await;
-    assert_eq!(conn.observed().backend_pid(), pid);
+    assert_eq!(conn.backend_pid(), pid);
     drop(conn);
     let mut again = pool.get().await.unwrap();
     assert_eq!(backend_pid(&mut again).await, pid);

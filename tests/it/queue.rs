@@ -319,7 +319,7 @@ async fn replacements_wait_until_what_they_replace_is_gone() {
     join_all(running).await;
     let frozen: Vec<_> = held
         .iter()
-        .map(|conn| cluster.freeze_backend(conn.observed().backend_pid()))
+        .map(|conn| cluster.freeze_backend(conn.backend_pid()))
         .collect();
     drop(held);
     let callers: Vec<_> = (0..MAX)

@@ -5,6 +5,7 @@ mod poolers;
 
 use app_db::{Pool, PoolProfile};
 use db_pool::Reset;
+use db_pool::plumbing;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use diesel::{IntoSql, QueryResult};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -343,9 +344,13 @@ async fn an_error_is_not_told_to_the_next_borrower() {
     let pool = Pool::connect(url(&db.url()), profile()).await.unwrap();
     let mut conn = pool.get().await.unwrap();
     conn.batch_execute("select 1/0").await.unwrap_err();
-    assert!(conn.observed().last_error().is_some());
+    assert!(plumbing::observed(&conn).last_error().is_some());
     drop(conn);
     let conn = pool.get().await.unwrap();
-    assert!(conn.observed().last_error().is_none());
-    assert_eq!(conn.observed().errors(), 1, "it is the same connection");
+    assert!(plumbing::observed(&conn).last_error().is_none());
+    assert_eq!(
+        plumbing::observed(&conn).errors(),
+        1,
+        "it is the same connection"
+    );
 }

@@ -92,19 +92,13 @@ async fn shrinking_waits_for_what_is_in_use() {
     for conn in &mut held {
         conn.batch_execute("select 1").await.unwrap();
     }
-    let mut pids: Vec<_> = held
-        .iter()
-        .map(|conn| conn.observed().backend_pid())
-        .collect();
+    let mut pids: Vec<_> = held.iter().map(app_db::Connection::backend_pid).collect();
     held.clear();
     wait_until("two more have gone", SOON, async || pool.status().open == 2).await;
     let status = pool.status();
     assert_eq!((status.closed.by_resize, status.connects.opened), (3, 5));
     let both = [pool.try_get().await.unwrap(), pool.try_get().await.unwrap()];
-    pids.retain(|pid| {
-        both.iter()
-            .any(|conn| conn.observed().backend_pid() == *pid)
-    });
+    pids.retain(|pid| both.iter().any(|conn| conn.backend_pid() == *pid));
     assert_eq!(pids.len(), 2, "no connection was made anew");
     pool.resize(3).unwrap();
     drop(pool.try_get().await.unwrap());

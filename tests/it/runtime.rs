@@ -1,5 +1,6 @@
 //! Pools and runtimes end in any order, and a pool that closes hands nothing out any more.
 
+use db_pool::plumbing;
 use std::time::{Duration, Instant};
 
 use app_db::{Kind, Pool};
@@ -144,7 +145,7 @@ async fn a_pool_that_closes_during_a_ping_hands_nothing_out() {
         pool.status().idle == 0
     })
     .await;
-    pool.begin_close();
+    plumbing::begin_close(&pool);
     proxy.set(Fault::None).await;
     let refused = timeout(SOON, pinging).await.unwrap().unwrap();
     assert_eq!(refused.unwrap_err().kind(), Kind::ShuttingDown);
@@ -169,7 +170,7 @@ async fn a_connection_made_while_the_pool_closes_does_not_stay() {
         tokio::spawn(async move { pool.get().await.map(drop) })
     };
     wait_until("it dials", SOON, async || proxy.connections() == 1).await;
-    pool.begin_close();
+    plumbing::begin_close(&pool);
     let refused = timeout(SOON, dialling).await.unwrap().unwrap();
     assert_eq!(refused.unwrap_err().kind(), Kind::ShuttingDown);
     proxy.set(Fault::None).await;

@@ -1,5 +1,6 @@
 //! The handle that services hold.
 
+use db_pool::plumbing;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,7 +175,7 @@ impl Database {
     /// As [`Pool::get`]. Dropping the future loses nothing.
     #[track_caller]
     pub fn get(&self) -> impl Future<Output = Result<Connection, Error>> + Send + use<> {
-        let connection = self.pools.write.get_for(Location::caller());
+        let connection = plumbing::get_for(&self.pools.write, Location::caller());
         async move { Ok(connection.await?) }
     }
 

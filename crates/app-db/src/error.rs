@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db_config::ConfigError;
-use db_pool::{Kind, Observed, PoolError, ServerError, SqlState};
+use db_pool::plumbing::Observed;
+use db_pool::{Kind, PoolError, ServerError, SqlState};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
 use self::exhausted::Exhausted;

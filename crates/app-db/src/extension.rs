@@ -1,6 +1,7 @@
 //! What a plain `&mut AsyncPgConnection` can be asked inside [`Work`](crate::Work).
 
-use db_pool::{Observer, ServerError};
+use db_pool::ServerError;
+use db_pool::plumbing::Observer;
 use diesel_async::AsyncPgConnection;
 
 /// Reaches from a pool's connection to what the pool knows of it.

@@ -1,5 +1,6 @@
 //! Health: one probe per pool.
 
+use db_pool::plumbing;
 use std::time::{Duration, Instant};
 
 use db_pool::{Pool, PoolError, Status};
@@ -63,7 +64,7 @@ impl PoolHealth {
             // Every connection is at work, or none was to be had so soon: a pool that is busy is not ill,
             // and must not take the service out of its load balancer on top. Whether the server is alive,
             // a login beside the pool tells.
-            _ => match timeout(patience, pool.probe()).await {
+            _ => match timeout(patience, plumbing::probe(pool)).await {
                 Ok(outcome) => outcome.err().map(Error::Pool),
                 Err(_elapsed) => Some(Error::Silent(patience)),
             },

@@ -1,5 +1,6 @@
 //! The pools of one database: opened together, rotated together, closed together.
 
+use db_pool::plumbing;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -92,7 +93,7 @@ impl Pools {
         let proofs = pools
             .iter()
             .filter(|pool| pool.user() == user)
-            .map(|pool| pool.prove(&credentials));
+            .map(|pool| plumbing::prove(pool, &credentials));
         let _proofs = futures_util::future::try_join_all(proofs).await?;
         // A pool that is opened from here on finds the rotation in the list; one that was opened during
         // the proofs is found among the open ones.
@@ -100,7 +101,7 @@ impl Pools {
         let mut concerned = self.open_pools();
         concerned.retain(|pool| pool.user() == user);
         rotated.push((user, credentials.clone()));
-        Ok(Pool::put_in_place(&concerned, &credentials))
+        Ok(plumbing::put_in_place(&concerned, &credentials))
     }
 
     /// Closes every pool, opened or not.
@@ -150,7 +151,7 @@ impl Pools {
             let pool = Pool::connect_lazy(further.current(&rotated), further.profile.clone());
             log_profile(&pool);
             if self.closed.load(Ordering::Acquire) {
-                pool.begin_close();
+                plumbing::begin_close(&pool);
             }
             pool
         })

@@ -11,11 +11,13 @@ pub(crate) mod retry;
 pub(crate) mod span;
 pub(crate) mod test_transaction;
 
+use db_pool::plumbing;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_pool::{Connection, Observed, Observer, Pool};
+use db_pool::plumbing::{Observed, Observer};
+use db_pool::{Connection, Pool};
 use diesel::result::Error as QueryError;
 use diesel_async::AnsiTransactionManager;
 use tokio::time::{Instant, sleep, timeout};
@@ -291,7 +293,7 @@ impl<'db> Transaction<'db> {
         }
         let before = Before::of(&observed);
         let working = CURRENT_CONNECTION.scope(Arc::clone(&observed), work(&mut conn));
-        let working = self.pool.scope(caller, working);
+        let working = plumbing::scope(self.pool, caller, working);
         let value = match working.await {
             Ok(value) => value,
             Err(error) => {
@@ -356,8 +358,8 @@ impl<'db> Transaction<'db> {
     ) -> Result<(Connection, Arc<Observed>), Error> {
         for stale in 0.. {
             progress.enter(Stage::Checkout);
-            let mut conn = self.pool.get_for(caller).await?;
-            let observed = Arc::clone(conn.observed());
+            let mut conn = plumbing::get_for(self.pool, caller).await?;
+            let observed = Arc::clone(plumbing::observed(&conn));
             let errors = observed.errors();
             if let Some(observer) = Observer::of(&mut conn) {
                 observer.set_label(self.label);

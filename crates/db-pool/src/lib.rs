@@ -16,6 +16,8 @@ mod gated;
 mod generation;
 mod histogram;
 mod line_breaks;
+#[doc(hidden)]
+pub mod plumbing;
 mod pool;
 mod profile;
 mod queue;
@@ -27,7 +29,7 @@ mod totals;
 mod upkeep;
 
 pub use db_config::{Credentials, DirectUrl, Endpoint, PooledUrl};
-pub use db_wire::{Observed, ServerError, TransactionStatus, Unresolved};
+pub use db_wire::{ServerError, TransactionStatus};
 
 pub use self::backend::hold::Hold;
 pub use self::checkout::connection::Connection;
@@ -40,11 +42,9 @@ pub use self::connect::pooler::Pooler;
 pub use self::connect::stage::ConnectStage;
 pub use self::error::{Kind, PoolError};
 pub use self::histogram::Quantiles;
-pub use self::line_breaks::breaks_a_line;
 pub use self::pool::Pool;
 pub use self::profile::{PoolProfile, PoolerMode, Reconnect, Reset, Statements, Via};
 pub use self::status::{CheckoutCounts, CloseCounts, Closed, ConnectCounts, Status};
-pub use self::telemetry::observer::Observer;
 pub use self::telemetry::statement_stats::StatementStats;
-pub use self::upkeep::rotation::{Proof, Rotation};
+pub use self::upkeep::rotation::Rotation;
 pub use tokio_postgres::error::SqlState;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use db_config::{Credentials, Endpoint};
 
+use crate::checkout::Checkout;
 use crate::checkout::connection::Connection;
-use crate::checkout::{Checkout, nested};
 use crate::error::PoolError;
 use crate::profile::PoolProfile;
 use crate::shared::Shared;
@@ -15,7 +15,7 @@ use crate::status::{Closed, Status};
 use crate::telemetry::statement_stats::StatementStats;
 use crate::upkeep::keeper::Keeper;
 use crate::upkeep::resize::resize;
-use crate::upkeep::rotation::{self, Proof, Rotation};
+use crate::upkeep::rotation::{self, Rotation};
 use crate::upkeep::shutdown;
 use crate::upkeep::warm_up::warm_up;
 
@@ -90,7 +90,8 @@ impl Pool {
     /// costs no round trip, unless that one was idle for longer than `validate_after`.
     #[track_caller]
     pub fn get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
-        self.get_for(Location::caller())
+        let patience = self.shared.profile.checkout_timeout;
+        Checkout::queueing(Arc::clone(&self.shared), patience, Location::caller())
     }
 
     /// The same as [`Pool::get`] with a time of its own in the place of `checkout_timeout`.
@@ -124,19 +125,6 @@ impl Pool {
         Checkout::at_once(Arc::clone(&self.shared), Location::caller())
     }
 
-    /// The same as [`Pool::get`] on behalf of somebody else, for helpers that wrap it: `caller` is named
-    /// when the connection is held for too long.
-    pub fn get_for(
-        &self,
-        caller: &'static Location<'static>,
-    ) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
-        Checkout::queueing(
-            Arc::clone(&self.shared),
-            self.shared.profile.checkout_timeout,
-            caller,
-        )
-    }
-
     /// Replaces the credentials without dropping work in flight.
     ///
     /// The new ones are proved on a connection of their own first; then every new connection is made
@@ -148,51 +136,11 @@ impl Pool {
     ///
     /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, PoolError> {
-        let _proof = self.prove(&credentials).await?;
+        let _proof = rotation::prove(&self.shared, &credentials).await?;
         Ok(rotation::put_in_place(
             std::slice::from_ref(&self.shared),
             &credentials,
         ))
-    }
-
-    /// Logs in once with new credentials, on a connection beside the pool: the first half of a rotation
-    /// over several pools.
-    ///
-    /// # Errors
-    ///
-    /// [`PoolError::Connect`] when they do not work, [`PoolError::Closed`]. Dropping the future closes
-    /// the connection.
-    ///
-    /// While the proof is kept, a refusal of the present credentials is not the last word to callers who
-    /// wait: keep it until the new ones are in place.
-    pub async fn prove(&self, credentials: &Credentials) -> Result<Proof, PoolError> {
-        rotation::prove(&self.shared, credentials).await
-    }
-
-    /// Logs in on a connection beside the pool: whether the server answers, when every connection of the
-    /// pool is at work and cannot tell.
-    ///
-    /// # Errors
-    ///
-    /// [`PoolError::Connect`] after the connect timeout at the latest, [`PoolError::Closed`]. Dropping the
-    /// future closes the connection.
-    pub async fn probe(&self) -> Result<(), PoolError> {
-        let endpoint = self.shared.registry.generations.current().endpoint.clone();
-        rotation::log_in_beside(&self.shared, endpoint).await
-    }
-
-    /// Puts proved credentials in place for all of these pools: the second half.
-    ///
-    /// Nothing is awaited in it, so that no dropped future leaves half of the pools behind.
-    pub fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
-        let pools: Vec<_> = pools.iter().map(|pool| Arc::clone(&pool.shared)).collect();
-        rotation::put_in_place(&pools, credentials)
-    }
-
-    /// Refuses checkouts from now on, sends waiting callers away and closes idle connections, without
-    /// waiting for those in use; [`Pool::close`] does that.
-    pub fn begin_close(&self) {
-        self.shared.begin_close();
     }
 
     /// Changes how many connections may be alive.
@@ -216,19 +164,6 @@ impl Pool {
     /// Dropping the future loses nothing. It costs as many logins as are missing, a few of them at a time.
     pub async fn warm_up(&self, patience: Duration) -> bool {
         warm_up(&self.shared, patience).await
-    }
-
-    /// Polls work that holds a connection of this pool which `caller` has asked for; for helpers that
-    /// check a connection out and run somebody's work on it.
-    ///
-    /// A checkout from this pool inside it counts as nested, and is refused where no connection is free.
-    /// Dropping the future drops the work.
-    pub fn scope<F: Future>(
-        &self,
-        caller: &'static Location<'static>,
-        work: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
-        nested::scope(&self.shared.registry, caller, work)
     }
 
     /// What the statements of this pool have cost by fingerprint, the most expensive first.
@@ -304,7 +239,6 @@ impl Pool {
         shutdown::close(&self.shared, grace).await
     }
 
-    #[cfg(test)]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

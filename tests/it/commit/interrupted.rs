@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use app_db::{Error, Kind, Pool};
-use db_pool::{Observed, Observer};
+use db_pool::plumbing::{Observed, Observer};
 use diesel::QueryResult;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use harness::{TestDatabase, wait_until};
@@ -76,7 +76,7 @@ pub(super) async fn insert(conn: &mut AsyncPgConnection) -> QueryResult<()> {
 /// Waits until the server has acted on a cancel request that was sent after all that may have gone before.
 async fn cancel_requests_have_arrived(db: &TestDatabase, pool: &Pool) {
     let mut conn = pool.get().await.unwrap();
-    let pid = conn.observed().backend_pid();
+    let pid = conn.backend_pid();
     let sleeping = tokio::spawn(async move { sleep(&mut conn, 25.0).await });
     let is_asleep = async || {
         let backends = db.backends("app-db").await.unwrap();

@@ -280,7 +280,7 @@ async fn a_place_that_the_server_is_still_closing_is_named() {
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let pool = open(&db, impatient(1, NEVER)).await;
     let mut conn = pool.get().await.unwrap();
-    let pid = conn.observed().backend_pid();
+    let pid = conn.backend_pid();
     let sleeping = conn.batch_execute("select pg_sleep(25)");
     timeout(Duration::from_millis(50), sleeping)
         .await

@@ -1,5 +1,6 @@
 //! Checkouts from inside work that holds a connection of the same pool.
 
+use db_pool::plumbing;
 use std::time::{Duration, Instant};
 
 use app_db::{Error, Kind, PoolError};
@@ -85,7 +86,7 @@ async fn a_nested_checkout_is_counted_and_served_while_a_connection_is_free() {
     let through_another = db
         .write(async |_| {
             let here = std::panic::Location::caller();
-            let inside = batch.scope(here, async { db.write(pid).await });
+            let inside = plumbing::scope(batch, here, async { db.write(pid).await });
             inside.await
         })
         .await;

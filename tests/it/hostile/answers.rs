@@ -1,5 +1,6 @@
 //! Misbehaviour in a session that began well.
 
+use db_pool::plumbing;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -281,7 +282,7 @@ fn an_answer_that_nobody_asked_for_is_not_the_next_ones() {
             // At once, and when the answer too many has been read.
             seen.push(timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap());
             wait_until("it is noticed", crate::SOON, async || {
-                conn.observed().is_closed()
+                plumbing::observed(&conn).is_closed()
             })
             .await;
             seen.push(timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap());

@@ -1,5 +1,6 @@
 //! How long the pool keeps its connections, and what it does about those that ended.
 
+use db_pool::plumbing;
 use std::time::{Duration, Instant};
 
 use app_db::{Pool, PoolError};
@@ -51,7 +52,7 @@ async fn the_keeper_refills_to_min_idle() {
         let outcome = diesel::sql_query("select pg_sleep(60)")
             .execute(&mut conn)
             .await;
-        (outcome, conn.observed().last_error())
+        (outcome, plumbing::observed(&conn).last_error())
     });
     wait_until("it sleeps", SOON, async || {
         db.backends("app-db")

@@ -1,7 +1,8 @@
 //! Resets that fail, hang, or come while the pool closes.
 
 use app_db::Pool;
-use db_pool::Observed;
+use db_pool::plumbing;
+use db_pool::plumbing::Observed;
 use diesel_async::SimpleAsyncConnection;
 use harness::{Fault, Proxy, wait_until};
 
@@ -75,7 +76,7 @@ async fn a_reset_does_not_hold_up_closing() {
         .unwrap();
     let mut conn = pool.get().await.unwrap();
     conn.batch_execute("set time zone 'UTC'").await.unwrap();
-    let observed: std::sync::Arc<Observed> = std::sync::Arc::clone(conn.observed());
+    let observed: std::sync::Arc<Observed> = std::sync::Arc::clone(plumbing::observed(&conn));
     proxy.set(Fault::HoldReplies).await;
     drop(conn);
     wait_until("the reset is under way", SOON, async || {

@@ -1,6 +1,7 @@
 //! Resets behind a pooler.
 
 use app_db::Pool;
+use db_pool::plumbing;
 use db_pool::{PoolerMode, Reset};
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::{Bouncer, BouncerOptions, PoolMode};
@@ -52,7 +53,7 @@ async fn a_set_through_a_transaction_pooler_is_refused() {
     let prepared = diesel::sql_query("set session statement_timeout = 1");
     let error = prepared.execute(&mut conn).await.unwrap_err();
     assert!(error.to_string().contains("SET LOCAL"), "{error}");
-    let sent = conn.observed().last_error().unwrap();
+    let sent = plumbing::observed(&conn).last_error().unwrap();
     assert_eq!(sent.sqlstate().code(), "0A000");
     conn.transaction(async |conn| {
         conn.batch_execute("set local role pg_monitor").await?;

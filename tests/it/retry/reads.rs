@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use app_db::{Database, StatementStats};
-use db_pool::Observer;
+use db_pool::plumbing::Observer;
 use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use harness::{Cluster, ClusterOptions, wait_until};

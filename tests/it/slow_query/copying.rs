@@ -1,5 +1,6 @@
 //! COPY in the slow-query log: what is executing, and what is streaming.
 
+use db_pool::plumbing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,7 +117,7 @@ async fn a_copy_that_is_slow_between_its_rows_is_streaming() {
          from generate_series(1, 7) g) to stdout"
     );
     let mut conn = pool.get().await.unwrap();
-    let observed = Arc::clone(conn.observed());
+    let observed = Arc::clone(plumbing::observed(&conn));
     let before = observed.bytes_received();
     let releasing = async {
         held.reached().await;

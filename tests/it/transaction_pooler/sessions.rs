@@ -1,6 +1,7 @@
 //! What a shared session is taken for, what it refuses, and what it survives.
 
 use app_db::Pool;
+use db_pool::plumbing;
 use db_pool::{Pooler, PoolerMode};
 use diesel::prelude::*;
 use diesel::sql_types::{Float, Integer};
@@ -91,7 +92,7 @@ async fn listen_and_session_locks_are_refused() {
                 };
                 let told = refused.to_string();
                 assert!(told.contains("DATABASE_URL_DIRECT"), "{statement}: {told}");
-                let code = conn.observed().last_error().unwrap();
+                let code = plumbing::observed(&conn).last_error().unwrap();
                 assert_eq!(code.sqlstate().code(), "0A000", "{statement}");
             }
         }

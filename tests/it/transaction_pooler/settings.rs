@@ -1,5 +1,6 @@
 //! Settings are in force on our side of a shared session, and on no other.
 
+use db_pool::plumbing;
 use std::time::Duration;
 
 use app_db::{Pool, PoolProfile};
@@ -162,7 +163,7 @@ async fn a_statement_timeout_acts_in_autocommit_and_in_transactions() {
             .unwrap();
         let mut conn = pool.get().await.unwrap();
         let assert_timed_out = |conn: &app_db::Connection, how: &str| {
-            let error = conn.observed().last_error().unwrap();
+            let error = plumbing::observed(conn).last_error().unwrap();
             assert_eq!(error.sqlstate().code(), "57014", "{version:?} {how}");
         };
         for _ in 0..2 {

@@ -1,5 +1,6 @@
 //! Notifications and COPY, which are more than a question and its answer.
 
+use db_pool::plumbing;
 use std::sync::Arc;
 
 use app_db::Pool;
@@ -57,7 +58,7 @@ async fn a_notification_of_ones_own_is_sent_at_commit() {
 async fn bytes_are_counted_as_they_really_pass() {
     let (_db, pool) = prepared(one()).await;
     let mut conn = pool.get().await.unwrap();
-    let observed = Arc::clone(conn.observed());
+    let observed = Arc::clone(plumbing::observed(&conn));
     let count = || (observed.bytes_sent(), observed.bytes_received());
     let (after_login_sent, after_login_received) = count();
     // The startup packet with our settings; the greeting with its parameters.

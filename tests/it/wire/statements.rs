@@ -2,6 +2,7 @@
 
 use app_db::{Pool, PoolProfile};
 use db_pool::Statements;
+use db_pool::plumbing;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
@@ -83,7 +84,7 @@ async fn select_star_goes_on_working_across_add_column() {
                 .await
                 .unwrap();
         }
-        assert_eq!(conn.observed().errors(), 0);
+        assert_eq!(plumbing::observed(&conn).errors(), 0);
     }
 }
 
@@ -102,7 +103,7 @@ async fn a_column_of_another_type_is_never_decoded_as_the_old_one() {
             .await
             .unwrap();
         let error = read(&mut conn).await.unwrap_err();
-        let sent = conn.observed().last_error();
+        let sent = plumbing::observed(&conn).last_error();
         assert_eq!(sent.unwrap().sqlstate().code(), "0A000", "{error}");
         db.sql("alter table t alter n type bigint using 2")
             .await
@@ -174,7 +175,7 @@ async fn one_text_over_two_schemas_reads_the_right_rows() {
         assert_eq!(names(&mut conn).await, "b");
         conn.batch_execute("commit").await.unwrap();
         assert_eq!(names(&mut conn).await, "a");
-        assert_eq!(conn.observed().errors(), 0);
+        assert_eq!(plumbing::observed(&conn).errors(), 0);
     }
 }
 
@@ -209,7 +210,7 @@ async fn names_that_are_lost_are_prepared_again() {
         assert_eq!(bump(&mut conn, 1).await, Ok(1), "{lose}");
         sum(&mut conn).await.unwrap();
     }
-    assert_eq!(conn.observed().errors(), 0);
+    assert_eq!(plumbing::observed(&conn).errors(), 0);
 }
 
 #[derive(SqlType, diesel::query_builder::QueryId)]
@@ -277,7 +278,7 @@ async fn errors_are_what_they_are_elsewhere() {
             panic!("{error:?}");
         };
         assert_eq!(info.constraint_name(), Some("t_pkey"));
-        let sent = conn.observed().last_error().unwrap();
+        let sent = plumbing::observed(&conn).last_error().unwrap();
         assert_eq!(sent.sqlstate().code(), "23505");
     }
     // After the first rows.
@@ -285,7 +286,7 @@ async fn errors_are_what_they_are_elsewhere() {
         .load::<i32>(&mut conn)
         .await
         .unwrap_err();
-    let sent = conn.observed().last_error().unwrap();
+    let sent = plumbing::observed(&conn).last_error().unwrap();
     assert_eq!(sent.sqlstate().code(), "22012", "{error}");
     conn.batch_execute("begin").await.unwrap();
     let QueryError::DatabaseError(_, info) = conn.batch_execute("select selec").await.unwrap_err()

@@ -1,5 +1,6 @@
 //! BEGIN with the first statement, COMMIT without waiting, and everything in between as ever.
 
+use db_pool::plumbing;
 use std::time::{Duration, Instant};
 
 use app_db::{Database, Pool};
@@ -33,13 +34,13 @@ async fn after_a_begin_that_did_not_run_no_insert_stays() {
     conn.batch_execute("selec").await.unwrap_err();
     for id in 12..15 {
         insert(&mut conn, id).await.unwrap_err();
-        let sent = conn.observed().last_error().unwrap();
+        let sent = plumbing::observed(&conn).last_error().unwrap();
         assert_eq!(sent.sqlstate().code(), "25P02");
         let text = format!("insert into t values ({id})");
         conn.batch_execute(&text).await.unwrap_err();
     }
     conn.batch_execute("commit").await.unwrap();
-    assert_eq!(conn.observed().refused_commits(), 1);
+    assert_eq!(plumbing::observed(&conn).refused_commits(), 1);
     let count: i64 = db.scalar("select count(*) from t").await.unwrap();
     assert_eq!(count, 11);
     insert(&mut conn, 12).await.unwrap();

@@ -1,11 +1,13 @@
 //! One attempt at a transaction: when it may commit, how it ends, and whether it may be made again.
 
+use db_pool::plumbing;
 use std::any::Any;
 use std::error::Error as StdError;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use db_pool::{Connection, Observed, ServerError, SqlState, TransactionStatus, Unresolved};
+use db_pool::plumbing::{Observed, Unresolved};
+use db_pool::{Connection, ServerError, SqlState, TransactionStatus};
 use diesel::result::Error as QueryError;
 use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::time::timeout;
@@ -135,7 +137,7 @@ pub(crate) async fn may_commit(
     observed: &Observed,
     before: &Before,
 ) -> Result<(), Error> {
-    if conn.is_unfinished() {
+    if plumbing::is_unfinished(conn) {
         return Err(Error::Unfinished("a statement of it was still running"));
     }
     // An error may have reached the work before the ReadyForQuery that belongs to it reached us.
@@ -181,7 +183,7 @@ pub(crate) fn has_ended_itself(observed: &Observed, before: &Before) -> Option<E
 pub(crate) async fn roll_back(conn: &mut Connection, observed: &Observed) {
     let _in_time = timeout(SETTLE, observed.settled()).await;
     // ROLLBACK would queue behind a statement that nobody waits for; the pool cancels it instead.
-    if observed.is_closed() || observed.is_working() || conn.is_unfinished() {
+    if observed.is_closed() || observed.is_working() || plumbing::is_unfinished(conn) {
         return;
     }
     if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut **conn).await {

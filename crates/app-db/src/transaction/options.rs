@@ -68,7 +68,7 @@ pub(crate) fn some_label(label: &'static str) -> Result<&'static str, InvalidOpt
     if label.len() > MAX_LABEL {
         return Err(InvalidOption::LongLabel(label.len()));
     }
-    match label.contains(db_pool::breaks_a_line) {
+    match label.contains(db_pool::plumbing::breaks_a_line) {
         true => Err(InvalidOption::ControlCharacter(label)),
         false => Ok(label),
     }

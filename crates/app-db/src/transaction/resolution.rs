@@ -1,5 +1,6 @@
 //! What became of a COMMIT whose answer was lost.
 
+use db_pool::plumbing;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -113,7 +114,7 @@ async fn ask(
     caller: &'static Location<'static>,
     id: &Assigned,
 ) -> Result<CommitStatus, Error> {
-    let mut conn = pool.get_for(caller).await?;
+    let mut conn = plumbing::get_for(pool, caller).await?;
     // A server that has crashed since knows every id that was written down, as that of a COMMIT which has taken effect
     // is. An id that is not committed there has not been ours in any COMMIT; one that is may be ours or another's.
     let asking = format!(

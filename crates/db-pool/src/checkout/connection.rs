@@ -61,16 +61,17 @@ impl Connection {
         }
     }
 
-    /// What the wire knows of this connection.
+    /// The process id that the server, or the pooler in its place, gave at connect.
     #[must_use]
-    pub fn observed(&self) -> &Arc<Observed> {
+    pub fn backend_pid(&self) -> i32 {
+        self.observed().backend_pid()
+    }
+
+    pub(crate) fn observed(&self) -> &Arc<Observed> {
         self.backend().observed()
     }
 
-    /// Whether a query was begun on it whose future was dropped, or is still there: the server may be
-    /// working on it, or be about to.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
+    pub(crate) fn is_unfinished(&self) -> bool {
         self.backend().is_unfinished()
     }
 
@@ -107,7 +108,7 @@ impl DerefMut for Connection {
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
-            .field("backend_pid", &self.observed().backend_pid())
+            .field("backend_pid", &self.backend_pid())
             .field("generation", &self.generation())
             .finish_non_exhaustive()
     }

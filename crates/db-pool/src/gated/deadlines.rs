@@ -115,7 +115,7 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
             profile.connect_timeout = ms(1_234);
             let work = Workplace::new(profile);
             work.server.gates.shut(point);
-            let (outcome, took) = timed(work.pool.probe()).await;
+            let (outcome, took) = timed(crate::plumbing::probe(&work.pool)).await;
             let error = hung(outcome);
             assert_eq!(took, ms(1_234), "{error}");
             assert_eq!(

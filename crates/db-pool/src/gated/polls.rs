@@ -170,7 +170,8 @@ fn the_next_in_line_has_what_was_kept_for_the_one_before() {
         work.server.gates.shut(Point::Closing);
         work.server.gates.shut(Point::Greeting);
         let credentials = Credentials::new("new", "canary");
-        let _rotation = Pool::put_in_place(std::slice::from_ref(&work.pool), &credentials);
+        let _rotation =
+            crate::plumbing::put_in_place(std::slice::from_ref(&work.pool), &credentials);
         let mut older = Box::pin(work.pool.get());
         let mut younger = Box::pin(work.pool.get());
         assert!(poll!(&mut older).is_pending() && poll!(&mut younger).is_pending());
@@ -239,7 +240,7 @@ fn a_probe_of_the_server() {
             beside: 1,
             ..warm(sized(size))
         },
-        async |work| work.pool.probe().await.unwrap(),
+        async |work| crate::plumbing::probe(&work.pool).await.unwrap(),
     );
     assert!(rounds >= 7 * POOLS, "{rounds}");
 }

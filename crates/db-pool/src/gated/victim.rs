@@ -186,7 +186,7 @@ impl Victim {
     pub(super) fn interfere(self, pool: &Pool) {
         match self {
             Self::Resized => pool.resize(1).unwrap(),
-            Self::ClosedOn | Self::Resets => pool.begin_close(),
+            Self::ClosedOn | Self::Resets => crate::plumbing::begin_close(pool),
             _ => {}
         }
     }

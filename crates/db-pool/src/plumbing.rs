@@ -1,0 +1,94 @@
+//! What app-db needs of pools beside their public interface; no part of that interface.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use db_config::Credentials;
+
+use crate::checkout::connection::Connection;
+use crate::checkout::{Checkout, nested};
+use crate::error::PoolError;
+use crate::pool::Pool;
+use crate::upkeep::rotation::{self, Rotation};
+
+pub use crate::line_breaks::breaks_a_line;
+pub use crate::telemetry::observer::Observer;
+pub use crate::upkeep::rotation::Proof;
+pub use db_wire::{Observed, Unresolved};
+
+/// The same as [`Pool::get`] on behalf of somebody else: `caller` is named when the connection is held
+/// for too long.
+pub fn get_for(
+    pool: &Pool,
+    caller: &'static Location<'static>,
+) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
+    let shared = Arc::clone(pool.shared());
+    let patience = shared.profile.checkout_timeout;
+    Checkout::queueing(shared, patience, caller)
+}
+
+/// Polls work that holds a connection of this pool which `caller` has asked for.
+///
+/// A checkout from this pool inside it counts as nested, and is refused where no connection is free.
+/// Dropping the future drops the work.
+pub fn scope<F: Future>(
+    pool: &Pool,
+    caller: &'static Location<'static>,
+    work: F,
+) -> impl Future<Output = F::Output> + use<F> {
+    nested::scope(&pool.shared().registry, caller, work)
+}
+
+/// Logs in once with new credentials, on a connection beside the pool: the first half of a rotation
+/// over several pools.
+///
+/// # Errors
+///
+/// [`PoolError::Connect`] when they do not work, [`PoolError::Closed`]. Dropping the future closes
+/// the connection.
+///
+/// While the proof is kept, a refusal of the present credentials is not the last word to callers who
+/// wait: keep it until the new ones are in place.
+pub async fn prove(pool: &Pool, credentials: &Credentials) -> Result<Proof, PoolError> {
+    rotation::prove(pool.shared(), credentials).await
+}
+
+/// Puts proved credentials in place for all of these pools: the second half.
+///
+/// Nothing is awaited in it, so that no dropped future leaves half of the pools behind.
+pub fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
+    let pools: Vec<_> = pools.iter().map(|pool| Arc::clone(pool.shared())).collect();
+    rotation::put_in_place(&pools, credentials)
+}
+
+/// Logs in on a connection beside the pool: whether the server answers, when every connection of the
+/// pool is at work and cannot tell.
+///
+/// # Errors
+///
+/// [`PoolError::Connect`] after the connect timeout at the latest, [`PoolError::Closed`]. Dropping the
+/// future closes the connection.
+pub async fn probe(pool: &Pool) -> Result<(), PoolError> {
+    let shared = pool.shared();
+    let endpoint = shared.registry.generations.current().endpoint.clone();
+    rotation::log_in_beside(shared, endpoint).await
+}
+
+/// Refuses checkouts from now on, sends waiting callers away and closes idle connections, without
+/// waiting for those in use; [`Pool::close`] does that.
+pub fn begin_close(pool: &Pool) {
+    pool.shared().begin_close();
+}
+
+/// What the wire knows of a connection.
+#[must_use]
+pub fn observed(connection: &Connection) -> &Arc<Observed> {
+    connection.observed()
+}
+
+/// Whether a query was begun on a connection whose future was dropped, or is still there: the server may be
+/// working on it, or be about to.
+#[must_use]
+pub fn is_unfinished(connection: &Connection) -> bool {
+    connection.is_unfinished()
+}
