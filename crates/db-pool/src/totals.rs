@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The totals behind [`Status`].
+/// The totals behind [`Status`](crate::Status).
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) opened: AtomicU64,
