@@ -98,6 +98,7 @@ impl Backend {
             .set_watcher(watch::watcher(profile, &registry, &activity));
         // What setting it up has left is the configured state.
         link.observed.session_is_clean();
+        link.observed.remember_parameters();
         let now = Instant::now();
         let kept = 1.0 - fastrand::f64() / 4.0;
         registry.established.fetch_add(1, Ordering::AcqRel);
@@ -240,7 +241,7 @@ impl Backend {
         }
         self.activity.forget_holder();
         match (self.judge(), &self.reset) {
-            (Verdict::Keep, Some(reset)) => reset.verdict(self.observed.residue()),
+            (Verdict::Keep, Some(reset)) => reset.verdict(&self.observed),
             (verdict, _) => verdict,
         }
     }
@@ -250,7 +251,7 @@ impl Backend {
         let (Some(reset), Some(conn)) = (&self.reset, &mut self.conn) else {
             return true;
         };
-        reset.run(conn, &self.registry).await
+        reset.run(conn, &self.observed, &self.registry).await
     }
 
     /// Whether it is still the connection it was made with: a holder can swap it for another one, of

@@ -46,6 +46,7 @@ use crate::protocol::outbox::{Outbox, empty};
 use crate::rules::Naming;
 use crate::server_error::ServerError;
 use crate::sql::residue::Residue;
+use crate::sql::tokens::Sql;
 use crate::steering::Steering;
 
 /// The state of one conversation.
@@ -76,8 +77,10 @@ pub(crate) struct Conversation {
     transaction: ClientTransaction,
     /// The server's own status, as it said last.
     status: u8,
-    /// Something in this transaction changes how names resolve, until it ends.
-    resolution_borrowed: bool,
+    /// The server's `standard_conforming_strings`, as it reported last.
+    conforming: bool,
+    /// Something in this transaction changes what statements mean, until it ends.
+    meaning_borrowed: bool,
     /// How far the statements had come when something was first left behind in the session.
     dirty_since: u64,
     /// What the texts leave behind that are prepared under a name but not kept, those that do.
@@ -106,11 +109,12 @@ impl Conversation {
             held: Vec::new(),
             // The startup packet is answered by a ReadyForQuery as well.
             pending: Pending::new(Exchange::new(Request::Housekeeping)),
-            statements: StatementCache::new(0, Naming::Named),
+            statements: StatementCache::new(0, Naming::Named, false),
             texts: Texts::default(),
             transaction: ClientTransaction::Plain,
             status: b'I',
-            resolution_borrowed: false,
+            conforming: true,
+            meaning_borrowed: false,
             dirty_since: 0,
             unkept: HashMap::new(),
             retained: Vec::new(),
@@ -166,6 +170,14 @@ impl Conversation {
             .is_some_and(|rules| rules.shared_session)
     }
 
+    /// A text, read as this server reads it.
+    fn sql<'s>(&self, text: &'s [u8]) -> Sql<'s> {
+        Sql {
+            text,
+            conforming: self.conforming,
+        }
+    }
+
     fn is_broken(&self) -> bool {
         matches!(self.transaction, ClientTransaction::Broken { .. })
     }
@@ -199,6 +211,20 @@ impl Conversation {
         let mut messages = Vec::new();
         put_error(&mut messages, code, message);
         self.answer(&messages, None);
+    }
+
+    /// Refuses a statement as the server would: in a transaction block all of the transaction has failed.
+    fn refuse(&mut self, message: &str) {
+        if self.is_in_transaction() && self.is_settled() {
+            let begun = self.status != b'I';
+            self.transaction = ClientTransaction::Broken { begun };
+        }
+        self.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, message);
+    }
+
+    /// Whether the client believes to be in a transaction block.
+    fn is_in_transaction(&self) -> bool {
+        self.transaction.status().unwrap_or(self.status) == b'T'
     }
 
     /// Gives out the answers of our own whose turn it is. What the client is not told of they pass by;

@@ -27,6 +27,12 @@ impl LastStatement {
         sent.at = Some(at);
     }
 
+    /// When it was sent.
+    #[must_use]
+    pub fn sent_at(&self) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).at
+    }
+
     /// The text, empty where the wire does not know it, and when it was sent.
     pub fn read(&self) -> Option<(Vec<u8>, Instant)> {
         let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -40,7 +40,13 @@ pub struct Observed {
     backend_pid: AtomicI32,
     logged_in: OnceLock<Instant>,
     parameters: Mutex<Vec<(Box<str>, Box<str>)>>,
+    /// The parameters that clients set, as they were when the session was ready for its first holder.
+    first_parameters: OnceLock<Vec<(Box<str>, Box<str>)>>,
+    /// Whether one of these has been reported with another value.
+    parameter_changed: AtomicBool,
     closed: AtomicBool,
+    /// Whether the settings of the pool are not in force for the statement that was sent last.
+    unbounded: AtomicBool,
     /// Whether `unresolved` holds something.
     failing: AtomicBool,
     settled: Notify,
@@ -74,6 +80,17 @@ impl Observed {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether a statement is at work that the server does not bound by the pool's `statement_timeout`: outside a
+    /// transaction, on a session that is shared with others.
+    #[must_use]
+    pub fn is_working_unbounded(&self) -> bool {
+        self.unbounded.load(Ordering::Acquire) && self.is_working()
+    }
+
+    pub(crate) fn note_unbounded(&self, unbounded: bool) {
+        self.unbounded.store(unbounded, Ordering::Release);
     }
 
     /// How many statements the server has completed on this connection.
@@ -134,6 +151,37 @@ impl Observed {
         let parameters = lock(&self.parameters);
         let found = parameters.iter().find(|(known, _)| **known == *name);
         found.map(|(_, value)| value.to_string())
+    }
+
+    /// Remembers the parameters that clients set, as they are now; the first call counts.
+    pub fn remember_parameters(&self) {
+        let mut first = lock(&self.parameters).clone();
+        first.retain(|(name, _)| SET_BY_CLIENTS.contains(&&**name));
+        let _first = self.first_parameters.set(first);
+    }
+
+    /// The parameters that differ from what they were when they were remembered, with their values then.
+    ///
+    /// One atomic is read while none does.
+    #[must_use]
+    pub fn changed_parameters(&self) -> Vec<(String, String)> {
+        if !self.parameter_changed.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        // Before the look: what is reported meanwhile sets it again.
+        self.parameter_changed.store(false, Ordering::Release);
+        let first = self.first_parameters.get().map(Vec::as_slice);
+        let differs = |(name, value): &&(Box<str>, Box<str>)| {
+            self.parameter(name).is_some_and(|now| now != **value)
+        };
+        let changed = first.unwrap_or_default().iter().filter(differs);
+        let changed: Vec<_> = changed
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        if !changed.is_empty() {
+            self.parameter_changed.store(true, Ordering::Release);
+        }
+        changed
     }
 
     /// Resolves once nothing is being worked on, or the connection is closed.
@@ -290,6 +338,11 @@ impl Observed {
     }
 
     pub(crate) fn parameter_reported(&self, name: &str, value: &str) {
+        let differs = |(known, first): &(Box<str>, Box<str>)| **known == *name && **first != *value;
+        let first = self.first_parameters.get();
+        if first.is_some_and(|first| first.iter().any(differs)) {
+            self.parameter_changed.store(true, Ordering::Release);
+        }
         let mut parameters = lock(&self.parameters);
         let is_it = |(known, _): &(Box<str>, Box<str>)| **known == *name;
         if let Some(place) = parameters.iter().position(is_it) {
@@ -367,6 +420,17 @@ impl Request {
         self != Request::Housekeeping
     }
 }
+
+/// The parameters that a server reports and its clients set. PgBouncer keeps them for each client, IntervalStyle
+/// since 1.20.
+const SET_BY_CLIENTS: [&str; 6] = [
+    "client_encoding",
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "standard_conforming_strings",
+    "application_name",
+];
 
 /// A server has some fifteen parameters to report; one that never ends must not fill the memory.
 const MAX_PARAMETERS: usize = 256;

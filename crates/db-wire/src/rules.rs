@@ -23,6 +23,8 @@ pub struct Rules {
     pub shared_session: bool,
     /// Whether a SET that others on that session would see is refused as well.
     pub refuses_set: bool,
+    /// Whether the pooler keeps IntervalStyle for each of its clients, as PgBouncer does since 1.20.
+    pub keeps_interval_style: bool,
     /// The text by which the pool resets the session, where it does.
     pub reset: Option<Arc<str>>,
     /// Whether a transaction that names no isolation level is SERIALIZABLE.

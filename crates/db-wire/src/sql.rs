@@ -1,10 +1,14 @@
-//! What the wire reads off the text of a statement.
+//! What the wire reads off the text of a statement: one lexer ([`tokens`]) for every decision.
 
-pub(crate) mod boundary;
+pub(crate) mod alone;
 pub(crate) mod harmless;
+pub(crate) mod keep;
 pub(crate) mod local_settings;
-pub(crate) mod opening;
+pub(crate) mod reads;
 pub(crate) mod residue;
-pub(crate) mod text;
+pub(crate) mod session_objects;
+pub(crate) mod settings;
+pub(crate) mod statements;
 pub(crate) mod tokens;
-pub(crate) mod words;
+pub(crate) mod traits;
+pub(crate) mod transactions;

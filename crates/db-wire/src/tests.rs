@@ -43,4 +43,8 @@ fn shared(naming: Naming) -> Rules {
     }
 }
 
-const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', 'a', true)";
+/// In a transaction, and before a simple query.
+const SET_LOCAL: &str = "SET LOCAL \"search_path\" = 'a'";
+
+/// Before a statement of the extended protocol that is in no transaction.
+const SET_CONFIG: &str = "SELECT pg_catalog.set_config('search_path', 'a', true)";

@@ -55,6 +55,12 @@ impl LiveBackend {
         }
     }
 
+    /// Whether its statement has been at work for so long without a bound of the server's.
+    pub(crate) fn overruns(&self, timeout: Duration) -> bool {
+        let sent = self.observed.last_statement().sent_at();
+        self.observed.is_working_unbounded() && sent.is_some_and(|sent| sent.elapsed() >= timeout)
+    }
+
     /// Somebody holds it from now on; the activity names the holder already.
     pub(crate) fn handed_out(&self, now: Instant) {
         let since = now.saturating_duration_since(self.made).as_millis() as u64 + 1;

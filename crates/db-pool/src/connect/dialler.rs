@@ -93,6 +93,11 @@ impl Dialler {
         found.map_or(Pooler::Unknown, |(_generation, pooler)| pooler)
     }
 
+    /// The `statement_timeout` of the pool's sessions.
+    pub(crate) fn statement_timeout(&self) -> Option<Duration> {
+        self.login.settings().statement_timeout()
+    }
+
     /// Connects, logs in and sets the session up, all within the connect timeout.
     pub(crate) async fn dial(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
         let progress = ConnectProgress::default();

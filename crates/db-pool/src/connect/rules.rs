@@ -21,6 +21,8 @@ pub(crate) fn of(pooler: Pooler, profile: &PoolProfile, settings: &SessionSettin
         local_settings: shared.then(|| settings.local()).flatten(),
         shared_session: shared,
         refuses_set: shared && profile.reset != Reset::Never,
+        // It came with PgBouncer 1.20, and the proof of names with 1.21.
+        keeps_interval_style: matches!(pooler, Pooler::Shared { keeps_names: true }),
         reset: settings.reset_text(profile.reset, pooler),
         serializable_by_default: settings.is_serializable(),
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use db_config::Endpoint;
 
@@ -139,6 +140,13 @@ impl SessionSettings {
         LocalSettings::new(&self.settings)
     }
 
+    /// The `statement_timeout`, where there is one.
+    pub(crate) fn statement_timeout(&self) -> Option<Duration> {
+        let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("statement_timeout");
+        let (_, value) = self.settings.iter().find(is_it)?;
+        milliseconds(value).filter(|timeout| !timeout.is_zero())
+    }
+
     /// Whether transactions are SERIALIZABLE where they do not say otherwise.
     pub(crate) fn is_serializable(&self) -> bool {
         self.settings.iter().any(|(name, value)| {
@@ -146,6 +154,24 @@ impl SessionSettings {
                 && value.eq_ignore_ascii_case("serializable")
         })
     }
+}
+
+/// A time as the server reads it: a number of milliseconds, or with a unit.
+fn milliseconds(value: &str) -> Option<Duration> {
+    let value = value.trim();
+    let digits = value.find(|char: char| !char.is_ascii_digit());
+    let (number, unit) = value.split_at(digits.unwrap_or(value.len()));
+    let number: u64 = number.parse().ok()?;
+    let factor = match unit.trim() {
+        "us" => return Some(Duration::from_micros(number)),
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(factor).map(Duration::from_millis)
 }
 
 /// The settings as SQL, each statement with its semicolon.
@@ -213,6 +239,12 @@ mod tests {
             [("timezone".to_owned(), "Asia/Tokyo".to_owned())]
         );
         assert!(!own.is_serializable());
+        assert_eq!(own.statement_timeout(), Some(Duration::from_secs(5)));
+        for (value, timeout) in [("250", Some(250)), ("2min", Some(120_000)), ("0", None)] {
+            let url = format!("postgres://u@localhost/d?statement_timeout={value}");
+            let timeout = timeout.map(Duration::from_millis);
+            assert_eq!(settings(&url).statement_timeout(), timeout, "{value}");
+        }
     }
 
     /// req 2.22, case R50

@@ -34,6 +34,7 @@ impl Keeper {
             profile.idle_timeout,
             profile.max_lifetime,
             profile.leak_threshold,
+            shared.dialler.statement_timeout(),
         ];
         let shortest = times
             .into_iter()
@@ -62,6 +63,7 @@ impl Keeper {
             end_idle(&shared);
             replenish(&shared);
             report_long_holds(&shared);
+            cancel_overrunning(&shared);
         }
     }
 }
@@ -144,6 +146,26 @@ fn report_long_holds(shared: &Shared) {
         if let Some(hold) = live.newly_long(threshold) {
             Totals::count(&shared.registry.totals.long_holds);
             long_hold::report(&shared.registry.name, &hold);
+        }
+    }
+}
+
+/// Cancels statements that have run for `statement_timeout` where the server does not know of it: a pooler shares the
+/// session, and outside a transaction nothing is said in front of a statement that changes no result.
+fn cancel_overrunning(shared: &Arc<Shared>) {
+    let Some(timeout) = shared.dialler.statement_timeout() else {
+        return;
+    };
+    for live in shared.registry.live_backends() {
+        if live.overruns(timeout) {
+            tracing::info!(
+                target: "app_db::pool",
+                pool = &*shared.registry.name,
+                call_site = live.call_site().map(tracing::field::display),
+                timeout_ms = timeout.as_millis() as u64,
+                "a statement outside a transaction is cancelled at its statement_timeout"
+            );
+            shared.registry.spawn(async move { live.cancel().await });
         }
     }
 }

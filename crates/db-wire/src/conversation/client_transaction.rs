@@ -1,7 +1,7 @@
 //! The transaction as the client believes it, where that is not what the server has been told.
 
 use crate::rules::Rules;
-use crate::sql::opening::Opening;
+use crate::sql::transactions::{Isolation, Opening};
 
 /// What stands between the client's belief and the server.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,10 @@ impl ClientTransaction {
             sql.extend_from_slice(settings.begin(begin).as_bytes());
             opening.sql = sql.into();
         }
-        let serializable =
-            begin.serializable || (rules.serializable_by_default && !begin.isolation);
+        let serializable = match begin.isolation {
+            Some(level) => level == Isolation::Serializable,
+            None => rules.serializable_by_default,
+        };
         *self = Self::Open {
             harmless: begin.read_only && !serializable,
         };

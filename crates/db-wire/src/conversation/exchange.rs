@@ -65,7 +65,7 @@ pub(crate) struct Exchange {
     pub(crate) statement: Option<StatementId>,
     pub(crate) repeatable: bool,
     pub(crate) repeat: Repeat,
-    pub(crate) touches_resolution: bool,
+    pub(crate) changes_meaning: bool,
     /// It is the pool's reset of the session.
     pub(crate) resets: bool,
     /// It goes back to a savepoint, for which the server's answer is ROLLBACK too.
@@ -141,7 +141,7 @@ impl Exchange {
             statement: None,
             repeatable: false,
             repeat: Repeat::No,
-            touches_resolution: false,
+            changes_meaning: false,
             resets: false,
             partial_rollback: false,
             mismatch: false,

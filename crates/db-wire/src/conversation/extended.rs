@@ -11,14 +11,15 @@ use crate::conversation::head::put_head;
 use crate::conversation::inbox::Frame;
 use crate::conversation::leftovers::{frames_leave, leaves};
 use crate::conversation::pipeline::other;
-use crate::conversation::refusal::{FAILED, refusal};
+use crate::conversation::refusal::{FAILED, needs_settings, refusal};
 use crate::observed::Request;
 use crate::prepared::statement_cache::Record;
 use crate::protocol::message::{
     CLOSED, PARSED, put, put_describe, put_parse, put_sync, split_text,
 };
 use crate::rules::{Naming, Rules};
-use crate::sql::text;
+use crate::sql::reads::Reads;
+use crate::sql::traits::Traits;
 
 /// A request that is longer than this is not kept for a second try.
 const MAX_RETAINED: usize = 64 * 1024;
@@ -38,10 +39,6 @@ pub(super) fn send_prepare(
     if name.is_empty() || !describes_it {
         return other(conversation, rules, inbox, frames);
     }
-    let sql = split_text(tail).map_or(tail, |(sql, _types)| sql);
-    if let Some(refusal) = refusal(rules, sql) {
-        return conversation.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, &refusal);
-    }
     if let Some(id) = conversation.statements.adopt(name, tail) {
         let mut messages = std::mem::take(&mut conversation.draft);
         messages.extend_from_slice(PARSED);
@@ -50,10 +47,19 @@ pub(super) fn send_prepare(
         }
         return conversation.answer_draft(messages, None);
     }
+    let text = split_text(tail).map_or(tail, |(sql, _types)| sql);
+    let sql = conversation.sql(text);
+    if let Some(refusal) = refusal(rules, sql, conversation.is_in_transaction()) {
+        return conversation.refuse(&refusal);
+    }
+    let traits = Traits::of(sql);
+    if let Some(refusal) = lacks_settings(conversation, rules, traits) {
+        return conversation.refuse(&refusal);
+    }
     if rules.naming == Naming::Named && rules.statement_cache == 0 {
         return other(conversation, rules, inbox, frames);
     }
-    let id = conversation.statements.create(name, tail);
+    let id = conversation.statements.create(name, tail, traits);
     let record = conversation.statements.get_mut(id);
     let name = record.map(Record::take_name).unwrap_or_default();
     let mut exchange = Exchange::new(Request::Housekeeping);
@@ -63,12 +69,7 @@ pub(super) fn send_prepare(
     }
     exchange.statement = Some(id);
     exchange.repeatable = !name.is_empty() && conversation.is_untouched();
-    put_head(
-        conversation,
-        rules,
-        &mut exchange,
-        text::wants_to_be_alone(sql),
-    );
+    put_head(conversation, rules, &mut exchange, traits.stands_alone);
     let out = conversation.to_server.end();
     put_parse(out, &name, tail);
     put_describe(out, &name);
@@ -77,8 +78,16 @@ pub(super) fn send_prepare(
     conversation
         .observed
         .last_statement()
-        .note(sql, exchange.began);
+        .note(text, exchange.began);
     conversation.expect_answer(exchange);
+}
+
+/// Why a statement that must stand alone cannot: outside a transaction this pool has to say something before it.
+fn lacks_settings(conversation: &Conversation, rules: &Rules, traits: Traits) -> Option<String> {
+    let outside = conversation.status == b'I' && conversation.transaction.status().is_none();
+    (outside && traits.stands_alone)
+        .then(|| needs_settings(rules))
+        .flatten()
 }
 
 /// Bind and Execute of a statement.
@@ -99,15 +108,21 @@ pub(super) fn send_execute(
         return other(conversation, rules, inbox, frames);
     };
     let (tail, note) = (Arc::clone(&record.tail), Arc::clone(&record.note));
-    let (alone, plain, residue) = (record.alone, record.plain_select, record.residue);
-    let mut exchange = Exchange::new(if record.may_commit {
+    let traits = record.traits;
+    if let Some(refusal) = lacks_settings(conversation, rules, traits) {
+        return conversation.refuse(&refusal);
+    }
+    let Some(record) = conversation.statements.get_mut(id) else {
+        return;
+    };
+    let mut exchange = Exchange::new(if traits.may_commit {
         Request::Commit
     } else {
         Request::Work
     });
     exchange.extended = true;
-    exchange.only_reads = plain;
-    exchange.touches_resolution = record.touches_resolution;
+    exchange.only_reads = traits.reads > Reads::No;
+    exchange.changes_meaning = traits.changes_meaning;
     let to_parse = !record.prepared;
     let named = record.give_name();
     exchange.statement = Some(id);
@@ -115,8 +130,8 @@ pub(super) fn send_execute(
     exchange.note = Some(note);
     exchange.repeatable = named && conversation.is_untouched() && bind.len() <= MAX_RETAINED;
 
-    leaves(conversation, residue);
-    put_head(conversation, rules, &mut exchange, alone);
+    leaves(conversation, traits.residue);
+    put_head(conversation, rules, &mut exchange, traits.stands_alone);
     let record = conversation.statements.get(id);
     let name = record.map(Record::server_name).unwrap_or_default();
     let out = conversation.to_server.end();
@@ -135,7 +150,7 @@ pub(super) fn send_execute(
         conversation.retained.extend_from_slice(&out[start..]);
     }
     put_sync(out);
-    if !plain {
+    if traits.reads == Reads::No {
         conversation.transaction.taint();
     }
     conversation

@@ -4,7 +4,7 @@ use crate::conversation::Conversation;
 use crate::conversation::exchange::Exchange;
 use crate::conversation::inbox::Frame;
 use crate::observed::Request;
-use crate::sql::text;
+use crate::sql::transactions::may_commit;
 
 /// Sends a request on as it is.
 pub(super) fn forward(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
@@ -12,7 +12,7 @@ pub(super) fn forward(conversation: &mut Conversation, inbox: &[u8], frames: &[F
     let mut extended = true;
     for frame in frames {
         request = match frame.tag {
-            b'Q' if text::may_commit(frame.body(inbox)) => Request::Commit,
+            b'Q' if may_commit(conversation.sql(frame.body(inbox))) => Request::Commit,
             b'Q' | b'E' | b'F' => Request::Work,
             _ => request,
         };

@@ -28,13 +28,18 @@ pub(super) fn put_head(
             exchange.request = Request::Work;
         }
     }
-    if let Some(settings) = &rules.local_settings
-        && (begins || (conversation.status == b'I' && !alone))
-    {
-        for statement in settings.statements(begins) {
-            put_statement(out, statement);
-            exchange.parts.push(Part::Statement { is_begin: false });
-        }
+    let settings: &[Vec<u8>] = match &rules.local_settings {
+        Some(settings) if begins => settings.in_transaction(),
+        Some(settings) if conversation.status == b'I' && !alone => settings.before_extended(),
+        _ => &[],
+    };
+    let outside = conversation.status == b'I' && !begins;
+    conversation
+        .observed
+        .note_unbounded(outside && rules.local_settings.is_some());
+    for statement in settings {
+        put_statement(out, statement);
+        exchange.parts.push(Part::Statement { is_begin: false });
     }
     // Behind those of the pool, which they overrule.
     for setting in opening.iter().flat_map(|opening| &opening.settings) {

@@ -28,7 +28,9 @@ pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames
                 let Some((name, rest)) = split_text(body) else {
                     continue;
                 };
-                match split_text(rest).map_or(Residue::Undoable, |(sql, _)| Residue::of(sql)) {
+                match split_text(rest).map_or(Residue::Undoable, |(sql, _)| {
+                    Residue::of(conversation.sql(sql))
+                }) {
                     Residue::Nothing => conversation.unkept.remove(name),
                     residue => conversation.unkept.insert(name.into(), residue),
                 };
@@ -47,7 +49,7 @@ pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames
             }
             b'Q' => leaves(
                 conversation,
-                Residue::of(body.strip_suffix(b"\0").unwrap_or(body)),
+                Residue::of(conversation.sql(body.strip_suffix(b"\0").unwrap_or(body))),
             ),
             // A function by its number.
             b'F' => leaves(conversation, Residue::Undoable),
@@ -62,7 +64,7 @@ fn residue_of(conversation: &Conversation, name: &[u8]) -> Residue {
         .known(name)
         .and_then(|id| conversation.statements.get(id));
     match record {
-        Some(record) => record.residue,
+        Some(record) => record.traits.residue,
         None => conversation.unkept.get(name).copied().unwrap_or_default(),
     }
 }

@@ -11,7 +11,8 @@ use crate::observed::Request;
 use crate::protocol::frame::Fate;
 use crate::protocol::message::{put, rows_of, split_text};
 use crate::server_error::ServerError;
-use crate::sql::text;
+use crate::sql::settings::{forgets_names, is_ddl_tag};
+use crate::sql::transactions::is_partial_rollback;
 
 /// An error ends the exchange up to its ReadyForQuery; `alone` when nothing was sent behind it.
 pub(super) fn error(
@@ -91,15 +92,15 @@ pub(super) fn completed(
     if exchange.silent {
         return Fate::Drop;
     }
-    if is_boundary(exchange, tag) {
+    if is_boundary(conversation, exchange, tag) {
         conversation.observed.boundary_crossed();
     }
     conversation.observed.statement_completed();
-    if text::forgets_names(tag) {
+    if forgets_names(tag) {
         conversation.statements.names_lost();
     }
     // Until the transaction ends it may be undone, and then the old descriptions hold again.
-    exchange.touches_resolution |= text::is_ddl_tag(tag);
+    exchange.changes_meaning |= is_ddl_tag(tag);
     if exchange.mismatch {
         return Fate::Drop;
     }
@@ -173,11 +174,11 @@ fn behind_head(body: &[u8], head: usize) -> Vec<u8> {
 }
 
 /// Whether a transaction has begun or ended, going back to a savepoint left aside.
-fn is_boundary(exchange: &Exchange, tag: &[u8]) -> bool {
+fn is_boundary(conversation: &Conversation, exchange: &Exchange, tag: &[u8]) -> bool {
     let partial = || {
         let sql = exchange.text.as_deref().unwrap_or_default();
         let sql = sql.split(|byte| *byte == 0).next().unwrap_or_default();
-        exchange.partial_rollback || text::is_partial_rollback(sql)
+        exchange.partial_rollback || is_partial_rollback(conversation.sql(sql))
     };
     let is = |name: &[u8]| tag.starts_with(name);
     is(b"BEGIN")

@@ -80,7 +80,7 @@ fn put_settings_again(conversation: &mut Conversation, exchange: &mut Exchange) 
     let record = exchange
         .statement
         .and_then(|id| conversation.statements.get(id));
-    let alone = record.is_some_and(|record| record.alone);
+    let alone = record.is_some_and(|record| record.traits.stands_alone);
     if let Some(rules) = conversation.steering.rules() {
         put_head(conversation, &rules, exchange, alone);
     }

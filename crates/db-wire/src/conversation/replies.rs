@@ -211,6 +211,9 @@ fn whole(conversation: &mut Conversation, tag: u8, body: &[u8]) -> Result<Fate, 
         (b'S', pair) => {
             let mut texts = pair.split(|byte| *byte == 0).map(String::from_utf8_lossy);
             if let (Some(name), Some(value)) = (texts.next(), texts.next()) {
+                if name == "standard_conforming_strings" {
+                    conversation.conforming = value == "on";
+                }
                 conversation.observed.parameter_reported(&name, &value);
             }
             return Ok(Fate::Pass);
@@ -326,14 +329,14 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
     if exchange.resets && !exchange.failed {
         session_was_reset(conversation);
     }
-    if exchange.touches_resolution {
+    if exchange.changes_meaning {
         conversation.statements.forget_all();
-        conversation.resolution_borrowed = true;
+        conversation.meaning_borrowed = true;
     }
-    if conversation.resolution_borrowed && conversation.status == b'I' {
+    if conversation.meaning_borrowed && conversation.status == b'I' {
         // A SET LOCAL, or a SET or a change of a table that was rolled back, has just ended.
         conversation.statements.forget_all();
-        conversation.resolution_borrowed = false;
+        conversation.meaning_borrowed = false;
     }
     // Whoever waited behind it is worked on only from now.
     if let Some(next) = conversation.pending.answered_mut() {

@@ -109,10 +109,11 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     let rules = &*rules;
     if !conversation
         .statements
-        .is_for(rules.statement_cache, rules.naming)
+        .is_for(rules.statement_cache, rules.naming, rules.shared_session)
         && conversation.is_settled()
     {
-        conversation.statements = StatementCache::new(rules.statement_cache, rules.naming);
+        conversation.statements =
+            StatementCache::new(rules.statement_cache, rules.naming, rules.shared_session);
     }
     if let [query] = frames
         && query.tag == b'Q'

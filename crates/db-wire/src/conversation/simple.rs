@@ -6,23 +6,26 @@ use crate::conversation::Conversation;
 use crate::conversation::client_transaction::ClientTransaction;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::leftovers::{leaves, send_reset};
-use crate::conversation::refusal::{FAILED, refusal};
+use crate::conversation::refusal::{FAILED, needs_settings, refusal};
 use crate::observed::Request;
 use crate::protocol::message::{EMPTY_QUERY, put};
 use crate::rules::Rules;
-use crate::sql::opening::Opening;
-use crate::sql::residue::Residue;
-use crate::sql::text::{self, End};
+use crate::sql::reads::Reads;
+use crate::sql::statements::is_blank;
+use crate::sql::tokens::Sql;
+use crate::sql::traits::Traits;
+use crate::sql::transactions::{End, Opening, is_partial_rollback};
 
-pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, sql: &[u8]) {
+pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, text: &[u8]) {
+    let sql = conversation.sql(text);
     if conversation.transaction.status().is_some() && simple_unsent(conversation, sql) {
         return;
     }
-    if send_reset(conversation, rules, sql) {
+    if send_reset(conversation, rules, text) {
         return;
     }
-    if let Some(refusal) = refusal(rules, sql) {
-        return conversation.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, &refusal);
+    if let Some(refusal) = refusal(rules, sql, conversation.is_in_transaction()) {
+        return conversation.refuse(&refusal);
     }
     let settled = conversation.is_settled();
     if defers(rules)
@@ -49,7 +52,7 @@ pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, sql: &[u8])
 
 /// Answers for a transaction that the server knows nothing of, or believes to be well; `false` when
 /// the query is to be sent.
-fn simple_unsent(conversation: &mut Conversation, sql: &[u8]) -> bool {
+fn simple_unsent(conversation: &mut Conversation, sql: Sql<'_>) -> bool {
     match (&conversation.transaction, End::parse(sql)) {
         (ClientTransaction::Broken { begun }, Some(end)) => {
             let begun = *begun;
@@ -75,8 +78,8 @@ fn simple_unsent(conversation: &mut Conversation, sql: &[u8]) -> bool {
             };
             conversation.answer_complete(tag, None);
         }
-        (_, None) if text::is_blank(sql) => conversation.answer(EMPTY_QUERY, None),
-        (ClientTransaction::Broken { begun: true }, None) if text::is_partial_rollback(sql) => {
+        (_, None) if is_blank(sql) => conversation.answer(EMPTY_QUERY, None),
+        (ClientTransaction::Broken { begun: true }, None) if is_partial_rollback(sql) => {
             conversation.transaction = ClientTransaction::Open { harmless: false };
             return false;
         }
@@ -88,25 +91,29 @@ fn simple_unsent(conversation: &mut Conversation, sql: &[u8]) -> bool {
     true
 }
 
-fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: &[u8], end: Option<End>) {
-    let commits = end.map_or_else(|| text::may_commit(sql), |end| end == End::Commit);
-    let mut exchange = Exchange::new(if commits {
+fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end: Option<End>) {
+    let traits = Traits::of(sql);
+    let is_blank = is_blank(sql);
+    let outside = conversation.status == b'I' && conversation.transaction.status().is_none();
+    if outside
+        && traits.stands_alone
+        && let Some(refusal) = needs_settings(rules)
+    {
+        return conversation.refuse(&refusal);
+    }
+    let mut exchange = Exchange::new(if traits.may_commit {
         Request::Commit
     } else {
         Request::Work
     });
-    // What only ends a transaction is nothing else.
-    let is_end = end.is_some();
-    if !is_end {
-        leaves(conversation, Residue::of(sql));
-    }
-    exchange.partial_rollback = !is_end && text::is_partial_rollback(sql);
-    exchange.touches_resolution = (conversation.resolution_borrowed && exchange.partial_rollback)
-        || (!is_end && text::touches_resolution(sql));
-    exchange.controls = rules.local_settings.is_some() && text::controls_transaction(sql);
-    exchange.only_reads = !is_end && text::is_plain_select(sql) && !sql.contains(&b';');
-    if conversation.steering.watcher().is_some() && !text::is_blank(sql) {
-        let noted = conversation.texts.noted(sql);
+    leaves(conversation, traits.residue);
+    exchange.partial_rollback = traits.partial_rollback;
+    exchange.changes_meaning =
+        traits.changes_meaning || (conversation.meaning_borrowed && traits.partial_rollback);
+    exchange.controls = rules.local_settings.is_some() && traits.controls;
+    exchange.only_reads = traits.reads > Reads::No;
+    if conversation.steering.watcher().is_some() && !is_blank {
+        let noted = conversation.texts.noted(sql.text);
         exchange.text = Some(noted.text);
         exchange.note = Some(noted.note);
     }
@@ -122,15 +129,22 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: &[u8], end: 
         exchange.begins = true;
         conversation.transaction.taint();
     }
-    let alone = !is_end && (text::is_blank(sql) || text::wants_to_be_alone(sql));
-    if let Some(settings) = &rules.local_settings
-        && (is_begin || (conversation.status == b'I' && !alone))
-    {
-        for statement in settings.statements(is_begin) {
-            head.extend_from_slice(statement);
-            head.push(b';');
-            commands += 1;
-        }
+    // What ends a transaction has settings of its own; a text that is nothing needs none. A procedure may commit,
+    // which it cannot behind another statement.
+    let bare = end.is_some() || is_blank || traits.stands_alone;
+    let settings: &[Vec<u8>] = match &rules.local_settings {
+        Some(settings) if is_begin => settings.in_transaction(),
+        Some(settings) if conversation.status == b'I' && !bare => settings.before_simple(),
+        _ => &[],
+    };
+    let outside = conversation.status == b'I' && !is_begin;
+    conversation
+        .observed
+        .note_unbounded(outside && rules.local_settings.is_some());
+    for statement in settings {
+        head.extend_from_slice(statement);
+        head.push(b';');
+        commands += 1;
     }
     // Behind those of the pool, which they overrule.
     for setting in opening.iter().flat_map(|opening| &opening.settings) {
@@ -147,11 +161,15 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: &[u8], end: 
     if !head.is_empty() {
         exchange.head = String::from_utf8_lossy(&head).chars().count();
     }
-    put(conversation.to_server.end(), b'Q', &[&head, sql, b"\0"]);
+    put(
+        conversation.to_server.end(),
+        b'Q',
+        &[&head, sql.text, b"\0"],
+    );
     conversation
         .observed
         .last_statement()
-        .note(sql, exchange.began);
+        .note(sql.text, exchange.began);
     conversation.expect_answer(exchange);
 }
 

@@ -44,3 +44,18 @@ fn a_failure_is_unresolved_until_a_rollback_to_a_savepoint_and_the_first_one_cou
     observed.stale_statement_reported(error("0A000"));
     assert_eq!(unresolved(), Some(("0A000".to_owned(), true)));
 }
+
+#[test]
+fn a_parameter_that_a_client_has_set_is_known_with_its_first_value() {
+    let observed = Observed::default();
+    observed.parameter_reported("TimeZone", "UTC");
+    observed.parameter_reported("is_superuser", "off");
+    observed.remember_parameters();
+    observed.parameter_reported("is_superuser", "on");
+    assert_eq!(observed.changed_parameters(), []);
+    observed.parameter_reported("TimeZone", "Asia/Tokyo");
+    let changed = [("TimeZone".to_owned(), "UTC".to_owned())];
+    assert_eq!(observed.changed_parameters(), changed);
+    observed.parameter_reported("TimeZone", "UTC");
+    assert_eq!(observed.changed_parameters(), []);
+}

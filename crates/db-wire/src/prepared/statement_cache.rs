@@ -10,8 +10,7 @@ use std::sync::Arc;
 use crate::command::Note;
 use crate::prepared::stale::Stale;
 use crate::rules::Naming;
-use crate::sql::residue::Residue;
-use crate::sql::text;
+use crate::sql::traits::Traits;
 
 /// A record's place, and which of those that have been there it is: an exchange may outlive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +24,8 @@ pub(crate) struct StatementId {
 pub(crate) struct StatementCache {
     capacity: usize,
     naming: Naming,
+    /// Whether the session is shared with others.
+    shared: bool,
     by_text: HashMap<Arc<[u8]>, StatementId>,
     by_name: HashMap<Box<[u8]>, StatementId>,
     records: Vec<Option<Record>>,
@@ -49,11 +50,7 @@ pub(crate) struct Record {
     pub(crate) prepared: bool,
     /// The name to prepare it under.
     pub(crate) name: Box<[u8]>,
-    pub(crate) plain_select: bool,
-    pub(crate) touches_resolution: bool,
-    pub(crate) alone: bool,
-    pub(crate) may_commit: bool,
-    pub(crate) residue: Residue,
+    pub(crate) traits: Traits,
     serial: u64,
     cached: bool,
     holders: u32,
@@ -89,10 +86,11 @@ impl Record {
 
 impl StatementCache {
     /// A cache of at most `capacity` texts; 0 keeps none beyond the names its client holds.
-    pub(crate) fn new(capacity: usize, naming: Naming) -> Self {
+    pub(crate) fn new(capacity: usize, naming: Naming, shared: bool) -> Self {
         Self {
             capacity,
             naming,
+            shared,
             by_text: HashMap::new(),
             by_name: HashMap::new(),
             records: Vec::new(),
@@ -104,8 +102,8 @@ impl StatementCache {
     }
 
     /// Whether it keeps what these rules ask for.
-    pub(crate) fn is_for(&self, capacity: usize, naming: Naming) -> bool {
-        (self.capacity, self.naming) == (capacity, naming)
+    pub(crate) fn is_for(&self, capacity: usize, naming: Naming, shared: bool) -> bool {
+        (self.capacity, self.naming, self.shared) == (capacity, naming, shared)
     }
 
     pub(crate) fn get(&self, id: StatementId) -> Option<&Record> {
@@ -147,11 +145,13 @@ impl StatementCache {
     }
 
     /// A new record under a client's name; not in the cache until it is described.
-    pub(crate) fn create(&mut self, name: &[u8], tail: &[u8]) -> StatementId {
+    pub(crate) fn create(&mut self, name: &[u8], tail: &[u8], traits: Traits) -> StatementId {
         self.release(name);
         self.clock += 1;
-        let sql = tail.split(|byte| *byte == 0).next().unwrap_or_default();
-        let naming = match self.stale.is_nameless(tail) {
+        // A pooler that keeps statements gives each text to all of its clients: one whose meaning depends on a
+        // session must have no name there.
+        let nameless = self.stale.is_nameless(tail) || (self.shared && !traits.keepable);
+        let naming = match nameless {
             true => Naming::Unnamed,
             false => self.naming,
         };
@@ -162,11 +162,7 @@ impl StatementCache {
             naming,
             prepared: naming == Naming::Named,
             name: name.into(),
-            plain_select: text::is_plain_select(sql),
-            touches_resolution: text::touches_resolution(sql),
-            alone: text::wants_to_be_alone(sql),
-            may_commit: text::may_commit(sql),
-            residue: Residue::of(sql),
+            traits,
             serial: self.clock,
             cached: false,
             holders: 1,
@@ -194,7 +190,8 @@ impl StatementCache {
         if self.capacity == 0 {
             return;
         }
-        let Some(record) = self.get_mut(id).filter(|record| !record.cached) else {
+        let keepable = |record: &&mut Record| !record.cached && record.traits.keepable;
+        let Some(record) = self.get_mut(id).filter(keepable) else {
             return;
         };
         record.cached = true;

@@ -1,21 +1,29 @@
 //! Settings that cannot be the session's own, because the session is shared with others.
+//!
+//! In a transaction each is said by SET LOCAL behind BEGIN. A SET takes no snapshot, so that a SET TRANSACTION of the
+//! client's may still follow. Outside a transaction only what changes a result is said in front of the statement:
+//! its timeout is held by the client, which cancels, and it cannot be idle in a transaction.
 
-use crate::sql::boundary::Begin;
+use crate::sql::transactions::{Begin, Isolation};
 
-/// Settings that the wire puts into each transaction and before each statement outside of one.
+/// Settings that the wire puts into each transaction, and before each statement outside of one that needs them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSettings {
-    /// The one that follows a BEGIN.
-    sql: Vec<u8>,
-    /// The statements that a transaction without a BEGIN starts with.
-    autocommit: Vec<Vec<u8>>,
-    /// The default isolation level, which a transaction that has begun does not ask for any more.
-    isolation: Option<&'static str>,
+    /// What follows a BEGIN, one SET LOCAL each.
+    in_transaction: Vec<Vec<u8>>,
+    /// What stands before other statements of a simple query, one SET each.
+    before_simple: Vec<Vec<u8>>,
+    /// What stands before a statement of the extended protocol, where SET LOCAL would warn that there is no BEGIN.
+    before_extended: Vec<Vec<u8>>,
+    /// The names of the settings that stand before statements.
+    names: Vec<String>,
+    isolation: Option<(Isolation, &'static str)>,
     read_only: bool,
 }
 
 impl LocalSettings {
-    /// `None` where there is nothing to set.
+    /// Settings that the server connection does not have by itself; `None` where there is nothing to set.
+    #[must_use]
     pub fn new(settings: &[(String, String)]) -> Option<Self> {
         if settings.is_empty() {
             return None;
@@ -29,49 +37,78 @@ impl LocalSettings {
         let isolation = value("default_transaction_isolation").and_then(|level| {
             LEVELS
                 .into_iter()
-                .find(|known| known.eq_ignore_ascii_case(level))
+                .find(|(_, known)| known.eq_ignore_ascii_case(level))
         });
         let read_only = value("default_transaction_read_only")
             .is_some_and(|value| TRUE.iter().any(|yes| yes.eq_ignore_ascii_case(value)));
-        let mut calls: Vec<_> = settings
-            .iter()
-            .map(|(name, value)| call(name, value))
-            .collect();
-        let sql = format!("SELECT {}", calls.join(", ")).into_bytes();
-        if read_only {
-            calls.push(call("transaction_read_only", "on"));
-        }
         // The level before all else: it cannot be changed any more once a SELECT has taken its snapshot. This
         // SET lasts as long as the transaction, and unlike SET LOCAL and SET TRANSACTION it does not warn
         // where there is no BEGIN.
-        let level = isolation.map(|level| format!("SET transaction_isolation = '{level}'"));
-        let settings = format!("SELECT {}", calls.join(", "));
+        let mut of_transaction = Vec::new();
+        if let Some((_, level)) = isolation {
+            of_transaction.push(format!("SET transaction_isolation = '{level}'").into_bytes());
+        }
+        if read_only {
+            of_transaction.push(b"SET transaction_read_only = on".to_vec());
+        }
+        let in_front: Vec<_> = settings
+            .iter()
+            .filter(|(name, _)| changes_a_result(name))
+            .collect();
+        let set = |(name, value): &(String, String)| set_local(name, value).into_bytes();
+        let calls: Vec<_> = in_front
+            .iter()
+            .map(|(name, value)| call(name, value))
+            .collect();
+        let called =
+            (!calls.is_empty()).then(|| format!("SELECT {}", calls.join(", ")).into_bytes());
+        let names = in_front.iter().map(|(name, _)| name.clone());
+        let names_of_transaction = [
+            "default_transaction_isolation",
+            "default_transaction_read_only",
+        ]
+        .into_iter()
+        .zip([isolation.is_some(), read_only])
+        .filter(|&(_, said)| said)
+        .map(|(name, _)| name.to_owned());
         Some(Self {
-            sql,
-            autocommit: level
-                .into_iter()
-                .chain([settings])
-                .map(String::into_bytes)
+            in_transaction: settings.iter().map(set).collect(),
+            before_simple: of_transaction
+                .iter()
+                .cloned()
+                .chain(in_front.iter().map(|setting| set(setting)))
                 .collect(),
+            names: names.chain(names_of_transaction).collect(),
+            before_extended: of_transaction.into_iter().chain(called).collect(),
             isolation,
             read_only,
         })
     }
 
-    /// The statements that set them: behind a BEGIN that has what [`Self::begin`] says, or with nothing
-    /// before them.
-    pub(crate) fn statements(&self, in_transaction: bool) -> &[Vec<u8>] {
-        if in_transaction {
-            std::slice::from_ref(&self.sql)
-        } else {
-            &self.autocommit
-        }
+    /// The statements that follow a BEGIN that says what [`Self::begin`] has to say.
+    pub(crate) fn in_transaction(&self) -> &[Vec<u8>] {
+        &self.in_transaction
+    }
+
+    /// The statements in front of a simple query outside a transaction; they make one text with it.
+    pub(crate) fn before_simple(&self) -> &[Vec<u8>] {
+        &self.before_simple
+    }
+
+    /// The statements in front of one of the extended protocol outside a transaction.
+    pub(crate) fn before_extended(&self) -> &[Vec<u8>] {
+        &self.before_extended
+    }
+
+    /// The settings that stand before a statement outside a transaction.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// What a BEGIN has to say because the defaults are not the session's.
     pub(crate) fn begin(&self, begin: Begin) -> String {
         let mut options = String::new();
-        if let Some(level) = self.isolation.filter(|_| !begin.isolation) {
+        if let Some((_, level)) = self.isolation.filter(|_| begin.isolation.is_none()) {
             options.push_str(" ISOLATION LEVEL ");
             options.push_str(level);
         }
@@ -82,14 +119,92 @@ impl LocalSettings {
     }
 }
 
-const LEVELS: [&str; 4] = [
-    "READ COMMITTED",
-    "REPEATABLE READ",
-    "SERIALIZABLE",
-    "READ UNCOMMITTED",
+const LEVELS: [(Isolation, &str); 4] = [
+    (Isolation::ReadCommitted, "READ COMMITTED"),
+    (Isolation::RepeatableRead, "REPEATABLE READ"),
+    (Isolation::Serializable, "SERIALIZABLE"),
+    (Isolation::ReadCommitted, "READ UNCOMMITTED"),
 ];
 
 const TRUE: [&str; 4] = ["on", "true", "yes", "1"];
+
+/// Whether a statement outside a transaction may come to another end with it: not through a timeout that the client
+/// holds, nor through what only transactions have.
+fn changes_a_result(name: &str) -> bool {
+    const OTHERS: [&str; 7] = [
+        "statement_timeout",
+        "transaction_timeout",
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "default_transaction_isolation",
+        "default_transaction_read_only",
+        "default_transaction_deferrable",
+    ];
+    !OTHERS.iter().any(|other| other.eq_ignore_ascii_case(name))
+}
+
+/// One SET LOCAL. A value is one string, but for lists of names, which are quoted one by one.
+fn set_local(name: &str, value: &str) -> String {
+    let is_list = LISTS_OF_NAMES
+        .iter()
+        .any(|list| list.eq_ignore_ascii_case(name));
+    let value = match is_list.then(|| names_of(value)).flatten() {
+        Some(names) if names.is_empty() => "''".to_owned(),
+        Some(names) => names
+            .iter()
+            .map(|name| literal(name))
+            .collect::<Vec<_>>()
+            .join(", "),
+        None => literal(value),
+    };
+    let parts: Vec<_> = name
+        .split('.')
+        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+        .collect();
+    format!("SET LOCAL {} = {value}", parts.join("."))
+}
+
+/// Settings whose values the server takes apart into names (GUC_LIST_QUOTE).
+const LISTS_OF_NAMES: [&str; 2] = ["search_path", "temp_tablespaces"];
+
+/// The names of a list, as the server reads it (`SplitIdentifierString` in utils/adt/varlena.c); `None` where it would
+/// refuse the list.
+fn names_of(list: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = list.trim_start();
+    if rest.is_empty() {
+        return Some(names);
+    }
+    loop {
+        let name;
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let mut end = 0;
+            loop {
+                end += quoted[end..].find('"')?;
+                if !quoted[end + 1..].starts_with('"') {
+                    break;
+                }
+                end += 2;
+            }
+            name = quoted[..end].replace("\"\"", "\"");
+            rest = &quoted[end + 1..];
+        } else {
+            let end = rest.find(|char: char| char == ',' || char.is_ascii_whitespace());
+            let (word, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            if word.is_empty() {
+                return None;
+            }
+            name = word.to_ascii_lowercase();
+            rest = behind;
+        }
+        names.push(name);
+        rest = rest.trim_start();
+        if rest.is_empty() {
+            return Some(names);
+        }
+        rest = rest.strip_prefix(',')?.trim_start();
+    }
+}
 
 fn call(name: &str, value: &str) -> String {
     let (name, value) = (literal(name), literal(value));
@@ -97,6 +212,7 @@ fn call(name: &str, value: &str) -> String {
 }
 
 /// A string literal that means the same whatever `standard_conforming_strings` says.
+#[must_use]
 pub fn literal(text: &str) -> String {
     let escape = if text.contains('\\') { " E" } else { "" };
     format!(
@@ -108,49 +224,106 @@ pub fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::tokens::Sql;
 
     fn settings(pairs: &[(&str, &str)]) -> Option<LocalSettings> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         LocalSettings::new(&pairs.iter().map(owned).collect::<Vec<_>>())
     }
 
-    /// case R50
-    #[test]
-    fn settings_become_one_statement_of_literals() {
-        let both = settings(&[("lock_timeout", "2s"), ("search_path", "o'b\\")]).unwrap();
-        let sql = b"SELECT pg_catalog.set_config('lock_timeout', '2s', true), \
-              pg_catalog.set_config('search_path',  E'o''b\\\\', true)";
-        assert_eq!(both.statements(true), [sql]);
-        assert_eq!(both.statements(false), [sql]);
-        assert_eq!(both.begin(Begin::default()), "");
-        assert_eq!(settings(&[]), None);
+    fn shown(statements: &[Vec<u8>]) -> Vec<&str> {
+        statements
+            .iter()
+            .map(|sql| str::from_utf8(sql).unwrap())
+            .collect()
     }
 
-    /// Issue 3, item 7: a default is asked for when a transaction begins, and not again.
+    /// case R50
+    #[test]
+    fn settings_become_statements_of_literals() {
+        let both = settings(&[
+            ("lock_timeout", "2s"),
+            ("search_path", "mid, \"o'B\"\"x\\\""),
+        ])
+        .unwrap();
+        let set = [
+            "SET LOCAL \"lock_timeout\" = '2s'",
+            "SET LOCAL \"search_path\" = 'mid',  E'o''B\"x\\\\'",
+        ];
+        assert_eq!(shown(both.in_transaction()), set);
+        assert_eq!(shown(both.before_simple()), set);
+        assert_eq!(
+            shown(both.before_extended()),
+            ["SELECT pg_catalog.set_config('lock_timeout', '2s', true), \
+              pg_catalog.set_config('search_path',  E'mid, \"o''B\"\"x\\\\\"', true)"]
+        );
+        assert_eq!(both.names(), ["lock_timeout", "search_path"]);
+        assert_eq!(both.begin(Begin::default()), "");
+        assert_eq!(settings(&[]), None);
+        let own = settings(&[("app.tenant", "a")]).unwrap();
+        assert_eq!(
+            shown(own.in_transaction()),
+            ["SET LOCAL \"app\".\"tenant\" = 'a'"]
+        );
+    }
+
+    #[test]
+    fn a_search_path_is_taken_apart_as_the_server_does() {
+        for (list, names) in [
+            ("", Some(vec![])),
+            ("a", Some(vec!["a"])),
+            (
+                " Mid_Term ,\"Q\"\"x\", \"$user\" ,pg_temp ",
+                Some(vec!["mid_term", "Q\"x", "$user", "pg_temp"]),
+            ),
+            ("a,", None),
+            ("a b", None),
+            ("\"a", None),
+        ] {
+            let names = names.map(|names| names.into_iter().map(str::to_owned).collect());
+            assert_eq!(names_of(list), names, "{list}");
+        }
+    }
+
+    /// A default is asked for when a transaction begins, and not again. What the client holds stands before nothing.
     #[test]
     fn defaults_of_transactions_are_said_by_begin() {
         let defaults = settings(&[
             ("default_transaction_isolation", "repeatable read"),
             ("default_transaction_read_only", "on"),
+            ("statement_timeout", "5s"),
         ])
         .unwrap();
-        let begin = |sql: &[u8]| defaults.begin(Begin::parse(sql).unwrap());
+        let begin = |sql: &str| defaults.begin(Begin::parse(Sql::of(sql.as_bytes())).unwrap());
+        assert_eq!(begin("BEGIN"), " ISOLATION LEVEL REPEATABLE READ READ ONLY");
         assert_eq!(
-            begin(b"BEGIN"),
-            " ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        );
-        assert_eq!(
-            begin(b"BEGIN READ WRITE"),
+            begin("BEGIN READ WRITE"),
             " ISOLATION LEVEL REPEATABLE READ"
         );
-        assert_eq!(begin(b"BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY"), "");
-        let [level, rest] = defaults.statements(false) else {
-            panic!("{defaults:?}");
-        };
-        assert_eq!(level, b"SET transaction_isolation = 'REPEATABLE READ'");
-        assert!(rest.ends_with(b"set_config('transaction_read_only', 'on', true)"));
-        assert_eq!(defaults.statements(true).len(), 1);
+        assert_eq!(begin("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY"), "");
+        assert_eq!(
+            shown(defaults.before_extended()),
+            [
+                "SET transaction_isolation = 'REPEATABLE READ'",
+                "SET transaction_read_only = on"
+            ]
+        );
+        assert_eq!(defaults.before_extended(), defaults.before_simple());
+        assert_eq!(defaults.in_transaction().len(), 3);
+        assert_eq!(
+            defaults.names(),
+            [
+                "default_transaction_isolation",
+                "default_transaction_read_only"
+            ]
+        );
         let odd = settings(&[("default_transaction_isolation", "x; drop")]).unwrap();
         assert_eq!(odd.begin(Begin::default()), "");
+        assert!(
+            settings(&[("statement_timeout", "5s")])
+                .unwrap()
+                .before_simple()
+                .is_empty()
+        );
     }
 }

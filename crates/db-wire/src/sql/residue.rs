@@ -9,8 +9,7 @@
 //! `reset = "always"`.
 
 use crate::sql::harmless::{is_harmless_function, is_syntax};
-use crate::sql::tokens::{Token, Tokens};
-use crate::sql::words::{Words, is, is_any};
+use crate::sql::tokens::{Sql, Token, Tokens};
 
 /// What running a text may leave behind; the worse the greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +30,7 @@ pub enum Residue {
 
 impl Residue {
     /// What a text of one or more statements may leave behind.
-    pub(crate) fn of(sql: &[u8]) -> Self {
+    pub(crate) fn of(sql: Sql<'_>) -> Self {
         let mut reader = ResidueReader::of(sql);
         let mut all = Self::Nothing;
         while let Some(one) = reader.statement() {
@@ -39,33 +38,6 @@ impl Residue {
         }
         all
     }
-}
-
-/// Whether a text has a SET that outlasts its transaction, of a setting that poolers do not give back to
-/// each of their clients.
-pub(crate) fn sets_for_everybody(sql: &[u8]) -> bool {
-    // What is nothing but a query is not read to its end.
-    if !is(Words::first(sql), b"SET") && !sql.contains(&b';') {
-        return false;
-    }
-    let mut begins = true;
-    let mut tokens = Tokens::of(sql);
-    while let Some(token) = tokens.next() {
-        if begins && word(token).is_some_and(|word| is(word, b"SET")) {
-            let mut name = tokens.next();
-            if name.and_then(word).is_some_and(|word| is(word, b"SESSION")) {
-                name = tokens.next();
-            }
-            let is_own = name
-                .and_then(word)
-                .is_some_and(|word| is_any(word, ENDS_WITH_TRANSACTION) || is_any(word, TRACKED));
-            if !is_own {
-                return true;
-            }
-        }
-        begins = token == Token::Symbol(b';');
-    }
-    false
 }
 
 /// Reads a text statement by statement.
@@ -95,7 +67,7 @@ enum Qualifier<'s> {
 }
 
 impl<'s> ResidueReader<'s> {
-    fn of(sql: &'s [u8]) -> Self {
+    fn of(sql: Sql<'s>) -> Self {
         Self {
             tokens: Tokens::of(sql),
             before: START,
@@ -108,7 +80,7 @@ impl<'s> ResidueReader<'s> {
     fn statement(&mut self) -> Option<Residue> {
         let first = self.tokens.by_ref().find(|token| *token != START)?;
         let (mut residue, suspicious) = match first {
-            Token::Word(word) => command(word, &self.tokens),
+            Token::Word(word) => command(first, word, &self.tokens),
             Token::Symbol(b'(') => (Residue::Nothing, NOTHING),
             _ => (Residue::Undoable, NOTHING),
         };
@@ -118,7 +90,7 @@ impl<'s> ResidueReader<'s> {
             let leaves = match token {
                 START => break,
                 Token::Odd => true,
-                Token::Word(word) => is_any(word, suspicious) || self.makes_a_table(word),
+                Token::Word(_) => token.is_any(suspicious) || self.makes_a_table(token),
                 Token::Symbol(b'(') => self.name.is_some_and(|name| !self.is_harmless(name)),
                 _ => false,
             };
@@ -131,16 +103,14 @@ impl<'s> ResidueReader<'s> {
     }
 
     /// `SELECT .. INTO`, which may be INTO TEMP.
-    fn makes_a_table(&self, word_here: &[u8]) -> bool {
-        let inserts = word(self.before).is_some_and(|word| is_any(word, &[b"INSERT", b"MERGE"]));
-        is(word_here, b"INTO") && !inserts
+    fn makes_a_table(&self, here: Token<'_>) -> bool {
+        here.is(b"INTO") && !self.before.is_any(&[b"INSERT", b"MERGE"])
     }
 
     /// Keeps what the next token has to be read with.
     fn note(&mut self, token: Token<'s>) {
         let before = std::mem::replace(&mut self.before, token);
-        let is_word = |token, name| word(token).is_some_and(|word| is(word, name));
-        self.distinct_on |= is_word(before, b"DISTINCT") && is_word(token, b"ON");
+        self.distinct_on |= before.is(b"DISTINCT") && token.is(b"ON");
         self.name = match (self.name.take(), token) {
             (name @ Some(_), Token::Symbol(b'.')) => name,
             (Some(name), Token::Word(_) | Token::Quoted(_)) if before == PERIOD => Some(Name {
@@ -162,9 +132,7 @@ impl<'s> ResidueReader<'s> {
 
     /// Whether a name with a parenthesis behind it changes nothing: no call, or one that is known.
     fn is_harmless(&self, name: Name<'s>) -> bool {
-        if name.before == Token::Cast
-            || word(name.before).is_some_and(|word| is_any(word, BEFORE_A_LIST))
-        {
+        if name.before == Token::Cast || name.before.is_any(BEFORE_A_LIST) {
             return true;
         }
         match (name.qualifier, name.last) {
@@ -192,7 +160,7 @@ impl<'s> ResidueReader<'s> {
 
     /// Words that could name a function, and here do not.
     fn is_construct(&self, word_here: &[u8], name: Name<'s>) -> bool {
-        let behind = |words: &[&[u8]]| word(name.before).is_some_and(|word| is_any(word, words));
+        let behind = |words: &[&[u8]]| name.before.is_any(words);
         match word_here.to_ascii_uppercase().as_slice() {
             b"FILTER" => self.goes_on_with(&[b"WHERE"]),
             // Only behind `DISTINCT ON (..)` an expression may follow a parenthesis.
@@ -216,21 +184,24 @@ impl<'s> ResidueReader<'s> {
 
     /// Whether a keyword comes that only an upsert has.
     fn comes_to(&self, keyword: &[u8]) -> bool {
-        let mut words = self.tokens.clone().filter_map(word);
-        words.any(|word| is(word, keyword))
+        self.tokens.clone().any(|token| token.is(keyword))
     }
 
     /// Whether one of these follows, which is no argument.
     fn goes_on_with(&self, words: &[&[u8]]) -> bool {
-        let next = self.tokens.clone().next().and_then(word);
-        next.is_some_and(|word| is_any(word, words))
+        let next = self.tokens.clone().next();
+        next.is_some_and(|next| next.is_any(words))
     }
 }
 
 /// What a command may leave behind by itself, and which words in it make it one that does.
-fn command(first: &[u8], rest: &Tokens<'_>) -> (Residue, &'static [&'static [u8]]) {
-    let second = rest.clone().next().and_then(word).unwrap_or_default();
-    let residue = match first.to_ascii_uppercase().as_slice() {
+fn command(
+    first: Token<'_>,
+    word: &[u8],
+    rest: &Tokens<'_>,
+) -> (Residue, &'static [&'static [u8]]) {
+    let second = rest.clone().next().unwrap_or(START);
+    let residue = match word.to_ascii_uppercase().as_slice() {
         b"EXPLAIN" => {
             return (
                 Residue::Nothing,
@@ -239,11 +210,11 @@ fn command(first: &[u8], rest: &Tokens<'_>) -> (Residue, &'static [&'static [u8]
         }
         b"DECLARE" => return (Residue::Nothing, &[b"HOLD"]),
         // Outside a transaction SET LOCAL does nothing.
-        b"SET" if is_any(second, ENDS_WITH_TRANSACTION) => Residue::Nothing,
-        b"PREPARE" if is(second, b"TRANSACTION") => Residue::Nothing,
+        b"SET" if second.is_any(ENDS_WITH_TRANSACTION) => Residue::Nothing,
+        b"PREPARE" if second.is(b"TRANSACTION") => Residue::Nothing,
         // The names of statements are diesel's too, and a library stays loaded.
         b"PREPARE" | b"LOAD" => Residue::Lasting,
-        _ if is_any(first, HARMLESS) => Residue::Nothing,
+        _ if first.is_any(HARMLESS) => Residue::Nothing,
         _ => Residue::Undoable,
     };
     (residue, NOTHING)
@@ -258,8 +229,7 @@ fn sets_locally(tokens: Tokens<'_>) -> bool {
     for token in tokens {
         match token {
             Token::Symbol(b')') if depth == 0 => {
-                let local = word(last).is_some_and(|word| is(word, b"TRUE"));
-                return arguments == 3 && alone && local;
+                return arguments == 3 && alone && last.is(b"TRUE");
             }
             Token::Symbol(b',') if depth == 0 => arguments += 1,
             Token::Symbol(b'(' | b'[') => depth += 1,
@@ -272,19 +242,8 @@ fn sets_locally(tokens: Tokens<'_>) -> bool {
     false
 }
 
-fn word(token: Token<'_>) -> Option<&[u8]> {
-    match token {
-        Token::Word(word) => Some(word),
-        _ => None,
-    }
-}
-
 fn is_pg_catalog(schema: Token<'_>) -> bool {
-    match schema {
-        Token::Word(word) => is(word, b"pg_catalog"),
-        Token::Quoted(name) => name == b"pg_catalog",
-        _ => false,
-    }
+    schema.is(b"pg_catalog") || schema == Token::Quoted(b"pg_catalog")
 }
 
 /// What stands before a statement.
@@ -302,14 +261,7 @@ const HARMLESS: &[&[u8]] = &[
     b"NOTIFY", b"TRUNCATE", b"ANALYZE", b"ANALYSE", b"VACUUM", b"SHOW", b"FETCH", b"MOVE", b"CLOSE",
 ];
 
-const ENDS_WITH_TRANSACTION: &[&[u8]] = &[b"LOCAL", b"TRANSACTION", b"CONSTRAINTS"];
-
-/// What PgBouncer keeps for each of its clients; TIME ZONE and NAMES are other words for two of these.
-#[rustfmt::skip]
-const TRACKED: &[&[u8]] = &[
-    b"TIME", b"NAMES", b"timezone", b"client_encoding", b"datestyle", b"intervalstyle",
-    b"standard_conforming_strings", b"application_name",
-];
+pub(crate) const ENDS_WITH_TRANSACTION: &[&[u8]] = &[b"LOCAL", b"TRANSACTION", b"CONSTRAINTS"];
 
 /// Behind these a name has a list of columns, or the size of a type: `INSERT INTO t (`, `WITH t (`.
 const BEFORE_A_LIST: &[&[u8]] = &[b"INTO", b"AS", b"WITH", b"RECURSIVE", b"COPY"];

@@ -1,7 +1,31 @@
 //! The tokens of a text, divided as PostgreSQL's scanner divides it.
 //!
-//! Unlike `words.rs` it knows literals, comments and quoted names, for a question whose wrong answer
-//! would cost more than a round trip. What cannot be told for certain is [`Token::Odd`], and ends the text.
+//! Comments, nested ones too, every form of string, quoted names and dollar quotes are one token or none, so that
+//! nothing in them changes a decision. What no server divides, or every version divides otherwise, is
+//! [`Token::Odd`], and ends the text.
+
+/// A text, and how the server reads a backslash in its plain strings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sql<'s> {
+    pub(crate) text: &'s [u8],
+    pub(crate) conforming: bool,
+}
+
+impl<'s> Sql<'s> {
+    /// A text for a server whose `standard_conforming_strings` is on.
+    #[cfg(test)]
+    pub(crate) fn of(text: &'s [u8]) -> Self {
+        Self {
+            text,
+            conforming: true,
+        }
+    }
+
+    /// The same server's reading of a part of the text.
+    pub(crate) fn part(self, text: &'s [u8]) -> Self {
+        Self { text, ..self }
+    }
+}
 
 /// One token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,25 +34,68 @@ pub(crate) enum Token<'s> {
     Word(&'s [u8]),
     /// What stands between the quotes of a quoted name; a quote within is still doubled.
     Quoted(&'s [u8]),
-    /// A literal, a number or a parameter.
+    /// A number or a parameter.
     Value,
+    /// A string constant of any form.
+    String(&'s [u8]),
     /// `::`
     Cast,
     /// Any other character.
     Symbol(u8),
-    /// Something whose end depends on what the server is set to, or that has no end.
+    /// Something that has no end, or that versions of the server divide in different ways.
     Odd,
+}
+
+impl Token<'_> {
+    /// Whether it is this word, in whatever case, without quotes.
+    pub(crate) fn is(self, word: &[u8]) -> bool {
+        matches!(self, Self::Word(written) if written.eq_ignore_ascii_case(word))
+    }
+
+    pub(crate) fn is_any(self, words: &[&[u8]]) -> bool {
+        words.iter().any(|word| self.is(word))
+    }
 }
 
 /// The tokens of a text; comments and blanks are left out.
 #[derive(Clone)]
 pub(crate) struct Tokens<'s> {
     rest: &'s [u8],
+    /// Whether a backslash in a plain string is a character like others: `standard_conforming_strings`.
+    conforming: bool,
 }
 
 impl<'s> Tokens<'s> {
-    pub(crate) fn of(sql: &'s [u8]) -> Self {
-        Self { rest: sql }
+    pub(crate) fn of(sql: Sql<'s>) -> Self {
+        Self {
+            rest: sql.text,
+            conforming: sql.conforming,
+        }
+    }
+
+    /// What has not been divided yet.
+    pub(crate) fn rest(&self) -> &'s [u8] {
+        self.rest
+    }
+
+    /// Takes the next token if it is this word.
+    pub(crate) fn eat(&mut self, word: &[u8]) -> bool {
+        let mut ahead = self.clone();
+        let found = ahead.next().is_some_and(|token| token.is(word));
+        if found {
+            *self = ahead;
+        }
+        found
+    }
+
+    /// Takes the next token if it is this character.
+    pub(crate) fn eat_symbol(&mut self, symbol: u8) -> bool {
+        let mut ahead = self.clone();
+        let found = ahead.next() == Some(Token::Symbol(symbol));
+        if found {
+            *self = ahead;
+        }
+        found
     }
 
     fn take(&mut self, count: usize) -> &'s [u8] {
@@ -63,15 +130,19 @@ impl<'s> Tokens<'s> {
                 return Some(Token::Quoted(&text[1..length - 1]));
             }
             b'\'' => {
-                let length = plain_literal(self.rest)?;
-                self.take(length);
-                Token::Value
+                let length = self.plain_literal()?;
+                Token::String(self.take(length))
             }
-            b'$' => {
-                let length = parameter(self.rest).or_else(|| dollar_literal(self.rest))?;
-                self.take(length);
-                Token::Value
-            }
+            b'$' => match parameter(self.rest) {
+                Some(length) => {
+                    self.take(length);
+                    Token::Value
+                }
+                None => {
+                    let length = dollar_literal(self.rest)?;
+                    Token::String(self.take(length))
+                }
+            },
             b'0'..=b'9' => self.number()?,
             b'.' if self.rest.get(1).is_some_and(u8::is_ascii_digit) => self.number()?,
             _ if starts_name(first) => return self.word(),
@@ -92,19 +163,34 @@ impl<'s> Tokens<'s> {
     /// A name, or a literal with a letter before its quote.
     fn word(&mut self) -> Option<Token<'s>> {
         let length = self.rest.iter().take_while(|byte| in_name(**byte)).count();
+        let whole = self.rest;
         let word = self.take(length);
         let [letter] = word else {
             return Some(Token::Word(word));
         };
         let length = match (letter.to_ascii_lowercase(), self.rest) {
             (b'e', [b'\'', ..]) => escaped_literal(self.rest)?,
-            (b'b' | b'x' | b'n', [b'\'', ..]) => plain_literal(self.rest)?,
-            // Its meaning depends on an UESCAPE that comes later.
-            (b'u', [b'&', b'\'' | b'"', ..]) => return None,
+            (b'n', [b'\'', ..]) => self.plain_literal()?,
+            (b'b' | b'x', [b'\'', ..]) => quoted(self.rest, b'\'')?,
+            // An UESCAPE behind it changes what it means, not where it ends.
+            (b'u', [b'&', rest @ ..]) if rest.starts_with(b"'") => 1 + quoted(rest, b'\'')?,
+            (b'u', [b'&', rest @ ..]) if rest.starts_with(b"\"") => {
+                let length = 1 + quoted(rest, b'"')?;
+                let name = self.take(length);
+                return Some(Token::Quoted(&name[2..length - 1]));
+            }
             _ => return Some(Token::Word(word)),
         };
         self.take(length);
-        Some(Token::Value)
+        Some(Token::String(&whole[..1 + length]))
+    }
+
+    /// The length of a string without a letter before it.
+    fn plain_literal(&self) -> Option<usize> {
+        match self.conforming {
+            true => quoted(self.rest, b'\''),
+            false => escaped_literal(self.rest),
+        }
     }
 
     /// A number; one that runs into a name is divided otherwise by every version of the server.
@@ -189,14 +275,6 @@ fn quoted(sql: &[u8], quote: u8) -> Option<usize> {
     }
 }
 
-/// A literal without escapes. A backslash before a quote is one or is none, as
-/// `standard_conforming_strings` says.
-fn plain_literal(sql: &[u8]) -> Option<usize> {
-    let length = quoted(sql, b'\'')?;
-    let certain = !sql[..length].windows(2).any(|pair| pair == b"\\'");
-    certain.then_some(length)
-}
-
 /// A literal in which a backslash takes the next character as it is.
 fn escaped_literal(sql: &[u8]) -> Option<usize> {
     let mut place = 1;
@@ -236,11 +314,12 @@ mod tests {
             Token::Word(word) => String::from_utf8_lossy(word).into_owned(),
             Token::Quoted(name) => format!("[{}]", String::from_utf8_lossy(name)),
             Token::Value => "?".to_owned(),
+            Token::String(_) => "'".to_owned(),
             Token::Cast => "::".to_owned(),
             Token::Symbol(symbol) => char::from(symbol).to_string(),
             Token::Odd => "ODD".to_owned(),
         };
-        Tokens::of(sql.as_bytes())
+        Tokens::of(Sql::of(sql.as_bytes()))
             .map(show)
             .collect::<Vec<_>>()
             .join(" ")
@@ -252,16 +331,19 @@ mod tests {
             ("", ""),
             ("select a_1$x,b", "select a_1$x , b"),
             ("a -- f(\nb /* f( /* g( */ '*/ c", "a b c"),
+            ("'\\' x", "' x"),
+            ("U&'a\\0041' UESCAPE '!' x", "' UESCAPE ' x"),
+            ("u&\"a\" x", "[a] x"),
             ("a--x\rb", "a b"),
             ("\"a\"\"b\" . \"c\"(", "[a\"\"b] . [c] ("),
-            ("'it''s (' x", "? x"),
-            ("E'a\\' f(' || e'\\\\' b", "? | | ? b"),
-            ("B'01' x'1F' N'a' nn'a'", "? ? ? nn ?"),
-            ("$$ f( $a$ $$ b $a$ $$ ' $b$ $a$ c", "? b ? c"),
+            ("'it''s (' x", "' x"),
+            ("E'a\\' f(' || e'\\\\' b", "' | | ' b"),
+            ("B'01' x'1F' N'a' nn'a'", "' ' ' nn '"),
+            ("$$ f( $a$ $$ b $a$ $$ ' $b$ $a$ c", "' b ' c"),
             ("$1::int8 + 1.5e-3 - .5 * 2.", "? :: int8 + ? - ? * ?"),
             ("1e5 1 e a[1:2]", "? ? e a [ ? : ? ]"),
             ("é(", "é ("),
-            ("'\\d+'", "?"),
+            ("'\\d+'", "'"),
         ] {
             assert_eq!(shown(sql), tokens, "{sql}");
         }
@@ -274,11 +356,8 @@ mod tests {
             "/* /* never */",
             "\"never",
             "$a$ never $b$",
-            "'\\' f(' x",
             "'a\\'' x",
-            "E'a' '\\'' x",
-            "U&'a' x",
-            "u&\"a\" x",
+            "U&'a",
             "1into x",
             "0x1F",
             "$1x",
@@ -288,5 +367,19 @@ mod tests {
         ] {
             assert!(shown(sql).ends_with("ODD"), "{sql}: {}", shown(sql));
         }
+    }
+
+    #[test]
+    fn a_backslash_is_read_as_the_server_is_set() {
+        let text = b"'a\\' , b ' c".as_slice();
+        for (conforming, words) in [(true, 1), (false, 1)] {
+            let tokens = Tokens::of(Sql { text, conforming });
+            let found = tokens.filter(|token| matches!(token, Token::Word(_)));
+            assert_eq!(found.count(), words, "{conforming}");
+        }
+        let text = b"'a\\''; COMMIT; --'".as_slice();
+        let commits =
+            |conforming| Tokens::of(Sql { text, conforming }).any(|token| token.is(b"commit"));
+        assert!(!commits(true) && commits(false));
     }
 }

@@ -1,11 +1,15 @@
 //! Session settings behind a transaction pooler, and what is refused there.
 
 use super::peers::{NOTHING, Peers};
-use super::{SETTINGS, shared};
+use super::{SET_CONFIG, SET_LOCAL, shared};
 use crate::rules::{Naming, Rules};
 
 fn settings() -> [String; 3] {
-    [format!("P - {SETTINGS}"), "B -".to_owned(), "E".to_owned()]
+    [
+        format!("P - {SET_CONFIG}"),
+        "B -".to_owned(),
+        "E".to_owned(),
+    ]
 }
 
 /// Issue 3, item 7: an autocommit statement carries them in its own Sync, the reply shows nothing of it.
@@ -35,8 +39,8 @@ fn autocommit_statements_carry_the_settings() {
     assert_eq!(told, ["2", "C UPDATE 1", "Z I"]);
 
     let asked = peers.client(&["Q update u"]);
-    assert_eq!(asked, [format!("Q {SETTINGS};update u")]);
-    let told = peers.server(&["T a:25", "D a", "C SELECT 1", "C UPDATE 2", "Z I"]);
+    assert_eq!(asked, [format!("Q {SET_LOCAL};update u")]);
+    let told = peers.server(&["C SET", "C UPDATE 2", "Z I"]);
     assert_eq!(told, ["C UPDATE 2", "Z I"]);
     assert_eq!(peers.observed.statements(), 2);
 }
@@ -51,15 +55,8 @@ fn transactions_carry_them_once() {
     });
     peers.local(&["Q BEGIN"]);
     let asked = peers.client(&["Q update t"]);
-    assert_eq!(asked, [format!("Q BEGIN;{SETTINGS};update t")]);
-    let told = peers.server(&[
-        "C BEGIN",
-        "T a:25",
-        "D a",
-        "C SELECT 1",
-        "C UPDATE 1",
-        "Z T",
-    ]);
+    assert_eq!(asked, [format!("Q BEGIN;{SET_LOCAL};update t")]);
+    let told = peers.server(&["C BEGIN", "C SET", "C UPDATE 1", "Z T"]);
     assert_eq!(told, ["C UPDATE 1", "Z T"]);
     assert_eq!(peers.client(&["Q update t"]), ["Q update t"]);
     peers.server(&["C UPDATE 1", "Z T"]);
@@ -69,19 +66,9 @@ fn transactions_carry_them_once() {
     peers.local(&["Q BEGIN READ ONLY"]);
     let asked = peers.client(&["P s1 select 1", "D s1", "S"]);
     assert_eq!(asked[..3], ["P - BEGIN READ ONLY", "B -", "E"]);
-    assert_eq!(asked[3..6], settings());
+    assert_eq!(asked[3..6], [&format!("P - {SET_LOCAL}"), "B -", "E"]);
     let told = peers.server(&[
-        "1",
-        "2",
-        "C BEGIN",
-        "1",
-        "2",
-        "D a",
-        "C SELECT 1",
-        "1",
-        "t",
-        "T a:23",
-        "Z T",
+        "1", "2", "C BEGIN", "1", "2", "C SET", "1", "t", "T a:23", "Z T",
     ]);
     assert_eq!(told, ["1", "t", "T", "Z T"]);
     let asked = peers.client(&["B s1", "E", "S"]);
@@ -97,7 +84,7 @@ fn transactions_carry_them_once() {
 fn what_decides_about_the_next_settings_is_waited_for() {
     let mut peers = Peers::new(shared(Naming::Named));
     peers.client(&["Q select 1"]);
-    assert_eq!(peers.client(&["Q BEGIN"]), [format!("Q {SETTINGS};BEGIN")]);
+    assert_eq!(peers.client(&["Q BEGIN"]), [format!("Q {SET_LOCAL};BEGIN")]);
     assert_eq!(peers.client(&["Q select 2"]), [""; 0]);
     peers.server(&["C SELECT 1", "C SELECT 1", "Z I"]);
     assert_eq!(peers.asked(), [""; 0]);
@@ -119,27 +106,79 @@ fn a_setting_that_fails_is_the_statements_error() {
     assert_eq!(peers.client(&["Q ROLLBACK"]), ["Q ROLLBACK"]);
 }
 
-/// Issue 3, item 7: VACUUM refuses company (25001).
+/// VACUUM refuses company (25001). Where it would miss a setting of the pool it is refused and not run elsewhere.
 #[test]
 fn utilities_go_bare() {
-    let mut peers = Peers::new(shared(Naming::Named));
-    for text in [
-        "vacuum t",
-        "create index concurrently i on t (a)",
-        "",
-        "-- ping",
-    ] {
+    let timeout = ("statement_timeout".to_owned(), "5s".to_owned());
+    let mut peers = Peers::new(Rules {
+        local_settings: crate::LocalSettings::new(&[timeout]),
+        ..shared(Naming::Named)
+    });
+    let mut strict = Peers::new(shared(Naming::Named));
+    for text in ["vacuum t", "create index concurrently i on t (a)"] {
         let query = format!("Q {text}");
-        let asked = peers.client(&[&query]);
-        let shown = if text.is_empty() { "Q -" } else { &query };
-        assert_eq!(asked, [shown]);
+        assert_eq!(peers.client(&[&query]), [query.as_str()]);
         peers.server(&["C ANY", "Z I"]);
+        assert_eq!(strict.local(&[&query]), ["E 0A000", "Z I"]);
+        let parse = format!("P s1 {text}");
+        assert_eq!(strict.local(&[&parse, "D s1", "S"]), ["E 0A000", "Z I"]);
+        let error = strict.observed.last_error().unwrap();
+        assert!(error.message().contains("ALTER ROLE"), "{error}");
+        assert!(error.message().contains("search_path"), "{error}");
     }
+    for text in ["", "-- ping"] {
+        let query = format!("Q {text}");
+        let shown = if text.is_empty() { "Q -" } else { &query };
+        assert_eq!(strict.client(&[&query]), [shown]);
+        strict.server(&["I", "Z I"]);
+    }
+    // A text that is not to be kept has no name at a pooler that keeps them for everybody.
     let asked = peers.client(&["P s1 vacuum t", "D s1", "S"]);
-    assert_eq!(asked, ["P s1 vacuum t", "D s1", "S"]);
+    assert_eq!(asked, ["P - vacuum t", "D -", "S"]);
     peers.server(&["1", "t", "n", "Z I"]);
     let asked = peers.client(&["B s1", "E", "S"]);
-    assert_eq!(asked, ["D s1", "B s1", "E", "S"]);
+    assert_eq!(asked, ["P - vacuum t", "D -", "B -", "E", "S"]);
+}
+
+/// A literal, a comment or a name that reads like one of these is none.
+#[test]
+fn nothing_is_judged_by_what_a_literal_reads_like() {
+    let mut peers = Peers::new(shared(Naming::Named));
+    for text in [
+        "INSERT INTO notes VALUES ('first; listen to this')",
+        "SELECT 1 -- not pg_try_advisory_lock(1)",
+        "INSERT INTO c VALUES ('ran concurrently')",
+        "select max_concurrently from t",
+        "insert into t values ($a$; commit; $a$)",
+    ] {
+        let asked = peers.client(&[&format!("Q {text}")]);
+        assert_eq!(asked, [format!("Q {SET_LOCAL};{text}")]);
+        assert!(!peers.observed.is_committing(), "{text}");
+        peers.server(&["C SET", "C ANY", "Z I"]);
+    }
+}
+
+/// What the work does not look at must not commit the rest of it.
+#[test]
+fn a_refusal_fails_its_transaction_as_the_servers_would() {
+    let mut peers = Peers::new(shared(Naming::Named));
+    peers.local(&["Q BEGIN"]);
+    assert_eq!(peers.local(&["Q listen a"]), ["E 0A000", "Z E"]);
+    assert_eq!(
+        peers.local(&["Q insert into t values (1)"]),
+        ["E 25P02", "Z E"]
+    );
+    assert_eq!(peers.local(&["Q COMMIT"]), ["C ROLLBACK", "Z I"]);
+    assert_eq!(peers.observed.refused_commits(), 1);
+    peers.local(&["Q BEGIN"]);
+    peers.client(&["Q update t"]);
+    peers.server(&["C BEGIN", "C SET", "C UPDATE 1", "Z T"]);
+    assert_eq!(
+        peers.local(&["Q create temp table x (a int)"]),
+        ["E 0A000", "Z E"]
+    );
+    assert_eq!(peers.client(&["Q COMMIT"]), ["Q ROLLBACK"]);
+    assert_eq!(peers.server(&["C ROLLBACK", "Z I"]), ["C ROLLBACK", "Z I"]);
 }
 
 /// The second try of a statement runs under the same settings as the first.
@@ -198,7 +237,7 @@ fn a_begin_says_what_the_session_cannot() {
     peers.local(&["Q BEGIN;"]);
     let asked = peers.client(&["P s1 select 1", "D s1", "S"]);
     assert_eq!(asked[0], "P - BEGIN ISOLATION LEVEL REPEATABLE READ");
-    peers.server(&["1", "2", "C BEGIN", "1", "2", "D a", "C SELECT 1"]);
+    peers.server(&["1", "2", "C BEGIN", "1", "2", "C SET"]);
     peers.server(&["1", "t", "T a:23", "Z T"]);
     peers.client(&["Q ROLLBACK"]);
     peers.server(&["C ROLLBACK", "Z I"]);
@@ -206,15 +245,13 @@ fn a_begin_says_what_the_session_cannot() {
     let set = "SET transaction_isolation = 'REPEATABLE READ'";
     let asked = peers.client(&["B s1", "E", "S"]);
     assert_eq!(asked[..3], [&format!("P - {set}"), "B -", "E"]);
-    assert!(asked[3].starts_with("P - SELECT pg_catalog.set_config("));
-    assert_eq!(asked[6..], ["D s1", "B s1", "E", "S"]);
-    let settings = ["1", "2", "C SET", "1", "2", "D a", "C SELECT 1"];
+    assert_eq!(asked[3..], ["D s1", "B s1", "E", "S"]);
+    let settings = ["1", "2", "C SET"];
     assert_eq!(peers.server(&settings), NOTHING);
     let told = peers.server(&["t", "T a:23", "2", "D one", "C SELECT 1", "Z I"]);
     assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
     let asked = peers.client(&["Q select 1"]);
-    assert!(asked[0].starts_with(&format!("Q {set};SELECT pg_catalog.set_config(")));
-    let answers = ["C SET", "T a:25", "D a", "C SELECT 1"];
-    assert_eq!(peers.server(&answers), NOTHING);
-    assert_eq!(peers.server(&["C SELECT 1", "Z I"]), ["C SELECT 1", "Z I"]);
+    assert_eq!(asked, [format!("Q {set};select 1")]);
+    let told = peers.server(&["C SET", "C SELECT 1", "Z I"]);
+    assert_eq!(told, ["C SELECT 1", "Z I"]);
 }

@@ -1,6 +1,6 @@
 //! Whole conversations of several kinds, as lists of what either side sends.
 
-use super::{SETTINGS, named, shared, unnamed};
+use super::{named, shared, unnamed};
 use crate::rules::{Naming, Rules};
 
 /// `>` is the client, `<` the server.
@@ -96,7 +96,6 @@ pub(super) fn recordings() -> Vec<Recording> {
         "< 1|2|D a|C SELECT 1|1|t|E 0A000 RevalidateCachedQuery|Z I",
         "< 3|1|2|D a|C SELECT 1|1|t|T w:25|Z I",
     ];
-    assert!(SETTINGS.starts_with("SELECT"));
     [
         (small, &statements[..]),
         (named(), &transactions),

@@ -2,11 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::sql::residue::{Residue, sets_for_everybody};
+use crate::sql::residue::Residue;
+use crate::sql::session_objects::sets_for_everybody;
+use crate::sql::tokens::Sql;
 
 fn assert_all(residue: Residue, texts: &[&str]) {
     for sql in texts {
-        assert_eq!(Residue::of(sql.as_bytes()), residue, "{sql}");
+        assert_eq!(Residue::of(Sql::of(sql.as_bytes())), residue, "{sql}");
     }
 }
 
@@ -161,7 +163,11 @@ fn a_call_of_an_unknown_function_is_marked_however_it_is_written() {
             format!("begin; select {call}; commit"),
         ];
         for sql in texts {
-            assert_ne!(Residue::of(sql.as_bytes()), Residue::Nothing, "{sql}");
+            assert_ne!(
+                Residue::of(Sql::of(sql.as_bytes())),
+                Residue::Nothing,
+                "{sql}"
+            );
         }
     }
 }
@@ -250,7 +256,7 @@ fn a_call_of_an_unknown_function_is_marked_among_any_tokens() {
             continue;
         }
         let sql = format!("{} app.evil({}", before.join(" "), after.join(" "));
-        let residue = Residue::of(sql.as_bytes());
+        let residue = Residue::of(Sql::of(sql.as_bytes()));
         assert_ne!(residue, Residue::Nothing, "seed {seed}: {sql}");
     }
 }
@@ -265,7 +271,10 @@ fn only_a_set_that_others_would_see_is_refused() {
         "/* x */ SET SESSION AUTHORIZATION x",
         "set session characteristics as transaction read only",
     ] {
-        assert!(sets_for_everybody(refused.as_bytes()), "{refused}");
+        assert!(
+            sets_for_everybody(Sql::of(refused.as_bytes()), true).is_some(),
+            "{refused}"
+        );
     }
     for fine in [
         "SET LOCAL statement_timeout = 1",
@@ -279,6 +288,9 @@ fn only_a_set_that_others_would_see_is_refused() {
         "insert into t values ('; set role x')",
         "select $$; set role x; $$; select 1",
     ] {
-        assert!(!sets_for_everybody(fine.as_bytes()), "{fine}");
+        assert!(
+            sets_for_everybody(Sql::of(fine.as_bytes()), true).is_none(),
+            "{fine}"
+        );
     }
 }

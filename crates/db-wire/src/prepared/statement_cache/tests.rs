@@ -1,10 +1,15 @@
 use super::*;
+use crate::sql::tokens::Sql;
+
+fn traits() -> Traits {
+    Traits::of(Sql::of(b"select 1"))
+}
 
 const A: &[u8] = b"select 1\0\0\0";
 const B: &[u8] = b"select 2\0\0\0";
 
 fn learn(statements: &mut StatementCache, name: &[u8], tail: &[u8]) -> StatementId {
-    let id = statements.create(name, tail);
+    let id = statements.create(name, tail, traits());
     let record = statements.get_mut(id).unwrap();
     record.prepared = true;
     record.description = Some(b"t".as_slice().into());
@@ -14,7 +19,7 @@ fn learn(statements: &mut StatementCache, name: &[u8], tail: &[u8]) -> Statement
 
 #[test]
 fn a_text_is_prepared_once_and_known_by_every_name() {
-    let mut statements = StatementCache::new(2, Naming::Named);
+    let mut statements = StatementCache::new(2, Naming::Named, false);
     let id = learn(&mut statements, b"s1", A);
     statements.release(b"s1");
     assert_eq!(statements.adopt(b"s2", A), Some(id));
@@ -27,7 +32,7 @@ fn a_text_is_prepared_once_and_known_by_every_name() {
 
 #[test]
 fn the_least_recently_used_text_leaves_and_is_closed() {
-    let mut statements = StatementCache::new(1, Naming::Named);
+    let mut statements = StatementCache::new(1, Naming::Named, false);
     learn(&mut statements, b"s1", A);
     statements.release(b"s1");
     learn(&mut statements, b"s2", B);
@@ -37,7 +42,7 @@ fn the_least_recently_used_text_leaves_and_is_closed() {
 
 #[test]
 fn a_name_that_is_held_keeps_its_text_when_the_cache_lets_it_go() {
-    let mut statements = StatementCache::new(1, Naming::Named);
+    let mut statements = StatementCache::new(1, Naming::Named, false);
     let id = learn(&mut statements, b"s1", A);
     learn(&mut statements, b"s2", B);
     assert_eq!(statements.named(b"s1"), Some(id));
@@ -49,7 +54,7 @@ fn a_name_that_is_held_keeps_its_text_when_the_cache_lets_it_go() {
 
 #[test]
 fn forgetting_leaves_held_names_good_and_asks_for_the_rest_to_be_closed() {
-    let mut statements = StatementCache::new(4, Naming::Named);
+    let mut statements = StatementCache::new(4, Naming::Named, false);
     let held = learn(&mut statements, b"s1", A);
     learn(&mut statements, b"s2", B);
     statements.release(b"s2");
@@ -62,7 +67,7 @@ fn forgetting_leaves_held_names_good_and_asks_for_the_rest_to_be_closed() {
 
 #[test]
 fn without_a_cache_only_held_names_are_known() {
-    let mut statements = StatementCache::new(0, Naming::Named);
+    let mut statements = StatementCache::new(0, Naming::Named, false);
     let id = learn(&mut statements, b"s1", A);
     assert_eq!(statements.adopt(b"s2", A), None);
     assert_eq!(statements.named(b"s1"), Some(id));
@@ -73,8 +78,8 @@ fn without_a_cache_only_held_names_are_known() {
 /// Neither a text that the server refused nor one of an earlier holder of the place is left behind.
 #[test]
 fn a_refused_text_leaves_no_trace_and_its_place_no_confusion() {
-    let mut statements = StatementCache::new(4, Naming::Named);
-    let refused = statements.create(b"s1", A);
+    let mut statements = StatementCache::new(4, Naming::Named, false);
+    let refused = statements.create(b"s1", A, traits());
     statements.refuse(refused, false);
     assert!(statements.take_to_close().is_empty());
     assert_eq!(statements.named(b"s1"), None);
@@ -88,9 +93,9 @@ fn a_refused_text_leaves_no_trace_and_its_place_no_confusion() {
 /// Where nothing is prepared by name nothing is closed, however many texts come and go.
 #[test]
 fn unnamed_statements_are_never_closed() {
-    let mut statements = StatementCache::new(1, Naming::Unnamed);
+    let mut statements = StatementCache::new(1, Naming::Unnamed, false);
     for tail in [A, B, A, B] {
-        let id = statements.create(b"s1", tail);
+        let id = statements.create(b"s1", tail, traits());
         statements.get_mut(id).unwrap().description = Some(b"t".as_slice().into());
         statements.remember(id);
     }
@@ -100,7 +105,7 @@ fn unnamed_statements_are_never_closed() {
 /// A name that was not lost must not be prepared twice (42P05).
 #[test]
 fn after_a_loss_every_name_is_closed_before_it_is_prepared_again() {
-    let mut statements = StatementCache::new(4, Naming::Named);
+    let mut statements = StatementCache::new(4, Naming::Named, false);
     let id = learn(&mut statements, b"s1", A);
     statements.names_lost();
     assert!(!statements.get(id).unwrap().prepared);

@@ -1,0 +1,77 @@
+//! Which statements may be kept prepared, because nothing can change what they mean.
+//!
+//! A prepared SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, TABLE, or WITH of these, is planned anew by the server
+//! when its tables, the search path or the role have changed, and refused (0A000) when its result is another. A
+//! utility command is not: FETCH, EXECUTE, SHOW and EXPLAIN keep the columns that they had when they were
+//! prepared. And a string constant is read when the statement is parsed: `'now'`, a date under another `DateStyle`, a
+//! time in another zone keep the value that they had then. diesel's DSL binds its values, so that it is kept.
+
+use crate::sql::statements::{first, only};
+use crate::sql::tokens::{Sql, Token, Tokens};
+
+/// Whether a text may be kept prepared, and its description believed, until something changes its meaning.
+pub(crate) fn is_keepable(sql: Sql<'_>) -> bool {
+    let Some(statement) = only(sql) else {
+        return false;
+    };
+    if !first(statement).is_any(REVALIDATED) {
+        return false;
+    }
+    let mut previous = Token::Odd;
+    Tokens::of(statement).all(|token| {
+        // SELECT INTO is a utility command.
+        let makes_a_table = token.is(b"INTO") && !previous.is_any(&[b"INSERT", b"MERGE"]);
+        previous = token;
+        !makes_a_table && !matches!(token, Token::String(_) | Token::Odd)
+    })
+}
+
+/// Commands whose plans the server revalidates.
+const REVALIDATED: &[&[u8]] = &[
+    b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"TABLE", b"WITH",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_revalidates_and_reads_no_constant_is_kept() {
+        let kept = |sql: &str| is_keepable(Sql::of(sql.as_bytes()));
+        for sql in [
+            r#"SELECT "users"."id" FROM "users" WHERE ("users"."id" = $1) LIMIT $2 -- binds: ['1']"#,
+            r#"INSERT INTO "users" ("name") VALUES ($1), (DEFAULT) RETURNING "users"."id""#,
+            "(select 1) union (select 2)",
+            "with a as (insert into b values ($1) returning 1) select * from a",
+            "merge into t using s on t.id = s.id when matched then delete",
+            "table t;",
+            "values (1, 2.5e3)",
+        ] {
+            assert!(kept(sql), "{sql}");
+        }
+        for sql in [
+            "FETCH ALL FROM cur",
+            "MOVE cur",
+            "EXECUTE p",
+            "SHOW search_path",
+            "EXPLAIN SELECT 1",
+            "DECLARE c CURSOR FOR SELECT 1",
+            "CALL p($1)",
+            "COPY t TO STDOUT",
+            "select 'now'::timestamptz",
+            "select timestamptz '2025-01-01 00:00'",
+            "select E'a', 1",
+            "select U&'a'",
+            "select $$a$$",
+            "select $a$ b $a$",
+            "select B'1', X'F', N'a'",
+            "select x'f'",
+            "select 1; select 2",
+            "select 1 into t",
+            "select \"a",
+            "",
+        ] {
+            assert!(!kept(sql), "{sql}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Everything that is decided by a statement's text, decided once.
+
+use crate::sql::alone::must_stand_alone;
+use crate::sql::keep::is_keepable;
+use crate::sql::reads::Reads;
+use crate::sql::residue::Residue;
+use crate::sql::settings::changes_meaning;
+use crate::sql::tokens::Sql;
+use crate::sql::transactions::{controls_transaction, is_partial_rollback, may_commit};
+
+/// What a text is, as far as its tokens tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traits {
+    /// It may be kept prepared.
+    pub(crate) keepable: bool,
+    pub(crate) reads: Reads,
+    /// It may change what later statements mean.
+    pub(crate) changes_meaning: bool,
+    /// Nothing may be put before it: the server refuses it then, or does something else.
+    pub(crate) stands_alone: bool,
+    pub(crate) may_commit: bool,
+    /// It may begin or end a transaction.
+    pub(crate) controls: bool,
+    pub(crate) partial_rollback: bool,
+    pub(crate) residue: Residue,
+}
+
+impl Traits {
+    pub(crate) fn of(sql: Sql<'_>) -> Self {
+        Self {
+            keepable: is_keepable(sql),
+            reads: Reads::of(sql),
+            changes_meaning: changes_meaning(sql),
+            stands_alone: must_stand_alone(sql),
+            may_commit: may_commit(sql),
+            controls: controls_transaction(sql),
+            partial_rollback: is_partial_rollback(sql),
+            residue: Residue::of(sql),
+        }
+    }
+}
