@@ -1,8 +1,10 @@
-//! Each crate is built in storeys: no files of a crate need each other in a circle.
+//! Each crate is built in storeys: its files do not need each other in a circle.
 //!
-//! These tests read sources and need no server: `cargo nextest run -p db-tests --test it storeys`. One file
-//! needs another if it takes a name that the other defines, through however many re-exports. To declare a
-//! module or to pass its names on is no need. Methods are not seen, as their calls name no file.
+//! The tests read sources and need no server: `cargo nextest run -p db-tests --test it storeys`.
+//!
+//! A file needs another one if it takes a name that the other one defines. The name may come through
+//! re-exports. A file that only declares a module, or re-exports its names, does not need it. The tests do
+//! not see method calls, because a call does not name the file of its method.
 
 mod cycles;
 mod imports;
@@ -16,7 +18,7 @@ use self::cycles::Graph;
 use self::modules::Modules;
 use self::targets::{Target, targets};
 
-/// What has a test of its own below.
+/// The packages that have tests of their own below.
 const PACKAGES: [&str; 5] = ["app-db", "db-config", "db-pool", "db-tests", "dbctl"];
 
 #[test]
@@ -71,7 +73,7 @@ fn assert_no_cycles<'a>(targets: impl IntoIterator<Item = &'a Target>) {
     assert!(reports.is_empty(), "\n{}", reports.join("\n"));
 }
 
-/// The graph of the crate whose first file is `root`. Its files are named from the folder of the workspace.
+/// Draws the graph of the crate whose first file is `root`. Paths in it start at the workspace.
 fn read_graph(root: &Path) -> Graph {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let root = root.strip_prefix(workspace).unwrap();

@@ -1,17 +1,17 @@
-//! Which files need which, and where that goes in a circle.
+//! The graph of files that need each other, and its cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// An edge leads from a file to one that it needs, and has the names that it takes from there.
+/// Each edge leads from a file to a file that it needs, and lists the names that it takes.
 #[derive(Default)]
 pub(super) struct Graph {
     edges: BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>,
 }
 
 impl Graph {
-    /// Notes that `from` takes `name` from `to`. What a file takes from itself is no edge.
+    /// Notes that `from` takes `name` from `to`. A file's own names are ignored.
     pub(super) fn add(&mut self, from: &Path, to: &Path, name: &str) {
         if from != to {
             let edges = self.edges.entry(from.to_owned()).or_default();
@@ -20,7 +20,7 @@ impl Graph {
         }
     }
 
-    /// The sets of files in which each file needs each other one, through others or by itself.
+    /// Finds each set of files in which every file needs every other one, directly or through others.
     pub(super) fn cycles(&self) -> Vec<BTreeSet<PathBuf>> {
         let reached: BTreeMap<_, _> = self
             .edges
@@ -40,7 +40,7 @@ impl Graph {
         cycles.into_iter().collect()
     }
 
-    /// Names each edge within a cycle.
+    /// Lists the edges within a cycle.
     pub(super) fn report(&self, cycle: &BTreeSet<PathBuf>) -> String {
         let mut report = format!("{} files need each other:\n", cycle.len());
         for (from, to, names) in self.edges_within(cycle) {
@@ -64,7 +64,7 @@ impl Graph {
         })
     }
 
-    /// Each file that `start` needs, directly or through others.
+    /// Finds all files that `start` needs, directly or through others.
     fn reached(&self, start: &Path) -> BTreeSet<PathBuf> {
         let mut reached = BTreeSet::new();
         let mut next = vec![start];

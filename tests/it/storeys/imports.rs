@@ -1,11 +1,11 @@
-//! What each file of a crate takes from which other.
+//! Finds what each file of a crate takes from the other files.
 
 use syn::buffer::{Cursor, TokenBuffer};
 use syn::visit::{self, Visit};
-use syn::{Item, ItemUse, Macro, Path, Visibility};
+use syn::{ImplItemFn, Item, ItemUse, Macro, MetaList, Path, Visibility};
 
 use super::cycles::Graph;
-use super::modules::{ModulePath, Modules, is_for_tests};
+use super::modules::{ModulePath, Modules, is_cfg_test, is_for_tests};
 use super::names::{Meaning, Names};
 
 /// Draws the graph of a crate.
@@ -37,7 +37,7 @@ pub(super) fn graph(modules: &Modules) -> Graph {
     graph
 }
 
-/// Collects what the code of a module names, its `use`s apart.
+/// Collects what the code of a module names. Its `use`s are left to [`Names`].
 struct Code<'a> {
     names: &'a Names<'a>,
     module: &'a ModulePath,
@@ -53,10 +53,10 @@ impl<'ast> Visit<'ast> for Code<'_> {
 
     fn visit_item_use(&mut self, _: &'ast ItemUse) {}
 
-    /// `pub(in crate::wire)` takes nothing from there.
+    /// The path in `pub(in crate::wire)` takes nothing from that module.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
-    /// A single name is of interest only if a `use` brought it: one that passes it on, or a glob.
+    /// A single name matters only if it was imported: this module may use what it also re-exports.
     fn visit_path(&mut self, path: &'ast Path) {
         let segments: Vec<_> = path
             .segments
@@ -73,11 +73,26 @@ impl<'ast> Visit<'ast> for Code<'_> {
         visit::visit_path(self, path);
     }
 
+    fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
+        if !function.attrs.iter().any(is_cfg_test) {
+            visit::visit_impl_item_fn(self, function);
+        }
+    }
+
+    fn visit_meta_list(&mut self, attribute: &'ast MetaList) {
+        self.visit_tokens(TokenBuffer::new2(attribute.tokens.clone()).begin());
+    }
+
     fn visit_macro(&mut self, call: &'ast Macro) {
         self.visit_path(&call.path);
-        let tokens = TokenBuffer::new2(call.tokens.clone());
-        for path in paths(tokens.begin()) {
-            // A `super` may start from a module that the macro makes, and so mean this one.
+        self.visit_tokens(TokenBuffer::new2(call.tokens.clone()).begin());
+    }
+}
+
+impl Code<'_> {
+    fn visit_tokens(&mut self, tokens: Cursor<'_>) {
+        for path in paths(tokens) {
+            // The macro may define a module around the path, so `super` can also mean this module.
             let meanings = self.names.resolve(self.module, &path).into_iter();
             self.taken
                 .extend(meanings.filter(|meaning| !matches!(meaning, Meaning::Made { .. })));
@@ -85,7 +100,7 @@ impl<'ast> Visit<'ast> for Code<'_> {
     }
 }
 
-/// The paths of two and more names among the tokens of a macro, which are not parsed.
+/// Finds the paths of two and more names among tokens, which nothing parses.
 fn paths(mut tokens: Cursor<'_>) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
     let mut path: Vec<String> = Vec::new();
@@ -124,7 +139,7 @@ fn paths(mut tokens: Cursor<'_>) -> Vec<Vec<String>> {
 mod tests {
     use super::*;
 
-    /// What is reported of a crate of these files, which are in one folder.
+    /// The reports on a crate that has these files.
     fn reports(files: &[(&str, &str)]) -> String {
         let modules = Modules::read(std::path::Path::new("lib.rs"), |path| {
             let file = files
@@ -190,19 +205,21 @@ mod tests {
     }
 
     #[test]
-    fn a_path_in_a_macro_is_found() {
-        let files = [
-            ("lib.rs", "mod a; mod b;"),
-            (
-                "a.rs",
-                "pub fn a() { select! { _ = x => [crate::b::B::new(), y] } }",
-            ),
-            ("b.rs", "use crate::a::a; pub struct B;"),
-        ];
-        assert_eq!(
-            reports(&files),
-            "2 files need each other:\n  a.rs → b.rs: B\n  b.rs → a.rs: a\n"
-        );
+    fn a_path_in_a_macro_or_an_attribute_is_found() {
+        for a in [
+            "pub fn a() { select! { _ = x => [crate::b::B::new(), y] } }",
+            "#[arg(value_parser = crate::b::B::new)] pub fn a() {}",
+        ] {
+            let files = [
+                ("lib.rs", "mod a; mod b;"),
+                ("a.rs", a),
+                ("b.rs", "use crate::a::a; pub struct B;"),
+            ];
+            assert_eq!(
+                reports(&files),
+                "2 files need each other:\n  a.rs → b.rs: B\n  b.rs → a.rs: a\n"
+            );
+        }
     }
 
     #[test]
@@ -270,7 +287,8 @@ mod tests {
             ),
             (
                 "b.rs",
-                "#[cfg(test)] use crate::a::A; pub struct B; #[cfg(test)] mod tests { use crate::a::A; }",
+                "#[cfg(test)] use crate::a::A; pub struct B; #[cfg(test)] mod tests { use crate::a::A; }\
+                 impl B { #[cfg(test)] fn b(_: crate::a::A) {} }",
             ),
         ];
         assert_eq!(reports(&files), "");

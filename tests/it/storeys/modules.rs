@@ -1,11 +1,11 @@
-//! The modules of a crate, read from its files. What is compiled for tests only is left out.
+//! Reads the modules of a crate from its files, without those that are compiled for tests only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use syn::{Attribute, Item, ItemMod, Meta};
 
-/// Where a module is in its crate: `["wire", "rules"]`.
+/// The path of a module in its crate, such as `["wire", "rules"]`.
 pub(super) type ModulePath = Vec<String>;
 
 pub(super) struct Module {
@@ -13,12 +13,12 @@ pub(super) struct Module {
     pub(super) items: Vec<Item>,
 }
 
-/// All modules of a crate by their path. The root's path is empty.
+/// All modules of a crate by their paths. The path of the root is empty.
 #[derive(Default)]
 pub(super) struct Modules(pub(super) BTreeMap<ModulePath, Module>);
 
 impl Modules {
-    /// Reads the file `root` and each file that belongs to it. `read` returns the text of a file if it exists.
+    /// Reads the file `root` and all files of its modules. `read` returns the text of a file, if it exists.
     pub(super) fn read(root: &Path, read: impl Fn(&Path) -> Option<String>) -> Self {
         let mut modules = Self::default();
         let folder = root.parent().unwrap();
@@ -26,7 +26,7 @@ impl Modules {
         modules
     }
 
-    /// Reads the module of `file`, whose children are in `folder`.
+    /// Reads the module of `file`. The files of its children are in `folder`.
     fn read_file(
         &mut self,
         read: &impl Fn(&Path) -> Option<String>,
@@ -55,7 +55,7 @@ impl Modules {
                 Item::Mod(module) => {
                     assert!(
                         !module.attrs.iter().any(|attr| attr.path().is_ident("path")),
-                        "{}: where a module with #[path] is cannot be told",
+                        "{}: this test cannot follow #[path]",
                         file.display()
                     );
                     let name = module.ident.to_string();
@@ -79,7 +79,7 @@ impl Modules {
     }
 }
 
-/// Whether an item is there in tests only.
+/// Whether an item is compiled for tests only.
 pub(super) fn is_for_tests(item: &Item) -> bool {
     let attributes = match item {
         Item::Const(item) => &item.attrs,
@@ -98,7 +98,7 @@ pub(super) fn is_for_tests(item: &Item) -> bool {
     attributes.iter().any(is_cfg_test)
 }
 
-/// `#[cfg(test)]` and `#[cfg(doctest)]`; no other condition is in use that a test alone fulfils.
+/// Whether this is `#[cfg(test)]` or `#[cfg(doctest)]`. No other condition in use means "only in tests".
 pub(super) fn is_cfg_test(attribute: &Attribute) -> bool {
     let Meta::List(list) = &attribute.meta else {
         return false;

@@ -1,4 +1,4 @@
-//! Which file defines what a path names.
+//! Finds the file that defines what a path names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use syn::{Item, ItemUse, UseTree, Visibility};
 
 use super::modules::{Module, ModulePath, Modules, is_for_tests};
 
-/// What a path comes to. A module and a function may share a name, so that it can be more than one.
+/// What a path names. A path can name both a module and a function.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Meaning {
     Module(ModulePath),
@@ -16,7 +16,7 @@ pub(super) enum Meaning {
         file: PathBuf,
         name: String,
     },
-    /// What is not seen in the file that should have it: a macro makes it.
+    /// The file should define the name but does not show it, so a macro must define it.
     Made {
         file: PathBuf,
         name: String,
@@ -25,10 +25,10 @@ pub(super) enum Meaning {
 
 /// A name that a `use` brings into its module.
 pub(super) struct Import {
-    /// The name in this module; `*` for all of another.
+    /// The name in this module; `*` if all names are imported.
     pub(super) name: String,
     pub(super) path: Vec<String>,
-    /// Whether others may take it from here.
+    /// Whether other modules can take the name from here.
     pub(super) is_re_export: bool,
 }
 
@@ -53,12 +53,12 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What the `use`s of a module bring into it.
+    /// The imports of a module.
     pub(super) fn imports(&self, module: &ModulePath) -> &[Import] {
         &self.imports[module]
     }
 
-    /// The meanings of `path` in `module`; none if it leads out of the crate.
+    /// What `path` means in `module`. The answer is empty if the path leads out of the crate.
     pub(super) fn resolve(&self, module: &ModulePath, path: &[String]) -> Vec<Meaning> {
         self.follow(module, path, &mut BTreeSet::new())
     }
@@ -77,12 +77,12 @@ impl<'a> Names<'a> {
         }
         let mut meanings = vec![Meaning::Module(here)];
         for (at, name) in names.iter().enumerate() {
-            // The first name of `log::Level` may be another crate's, but that of `crate::log` may not.
+            // In `log::Level` the first name may be another crate, in `crate::log` it cannot.
             let is_ours = at > 0 || names.len() < path.len();
             let next = |meaning| match meaning {
                 Meaning::Module(module) if is_ours => self.member(&module, name, seen),
                 Meaning::Module(module) => self.look_up(&module, name, seen),
-                // What follows a type's name is of that type: a variant, an associated function.
+                // After the name of a type comes a variant or an associated function.
                 item => vec![item],
             };
             meanings = meanings.into_iter().flat_map(next).collect();
@@ -90,7 +90,7 @@ impl<'a> Names<'a> {
         meanings
     }
 
-    /// What `module` has of that name, which it must have.
+    /// Finds a name that the module must have.
     fn member(&self, module: &ModulePath, name: &str, seen: &mut Seen) -> Vec<Meaning> {
         let found = self.look_up(module, name, seen);
         if found.is_empty() && self.imports_named(module, name).next().is_none() {
@@ -102,7 +102,7 @@ impl<'a> Names<'a> {
     }
 
     fn look_up(&self, module: &ModulePath, name: &str, seen: &mut Seen) -> Vec<Meaning> {
-        // `use log::Level` in a module without a `log` would ask for itself.
+        // `use log::Level` imports `Level` through `log`, and `use log` imports `log` through itself.
         let question = (module.clone(), name.to_owned());
         if !seen.insert(question.clone()) {
             return Vec::new();
@@ -139,7 +139,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The questions that are being answered, each of which may lead to others.
+/// The look-ups that are under way. A look-up may lead to others.
 type Seen = BTreeSet<(ModulePath, String)>;
 
 fn defined_name(item: &Item) -> Option<String> {
@@ -158,7 +158,7 @@ fn defined_name(item: &Item) -> Option<String> {
     Some(name.to_string())
 }
 
-/// Those inside a function count as the module's: what it takes is the same.
+/// The imports of a module, with those inside its functions.
 fn imports(module: &Module) -> Vec<Import> {
     struct Uses(Vec<Import>);
 
@@ -170,7 +170,7 @@ fn imports(module: &Module) -> Vec<Import> {
         }
 
         fn visit_item_use(&mut self, item: &'ast ItemUse) {
-            // `::name` is a crate, whatever the module has of that name.
+            // `::name` is always another crate.
             if item.leading_colon.is_none() {
                 let is_re_export = !matches!(item.vis, Visibility::Inherited);
                 leaves(&item.tree, &[], is_re_export, &mut self.0);
@@ -185,7 +185,7 @@ fn imports(module: &Module) -> Vec<Import> {
     uses.0
 }
 
-/// One import for each name of a `use`.
+/// Lists one import for each name of a `use`.
 fn leaves(tree: &UseTree, prefix: &[String], is_re_export: bool, imports: &mut Vec<Import>) {
     let mut add = |name: String, path: Vec<String>| {
         imports.push(Import {

@@ -1,11 +1,11 @@
-//! The crates of the workspace, as cargo finds them.
+//! Asks cargo for the crates of the workspace.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde::Deserialize;
 
-/// One crate in cargo's sense: a library, a program or an example.
+/// What cargo compiles as one crate: a library, a program or an example.
 pub(super) struct Target {
     pub(super) package: String,
     pub(super) name: String,
@@ -13,7 +13,7 @@ pub(super) struct Target {
     pub(super) root: PathBuf,
 }
 
-/// All but the crates that hold nothing but tests or benches.
+/// Lists all targets except those of tests and benches.
 pub(super) fn targets() -> Vec<Target> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version", "1"])
