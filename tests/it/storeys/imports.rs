@@ -250,9 +250,13 @@ mod tests {
             ("lib.rs", "mod facade; pub use self::facade::Inner;"),
             (
                 "facade.rs",
-                "mod inner; mod other; pub(crate) use self::inner::Inner; pub use self::other::*;",
+                "mod inner; mod other; pub(crate) use self::inner::Inner; pub use self::other::*;\
+                 const SHARED: u8 = 1;",
             ),
-            ("facade/inner.rs", "use super::Other; pub struct Inner;"),
+            (
+                "facade/inner.rs",
+                "use super::{Other, SHARED}; pub struct Inner;",
+            ),
             ("facade/other.rs", "pub(in crate::facade) struct Other;"),
         ];
         assert_eq!(reports(&files), "");
@@ -299,7 +303,7 @@ mod tests {
         let files = [
             (
                 "lib.rs",
-                "mod a; mod schema; pub use log::Level; table! { mod b { use super::C; } }",
+                "mod a; mod schema; pub use log::Level; pub struct Root(schema::accounts::table);",
             ),
             (
                 "a.rs",
