@@ -19,6 +19,9 @@ pub(crate) struct Report {
     /// Acknowledged by the service, the deposits among them.
     pub(crate) transfers_committed: u64,
     /// Of the load, without the deposits.
+    #[serde(skip)]
+    pub(crate) load_transfers: u64,
+    /// The same for each second.
     pub(crate) transfers_per_second: u64,
     pub(crate) reads: u64,
     /// Requests that were not answered as they should be.
@@ -63,6 +66,9 @@ impl Report {
             (self.wrong_balances > 0)
                 .then(|| format!("{} balances are wrong", self.wrong_balances)),
             lost.then(|| "the entries are not two for each acknowledged transfer".to_owned()),
+            (self.load_transfers == 0).then(|| "the load moved no money".to_owned()),
+            (self.connections_replaced == 0)
+                .then(|| "the rotations replaced no connection".to_owned()),
             (self.secrets_in_log > 0).then(|| "the ledger's log holds a password".to_owned()),
         ]
         .into_iter()
@@ -156,6 +162,7 @@ mod tests {
             seconds: 15,
             pooler: None,
             transfers_committed: 7,
+            load_transfers: 2,
             transfers_per_second: 0,
             reads: 3,
             errors: 0,
@@ -174,8 +181,10 @@ mod tests {
     #[test]
     fn each_fault_makes_the_verdict_bad() {
         assert!(good().is_good());
-        let faults: [fn(&mut Report); 6] = [
+        let faults: [fn(&mut Report); 8] = [
             |report| report.errors = 1,
+            |report| report.load_transfers = 0,
+            |report| report.connections_replaced = 0,
             |report| report.ledger_sum = -5,
             |report| report.wrong_balances = 1,
             |report| report.secrets_in_log = 1,

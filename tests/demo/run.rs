@@ -73,6 +73,7 @@ pub(crate) async fn run(
         seconds: options.seconds,
         pooler,
         transfers_committed: counts.transfers(),
+        load_transfers: latencies.len(),
         transfers_per_second: latencies.len() / options.seconds,
         reads: counts.reads(),
         errors: counts.errors(),
