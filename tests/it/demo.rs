@@ -165,7 +165,7 @@ async fn two_rotations_under_load_fail_no_transfer_and_the_books_balance() {
 async fn an_interrupted_demo_leaves_no_process_and_no_folder() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut demo = Demo::start("60");
-        demo.progress_says("1/60 s").await;
+        demo.progress_says("/60 s").await;
         for program in ["postgres -D", "pgbouncer.ini", "examples/ledger"] {
             demo.process(program);
         }
@@ -181,7 +181,7 @@ async fn an_interrupted_demo_leaves_no_process_and_no_folder() {
 #[tokio::test]
 async fn a_signal_for_the_run_script_alone_ends_the_demo() {
     let mut demo = Demo::run("60");
-    demo.progress_says("1/60 s").await;
+    demo.progress_says("/60 s").await;
     demo.signal(Signal::INT);
     let ended = tokio::time::timeout(SOON, demo.ended()).await.unwrap();
     assert_eq!(ended, (Some(130), String::new()));
@@ -192,7 +192,7 @@ async fn a_signal_for_the_run_script_alone_ends_the_demo() {
 #[tokio::test]
 async fn a_killed_demo_leaves_no_process() {
     let mut demo = Demo::start("60");
-    demo.progress_says("1/60 s").await;
+    demo.progress_says("/60 s").await;
     demo.process("examples/ledger");
     demo.signal(Signal::KILL);
     demo.process.wait().await.unwrap();
@@ -219,7 +219,7 @@ async fn a_demo_interrupted_while_its_servers_start_leaves_nothing_either() {
 #[tokio::test]
 async fn a_demo_whose_ledger_dies_says_so_and_ends_with_code_1() {
     let mut demo = Demo::start("4");
-    demo.progress_says("1/4 s").await;
+    demo.progress_says("/4 s").await;
     kill_process(demo.process("examples/ledger"), Signal::KILL).unwrap();
     demo.progress_says("demo failed: the ledger").await;
     assert_eq!(demo.ended().await, (Some(1), String::new()));
