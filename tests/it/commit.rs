@@ -32,18 +32,31 @@ async fn committed(db: &TestDatabase) -> i64 {
 /// How long the work in these tests waits for a statement before it gives it up.
 const MOMENT: Duration = Duration::from_millis(50);
 
+/// A statement that waits until the test lets it go on.
+const WAITS: &str = "select pg_advisory_xact_lock(22)";
+
+/// A session of the test's own in whose transaction the lock is that `WAITS` waits for.
+async fn holding(db: &TestDatabase) -> tokio_postgres::Client {
+    let holder = db.admin().await.unwrap();
+    holder.batch_execute("begin").await.unwrap();
+    holder.batch_execute(WAITS).await.unwrap();
+    holder
+}
+
 /// case R22: diesel would answer such a work's COMMIT with RELEASE SAVEPOINT, and report a success.
 #[tokio::test]
 async fn a_nested_transaction_dropped_by_a_timeout_is_no_success() {
     let (db, database) = counters().await;
     for goes_on in [false, true] {
+        let holder = &holding(&db).await;
         let outcome = database
             .write(async |conn| {
                 bump(conn, 1).await?;
-                let nested = conn.transaction(async |conn| sleep(conn, 0.3).await);
+                let nested = conn.transaction(async |conn| conn.batch_execute(WAITS).await);
                 timeout(MOMENT, nested).await.unwrap_err();
                 if goes_on {
-                    // It succeeds after the sleep, in the nested transaction that nobody ends.
+                    // It succeeds after the wait, in the nested transaction that nobody ends.
+                    holder.batch_execute("rollback").await.unwrap();
                     bump(conn, 2).await?;
                 }
                 Ok(())
@@ -74,15 +87,17 @@ async fn a_savepoint_left_open_is_no_success() {
 #[tokio::test]
 async fn a_statement_given_up_that_fails_later_is_no_success() {
     let (db, database) = counters().await;
+    let holder = holding(&db).await;
+    let failing = "do $$ begin perform pg_advisory_xact_lock(22); raise exception 'late'; end $$";
     let outcome = database
         .write(async |conn| {
             bump(conn, 1).await?;
-            let failing = conn
-                .batch_execute("do $$ begin perform pg_sleep(0.3); raise exception 'late'; end $$");
+            let failing = conn.batch_execute(failing);
             timeout(MOMENT, failing).await.unwrap_err();
             Ok(())
         })
         .await;
+    holder.batch_execute("rollback").await.unwrap();
     assert_unfinished(outcome);
     assert_eq!(committed(&db).await, 0);
 }

@@ -82,7 +82,7 @@ async fn nothing_runs_when_a_success_is_refused() {
     let dropped: Result<(), Error> = database
         .write(async |conn| {
             ran.leave(conn, "a nested transaction was dropped");
-            let nested = conn.transaction(async |conn| sleep(conn, 0.3).await);
+            let nested = conn.transaction(async |conn| sleep(conn, 25.0).await);
             timeout(MOMENT, nested).await.unwrap_err();
             Ok(())
         })
