@@ -16,7 +16,7 @@ use self::peer::Fake;
 /// How a client came through.
 struct Survived<T> {
     value: T,
-    /// The longest time in which its runtime did nothing else.
+    /// The longest time in which its runtime did nothing else, without what the machine gave to others.
     stalled: Duration,
     /// What its memory grew by at most, in bytes.
     grown: usize,
@@ -39,10 +39,12 @@ fn survive<T: Send + 'static>(client: impl AsyncFnOnce() -> T + Send + 'static) 
             let (mut stalled, mut peak) = (Duration::ZERO, before);
             let ticking = async {
                 loop {
-                    let began = Instant::now();
+                    let (began, queued) = (Instant::now(), queued());
                     // How late it wakes is what is measured.
                     tokio::time::sleep(TICK).await;
-                    stalled = stalled.max(began.elapsed());
+                    let waited_for_a_core = self::queued().saturating_sub(queued);
+                    let own = began.elapsed().saturating_sub(waited_for_a_core);
+                    stalled = stalled.max(own);
                     peak = peak.max(resident());
                 }
             };
@@ -78,6 +80,13 @@ fn survive<T: Send + 'static>(client: impl AsyncFnOnce() -> T + Send + 'static) 
 
 const TICK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long this thread has been ready to run, and another one had the core.
+fn queued() -> Duration {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = statistics.split(' ').nth(1).map(str::parse);
+    Duration::from_nanos(nanoseconds.and_then(Result::ok).unwrap_or_default())
+}
 
 /// The process's resident memory in bytes.
 fn resident() -> usize {

@@ -22,7 +22,7 @@ async fn five_runners_that_start_together_apply_each_migration_once() {
     assert_eq!(applied, [0, 0, 0, 0, 2]);
     let (tables, versions) = server_state(&database).await;
     assert_eq!((tables.len(), versions.len()), (2, 2));
-    wait_until("the lock is released", Duration::from_secs(2), async || {
+    wait_until("the lock is released", crate::SOON, async || {
         locks(&database).await == 0
     })
     .await;
@@ -40,7 +40,7 @@ async fn waiting_for_another_migrator_ends_at_the_limit_and_names_it() {
     let slow = EmbeddedMigration::new("1_slow", "select pg_sleep(30)");
     let holder = migrator(&database.url(), &[slow]);
     let holding = tokio::spawn(async move { holder.run().await });
-    wait_until("the lock is held", Duration::from_secs(5), async || {
+    wait_until("the lock is held", crate::SOON, async || {
         locks(&database).await == 1
     })
     .await;
@@ -57,7 +57,7 @@ async fn waiting_for_another_migrator_ends_at_the_limit_and_names_it() {
 
     // Dropping the holder's future ends its statement too, long before the 30 s are over.
     holding.abort();
-    wait_until("the lock is released", Duration::from_secs(3), async || {
+    wait_until("the lock is released", crate::SOON, async || {
         locks(&database).await == 0
     })
     .await;
@@ -84,7 +84,7 @@ async fn a_lock_that_cannot_be_had_is_tried_again_and_readers_do_not_queue() {
     let alter = EmbeddedMigration::new("2_alter", "alter table t1 add column a int");
     let migrator = migrator(&database.url(), &[alter]).lock_timeout(Duration::from_millis(100));
     let releasing = async {
-        wait_until("the migration waits", Duration::from_secs(5), async || {
+        wait_until("the migration waits", crate::SOON, async || {
             let sql =
                 "SELECT count(*) FROM pg_locks WHERE relation = 't1'::regclass AND NOT granted";
             database.scalar::<i64>(sql).await.unwrap() == 1

@@ -1,9 +1,10 @@
 //! Health tells a server that answers nobody from a pool that is busy, and in time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use app_db::{Database, Health, Kind};
 use harness::{Cluster, ClusterOptions, TestDatabase, wait_until};
+use tokio::time::timeout;
 
 use crate::SOON;
 use crate::at_rest::{Watched, watched};
@@ -22,12 +23,11 @@ async fn on_a_private_cluster(more: &[(&str, &str)]) -> (Cluster, TestDatabase, 
 
 /// The probe's answer, which takes no longer than twice the validation timeout (req 2.26, req 2.27).
 async fn probe(database: &Database) -> Health {
-    let began = Instant::now();
-    let health = database.health().await;
-    let took = began.elapsed();
+    // The timer runs in the same runtime: a busy machine delays both, and the probe goes first.
     let most = VALIDATION_TIMEOUT * 2 + Duration::from_millis(250);
-    assert!(took < most, "{took:?}");
-    health
+    timeout(most, database.health())
+        .await
+        .expect("an answer in time")
 }
 
 async fn assert_down_until_thawed(database: &Database, frozen: harness::Frozen) {
