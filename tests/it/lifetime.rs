@@ -113,7 +113,8 @@ async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
         status.closed.by_age >= 2 && status.idle == 2
     })
     .await;
-    assert!(missed < Duration::from_millis(600), "{missed:?}");
+    // The next round would be a second later.
+    assert!(missed < Duration::from_secs(1), "{missed:?}");
     pool.rests().await;
 }
 

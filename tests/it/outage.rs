@@ -11,8 +11,8 @@ mod stale;
 
 use std::time::{Duration, Instant};
 
-use app_db::{Config, Database, Environment, Kind, Pool, PoolProfile};
-use db_pool::ConnectFailure;
+use app_db::{Config, Database, Environment, Kind, Pool, PoolError, PoolProfile};
+use db_pool::Failure;
 use harness::{Cluster, ClusterOptions, Stop, TestDatabase, through_port, wait_until};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -28,11 +28,14 @@ async fn a_wrong_password_fails_fast_in_every_environment() {
     let wrong = harness::url(db.server().port(), db.name(), db.role().name(), "wrong");
     let watch = watched(&db, NoPool);
     for environment in [Environment::Dev, Environment::Test, Environment::Prod] {
-        let began = Instant::now();
-        let profile = PoolProfile::of(&environment);
-        let error = Pool::connect(url(&wrong), profile).await.unwrap_err();
-        let took = began.elapsed();
-        assert!(took < Duration::from_secs(1), "{environment}: {took:?}");
+        let mut profile = PoolProfile::of(&environment);
+        profile.checkout_timeout = 10 * SOON;
+        let connecting = Pool::connect(url(&wrong), profile);
+        let error = timeout(SOON, connecting)
+            .await
+            .expect("it does not wait for the deadline")
+            .unwrap_err();
+        assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
         assert_eq!(error.kind(), Kind::Configuration, "{environment}");
     }
     watch.rests().await;
@@ -44,14 +47,14 @@ async fn a_wrong_password_is_said_to_every_caller() {
     let db = TestDatabase::empty().await.unwrap();
     let wrong = harness::url(db.server().port(), db.name(), db.role().name(), "wrong");
     let pool = watched(&db, Pool::connect_lazy(url(&wrong), sized(5)));
-    let began = Instant::now();
     let callers = (0..20).map(|_| pool.get());
     for refused in futures_util::future::join_all(callers).await {
-        assert_eq!(refused.unwrap_err().kind(), Kind::Configuration);
+        let error = refused.unwrap_err();
+        assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
+        assert_eq!(error.kind(), Kind::Configuration);
     }
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
-    let logins = pool.status().connects.failed;
+    assert_eq!(pool.status().timeouts, 0);
+    let logins = pool.status().connect_failures;
     assert!(logins <= 5, "{logins} logins could lock the account");
     pool.rests_unserved().await;
 }
@@ -72,7 +75,7 @@ async fn many_waiters_are_served_soon_after_a_restart() {
         })
         .collect();
     wait_until("connecting has failed often", SOON, async || {
-        pool.status().connects.failed >= 4
+        pool.status().connect_failures >= 4
     })
     .await;
     cluster.start_again().await.unwrap();
@@ -99,7 +102,7 @@ async fn a_silent_host_is_down_and_not_busy() {
     let error = pool.get().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Down, "{error:?}");
     let cause = error.connect_error().unwrap();
-    assert_eq!(cause.failure(), ConnectFailure::TimedOut);
+    assert_eq!(cause.failure(), Failure::TimedOut);
     assert!(cause.to_string().contains(&port.to_string()), "{cause}");
     pool.rests_unserved().await;
 }
@@ -120,14 +123,14 @@ async fn a_pool_of_one_survives_a_half_open_connection() {
     let database = database.with_sessions(2);
     let pool = database.pool("write").unwrap();
     assert_eq!(pool.profile().max, 1);
-    let pid = pool.get().await.unwrap().backend_pid();
+    let pid = pool.get().await.unwrap().observed().backend_pid();
     let frozen = Cluster::shared().await.unwrap().freeze_backend(pid);
     let began = Instant::now();
     let fresh = database.get().await.unwrap();
     let took = began.elapsed();
-    assert_ne!(fresh.backend_pid(), pid);
-    // The ping's second, and what a silent server is given to say goodbye.
-    assert!(took < Duration::from_millis(2500), "{took:?}");
+    assert_ne!(fresh.observed().backend_pid(), pid);
+    // The ping's second, and the half that a silent server is given to say goodbye: another one has five.
+    assert!(took < Duration::from_secs(5), "{took:?}");
     drop((fresh, frozen));
     database.rests().await;
 }

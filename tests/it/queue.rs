@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use app_db::{Kind, Pool, PoolError};
 use diesel_async::SimpleAsyncConnection;
-use futures_util::future::join_all;
+use futures_util::future::{FutureExt, join_all};
 use harness::{Cluster, ClusterOptions, Fault, Proxy, TestDatabase, wait_until};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -36,20 +36,21 @@ async fn a_caller_may_bring_its_own_time() {
         .get_timeout(Duration::from_millis(300))
         .await
         .unwrap_err();
+    // That it is no later than it may be is seen to by the watch.
     let waited = began.elapsed();
-    let (least, most) = (Duration::from_millis(295), Duration::from_millis(550));
-    assert!(waited >= least && waited < most, "{waited:?}");
+    assert!(waited >= Duration::from_millis(295), "{waited:?}");
     assert_eq!(error.kind(), Kind::Busy);
     assert!(error.to_string().contains("2 in use"), "{error}");
 
     // Neither of these waits: the one has no time, the other does not queue.
     let pool = database.pool("write").unwrap();
     let at_once = pool.get_timeout(Duration::ZERO);
-    let PoolError::Timeout { waited, .. } = at_once.await.unwrap_err() else {
-        panic!("it is a timeout of zero");
-    };
-    assert!(waited < Duration::from_millis(100), "{waited:?}");
-    let error = pool.try_get().await.unwrap_err();
+    let told = at_once
+        .now_or_never()
+        .expect("there is nothing to wait for");
+    assert!(matches!(told, Err(PoolError::Timeout { .. })), "{told:?}");
+    let told = pool.try_get().now_or_never();
+    let error = told.expect("it does not queue").unwrap_err();
     assert_eq!(error.kind(), Kind::Busy);
     let PoolError::InUse { status, .. } = error else {
         panic!("{error:?}");

@@ -107,10 +107,8 @@ async fn a_live_connection_is_handed_out_while_the_breaker_is_open() {
     assert_eq!(error.sqlstate().unwrap().code(), "53300");
     assert_ne!(pool.status().breaker, Breaker::Closed);
     drop(held);
-    let began = Instant::now();
-    drop(pool.get().await.unwrap());
-    let took = began.elapsed();
-    assert!(took < Duration::from_millis(250), "{took:?}");
+    // With no time at all it gets what is idle, or nothing.
+    drop(pool.get_timeout(Duration::ZERO).await.unwrap());
     // Half open, where the keeper is making its attempt.
     assert_ne!(pool.status().breaker, Breaker::Closed);
     db.limit_connections(2).await.unwrap();
@@ -123,13 +121,13 @@ async fn callers_who_wait_when_the_breaker_opens_are_told() {
     let mut profile = hasty(3);
     profile.checkout_timeout = Duration::from_secs(30);
     let pool = Pool::connect_lazy(url("postgres://u:p@127.0.0.1:1/d"), profile);
-    let began = Instant::now();
     let callers = (0..10).map(|_| pool.get());
     for refused in futures_util::future::join_all(callers).await {
         let error = refused.unwrap_err();
         assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
         assert_eq!(error.kind(), Kind::Down);
     }
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // Three attempts, and nobody's time was up.
+    let status = pool.status();
+    assert_eq!((status.connect_failures, status.timeouts), (3, 0));
 }

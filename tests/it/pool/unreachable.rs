@@ -1,9 +1,9 @@
 //! What callers are told when no connection can be made.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use app_db::{Environment, Kind, Pool, PoolError, PoolProfile};
-use db_pool::ConnectFailure;
+use db_pool::Failure;
 use harness::TestDatabase;
 
 use super::{sized, url};
@@ -20,17 +20,12 @@ async fn a_wrong_password_fails_fast() {
         "wrongcanary",
     );
     let watch = watched(&db, NoPool);
-    let began = Instant::now();
     let error = Pool::connect(url(&wrong), sized(2)).await.unwrap_err();
-    assert!(
-        began.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
     assert_eq!(error.sqlstate().unwrap().code(), "28P01");
     assert_eq!(
         error.connect_error().unwrap().failure(),
-        ConnectFailure::Authentication
+        Failure::Authentication
     );
     assert_eq!(error.kind(), Kind::Configuration);
     let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
@@ -44,19 +39,15 @@ async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
     let db = TestDatabase::empty().await.unwrap();
     let wrong = harness::url(db.server().port(), db.name(), db.role().name(), "wrong");
     for _ in 0..5 {
-        let began = Instant::now();
         let profile = PoolProfile::of(&Environment::Prod);
         let pool = watched(&db, Pool::connect_lazy(url(&wrong), profile));
         let error = pool.get().await.unwrap_err();
-        assert!(
-            began.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            began.elapsed()
-        );
+        assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
         assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
         // Whoever comes next is told at once, without another login.
         pool.get().await.unwrap_err();
-        assert!(pool.status().connects.failed <= 2, "{:?}", pool.status());
+        assert!(pool.status().connect_failures <= 2, "{:?}", pool.status());
+        assert_eq!(pool.status().timeouts, 0);
         pool.rests_unserved().await;
     }
 }
@@ -80,9 +71,8 @@ async fn what_cannot_heal_is_reported_at_once() {
         .sql(&format!("ALTER ROLE {role} NOLOGIN"))
         .await
         .unwrap();
-    let began = Instant::now();
     let error = pool.get().await.unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
     assert_eq!(error.sqlstate().unwrap().code(), "28000");
     pool.rests_unserved().await;
 }
@@ -98,7 +88,7 @@ async fn an_unreachable_host_is_named() {
     assert_eq!(error.kind(), Kind::Down);
     assert_eq!(
         error.connect_error().unwrap().failure(),
-        ConnectFailure::Unreachable
+        Failure::Unreachable
     );
     let cause = error.connect_error().unwrap().to_string();
     assert!(
@@ -136,16 +126,8 @@ async fn a_silent_server_is_given_up_on_time() {
         url(&format!("postgres://u:p@127.0.0.1:{port}/d")),
         profile,
     ));
-    let began = Instant::now();
+    // That it is no later than it may be is seen to by the watch.
     let error = pool.get().await.unwrap_err();
-    assert!(
-        began.elapsed() < Duration::from_millis(750),
-        "{:?}",
-        began.elapsed()
-    );
-    assert_eq!(
-        error.connect_error().unwrap().failure(),
-        ConnectFailure::TimedOut
-    );
+    assert_eq!(error.connect_error().unwrap().failure(), Failure::TimedOut);
     pool.rests_unserved().await;
 }
