@@ -1,4 +1,4 @@
-//! Transactions: described first, then run, again after a conflict.
+//! Transactions: the caller describes one, then runs it, and it runs again after a conflict.
 
 pub(crate) mod after_commit;
 pub(crate) mod attempt;
@@ -37,7 +37,7 @@ use crate::transaction::retries::Retries;
 use crate::transaction::retry::Retry;
 use crate::work::Work;
 
-/// A transaction being described.
+/// The description of a transaction, which can be run.
 #[derive(Clone, Debug)]
 #[must_use = "a transaction does nothing until it is run"]
 pub struct Transaction<'db> {
@@ -48,7 +48,7 @@ pub struct Transaction<'db> {
     timeout: Option<Duration>,
     label: Option<&'static str>,
     resolves_commit: bool,
-    /// The options that no transaction can have: said when it is run.
+    /// The invalid options. Running the transaction reports them.
     invalid: InvalidOptions,
 }
 
@@ -78,7 +78,8 @@ impl<'db> Transaction<'db> {
         self
     }
 
-    /// `READ ONLY`: writing fails with 25006. Stays on the pool it was begun on.
+    /// `READ ONLY`: writing fails with 25006. The transaction stays on the pool that it was created
+    /// for.
     pub fn read_only(mut self) -> Self {
         self.options.access = "READ ONLY";
         self
@@ -90,7 +91,7 @@ impl<'db> Transaction<'db> {
         self
     }
 
-    /// How often it is tried at most when it conflicts; at least once, as 0 is refused.
+    /// How many attempts are made at most if the transaction conflicts. 0 is refused.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.retry.attempts = attempts;
         if attempts == 0 {
@@ -99,45 +100,47 @@ impl<'db> Transaction<'db> {
         self
     }
 
-    /// How long it may take as a whole: waiting for a connection, every attempt, every delay. Zero is
+    /// How long the whole may take: waiting for a connection, every attempt, every delay. Zero is
     /// refused.
     pub fn timeout(mut self, bound: Duration) -> Self {
         self.timeout = self.accept(some_time("timeout", bound));
         self
     }
 
-    /// How long each of its statements may take on the server: `SET LOCAL statement_timeout`, in whole
-    /// milliseconds. What takes longer fails with 57014. Zero is refused.
+    /// How long each statement may take on the server: `SET LOCAL statement_timeout`, in whole
+    /// milliseconds. A statement that takes longer fails with 57014. Zero is refused.
     ///
-    /// Costs no round trip where BEGIN travels with the first statement.
+    /// It costs no round trip if BEGIN travels with the first statement.
     pub fn statement_timeout(mut self, bound: Duration) -> Self {
         self.options.statement_timeout = self.accept(some_time("statement_timeout", bound));
         self
     }
 
-    /// How long each of its statements may wait for a lock: `SET LOCAL lock_timeout`, in whole milliseconds.
-    /// What waits longer fails with 55P03. Zero is refused.
+    /// How long each statement may wait for a lock: `SET LOCAL lock_timeout`, in whole milliseconds. A
+    /// statement that waits longer fails with 55P03. Zero is refused.
     ///
-    /// Costs no round trip where BEGIN travels with the first statement.
+    /// It costs no round trip if BEGIN travels with the first statement.
     pub fn lock_timeout(mut self, bound: Duration) -> Self {
         self.options.lock_timeout = self.accept(some_time("lock_timeout", bound));
         self
     }
 
-    /// A name for the slow-query log and for what is said of long holds. One with control characters, or more than
-    /// 200 bytes, is refused.
+    /// A name for the slow-query log and for reports of long holds. A label with control characters, or
+    /// of more than 200 bytes, is refused.
     pub fn label(mut self, label: &'static str) -> Self {
         self.label = self.accept(some_label(label));
         self
     }
 
-    /// Finds out what became of a COMMIT whose answer is lost: a success if it took effect,
-    /// [`Error::CommitAborted`] if it did not, [`Error::CommitUnknown`] only if the server cannot be asked
-    /// within ten seconds, is another one since, or has crashed with it committed or its id given away again. A
-    /// [`Transaction::timeout`] bounds the asking too.
+    /// If the answer to COMMIT is lost, asks the server what became of the transaction.
     ///
-    /// Costs one round trip, in which the transaction gets its id before COMMIT is sent; a transaction that
-    /// writes nothing uses up an id all the same. Needs PostgreSQL 13.
+    /// The result is `Ok` if it was committed and [`Error::CommitAborted`] if it was rolled back. It is
+    /// [`Error::CommitUnknown`] only if the server cannot be asked within ten seconds, if another
+    /// server has taken its place, or if the server crashed meanwhile and its records no longer tell
+    /// this transaction from a later one. [`Transaction::timeout`] bounds the asking too.
+    ///
+    /// It costs one round trip before COMMIT, in which the transaction gets its id. A transaction that
+    /// writes nothing uses up an id too. It needs PostgreSQL 13.
     pub fn resolve_commit(mut self) -> Self {
         self.resolves_commit = true;
         self
@@ -153,24 +156,26 @@ impl<'db> Transaction<'db> {
         }
     }
 
-    /// Runs the work in a transaction, and again when it conflicts with another (40001, 40P01), also
-    /// when the conflict appears at COMMIT.
+    /// Runs the work in a transaction, and runs it again if it conflicts with another one (40001,
+    /// 40P01). A conflict that appears only at COMMIT counts too.
     ///
-    /// Each attempt runs a clone of `work` on a transaction of its own, after a random delay. The
-    /// transaction commits when the work returns `Ok` and rolls back when it returns `Err`.
+    /// Each attempt runs a clone of `work` in a new transaction; before another attempt it waits for a
+    /// random time. The transaction commits if the work returns `Ok`, and rolls back if the work
+    /// returns `Err`.
     ///
-    /// A conflict is what the server said, whatever the work made of it. One that the work has rolled back
-    /// to a savepoint is over; it counts again only if the work returns that very error, or the 25P02 of a nested
-    /// transaction that has swallowed it, which can be seen in diesel's error, in [`Error`] and in a box of either.
+    /// The server decides what a conflict is, and it does not matter which error the work makes of it.
+    /// A conflict that the work has rolled back to a savepoint is over. It counts again only if the
+    /// work returns that same error, or the 25P02 of a nested transaction that swallowed it. The helper
+    /// recognises both in an error of diesel, in [`Error`], and in a box with either.
     ///
     /// # Errors
     ///
-    /// The work's own; and through `E: From<Error>` [`Error::Pool`], [`Error::Conflict`],
+    /// The errors of the work. Through `E: From<Error>` also [`Error::Pool`], [`Error::Conflict`],
     /// [`Error::Aborted`], [`Error::Unfinished`], [`Error::CommitUnknown`], [`Error::TimedOut`],
-    /// [`Error::Invalid`] and [`Error::Query`] of BEGIN and COMMIT.
+    /// [`Error::Invalid`], and [`Error::Query`] for BEGIN and COMMIT.
     ///
-    /// Dropping the future cancels the statement on the server and rolls back, unless COMMIT was on its
-    /// way already. Costs two round trips beside those of the work.
+    /// Dropping the future cancels the statement on the server and rolls back, unless COMMIT was
+    /// already sent. It costs two round trips beside those of the work.
     #[track_caller]
     pub fn run<T, E>(
         self,
@@ -216,13 +221,13 @@ impl<'db> Transaction<'db> {
         }
     }
 
-    /// Runs the work in a transaction exactly once; for work that cannot be repeated.
+    /// Runs the work in a transaction exactly once. Use it for work that cannot be repeated.
     ///
     /// # Errors
     ///
     /// As [`Transaction::run`]; a conflict is reported with `attempts: 1`.
     ///
-    /// Dropping the future does the same as there.
+    /// Dropping the future does the same too.
     #[track_caller]
     pub fn run_once<T, E>(self, work: impl Work<T, E>) -> impl Future<Output = Result<T, E>> + Send
     where
@@ -315,7 +320,7 @@ impl<'db> Transaction<'db> {
         let left = Observer::of(&mut conn)
             .map(Observer::take_after_commit)
             .unwrap_or_default();
-        // The connection goes back first: what follows may need one, or is the caller's own code.
+        // The connection goes back first. The next steps may need one, or are code of the caller.
         drop(conn);
         if let Some(id) = id {
             outcome = match outcome {
@@ -336,7 +341,8 @@ impl<'db> Transaction<'db> {
         }
     }
 
-    /// Sees to everything that has to be so before COMMIT; returns by what the COMMIT can be found again.
+    /// Checks that the transaction may commit. Returns what identifies it if the answer to COMMIT is
+    /// lost.
     async fn ready(
         &self,
         conn: &mut Connection,
@@ -350,7 +356,7 @@ impl<'db> Transaction<'db> {
         Ok(Some(CommitId::take(conn).await?))
     }
 
-    /// A connection with the transaction begun.
+    /// Checks out a connection and begins the transaction on it.
     pub(crate) async fn open(
         &self,
         caller: &'static Location<'static>,
@@ -368,7 +374,8 @@ impl<'db> Transaction<'db> {
             let begin = self.options.begin();
             match AnsiTransactionManager::begin_transaction_sql(&mut *conn, &begin).await {
                 Ok(()) => return Ok((conn, observed)),
-                // It ended while it was idle, without our noticing: nothing has run.
+                // The connection ended while it was idle, and the pool did not notice.
+                // Nothing has run.
                 Err(_ended) if has_ended(&observed, errors) && stale < MAX_STALE => {}
                 Err(error) => {
                     let said = observed.last_error().filter(|_| observed.errors() > errors);
@@ -383,7 +390,7 @@ impl<'db> Transaction<'db> {
     }
 }
 
-/// What is said when connection after connection has ended before it was used.
+/// The error if one connection after the other had ended before its first statement.
 fn ended() -> Error {
     let closed = diesel::result::DatabaseErrorKind::ClosedConnection;
     Error::Query(QueryError::DatabaseError(
@@ -392,5 +399,5 @@ fn ended() -> Error {
     ))
 }
 
-/// How many connections in a row may turn out to have ended.
+/// How many ended connections in a row a transaction puts up with.
 const MAX_STALE: u32 = 3;

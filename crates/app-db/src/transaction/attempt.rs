@@ -1,13 +1,12 @@
-//! One attempt at a transaction: when it may commit, how it ends, and whether it may be made again.
+//! One attempt at a transaction: whether it may commit, how it ends, and whether another attempt may
+//! follow.
 
-use db_pool::plumbing;
 use std::any::Any;
 use std::error::Error as StdError;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use db_pool::plumbing::{Observed, Unresolved};
-use db_pool::{Connection, ServerError, SqlState, TransactionStatus};
+use db_pool::{Connection, Observed, ServerError, SqlState, TransactionStatus, Unresolved};
 use diesel::result::Error as QueryError;
 use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::time::timeout;
@@ -22,7 +21,7 @@ pub(crate) enum AttemptOutcome<T> {
     Stale,
 }
 
-/// What the wire had counted before the work began.
+/// The counts of the wire from before the work began.
 pub(crate) struct Before {
     began: Instant,
     errors: u64,
@@ -40,10 +39,11 @@ impl Before {
         }
     }
 
-    /// Why a failed attempt may be made again, if it may: `error` is what its work returned.
+    /// The reason to make a failed attempt again, or `None`. `error` is what the work returned.
     ///
-    /// A conflict that the work has rolled back to a savepoint is over, and what the work returns then is its
-    /// own, unless that is the conflict itself: a nested transaction passes on what it has rolled back.
+    /// A conflict that the work has rolled back to a savepoint is over. What the work returns after
+    /// that is an error of its own, unless it is the conflict itself: a nested transaction rolls back
+    /// and passes its error on.
     pub(crate) fn failed<T>(
         &self,
         observed: &Observed,
@@ -55,7 +55,8 @@ impl Before {
         let last = observed
             .last_error()
             .filter(|last| observed.errors() > self.errors && passes_on(error, last));
-        // What a nested transaction says that has swallowed its failure is that it cannot go on.
+        // A nested transaction that has swallowed its failure only says that it cannot go on. The
+        // conflict is the failure that it swallowed.
         let conflict = match last {
             Some(last) if *last.sqlstate() == SqlState::IN_FAILED_SQL_TRANSACTION => observed
                 .resolved()
@@ -66,15 +67,16 @@ impl Before {
         if let Some(conflict) = conflict {
             return Some(AttemptOutcome::Conflict(conflict));
         }
-        // A session that ended while it was idle says so as soon as it is spoken to. One that was ended in
-        // its work does not come back: somebody may have ended it for that work.
+        // A session that ended while it was idle says so as soon as it is used. A session that ended
+        // in the middle of the work gets no second attempt: somebody may have ended it because of
+        // that work.
         let nothing_ran =
             observed.statements() == self.statements && self.began.elapsed() < AT_ONCE;
         (nothing_ran && has_ended(observed, self.errors)).then_some(AttemptOutcome::Stale)
     }
 }
 
-/// Whether a work's error is this one of the server's, as far as its type can be looked into.
+/// Whether the error of the work is this error of the server. It looks into the types that it knows.
 fn passes_on(error: &dyn Any, said: &ServerError) -> bool {
     let query = if let Some(error) = error.downcast_ref::<QueryError>() {
         Some(error)
@@ -89,20 +91,20 @@ fn passes_on(error: &dyn Any, said: &ServerError) -> bool {
     matches!(query, Some(QueryError::DatabaseError(_, info)) if info.message() == said.message())
 }
 
-/// Whether the connection has ended, or the server has said since that it ends it.
+/// Whether the connection has ended, or the server has announced since that it ends it.
 pub(crate) fn has_ended(observed: &Observed, errors: u64) -> bool {
     let fatal = || observed.last_error().is_some_and(|error| error.is_fatal());
     observed.is_closed() || (observed.errors() > errors && fatal())
 }
 
-/// Why a COMMIT was no success.
+/// Why a COMMIT did not succeed.
 pub(crate) enum NotCommitted {
-    /// It found a conflict: nothing was committed.
+    /// The server found a conflict. Nothing was committed.
     Conflict(ServerError),
     Failed(Error),
 }
 
-/// Commits; an ERROR of the server means that nothing was, anything else that nobody knows.
+/// Commits. An ERROR of the server means that nothing was committed. After any other failure nobody knows.
 pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), NotCommitted> {
     let (errors, refused) = (observed.errors(), observed.refused_commits());
     let Err(error) = AnsiTransactionManager::commit_transaction(&mut **conn).await else {
@@ -118,7 +120,8 @@ pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result
         .then(|| observed.last_error())
         .flatten();
     Err(match refusal {
-        // A FATAL may have come while the server waited for its standby, with the work committed.
+        // The server may have committed the work and sent this FATAL while it waited for its
+        // standby.
         Some(last_words) if last_words.is_fatal() => {
             NotCommitted::Failed(Error::CommitUnknown(last_words.put_into(error)))
         }
@@ -128,19 +131,19 @@ pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result
     })
 }
 
-/// Whether the work's success is one that COMMIT makes true.
+/// Whether COMMIT would make the `Ok` of the work true.
 ///
-/// diesel takes every answer to COMMIT for a success, ROLLBACK too, and sends RELEASE SAVEPOINT in its
-/// place where the work has left a nested transaction open.
+/// diesel counts every answer to COMMIT as a success, even ROLLBACK. And if the work has left a nested
+/// transaction open, diesel sends RELEASE SAVEPOINT instead of COMMIT.
 pub(crate) async fn may_commit(
     conn: &mut Connection,
     observed: &Observed,
     before: &Before,
 ) -> Result<(), Error> {
-    if plumbing::is_unfinished(conn) {
+    if conn.is_unfinished() {
         return Err(Error::Unfinished("a statement of it was still running"));
     }
-    // An error may have reached the work before the ReadyForQuery that belongs to it reached us.
+    // The work may have received an error before the wire saw the ReadyForQuery that follows it.
     let _in_time = timeout(SETTLE, observed.settled()).await;
     if observed.is_working() {
         return Err(Error::Unfinished("a statement of it was still running"));
@@ -173,17 +176,18 @@ pub(crate) async fn may_commit(
     }
 }
 
-/// What is said of a work that began or ended transactions in its own words.
+/// The error for work that began or ended transactions with SQL of its own.
 pub(crate) fn has_ended_itself(observed: &Observed, before: &Before) -> Option<Error> {
     (observed.boundaries() != before.boundaries).then_some(Error::Unfinished(ENDED))
 }
 
-/// Rolls back where there is something to roll back; a connection on which that fails is discarded at
-/// its return, which rolls back as well.
+/// Rolls back if there is something to roll back. If the ROLLBACK fails, the pool discards the connection
+/// on its return, which rolls back too.
 pub(crate) async fn roll_back(conn: &mut Connection, observed: &Observed) {
     let _in_time = timeout(SETTLE, observed.settled()).await;
-    // ROLLBACK would queue behind a statement that nobody waits for; the pool cancels it instead.
-    if observed.is_closed() || observed.is_working() || plumbing::is_unfinished(conn) {
+    // ROLLBACK would wait behind a statement that nobody awaits. The pool cancels that statement
+    // instead.
+    if observed.is_closed() || observed.is_working() || conn.is_unfinished() {
         return;
     }
     if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut **conn).await {
@@ -191,11 +195,11 @@ pub(crate) async fn roll_back(conn: &mut Connection, observed: &Observed) {
     }
 }
 
-/// What a COMMIT or ROLLBACK in the work's own words is called.
+/// How the error describes a COMMIT or ROLLBACK that the work sent itself.
 const ENDED: &str = "it had ended the transaction itself";
 
-/// How long the rest of an answer may take whose beginning the work has had.
+/// How long to wait for the rest of an answer after the work has received its beginning.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// How soon the end of an idle session shows when it is used.
+/// How soon the use of a session shows that it had ended while idle.
 const AT_ONCE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! How many retries a pool can afford, whoever wants them.
+//! How many retries the transactions of one pool can afford together.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,28 +9,28 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Percent(pub(crate) u32);
 
-/// The tokens that the transactions of one pool pay their retries with.
+/// The tokens with which the transactions of one pool pay for their retries.
 ///
-/// Every transaction pays in a share of a token, whatever comes of it, and every retry takes a whole one out.
-/// Every COMMIT pays for the retries of those who may have lost to it: rivals of whom somebody always wins may
-/// go on. Where nothing commits any more the share is all there is, and retries cannot multiply the load of a
-/// database that is in trouble (case R24).
+/// Every transaction pays in a share of a token when it begins, and every retry takes out a whole token.
+/// Every COMMIT pays in for the rivals that may have lost to it, so that healthy rivalry, in which somebody
+/// always wins, can go on. If nothing commits any more, the share is all there is: by default at most one
+/// transaction in five is retried. So retries cannot multiply the load on a database that is in trouble.
 #[derive(Debug)]
 pub(crate) struct RetryBudget {
     share: Percent,
     account: Mutex<Account>,
 }
 
-/// In hundredths of a token.
+/// Both in hundredths of a token.
 #[derive(Debug)]
 struct Account {
     balance: u32,
-    /// What was lent at the start and has not been paid in yet.
+    /// What the start lent and the transactions have not paid back yet.
     lent: u32,
 }
 
 impl RetryBudget {
-    /// A share of nothing lends nothing either.
+    /// A share of zero lends nothing either.
     pub(crate) fn new(share: Percent) -> Self {
         let lent = if share.0 == 0 { 0 } else { RESERVE };
         Self {
@@ -42,7 +42,7 @@ impl RetryBudget {
         }
     }
 
-    /// A transaction begins.
+    /// Notes that a transaction begins.
     pub(crate) fn pay_in(&self) {
         let mut account = self.account();
         let paid_back = self.share.0.min(account.lent);
@@ -50,7 +50,7 @@ impl RetryBudget {
         account.add(self.share.0 - paid_back);
     }
 
-    /// Pays for a retry; `false` when there is not enough left.
+    /// Takes the token of a retry. `false` if there is none left.
     #[must_use]
     pub(crate) fn take(&self) -> bool {
         let mut account = self.account();
@@ -59,7 +59,7 @@ impl RetryBudget {
         rest.is_some()
     }
 
-    /// A transaction has committed.
+    /// Notes that a transaction has committed.
     pub(crate) fn committed(&self) {
         if self.share.0 > 0 {
             self.account().add(RIVALS);
@@ -89,16 +89,17 @@ impl<'de> Deserialize<'de> for Percent {
     }
 }
 
-/// One retry.
+/// The price of one retry.
 const TOKEN: u32 = 100;
 
-/// What is lent at the start, so that a service with little traffic can retry at all.
+/// Lent at the start, so that a service with little traffic can retry at all.
 const RESERVE: u32 = 10 * TOKEN;
 
-/// Measured: of eight writers of one row, seven at a time lose to a COMMIT until their delays have grown.
+/// What a COMMIT pays in. Measured: of eight writers of one row, up to seven at a time lose to a COMMIT,
+/// until their delays have grown.
 const RIVALS: u32 = 10 * TOKEN;
 
-/// What quiet times can save up for a storm.
+/// The most that quiet times can save up for a storm.
 const MAX: u32 = 50 * TOKEN;
 
 #[cfg(test)]

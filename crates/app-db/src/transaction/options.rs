@@ -1,10 +1,10 @@
-//! The options of a transaction: what BEGIN says of it, and which of them are refused.
+//! The options of a transaction: what its BEGIN says, and which values are refused.
 
 use std::time::Duration;
 
 use crate::error::invalid_options::{InvalidOption, MAX_LABEL};
 
-/// What the server is told when a transaction begins.
+/// What BEGIN tells the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) isolation: Option<&'static str>,
@@ -15,10 +15,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The text that begins it.
+    /// The SQL that begins the transaction.
     ///
-    /// The wire holds it back as a whole and sends it with the first statement (`opening.rs` of db-pool), so
-    /// that a timeout costs no round trip; `SET LOCAL` ends with the transaction, behind a pooler too.
+    /// The wire holds this text back and sends it with the first statement, so that the timeouts cost
+    /// no round trip. `SET LOCAL` ends with the transaction, also behind a pooler.
     pub(crate) fn begin(&self) -> String {
         let mut sql = String::from("BEGIN TRANSACTION");
         if let Some(isolation) = self.isolation {
@@ -55,7 +55,7 @@ impl Default for Options {
     }
 }
 
-/// A timeout by its name, unless it leaves no time.
+/// Accepts a timeout, unless it is zero.
 pub(crate) fn some_time(name: &'static str, bound: Duration) -> Result<Duration, InvalidOption> {
     match bound.is_zero() {
         true => Err(InvalidOption::ZeroTimeout(name)),
@@ -63,7 +63,7 @@ pub(crate) fn some_time(name: &'static str, bound: Duration) -> Result<Duration,
     }
 }
 
-/// A label that may stand in a log.
+/// Accepts a label, unless it would spoil a log.
 pub(crate) fn some_label(label: &'static str) -> Result<&'static str, InvalidOption> {
     if label.len() > MAX_LABEL {
         return Err(InvalidOption::LongLabel(label.len()));
@@ -74,13 +74,13 @@ pub(crate) fn some_label(label: &'static str) -> Result<&'static str, InvalidOpt
     }
 }
 
-/// Whole milliseconds as the server takes them: at least one, as zero would be no bound at all.
+/// Whole milliseconds, as the server takes them. At least one, because zero would mean no limit.
 fn milliseconds(bound: Duration) -> u128 {
     let rounded_up = bound.as_nanos().div_ceil(1_000_000);
     rounded_up.clamp(1, MAX_MILLISECONDS)
 }
 
-/// The server's settings are 32-bit numbers with a sign.
+/// The server stores settings as signed 32-bit numbers.
 const MAX_MILLISECONDS: u128 = i32::MAX as u128;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How far the run of a transaction has come, for whoever gives up on it.
+//! How far a running transaction has come. Its timeout reads this.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,18 +7,18 @@ use db_pool::ServerError;
 
 use crate::error::stage::Stage;
 
-/// Written by the run, read by its deadline.
+/// The running transaction writes it; its timeout reads it.
 #[derive(Debug)]
 pub(crate) struct TransactionProgress {
     attempt: AtomicU32,
-    /// The place of the stage in `STAGES`.
+    /// The index of the stage in `STAGES`.
     stage: AtomicU8,
     /// The conflict that ended the last attempt.
     conflict: Mutex<Option<ServerError>>,
 }
 
 impl TransactionProgress {
-    /// On the first attempt.
+    /// Starts with the first attempt.
     pub(crate) fn new() -> Self {
         Self {
             attempt: AtomicU32::new(1),
@@ -35,7 +35,7 @@ impl TransactionProgress {
         STAGES[usize::from(self.stage.load(Ordering::Relaxed))]
     }
 
-    /// The attempt has conflicted, and another one follows.
+    /// Notes that the attempt conflicted and another one follows.
     pub(crate) fn conflicted(&self, conflict: ServerError) {
         *self.conflict.lock().unwrap_or_else(PoisonError::into_inner) = Some(conflict);
         self.attempt.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,5 @@
 //! What became of a COMMIT whose answer was lost.
 
-use db_pool::plumbing;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -13,18 +12,18 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::error::Error;
 
-/// By what a transaction is found again after its connection is lost.
+/// Identifies a transaction after its connection is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CommitId {
     Assigned(Assigned),
-    /// It ran on a standby, where there is nothing that a COMMIT could keep.
+    /// The transaction ran on a standby, where a COMMIT has nothing to keep.
     Standby,
 }
 
-/// The id of a transaction, and what it was assigned by.
+/// The id of a transaction, and which server assigned it.
 ///
-/// By the id alone it may be taken for another: a standby that takes over without having heard of it gives the same
-/// id away again, and so does a server that has crashed before it was written down.
+/// The id alone is not enough, because a server may assign it twice: a standby that is promoted before it
+/// has heard of the transaction, or a server that crashes before it has written the id down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assigned {
     xid: String,
@@ -33,8 +32,9 @@ pub(crate) struct Assigned {
 }
 
 impl CommitId {
-    /// Asks for it; assigns an id to a transaction that has none, because even one that has written no row
-    /// may have notified others, or have read what only its COMMIT proves consistent.
+    /// Asks the server for the id, which assigns one if the transaction has none. Even a transaction
+    /// that wrote no row needs one: it may have sent notifications, or have read what only its COMMIT
+    /// proves consistent.
     pub(crate) async fn take(conn: &mut AsyncPgConnection) -> QueryResult<Self> {
         let taking = format!(
             "SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN \
@@ -54,10 +54,11 @@ impl CommitId {
         })
     }
 
-    /// Finds out on another connection what became of the transaction.
+    /// Asks on another connection what became of the transaction.
     ///
-    /// Asks until the server knows, for ten seconds at most: the backend may still be busy with the COMMIT, and
-    /// the server may just be restarting. The transaction's own timeout goes on meanwhile, and ends it earlier.
+    /// It asks until the server knows, for at most ten seconds: the backend may still be busy with the
+    /// COMMIT, or the server may be restarting. The timeout of the transaction goes on meanwhile and
+    /// may end it earlier.
     pub(crate) async fn resolve(
         &self,
         pool: &Pool,
@@ -87,14 +88,15 @@ impl CommitId {
     }
 }
 
-/// What a server says of a transaction.
+/// What a server says about a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CommitStatus {
     Committed,
     Aborted,
-    /// Its backend has not ended it yet.
+    /// The backend has not ended the transaction yet.
     Open,
-    /// It is another server, or the transaction is too old for it to know, or it may be another's since a crash.
+    /// This is another server, or the transaction is too old for the server to know, or the id may
+    /// belong to another transaction since a crash.
     Unknown,
 }
 
@@ -114,9 +116,10 @@ async fn ask(
     caller: &'static Location<'static>,
     id: &Assigned,
 ) -> Result<CommitStatus, Error> {
-    let mut conn = plumbing::get_for(pool, caller).await?;
-    // A server that has crashed since knows every id that was written down, as that of a COMMIT which has taken effect
-    // is. An id that is not committed there has not been ours in any COMMIT; one that is may be ours or another's.
+    let mut conn = pool.get_for(caller).await?;
+    // After a crash the server still knows every id that was written down, and a COMMIT that took effect
+    // was written down. So if the id is not committed there, our COMMIT did not take effect. If it is
+    // committed, it may be ours or that of a later transaction.
     let asking = format!(
         "SELECT CASE WHEN id.server <> {SERVER} THEN NULL \
          WHEN id.crash = {LAST_CRASH} THEN pg_catalog.pg_xact_status(id.xid) \
@@ -138,24 +141,25 @@ struct Answer {
     status: Option<String>,
 }
 
-/// The server that WAL is being written by, and the timeline it is writing.
+/// Which server writes the WAL, and on which timeline.
 ///
-/// Fails on a standby, so that one which is being promoted is asked again.
+/// It fails on a standby, so that a standby in the middle of its promotion is asked again.
 const SERVER: &str = "((SELECT system_identifier::text FROM pg_catalog.pg_control_system()) || '/' || \
      pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))";
 
-/// When it lost its statistics, which it does in every crash and in no orderly restart.
+/// When the server last lost its statistics. It loses them in every crash and in no orderly restart.
 const LAST_CRASH: &str = "coalesce(extract(epoch FROM \
      pg_catalog.pg_stat_get_bgwriter_stat_reset_time())::text, 'never')";
 
-/// How long is asked.
+/// How long to go on asking.
 ///
-/// In a pool of one the connection that was lost keeps its slot for up to five seconds, until its server has let go
-/// of it, and only then can another one ask; so that as much again is left for asking, which suffices for a server
-/// that restarts or a standby that takes over. Whoever cannot wait so long has `timeout` of the transaction.
+/// In a pool of one, the lost connection keeps its slot for up to five seconds, until its server has let go
+/// of it. Only then can another connection ask. That leaves five seconds for asking, which is enough for a
+/// server that restarts or a standby that takes over. A caller who cannot wait that long sets the timeout
+/// of the transaction.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// A backend whose client is gone notices at once, as a rule.
+/// A backend usually notices at once that its client is gone.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// A server that restarts takes seconds.

@@ -1,4 +1,4 @@
-//! The retries of one transaction: whether there is another one, and when.
+//! The retries of one transaction: whether there is another attempt, and when.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl<'b> Retries<'b> {
         }
     }
 
-    /// How long to wait before the attempt that follows this conflict, if one may.
+    /// How long to wait before the next attempt, or the error if there must not be one.
     pub(crate) fn after(&mut self, last: ServerError) -> Result<Duration, Error> {
         self.conflicts += 1;
         let first = self.first.get_or_insert_with(|| last.clone()).clone();
@@ -55,7 +55,7 @@ impl<'b> Retries<'b> {
         })
     }
 
-    /// The last attempt has committed.
+    /// Notes that the last attempt has committed.
     pub(crate) fn committed(&self) {
         self.budget.committed();
     }

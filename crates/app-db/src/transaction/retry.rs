@@ -1,4 +1,4 @@
-//! How long to wait before a transaction is tried again.
+//! How often a transaction is retried, and how long it waits before that.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::transaction::budget::Percent;
 
-/// The rules of retrying, `[database.retry]`.
+/// The settings `[database.retry]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Retry {
     pub(crate) attempts: u32,
@@ -18,9 +18,9 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// A delay after the given attempt, counted from 1: anything up to `base × 2^(n−1)`.
+    /// The delay after the given attempt, counted from 1: a random time up to `base × 2^(n−1)`.
     ///
-    /// Full jitter: those who conflicted with each other must not meet again.
+    /// It is fully random, because transactions that conflicted with each other must not meet again.
     pub(crate) fn delay(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         self.base_delay

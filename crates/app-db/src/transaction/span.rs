@@ -1,5 +1,5 @@
-//! The span of a transaction: every attempt and the delays between them, with the spans of its statements
-//! inside. Nothing is done while nobody wants it.
+//! The span of a transaction. It covers every attempt and the delays between them, and contains the spans
+//! of the statements. Without a subscriber for it nothing is done.
 
 use db_pool::Pool;
 use tracing::field::Empty;
@@ -7,7 +7,7 @@ use tracing::{Instrument, Span};
 
 use crate::transaction::progress::TransactionProgress;
 
-/// Begins the span in the caller's own.
+/// Begins the span inside the current span of the caller.
 pub(crate) fn begin(pool: &Pool, label: Option<&'static str>) -> Span {
     if !tracing::span_enabled!(target: "app_db::transaction", tracing::Level::DEBUG) {
         return Span::none();

@@ -1,4 +1,4 @@
-//! Transactions for the tests of a service: they leave nothing behind.
+//! Transactions for the tests of a service, which leave nothing behind.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::transaction::progress::TransactionProgress;
 use crate::work::Work;
 
 impl Transaction<'_> {
-    /// Runs the work once and rolls back, whatever comes of it; see
+    /// Runs the work once and always rolls back; see
     /// [`Database::test_transaction`](crate::Database::test_transaction).
     #[track_caller]
     pub(crate) fn run_and_roll_back<T, E>(
