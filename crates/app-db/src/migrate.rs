@@ -1,7 +1,7 @@
 //! Migrations in diesel's layout and diesel's table, run on the direct URL.
 //!
-//! What diesel's own runner does not do: one runner at a time, lock timeouts with retries, files checked
-//! before anything is changed, and errors that say where in which file and what is left behind.
+//! Unlike diesel's own runner it lets only one migrator run at a time, retries after a lock timeout, checks
+//! every file before it changes anything, and reports errors with file, line and what is left behind.
 
 mod apply;
 mod direct_server;
@@ -34,16 +34,16 @@ pub use self::source::{EmbeddedMigration, MigrationSource};
 
 /// Applies and reverts migrations.
 ///
-/// It works on a connection of its own to the server itself: a [`PooledUrl`](db_config::PooledUrl) does
-/// not type-check, and a direct URL that leads to a pooler after all is refused.
+/// A migrator has a connection of its own to the server itself. A [`PooledUrl`](db_config::PooledUrl) does
+/// not type-check, and a direct URL that leads to a pooler is refused.
 ///
-/// Only one migrator at a time changes a database; others wait for it, and then find nothing left to
-/// do. Each migration runs in a transaction of its own together with the record that it has run, unless
-/// its `metadata.toml` says `run_in_transaction = false`. A failed migration is rolled back, and those
+/// Only one migrator at a time changes a database. The others wait for it and then find nothing left to do.
+/// Each migration runs in a transaction together with the record that it has run, unless its
+/// `metadata.toml` says `run_in_transaction = false`. A failed migration is rolled back. The migrations
 /// before it stay.
 ///
-/// Every method may be dropped at any point: the server then rolls back the migration in progress and
-/// releases the lock. A migration outside a transaction keeps the statements that have run.
+/// The future of every method may be dropped at any point. The server then rolls back the current migration
+/// and releases the lock. A migration outside a transaction keeps the statements that have run.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,8 +66,8 @@ pub struct Migrator {
 }
 
 impl Migrator {
-    /// A migrator with the built-in settings: lock timeout 2 s, statement timeout 15 min, and 5 min of
-    /// patience with another migrator.
+    /// A migrator with the built-in settings: a lock timeout of 2 s, a statement timeout of 15 min, and
+    /// a wait of up to 5 min for another migrator.
     ///
     /// ```compile_fail
     /// use app_db::{MigrationSource, Migrator, PooledUrl};
@@ -80,11 +80,11 @@ impl Migrator {
         Self::with_settings(&url, origin, source, MigrationSettings::built_in())
     }
 
-    /// A migrator for the configured direct URL and the directory and limits under `migrations`.
+    /// A migrator for the configured direct URL, with the directory and the limits under `migrations`.
     ///
     /// # Errors
     ///
-    /// [`MigrateError::Config`] without a usable direct URL.
+    /// [`MigrateError::Config`] if there is no usable direct URL.
     pub fn from_config(config: &Config) -> Result<Self, MigrateError> {
         let settings: MigrationSettings = config.section("migrations")?;
         let source = MigrationSource::directory(&settings.directory);
@@ -112,7 +112,7 @@ impl Migrator {
             .application_name
             .get_or_insert_with(|| "app-db migrator".to_owned());
         if endpoint.hosts.len() > 1 {
-            // A standby would refuse everything with 25006.
+            // A standby would refuse every migration with 25006.
             endpoint.target_session_attrs = db_config::TargetSessionAttrs::ReadWrite;
         }
         let server = DirectServer {
@@ -128,50 +128,53 @@ impl Migrator {
         }
     }
 
-    /// Takes the migrations from `source` instead.
+    /// Takes the migrations from another source.
     pub fn with_source(mut self, source: MigrationSource) -> Self {
         self.source = source;
         self
     }
 
-    /// Limits how long [`run`](Self::run) and its like wait for another migrator.
+    /// Limits how long [`run`](Self::run), [`revert`](Self::revert) and [`redo`](Self::redo) wait for
+    /// another migrator.
     pub fn lock_wait(mut self, limit: Duration) -> Self {
         self.settings.lock_wait = limit;
         self
     }
 
-    /// Limits how long one statement waits for a lock; a migration that hits it is tried again.
+    /// Limits how long one statement waits for a lock. A migration that reaches the limit is tried
+    /// again.
     pub fn lock_timeout(mut self, limit: Duration) -> Self {
         self.settings.lock_timeout = Some(limit);
         self
     }
 
-    /// Limits how long one statement runs; `None` lifts the limit.
+    /// Limits how long one statement may run; `None` lifts the limit.
     pub fn statement_timeout(mut self, limit: Option<Duration>) -> Self {
         self.settings.statement_timeout = limit;
         self
     }
 
-    /// Applies pending migrations that are older than an applied one, as diesel does, instead of
-    /// refusing.
+    /// Whether to apply a pending migration that is older than an applied one, as diesel does. By
+    /// default it is refused.
     pub fn allow_out_of_order(mut self, allow: bool) -> Self {
         self.allow_out_of_order = allow;
         self
     }
 
-    /// Accepts a proxy in front of the server that keeps one server connection per client. One that
-    /// shares them is refused nevertheless.
+    /// Whether to accept a proxy in front of the server that keeps one server connection for each
+    /// client. A proxy that shares server connections is refused in any case.
     pub fn through_proxy(mut self, allow: bool) -> Self {
         self.server.through_proxy = allow;
         self
     }
 
-    /// The name of the database to be migrated.
+    /// The name of the database that it migrates.
     pub fn database(&self) -> &str {
         &self.server.endpoint.dbname
     }
 
-    /// Every migration of the source and of the server, by version. Changes nothing and takes no lock.
+    /// Every migration that the source or the server knows, by version. It changes nothing and takes no
+    /// lock.
     ///
     /// # Errors
     ///
@@ -185,11 +188,12 @@ impl Migrator {
         Ok(report::compare(&migrations, &applied))
     }
 
-    /// Fails unless every migration of the source is applied; for services that start only then.
+    /// Fails unless every migration of the source is applied. It is for services that must not start
+    /// before.
     ///
     /// # Errors
     ///
-    /// [`MigrateError::Pending`], and those of [`status`](Self::status).
+    /// [`MigrateError::Pending`], and the errors of [`status`](Self::status).
     pub async fn assert_up_to_date(&self) -> Result<(), MigrateError> {
         let status = self.status().await?;
         let mut pending = status
@@ -208,8 +212,8 @@ impl Migrator {
     ///
     /// # Errors
     ///
-    /// Those of [`status`](Self::status), [`MigrateError::Locked`], [`MigrateError::OutOfOrder`] and
-    /// [`MigrateError::Failed`].
+    /// The errors of [`status`](Self::status), [`MigrateError::Locked`], [`MigrateError::OutOfOrder`]
+    /// and [`MigrateError::Failed`].
     pub async fn run(&self) -> Result<Vec<FinishedMigration>, MigrateError> {
         let migrations = self.source.load()?;
         let session = self.open_and_lock().await?;
@@ -222,8 +226,8 @@ impl Migrator {
     ///
     /// # Errors
     ///
-    /// Those of [`run`](Self::run), and [`MigrateError::Irreversible`] before any change if one of them
-    /// has no `down.sql`.
+    /// The errors of [`run`](Self::run). Also [`MigrateError::Irreversible`], before any change, if one
+    /// of the migrations has no `down.sql`.
     pub async fn revert(&self, count: u32) -> Result<Vec<FinishedMigration>, MigrateError> {
         let migrations = self.source.load()?;
         let session = self.open_and_lock().await?;
@@ -232,14 +236,14 @@ impl Migrator {
         result
     }
 
-    /// Reverts the newest applied migration and applies it again; both in one transaction, unless it
-    /// runs without.
+    /// Reverts the newest applied migration and applies it again. Both happen in one transaction,
+    /// unless the migration runs outside transactions.
     ///
     /// Returns `None` if no migration is applied.
     ///
     /// # Errors
     ///
-    /// Those of [`revert`](Self::revert).
+    /// The errors of [`revert`](Self::revert).
     pub async fn redo(&self) -> Result<Option<FinishedMigration>, MigrateError> {
         let migrations = self.source.load()?;
         let session = self.open_and_lock().await?;
@@ -300,7 +304,7 @@ impl Migrator {
         Ok(finished.pop())
     }
 
-    /// Runs the steps of each migration; all of them are checked before the first.
+    /// Checks the steps of all migrations first, and then runs them.
     async fn perform(
         &self,
         session: &MigratorSession,
@@ -392,5 +396,5 @@ fn reversible<'a>(
     }
 }
 
-/// The key of the URL, as the configuration explains it.
+/// The key under which the configuration explains the URL.
 const DIRECT_URL: &str = "database.direct_url";

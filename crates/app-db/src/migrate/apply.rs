@@ -39,7 +39,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Refuses SQL that would commit the migrator's own transaction halfway.
+    /// Refuses SQL that would end the transaction of the migrator halfway.
     pub(super) fn refuse_transaction_control(&self) -> Result<(), MigrateError> {
         match split(self.text)
             .iter()
@@ -57,7 +57,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The migrator's `SET` for both timeouts, without those the file itself sets.
+    /// The `SET` statements for both timeouts, except for a timeout that the file itself sets.
     fn timeouts(&self, scope: &str, settings: &MigrationSettings) -> String {
         [
             ("lock_timeout", settings.lock_timeout),
@@ -91,7 +91,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Runs `steps` in one transaction, again from the start if a lock could not be had.
+/// Runs `steps` in one transaction. If it cannot get a lock, it starts again from the first step.
 pub(super) async fn in_transaction(
     session: &MigratorSession,
     steps: &[Step<'_>],
@@ -103,7 +103,7 @@ pub(super) async fn in_transaction(
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        // On a lost connection this fails as well, and the server has rolled back already.
+        // On a lost connection the ROLLBACK fails as well, but the server has rolled back already.
         let _ = session.client.batch_execute("ROLLBACK").await;
         if attempt == LOCK_ATTEMPTS || !waited_in_vain(&error) {
             return Err(error);
@@ -150,7 +150,7 @@ async fn attempt_transaction(
     }
 }
 
-/// Runs each of `steps` statement by statement and records it after its last.
+/// Runs each step statement by statement, and records it after the last statement.
 pub(super) async fn without_transaction(
     session: &MigratorSession,
     steps: &[Step<'_>],
@@ -173,7 +173,8 @@ async fn run_statements(
     let mut controls_transactions = false;
     for (done, statement) in split(step.text).into_iter().enumerate() {
         controls_transactions |= statement.controls_transaction();
-        // Cut short, a concurrent build leaves an invalid index, and it blocks nobody while it waits.
+        // A concurrent build that is cut short leaves an invalid index. While it waits it blocks
+        // nobody.
         let timeouts = if statement.concurrent {
             UNLIMITED
         } else {
@@ -192,14 +193,16 @@ async fn run_statements(
         }
     }
     if controls_transactions {
-        // The file may have left one open; nothing would remain of it, nor of the record.
+        // The file may have left a transaction open. Without this COMMIT neither its changes nor the
+        // record would remain.
         let failed = MigrateError::bookkeeping("commit a migration");
         client.batch_execute("COMMIT").await.map_err(failed)?;
     }
     Ok(())
 }
 
-/// A migration may have changed the role, and the new one need not be allowed to write the history.
+/// Resets the role first: a migration may have changed it, and the new role may not be allowed to write the
+/// history.
 async fn record(session: &MigratorSession, step: &Step<'_>) -> Result<(), MigrateError> {
     let sql = format!("RESET ROLE; {}", step.record);
     let failed = MigrateError::bookkeeping("record the migration in __diesel_schema_migrations");
@@ -212,7 +215,7 @@ async fn invalid_indexes(session: &MigratorSession) -> Vec<String> {
     rows.iter().filter_map(|row| row.try_get(0).ok()).collect()
 }
 
-/// Whether a migration failed only because somebody else held a lock (case R74).
+/// Whether a migration failed only because another session held a lock.
 fn waited_in_vain(error: &MigrateError) -> bool {
     match error {
         MigrateError::Failed(failed) => matches!(
@@ -223,12 +226,12 @@ fn waited_in_vain(error: &MigrateError) -> bool {
     }
 }
 
-/// Full jitter up to 250 ms, doubled with each attempt up to 8 s.
+/// A random delay of up to 250 ms, doubled with each attempt up to 8 s.
 fn retry_delay(attempt: u32) -> Duration {
     Duration::from_millis(fastrand::u64(1..=250 << attempt.saturating_sub(1).min(5)))
 }
 
-/// With a lock timeout of 2 s, about half a minute before a busy table is given up.
+/// With a lock timeout of 2 s it gives a busy table up after about half a minute.
 const LOCK_ATTEMPTS: u32 = 10;
 
 const UNLIMITED: &str = "SET lock_timeout = 0; SET statement_timeout = 0";

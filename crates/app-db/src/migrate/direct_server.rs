@@ -1,4 +1,4 @@
-//! Where a migrator connects to.
+//! The server that a migrator connects to.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use crate::migrate::error::MigrateError;
 
-/// The server to work on.
+/// The server to migrate, and how to reach it.
 #[derive(Clone, Debug)]
 pub(super) struct DirectServer {
     pub(super) endpoint: Endpoint,
@@ -29,5 +29,5 @@ impl DirectServer {
     }
 }
 
-/// Counts when the URL does not say `connect_timeout`.
+/// Used if the URL does not set `connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

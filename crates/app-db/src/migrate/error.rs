@@ -1,4 +1,4 @@
-//! What can go wrong with migrations, told apart by what the reader must do about it.
+//! What can go wrong with migrations, sorted by what the reader must do about it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub enum MigrateError {
     #[error(transparent)]
     Config(#[from] ConfigError),
 
-    /// No connection to the server.
+    /// The migrator could not connect to the server.
     #[error("no connection for migrations by {origin}")]
     #[non_exhaustive]
     Connect {
@@ -30,7 +30,7 @@ pub enum MigrateError {
         source: ConnectError,
     },
 
-    /// The URL leads to a pooler, through which neither the lock nor session settings hold.
+    /// The URL leads to a pooler. Neither the lock nor session settings hold through a pooler.
     #[error(
         "{origin} leads to a pooler or proxy ({evidence}): migrations need the server itself, set \
          DATABASE_URL_DIRECT to its own URL; a proxy that keeps one server connection per client \
@@ -40,21 +40,21 @@ pub enum MigrateError {
     Pooled {
         /// The key and the origin of the URL.
         origin: String,
-        /// What gave it away.
+        /// What showed that it is a pooler.
         evidence: String,
     },
 
-    /// Somebody else held the lock for longer than `migrations.lock_wait`.
+    /// Another migrator held the lock for longer than `migrations.lock_wait`.
     #[error("gave up after {waited:?} waiting for another migrator{}", OptionalHolder(.holder))]
     #[non_exhaustive]
     Locked {
-        /// How long this one waited.
+        /// How long this migrator waited.
         waited: Duration,
-        /// Who has the lock, as far as the server shows it.
+        /// Which session has the lock, if the server shows it.
         holder: Option<Holder>,
     },
 
-    /// A migration's file is missing, unreadable or not understood. Nothing was changed.
+    /// A file of a migration is missing, unreadable or not understood. Nothing was changed.
     #[error("{} {problem}", path.display())]
     #[non_exhaustive]
     Source {
@@ -62,19 +62,19 @@ pub enum MigrateError {
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
-        /// The file system's error, if it was one.
+        /// The error of the file system, if there was one.
         #[source]
         source: Option<std::io::Error>,
     },
 
-    /// A pending migration is older than one already applied. Nothing was changed.
+    /// A pending migration is older than an applied one. Nothing was changed.
     #[error(
         "pending {version}_{name} is older than the applied {newest}: give it a newer version, or \
          allow migrations out of order"
     )]
     #[non_exhaustive]
     OutOfOrder {
-        /// The oldest such migration.
+        /// The version of the oldest such migration.
         version: String,
         /// Its name.
         name: String,
@@ -96,7 +96,7 @@ pub enum MigrateError {
     #[error("{} pending, the oldest is {oldest}", Count(*.count, "migration is", "migrations are"))]
     #[non_exhaustive]
     Pending {
-        /// How many.
+        /// How many migrations are pending.
         count: usize,
         /// `<version>_<name>` of the first to be applied.
         oldest: String,
@@ -106,11 +106,11 @@ pub enum MigrateError {
     #[error(transparent)]
     Failed(Box<FailedMigration>),
 
-    /// The migrator's own bookkeeping failed: the lock or `__diesel_schema_migrations`.
+    /// The migrator failed at its own bookkeeping: the lock or `__diesel_schema_migrations`.
     #[error("cannot {action}")]
     #[non_exhaustive]
     Bookkeeping {
-        /// What was to be done.
+        /// What it tried to do.
         action: &'static str,
         /// What the server said.
         #[source]
@@ -135,7 +135,7 @@ impl MigrateError {
         }
     }
 
-    /// For `map_err` after statements of the migrator's own.
+    /// Makes the error, for `map_err` after statements of the migrator itself.
     pub(super) fn bookkeeping(
         action: &'static str,
     ) -> impl FnOnce(tokio_postgres::Error) -> MigrateError {
@@ -143,7 +143,7 @@ impl MigrateError {
     }
 }
 
-/// The statement that failed, where it stands, and what state the database is in now.
+/// The statement that failed, its place in the file, and the state in which the database is now.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FailedMigration {
@@ -151,15 +151,16 @@ pub struct FailedMigration {
     pub version: String,
     /// The file that holds the statement.
     pub file: PathBuf,
-    /// Line in the file, from 1: of the error where the server gives one, else of the statement.
+    /// Line in the file, from 1: the line of the error if the server gives a position, and otherwise
+    /// the line of the statement.
     pub line: usize,
     /// Column in that line, in characters, from 1.
     pub column: usize,
-    /// SQLSTATE; `None` when the connection was lost.
+    /// The SQLSTATE. `None` if the connection was lost.
     pub sqlstate: Option<SqlState>,
-    /// What is left behind.
+    /// What the migration left in the database.
     pub state: LeftBehind,
-    /// How many migrations this command had finished before; they stay.
+    /// How many migrations this command had finished before. They stay.
     pub finished_before: usize,
     source: tokio_postgres::Error,
 }
@@ -170,15 +171,16 @@ pub struct FailedMigration {
 pub enum LeftBehind {
     /// Nothing: its transaction was rolled back.
     Nothing,
-    /// The effects of its first statements, because it runs outside a transaction.
+    /// The effects of its first statements, because the migration runs outside a transaction.
     #[non_exhaustive]
     Statements {
         /// How many have run.
         done: usize,
-        /// Indexes that a failed `CREATE INDEX CONCURRENTLY` left invalid, to be dropped by hand.
+        /// Indexes that a failed `CREATE INDEX CONCURRENTLY` left invalid. They have to be dropped
+        /// by hand.
         invalid_indexes: Vec<String>,
     },
-    /// Unknown: the connection was lost while the transaction was being committed.
+    /// Unknown: the connection was lost during COMMIT.
     Unknown,
 }
 
@@ -208,7 +210,7 @@ impl FailedMigration {
     }
 }
 
-/// A failed statement, before it is known what it left behind.
+/// A failed statement, while it is not yet known what it left behind.
 pub(super) struct FailedStatement<'a> {
     pub(super) version: &'a str,
     pub(super) file: PathBuf,

@@ -1,7 +1,7 @@
 //! diesel's table of applied migrations, the single record of what has run.
 //!
-//! The same table that `diesel migration run` keeps, with nothing added, so either tool can follow the
-//! other. It is addressed with its schema, because a migration may change `search_path`.
+//! It is the table that `diesel migration run` keeps, with nothing added, so that each tool can follow the
+//! other. SQL names it with its schema, because a migration may change `search_path`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Finds the table along the `search_path`, or the schema in which it would be created.
+    /// Finds the table along the `search_path`, or else the schema in which it would be created.
     pub(super) async fn find(client: &Client) -> Result<Self, MigrateError> {
         let row = client
             .query_one(
@@ -43,14 +43,16 @@ impl History {
         found.map_err(MigrateError::bookkeeping("find __diesel_schema_migrations"))
     }
 
-    /// Creates the table if need be. Two sessions doing this at once collide, so only with the lock.
+    /// Creates the table, if it is not there. Call it only with the lock: two sessions that create the
+    /// table at the same time collide.
     pub(super) async fn create(&mut self, client: &Client) -> Result<(), MigrateError> {
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY NOT NULL, \
              run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
             self.table
         );
-        // Not asked for when it exists: the role may be allowed to write it, not to create it.
+        // If the table exists, creating it is not tried: the role may be allowed to write the table
+        // and not to create it.
         if !self.exists {
             let failed = MigrateError::bookkeeping("create __diesel_schema_migrations");
             client.batch_execute(&sql).await.map_err(failed)?;

@@ -1,10 +1,11 @@
 //! The lock that lets one migrator at a time work on a database.
 //!
-//! A session advisory lock, taken on the connection that runs the migrations and released by closing
-//! it. A transaction's lock would not do: `CREATE INDEX CONCURRENTLY` waits for every transaction.
-//! For the same reason nobody blocks inside `pg_advisory_lock`: the waiting statement holds a
-//! snapshot, the index build waits for the snapshot, and the waiter for the builder's lock. Waiters
-//! poll, and are idle in between.
+//! It is a session advisory lock. The connection that runs the migrations takes it, and closing that
+//! connection releases it. A lock that belongs to a transaction would not do, because `CREATE INDEX
+//! CONCURRENTLY` waits for every transaction. For the same reason a migrator must not wait inside
+//! `pg_advisory_lock`: the waiting statement would hold a snapshot, the index build would wait for that
+//! snapshot, and the waiter for the lock of the builder. So waiting migrators poll, and are idle in
+//! between.
 
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::migrate::holder::Holder;
 
 /// The two keys of the advisory lock, as `pg_locks` shows them.
 ///
-/// `classid` is the same everywhere; `objid` differs by database and schema, so that the schemas of one
-/// database can be migrated side by side.
+/// `classid` is the same everywhere. `objid` differs by database and schema, so that the schemas of one
+/// database can be migrated at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LockKey {
     classid: i32,
@@ -34,10 +35,10 @@ impl LockKey {
         }
     }
 
-    /// Polls until the lock is taken, at the longest for `wait`.
+    /// Polls until it has the lock, for at most `wait`.
     ///
-    /// Dropping the future leaves the session as it was, or with the lock taken; the session is then
-    /// dropped with it.
+    /// Dropping the future leaves the session without the lock or with it. The caller drops the session
+    /// too.
     pub(super) async fn acquire(self, client: &Client, wait: Duration) -> Result<(), MigrateError> {
         let started = Instant::now();
         let mut named = None;
@@ -77,10 +78,10 @@ impl LockKey {
         client.query_one(&sql, &[]).await?.try_get(0)
     }
 
-    /// Releases the lock if this session has it.
+    /// Releases the lock, if this session has it.
     pub(super) async fn release(self, client: &Client) -> Result<(), Error> {
         let Self { classid, objid } = self;
-        // Unlocking what is not held is a warning to the server, hence the condition.
+        // The server warns if a session unlocks what it does not hold. Hence the condition.
         let sql = format!(
             "SELECT pg_advisory_unlock({classid}, {objid}) FROM pg_locks \
              WHERE locktype = 'advisory' AND objsubid = 2 AND pid = pg_backend_pid() \
@@ -118,7 +119,7 @@ fn unsigned(key: i32) -> i64 {
     i64::from(key.cast_unsigned())
 }
 
-/// Apart enough that a hundred waiters cost the server nothing, close enough that nobody notices.
+/// Long enough that a hundred waiting migrators cost the server nothing, short enough that nobody notices.
 fn poll_delay() -> Duration {
     Duration::from_millis(fastrand::u64(250..=1000))
 }

@@ -1,4 +1,4 @@
-//! The one connection on which a command takes the lock, runs migrations and records them.
+//! The one connection on which a command takes the lock, runs the migrations and records them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::migrate::history::History;
 use crate::migrate::lock::LockKey;
 use crate::migrate::pooled;
 
-/// An open session with the server itself, with what was found of the history.
+/// An open session with the server itself, and the history that it found there.
 pub(super) struct MigratorSession {
     pub(super) client: Client,
     pub(super) history: History,
@@ -18,7 +18,7 @@ pub(super) struct MigratorSession {
 }
 
 impl MigratorSession {
-    /// Connects, makes sure that no pooler is in between, and looks for the history.
+    /// Connects, refuses a pooler, and looks for the history table.
     pub(super) async fn open(server: &DirectServer) -> Result<Self, MigrateError> {
         let client = server.connect().await?;
         pooled::refuse(&client, server).await?;
@@ -33,20 +33,20 @@ impl MigratorSession {
         })
     }
 
-    /// Takes the migrators' lock and makes sure of the history table.
+    /// Takes the lock of the migrators and creates the history table if it is missing.
     pub(super) async fn lock(&mut self, wait: Duration) -> Result<(), MigrateError> {
         self.lock_key().acquire(&self.client, wait).await?;
         self.history.create(&self.client).await
     }
 
-    /// Ends the session. The lock goes with the connection in any case; releasing it first spares the
-    /// next migrator a poll.
+    /// Ends the session. Closing the connection would release the lock too; releasing it first spares
+    /// the next migrator a poll.
     pub(super) async fn close(mut self) {
         let _ = self.lock_key().release(&self.client).await;
         self.abandoned.server = None;
     }
 
-    /// Undoes what a migration may have set, so that the next one finds the session it expects.
+    /// Undoes what a migration may have set, so that the next migration finds the session it expects.
     pub(super) async fn reset(&self) -> Result<(), MigrateError> {
         let failed = MigrateError::bookkeeping("reset the session");
         self.client
@@ -67,8 +67,8 @@ async fn prepare(client: &Client) -> Result<(), MigrateError> {
         .batch_execute(SESSION_SETTINGS)
         .await
         .map_err(failed)?;
-    // Not known before PostgreSQL 14 and not supported on every platform; there the server learns of a
-    // killed migrator only when the statement ends.
+    // PostgreSQL before 14 does not know it, and some platforms do not support it. There the server
+    // notices a killed migrator only when the statement ends.
     let _ = client
         .batch_execute("SET client_connection_check_interval = '1s'")
         .await;
@@ -77,10 +77,11 @@ async fn prepare(client: &Client) -> Result<(), MigrateError> {
 
 /// Ends the server's side of a session whose future was dropped.
 ///
-/// The connection's driver waits for the running statement before it closes, and that may be a table
-/// rewrite. So a second connection terminates the first; the server rolls back and releases the lock.
+/// The driver of the connection waits for the running statement before it closes, and that statement may
+/// rewrite a table. So a second connection terminates the first session. The server then rolls back and
+/// releases the lock.
 struct Abandoned {
-    /// `None` once the session has ended by itself.
+    /// `None` once the session has been closed in order.
     server: Option<DirectServer>,
     pid: i32,
     backend_start: String,
@@ -104,7 +105,8 @@ impl Abandoned {
 
 impl Drop for Abandoned {
     fn drop(&mut self) {
-        // Without a runtime the driver is gone too, and the server notices the closed socket.
+        // Without a runtime the driver is gone too, and the server notices that the socket is
+        // closed.
         let (Some(server), Ok(runtime)) =
             (self.server.take(), tokio::runtime::Handle::try_current())
         else {
@@ -112,7 +114,7 @@ impl Drop for Abandoned {
         };
         let (pid, backend_start) = (self.pid, std::mem::take(&mut self.backend_start));
         runtime.spawn(async move {
-            // Its start tells the session from a later one with the same number.
+            // The start time tells this session from a later one with the same process number.
             let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                        WHERE pid = $1 AND backend_start::text = $2";
             let Ok(client) = server.connect().await else {
@@ -125,8 +127,9 @@ impl Drop for Abandoned {
     }
 }
 
-/// Names are resolved along `search_path`, which stays the role's; the rest must not depend on it.
-/// Keepalives, so that a migrator whose machine dies holds the lock for half a minute, not two hours.
+/// `search_path` stays that of the role, because names are resolved along it. Nothing else may depend on
+/// the role. With keepalives, a migrator whose machine dies holds the lock for half a minute and not for
+/// two hours.
 const SESSION_SETTINGS: &str = "SET TimeZone = 'UTC'; \
     SET idle_in_transaction_session_timeout = '1min'; \
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4";

@@ -1,4 +1,4 @@
-//! Tells the server itself from a pooler that answers in its name.
+//! Tells the server itself from a pooler that answers in its place.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -16,11 +16,12 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use crate::migrate::direct_server::DirectServer;
 use crate::migrate::error::MigrateError;
 
-/// Refuses a connection whose server process is not the one that greeted it.
+/// Refuses a connection if the server process that serves it is not the one that greeted it.
 ///
-/// PgBouncer and its like invent the process number of BackendKeyData, so one comparison decides.
-/// Neon's proxy does so too, although it keeps one server connection per client on hosts without
-/// `-pooler`; there, and where the caller says so, it only must not be shared.
+/// PgBouncer and similar poolers invent the process number in BackendKeyData, so one comparison decides.
+/// Neon's proxy invents it too, although it keeps one server connection for each client on hosts without
+/// `-pooler`. For such hosts, and if the caller accepts a proxy, a second connection has to get a server
+/// process of its own.
 pub(super) async fn refuse(client: &Client, server: &DirectServer) -> Result<(), MigrateError> {
     let backend = backend_pid(client).await?;
     let greeted_by = announced_pid(client).await;
@@ -44,7 +45,7 @@ pub(super) async fn refuse(client: &Client, server: &DirectServer) -> Result<(),
     })
 }
 
-/// Asked in an unnamed statement, as a pooler need not keep named ones.
+/// Asks with an unnamed statement, because a pooler need not keep named ones.
 async fn backend_pid(client: &Client) -> Result<i32, MigrateError> {
     let rows = client.query_typed("SELECT pg_backend_pid()", &[]).await;
     rows.and_then(|rows| rows.first().map_or(Ok(0), |row| row.try_get(0)))
@@ -53,8 +54,8 @@ async fn backend_pid(client: &Client) -> Result<i32, MigrateError> {
         ))
 }
 
-/// The process number in BackendKeyData, which tokio-postgres shows only in a CancelRequest: length,
-/// code, process number, secret, of four bytes each. Nothing is sent.
+/// The process number in BackendKeyData. tokio-postgres shows it only in a CancelRequest, which consists of
+/// length, code, process number and secret, four bytes each. Nothing is sent.
 async fn announced_pid(client: &Client) -> Option<i32> {
     let request = Capture::default();
     client
@@ -74,7 +75,7 @@ fn keeps_one_backend_per_client(endpoint: &Endpoint) -> bool {
         })
 }
 
-/// A stream that keeps what is written to it, and its own TLS layer, which does nothing.
+/// A stream that keeps what is written to it. It is also its own TLS layer, which does nothing.
 #[derive(Clone, Default)]
 struct Capture {
     /// Everything written so far.

@@ -1,4 +1,4 @@
-//! What the migrator tells about migrations.
+//! What the migrator reports about migrations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,13 +7,13 @@ use serde::{Serialize, Serializer};
 
 use crate::migrate::source::Migration;
 
-/// One migration as directory and server see it together.
+/// One migration, with what the source and the server know about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MigrationStatus {
-    /// The version as recorded: the directory's part before `_`, without `-`.
+    /// The recorded version: the part of the directory name before `_`, without `-`.
     pub version: String,
-    /// The rest of the directory's name; empty when only the server knows the version.
+    /// The rest of the directory name. Empty if only the server knows the version.
     pub name: String,
     /// Where it stands.
     pub state: MigrationState,
@@ -28,9 +28,10 @@ pub struct MigrationStatus {
 pub enum MigrationState {
     /// Applied, and present in the source.
     Applied,
-    /// To be applied by the next run.
+    /// The next run applies it.
     Pending,
-    /// Pending, but older than an applied one; the next run refuses it unless told otherwise.
+    /// Pending, but older than an applied migration. The next run refuses it, unless it is told to
+    /// apply it.
     OutOfOrder,
     /// Applied, but not in the source: an older checkout, or a deleted file.
     Missing,
@@ -66,7 +67,7 @@ pub struct FinishedMigration {
     pub elapsed: Duration,
 }
 
-/// Puts the source's migrations beside what the server has recorded, by version.
+/// Compares the migrations of the source with what the server has recorded, by version.
 pub(super) fn compare(
     migrations: &[Migration],
     applied: &BTreeMap<String, String>,

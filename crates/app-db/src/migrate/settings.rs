@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// How migrations are run; every field has a key of its name in `config/README.md`.
+/// How migrations run. Every field has a key of the same name in `config/README.md`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MigrationSettings {
     pub(super) directory: PathBuf,
-    /// How long one statement waits for a lock before the migration is rolled back and tried again.
-    /// Too high: whoever queues behind the waiting statement stalls as long. Too low: a busy table is
-    /// never altered.
+    /// How long one statement waits for a lock before the migration is rolled back and tried again. Too
+    /// high: every statement that queues behind the waiting one stalls as long. Too low: a busy table
+    /// is never altered.
     #[serde(with = "db_config::duration::optional")]
     pub(super) lock_timeout: Option<Duration>,
     /// How long one statement may run. Too low: a long table rewrite never finishes.
@@ -24,7 +24,7 @@ pub(super) struct MigrationSettings {
 }
 
 impl MigrationSettings {
-    /// The values that the configuration has built in, for a migrator without one.
+    /// The built-in values of the configuration, for a migrator without one.
     pub(super) fn built_in() -> Self {
         Self {
             directory: PathBuf::from("migrations"),

@@ -9,8 +9,8 @@ use crate::migrate::error::MigrateError;
 
 /// Where a [`Migrator`](super::Migrator) finds its migrations.
 ///
-/// A directory has diesel's layout: `<version>_<name>/{up.sql,down.sql,metadata.toml}`, of which only
-/// `up.sql` is required. It is read anew by every command.
+/// A directory has the layout of diesel: `<version>_<name>/{up.sql,down.sql,metadata.toml}`. Only `up.sql`
+/// is required. Every command reads the directory again.
 #[derive(Clone, Debug)]
 pub struct MigrationSource(SourceKind);
 
@@ -26,7 +26,7 @@ impl MigrationSource {
         Self(SourceKind::Directory(path.into()))
     }
 
-    /// Carries the migrations in the program, for services that have no directory beside them.
+    /// Carries the migrations inside the program, for services that have no directory beside them.
     ///
     /// ```
     /// use app_db::{EmbeddedMigration, MigrationSource};
@@ -42,7 +42,7 @@ impl MigrationSource {
 
     /// All migrations, ordered by version.
     ///
-    /// Blocks on the file system for the time it takes to read a few small files.
+    /// It blocks on the file system while it reads a few small files.
     pub(super) fn load(&self) -> Result<Vec<Migration>, MigrateError> {
         let mut migrations = match &self.0 {
             SourceKind::Directory(path) => read_directory(path)?,
@@ -193,8 +193,8 @@ fn read_optional(path: &Path) -> Result<Option<String>, MigrateError> {
     }
 }
 
-/// diesel takes a `metadata.toml` that it cannot parse for an absent one (case F14 of diesel's own
-/// reader): an index then gets built inside a transaction after all. Here it is an error.
+/// diesel ignores a `metadata.toml` that it cannot parse, and then builds an index inside a transaction
+/// after all. Here that is an error.
 fn parse_metadata(path: &Path, text: &str) -> Result<Metadata, MigrateError> {
     toml::from_str(text).map_err(|error| {
         let line = error
@@ -222,7 +222,7 @@ fn parse_directory_name(path: &Path, directory: &str) -> Result<(String, String)
     Ok((version, name.to_owned()))
 }
 
-/// A byte order mark is a syntax error to the server.
+/// Removes a byte order mark, which would be a syntax error to the server.
 fn without_bom(text: String) -> String {
     match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),

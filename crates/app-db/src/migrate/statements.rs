@@ -1,9 +1,9 @@
 //! A migration's SQL, cut into the statements the server will see.
 //!
-//! Sent as one batch, several statements are one implicit transaction, in which
-//! `CREATE INDEX CONCURRENTLY` fails; and an error without a position (most have none) could not be
-//! placed in the file. So statements go to the server one by one, as `psql -f` sends them, and are
-//! cut by psql's rules: at a semicolon outside quotes, comments, parentheses and `BEGIN ATOMIC`.
+//! The server runs several statements of one batch in one implicit transaction, in which `CREATE INDEX
+//! CONCURRENTLY` fails. And most errors have no position, so that they could not be placed in the file. So
+//! the migrator sends the statements one by one, as `psql -f` does, and cuts them like psql: at a semicolon
+//! outside quotes, comments, parentheses and `BEGIN ATOMIC`.
 
 use squawk_lexer::{TokenKind, tokenize};
 
@@ -16,12 +16,12 @@ pub(super) struct MigrationStatement<'a> {
     pub(super) offset: usize,
     /// The first words, in lower case.
     leading: Vec<String>,
-    /// It says `CONCURRENTLY`, so it waits for other transactions by its nature.
+    /// Whether it says `CONCURRENTLY`. Such a statement waits for other transactions.
     pub(super) concurrent: bool,
 }
 
 impl<'a> MigrationStatement<'a> {
-    /// The empty statement behind the last of `sql`, where a failed COMMIT is placed.
+    /// The empty statement behind the last one of `sql`. A failed COMMIT is reported there.
     pub(super) fn end_of(sql: &'a str) -> Self {
         let offset = sql.trim_end().len();
         Self {
@@ -32,7 +32,7 @@ impl<'a> MigrationStatement<'a> {
         }
     }
 
-    /// Starts or ends a transaction, which would take the migration out of the migrator's own.
+    /// Whether it starts or ends a transaction, and so would end the transaction of the migrator.
     pub(super) fn controls_transaction(&self) -> bool {
         let mut words = self.leading.iter().map(String::as_str);
         match words.next() {
@@ -44,7 +44,7 @@ impl<'a> MigrationStatement<'a> {
     }
 }
 
-/// The statements of `sql`; those that are only comments and blanks are left out.
+/// The statements of `sql`, without any that consist of comments and blanks alone.
 pub(super) fn split(sql: &str) -> Vec<MigrationStatement<'_>> {
     let mut statements = Vec::new();
     let mut open = Open::default();
