@@ -15,26 +15,28 @@ use crate::pools::Pools;
 use crate::transaction::Transaction;
 use crate::work::Work;
 
-/// A cloneable handle to the database: the write pool, those for reading, and further pools by name.
+/// A cloneable handle to the database: the write pool, the read pools, and further pools by name.
 ///
-/// One per process is meant (req 2.12); clones share everything.
+/// A process needs one. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Database {
     pools: Arc<Pools>,
 }
 
 impl Database {
-    /// Opens the pools that the configuration names, and proves the write pool with a connection.
+    /// Opens the pools that the configuration names, and makes one connection to prove that the write
+    /// pool works.
     ///
-    /// The `min_idle` connections of every pool are made before it resolves, as far as the server lets them
-    /// and five seconds suffice; what is missing then is made in the background.
+    /// Before it resolves, it makes the `min_idle` connections of every pool, for at most five seconds
+    /// and as far as the server accepts them. The pools make the rest in the background.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] with every problem; [`Error::Pool`] when the server refuses or is not reached
-    /// within five seconds. A replica that is down is reported by [`Database::health`], not here.
+    /// [`Error::Config`] lists every problem of the configuration. [`Error::Pool`] says that the server
+    /// refused, or was not reached within five seconds. A replica that is down is no error here;
+    /// [`Database::health`] reports it.
     ///
-    /// Dropping the future closes what was opened. Must be called within a tokio runtime.
+    /// Dropping the future closes the pools that were opened. Call it inside a tokio runtime.
     #[track_caller]
     pub fn connect(config: &Config) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
         let plan = Plan::read(config);
@@ -45,13 +47,13 @@ impl Database {
         }
     }
 
-    /// Runs work in a READ ONLY transaction, on a replica where one is configured.
+    /// Runs work in a READ ONLY transaction, on a replica if one is configured.
     ///
-    /// Without a replica it runs on the primary: in the pool `[database.pools.read]` where that is
-    /// configured, so that reading and writing do not starve each other, else in the write pool.
+    /// Without a replica it runs on the primary: in the pool `[database.pools.read]` if that is
+    /// configured, so that reads and writes do not starve each other, and otherwise in the write pool.
     ///
-    /// Writing in it fails with 25006 in every environment. Retried like [`Database::write`]; a replica
-    /// reports its own conflicts as 40001 too.
+    /// Writing fails with 25006 in every environment. Conflicts are retried as in [`Database::write`];
+    /// a replica reports its own conflicts as 40001 too.
     ///
     /// # Errors
     ///
@@ -70,9 +72,11 @@ impl Database {
         reading.run(work)
     }
 
-    /// Runs work in a READ WRITE transaction on the primary; again when it conflicts, with full jitter.
+    /// Runs work in a READ WRITE transaction on the primary. After a conflict it waits a random time
+    /// and runs the work again.
     ///
-    /// Never again after a COMMIT whose answer was lost: that is [`Error::CommitUnknown`].
+    /// It never runs the work again after a COMMIT whose answer was lost. That is
+    /// [`Error::CommitUnknown`].
     ///
     /// # Errors
     ///
@@ -89,17 +93,17 @@ impl Database {
         self.transaction().run(work)
     }
 
-    /// Describes a transaction on the primary: isolation, attempts, timeout.
+    /// Begins to describe a transaction on the primary: isolation, attempts, timeouts.
     pub fn transaction(&self) -> Transaction<'_> {
         let pools = &self.pools;
         Transaction::new(&pools.write, pools.retry, &pools.write_budget)
     }
 
-    /// The same on another pool, by its name as for [`Database::pool`], with retries out of a budget of that
-    /// pool; `None` where there is no pool of that name.
+    /// The same on another pool, by the name that [`Database::pool`] takes. Its retries come out of the
+    /// budget of that pool. `None` if there is no pool of that name.
     ///
-    /// On `"read"` it begins as READ ONLY: for a snapshot over several statements, on a replica where there
-    /// is one. Must be called within a tokio runtime.
+    /// On `"read"` the transaction is READ ONLY and runs on a replica if there is one: use it for a
+    /// snapshot over several statements. Call it inside a tokio runtime.
     #[must_use]
     pub fn transaction_on(&self, pool: &str) -> Option<Transaction<'_>> {
         match pool {
@@ -115,14 +119,16 @@ impl Database {
         }
     }
 
-    /// Runs work in a transaction on one connection of the write pool and rolls it back, whatever comes of it.
+    /// Runs work in a transaction of the write pool and always rolls it back.
     ///
-    /// For tests: each sees the database as it was found, and several can run at once on one database. The
-    /// work is run once, gets a plain `&mut AsyncPgConnection`, and may nest transactions of diesel's, which
-    /// are savepoints there. What never happens is what waits for a COMMIT: deferred constraints are not
-    /// checked (`SET CONSTRAINTS ALL IMMEDIATE` checks them), NOTIFY is not sent, and what was left by
-    /// [`after_commit`](crate::ConnectionExt::after_commit) is dropped. Sequences keep their new values, as
-    /// they do after any rollback.
+    /// This is for tests. Each test sees the database as it found it, and several tests can run on one
+    /// database at once. The work runs once, gets a plain `&mut AsyncPgConnection`, and may nest
+    /// transactions of diesel, which are savepoints here.
+    ///
+    /// What waits for a COMMIT never happens: deferred constraints are not checked (`SET CONSTRAINTS
+    /// ALL IMMEDIATE` checks them), NOTIFY is not sent, and actions left with
+    /// [`after_commit`](crate::ConnectionExt::after_commit) are dropped. Sequences keep their new
+    /// values, as after any rollback.
     ///
     /// ```no_run
     /// use app_db::{Config, Database, Error};
@@ -152,10 +158,10 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// The work's own; [`Error::Pool`]; [`Error::Unfinished`] when the work has ended the transaction itself,
-    /// so that there was nothing left to roll back.
+    /// The errors of the work; [`Error::Pool`]; [`Error::Unfinished`] if the work ended the transaction
+    /// itself, so that there was nothing left to roll back.
     ///
-    /// Dropping the future, or a panic in the work, rolls back as well.
+    /// Dropping the future rolls back too, and so does a panic in the work.
     #[track_caller]
     pub fn test_transaction<T, E>(
         &self,
@@ -179,8 +185,8 @@ impl Database {
         async move { Ok(connection.await?) }
     }
 
-    /// The same as [`Database::get`] with a time of its own in the place of `checkout_timeout`; zero means
-    /// at once.
+    /// Like [`Database::get`], with a deadline of its own instead of `checkout_timeout`. Zero means: at
+    /// once or not at all.
     ///
     /// # Errors
     ///
@@ -194,7 +200,7 @@ impl Database {
         async move { Ok(connection.await?) }
     }
 
-    /// A connection of the write pool without queueing for it.
+    /// A connection of the write pool, if one is free now. It does not queue.
     ///
     /// # Errors
     ///
@@ -205,11 +211,11 @@ impl Database {
         async move { Ok(connection.await?) }
     }
 
-    /// A pool by its name in `[database.pools.*]`: `"write"`, `"read"`, or a further one, which is
-    /// opened when it is first asked for.
+    /// A pool by its name in `[database.pools.*]`: `"write"`, `"read"`, or a further pool. The first
+    /// call for a further pool opens it.
     ///
-    /// `"read"` is the pool that the next [`Database::read`] may use: a replica's, one of its own on the
-    /// primary, or the write pool. Must be called within a tokio runtime.
+    /// `"read"` is a pool that [`Database::read`] uses: that of a replica, a read pool on the primary,
+    /// or the write pool. Call it inside a tokio runtime.
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         match name {
@@ -219,24 +225,26 @@ impl Database {
         }
     }
 
-    /// Replaces the credentials in every pool whose connections log in as the rotated user.
+    /// Replaces the credentials in every pool that logs in as the rotated user.
     ///
-    /// These are the pools that use the user of the new credentials, opened or not; or, when no pool does,
-    /// those that use the write pool's user, who is replaced by another then. The new credentials are proved for
-    /// each of them first: all change, or none.
+    /// If some pools already log in as the user of the new credentials, those pools get them, opened or
+    /// not. Otherwise every pool that uses the user of the write pool changes to the new user. The new
+    /// credentials are proved for each pool first, with a login. Either all of these pools change, or
+    /// none.
     ///
     /// # Errors
     ///
-    /// [`Error::Pool`] when they do not work; nothing has changed then.
+    /// [`Error::Pool`] if the new credentials do not work. Nothing has changed then.
     ///
-    /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
+    /// Dropping the future early leaves either the old credentials in place or the new ones, never a
+    /// mixture.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
         self.pools.rotate(credentials).await
     }
 
-    /// Probes every open pool at once.
+    /// Probes all open pools at the same time.
     ///
-    /// Takes as long as the slowest probe, at most twice the validation timeout.
+    /// It takes as long as the slowest probe, and at most twice the validation timeout.
     pub async fn health(&self) -> Health {
         let (write, others) = tokio::join!(
             PoolHealth::probe(&self.pools.write),
@@ -245,15 +253,16 @@ impl Database {
         Health { write, others }
     }
 
-    /// The counts of every open pool at this instant, the write pool first; never waits.
+    /// The counts of every open pool at this instant, the write pool first. It never waits.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
         self.pools.open_pools().iter().map(Pool::status).collect()
     }
 
-    /// What statements have cost in every open pool by fingerprint, the most expensive first (req 4.33).
+    /// What the statements of each open pool have cost, grouped by fingerprint, the most expensive
+    /// first.
     ///
-    /// Never waits for a statement; see [`Pool::statements`] for the bounds.
+    /// It never waits for a statement. [`Pool::statements`] says how many it keeps.
     #[must_use]
     pub fn statements(&self) -> Vec<StatementStats> {
         let pools = self.pools.open_pools();
@@ -262,7 +271,7 @@ impl Database {
         statements
     }
 
-    /// Forgets what statements have cost until now.
+    /// Forgets what the statements have cost so far.
     pub fn reset_statements(&self) {
         self.pools
             .open_pools()
@@ -270,8 +279,8 @@ impl Database {
             .for_each(Pool::reset_statements);
     }
 
-    /// Closes every pool: no new checkouts, wait for work in flight until the grace is over, cancel the
-    /// rest.
+    /// Closes every pool. Checkouts fail from now on. Work in flight may go on until `grace` is over;
+    /// then its statements are cancelled.
     ///
     /// Dropping the future leaves the pools closed.
     pub async fn shutdown(&self, grace: Duration) -> Closed {

@@ -1,4 +1,4 @@
-//! What can go wrong around the caller's own work.
+//! What can go wrong around the work of a caller.
 
 pub(crate) mod exhausted;
 pub(crate) mod invalid_options;
@@ -17,37 +17,40 @@ use self::exhausted::Exhausted;
 use self::invalid_options::InvalidOptions;
 use self::stage::Stage;
 
-/// What the helpers of [`Database`](crate::Database) report.
+/// The error that the methods of [`Database`](crate::Database) report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The transaction was described in a way that cannot be meant, of which all is told at once; nothing was done.
+    /// The transaction's options contradict what a transaction can do. All mistakes are listed; nothing
+    /// was run.
     #[error("the transaction cannot be run")]
     Invalid(#[from] InvalidOptions),
-    /// There was no connection to be had.
+    /// The pool handed out no connection.
     #[error(transparent)]
     Pool(#[from] PoolError),
     /// A statement failed.
     #[error("the query failed")]
     Query(#[source] QueryError),
-    /// A statement failed, the work ignored it and returned a success that the server cannot commit.
+    /// A statement failed, but the work ignored the failure and returned `Ok`. The server cannot commit
+    /// such a transaction.
     #[error("the work succeeded although a statement in it had failed, and was rolled back")]
     Aborted(#[source] ServerError),
-    /// The work returned a success that the helper cannot make true: a statement of it was still running, a
-    /// nested transaction of it was open, or it had ended the transaction itself.
+    /// The work returned `Ok`, but the transaction could not be committed: a statement of the work was
+    /// still running, a nested transaction was still open, or the work had ended the transaction
+    /// itself.
     ///
-    /// The helper has committed nothing; what the work's own COMMIT has, stays.
+    /// The helper committed nothing. If the work ran a COMMIT of its own, what that COMMIT wrote stays.
     #[error("the work returned a success while {0}; the helper has committed nothing")]
     Unfinished(&'static str),
-    /// The transaction conflicted with others on every attempt, and there was no other one to be had.
+    /// Every attempt conflicted with another transaction, and no further attempt was allowed.
     #[error("gave up after {attempts} attempts that conflicted with other transactions{exhausted}")]
     Conflict {
-        /// How often it was tried.
+        /// How many attempts were made.
         attempts: u32,
-        /// What was used up.
+        /// Why there was no further attempt.
         exhausted: Exhausted,
         /// The conflict that ended the first attempt.
         first: ServerError,
@@ -55,36 +58,37 @@ pub enum Error {
         #[source]
         last: ServerError,
     },
-    /// The connection was lost while COMMIT was on its way: the work may or may not be there.
+    /// The connection was lost after COMMIT was sent and before it was answered. The work may be
+    /// committed or not.
     ///
-    /// Never retried. A caller finds out by looking for what it wrote, or has it found out with
-    /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit).
+    /// The helper never retries it. The caller can look for what the work wrote, or ask for
+    /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit), which asks the server.
     #[error("the connection was lost during COMMIT, so that its outcome is unknown")]
     CommitUnknown(#[source] QueryError),
-    /// The connection was lost while COMMIT was on its way, and the server said afterwards that it had rolled
-    /// the transaction back: running it again does nothing twice.
+    /// The connection was lost after COMMIT was sent, and the server said afterwards that it had rolled
+    /// the transaction back. It is safe to run the transaction again.
     #[error("the connection was lost during COMMIT, and the server has rolled back")]
     CommitAborted(#[source] QueryError),
-    /// A connection did not answer a probe in time.
+    /// A connection did not answer a health probe in time.
     #[error("no answer to a probe within {0:?}")]
     Silent(Duration),
-    /// The time given to the transaction as a whole was up; it was rolled back.
+    /// The timeout of the whole transaction expired. The transaction was rolled back.
     #[error("the transaction was not done within {after:?}, {during} on attempt {attempt}")]
     TimedOut {
-        /// The time given.
+        /// The timeout.
         after: Duration,
-        /// The attempt that was running.
+        /// The attempt that was running, counted from 1.
         attempt: u32,
-        /// What it was doing.
+        /// What the transaction was doing.
         during: Stage,
-        /// The conflict that ended the attempt before it.
+        /// The conflict that ended the previous attempt.
         #[source]
         last_conflict: Option<ServerError>,
     },
 }
 
 impl Error {
-    /// Whose fault it is, and therefore what to do about it.
+    /// The kind of the trouble, which says what to do about it.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
@@ -105,7 +109,7 @@ impl Error {
         }
     }
 
-    /// The server's SQLSTATE, where the server gave one that was kept.
+    /// The server's SQLSTATE, if the server gave one and it was kept.
     #[must_use]
     pub fn sqlstate(&self) -> Option<SqlState> {
         match self {
@@ -134,7 +138,7 @@ impl Error {
         }
     }
 
-    /// Finds the error of this library inside whatever error a closure returned.
+    /// Finds an error of this library inside the error that a closure returned, whatever its type.
     #[must_use]
     pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         let mut next = Some(error);
@@ -142,7 +146,8 @@ impl Error {
             if let Some(found) = error.downcast_ref::<Self>() {
                 return Some(found);
             }
-            // diesel shows the box in this variant as text only, not as a source.
+            // diesel prints the error inside this variant, but does not return it from
+            // `source()`.
             next = match error.downcast_ref::<QueryError>() {
                 Some(QueryError::QueryBuilderError(inner)) => Some(&**inner),
                 _ => error.source(),
@@ -152,7 +157,7 @@ impl Error {
     }
 }
 
-/// Inside the work of a helper the error keeps what the server said, exact SQLSTATE included.
+/// Inside work that a helper runs, the error keeps what the server said, with the exact SQLSTATE.
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
         let said = CURRENT_CONNECTION
@@ -167,12 +172,12 @@ impl From<QueryError> for Error {
 }
 
 tokio::task_local! {
-    /// The connection that the work in progress runs on.
+    /// The connection on which the current work runs.
     pub(crate) static CURRENT_CONNECTION: Arc<Observed>;
 }
 
-/// For closures that return `QueryResult`: a conflict becomes the diesel error of its last attempt, and
-/// what diesel has no word for travels in a box where [`Error::find`] finds it.
+/// For closures that return `QueryResult`. A conflict becomes the diesel error of its last attempt. Errors
+/// that diesel has no variant for travel in a box, where [`Error::find`] finds them.
 impl From<Error> for QueryError {
     fn from(error: Error) -> Self {
         match error {
@@ -189,7 +194,7 @@ impl From<Error> for QueryError {
     }
 }
 
-/// The codes that diesel keeps apart.
+/// The SQLSTATE of an error kind that diesel tells apart.
 fn code_of(error: &QueryError) -> Option<SqlState> {
     if ServerError::is_outcome_unknown(error) {
         return Some(SqlState::TRANSACTION_RESOLUTION_UNKNOWN);

@@ -1,25 +1,28 @@
-//! What a plain `&mut AsyncPgConnection` can be asked inside [`Work`](crate::Work).
+//! What work can ask of its plain `&mut AsyncPgConnection`; see [`Work`](crate::Work).
 
 use db_pool::ServerError;
 use db_pool::plumbing::Observer;
 use diesel_async::AsyncPgConnection;
 
-/// Reaches from a pool's connection to what the pool knows of it.
+/// Gives a plain connection access to what its pool knows about it.
 pub trait ConnectionExt {
-    /// The last error the server reported on this connection, with its exact SQLSTATE, constraint and
-    /// routine, whatever error type the failure has become since.
+    /// The last error that the server reported on this connection, with its exact SQLSTATE, constraint
+    /// and routine. It does not matter which error type the failure has become since.
     ///
-    /// `None` when there was none, when the connection is not a pool's, or when the borrower has replaced
-    /// its instrumentation.
+    /// `None` if there was no error, if the connection belongs to no pool, or if the caller has
+    /// replaced its instrumentation.
     fn last_error(&mut self) -> Option<ServerError>;
 
-    /// Leaves something to be done once the transaction around this work is known to be committed.
+    /// Leaves an action that runs once the transaction around this work is known to be committed.
     ///
-    /// For [`Database::write`](crate::Database::write) and [`Transaction`](crate::Transaction): it runs
-    /// after their COMMIT was answered, in the order in which it was left, on the task that waits for
-    /// them, so it must not block. A panic in it reaches them when all that was left has run. It is dropped
-    /// unrun on rollback, retry and [`Error::CommitUnknown`](crate::Error::CommitUnknown), and on a connection
-    /// from [`Database::get`](crate::Database::get).
+    /// It works inside [`Database::write`](crate::Database::write) and
+    /// [`Transaction`](crate::Transaction). They run the actions after the server has answered COMMIT,
+    /// in the order in which the work left them, on the task that awaits the transaction. So an action
+    /// must not block. If an action panics, the others run first and then the panic goes on.
+    ///
+    /// An action is dropped without running after a rollback, a retry or
+    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), and on a connection from
+    /// [`Database::get`](crate::Database::get).
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static);
 }
 

@@ -1,6 +1,5 @@
 //! Health: one probe per pool.
 
-use db_pool::plumbing;
 use std::time::{Duration, Instant};
 
 use db_pool::{Pool, PoolError, Status};
@@ -20,7 +19,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether the service can take traffic: the write pool answers.
+    /// Whether the service can take traffic, which it can if the write pool answers.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.write.is_healthy()
@@ -32,13 +31,13 @@ impl Health {
     }
 }
 
-/// The state of one pool (req 2.26, req 2.27).
+/// The state of one pool, as a probe found it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PoolHealth {
     /// The pool's name.
     pub pool: String,
-    /// Its counts, right after the probe.
+    /// The counts of the pool, right after the probe.
     pub status: Status,
     /// How long the probe took: a checkout and a round trip.
     pub latency: Duration,
@@ -61,10 +60,10 @@ impl PoolHealth {
         let error = match timeout(patience, ask(pool)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) if !is_busy(&error) => Some(error),
-            // Every connection is at work, or none was to be had so soon: a pool that is busy is not ill,
-            // and must not take the service out of its load balancer on top. Whether the server is alive,
-            // a login beside the pool tells.
-            _ => match timeout(patience, plumbing::probe(pool)).await {
+            // Every connection is in use, or the pool could not hand one out in time. A busy
+            // pool is not ill, and a load balancer that withdrew the service would make it
+            // worse. A login beside the pool tells whether the server is alive.
+            _ => match timeout(patience, pool.probe()).await {
                 Ok(outcome) => outcome.err().map(Error::Pool),
                 Err(_elapsed) => Some(Error::Silent(patience)),
             },
@@ -83,7 +82,7 @@ async fn ask(pool: &Pool) -> Result<(), Error> {
     Ok(conn.batch_execute("SELECT 1").await?)
 }
 
-/// Whether nothing is wrong but that every connection is at work.
+/// Whether the only trouble is that every connection is in use.
 fn is_busy(error: &Error) -> bool {
     match error {
         Error::Pool(PoolError::Timeout {
@@ -92,7 +91,7 @@ fn is_busy(error: &Error) -> bool {
             ..
         }) => status.in_use > 0,
         Error::Pool(PoolError::QueueFull { .. }) => true,
-        // Asked from inside work that has the last connection.
+        // The caller asks from inside work that holds the last connection.
         Error::Pool(PoolError::Nested { .. }) => true,
         _ => false,
     }

@@ -1,5 +1,6 @@
-//! What a service on PostgreSQL imports: read, write and transaction helpers, a slow-query log, and
-//! credential rotation that drops no work in flight. The [`cookbook`] has recipes.
+//! The crate that a service on PostgreSQL imports. It runs your functions in transactions and retries them
+//! after conflicts, logs slow queries, and rotates credentials without dropping work in flight. The
+//! [`cookbook`] has recipes.
 
 mod database;
 mod error;

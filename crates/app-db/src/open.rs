@@ -1,4 +1,5 @@
-//! What opening a [`Database`](crate::Database) reads, asks and says.
+//! What a [`Database`](crate::Database) does to open its pools: read the configuration, check the limits of
+//! the server, warm up.
 
 pub(crate) mod limits;
 pub(crate) mod plan;

@@ -16,23 +16,26 @@ use crate::open::start_up::{log_profile, warm_up};
 use crate::transaction::budget::RetryBudget;
 use crate::transaction::retry::Retry;
 
-/// The write pool, those for reading, and the further ones, with the budgets that their transactions share.
+/// The write pool, the read pools and the further pools, with the retry budgets that their transactions
+/// share.
 #[derive(Debug)]
 pub(crate) struct Pools {
     pub(crate) write: Pool,
-    /// One for each replica; without a replica the one of `[database.pools.read]`, where that is configured.
+    /// One pool for each replica. Without a replica: the pool `[database.pools.read]`, if that is
+    /// configured.
     pub(crate) readers: Vec<Pool>,
-    /// Whose turn it is among them.
+    /// Counts the reads, which take the read pools in turn.
     turn: AtomicUsize,
     further: BTreeMap<String, FurtherPool>,
     pub(crate) retry: Retry,
-    /// What the transactions of the write pool, and those of all replicas, pay their retries with.
+    /// The transactions of the write pool pay their retries from this budget; those of all replicas
+    /// share the next one.
     pub(crate) write_budget: RetryBudget,
     read_budget: RetryBudget,
-    /// The credentials of the last rotation and the user they replaced; orders rotations and the making
-    /// of further pools.
+    /// Every rotation so far: the user it replaced, and the new credentials. Holding this lock also
+    /// orders rotations, the opening of further pools, and closing.
     rotated: Mutex<Vec<(String, Credentials)>>,
-    /// One rotation at a time.
+    /// Lets one rotation run at a time.
     rotating: tokio::sync::Mutex<()>,
     closed: AtomicBool,
 }
@@ -64,7 +67,7 @@ impl Pools {
         })
     }
 
-    /// The pool of the next read, and what its transactions pay their retries with.
+    /// The pool for the next read, and the budget from which its transactions pay their retries.
     pub(crate) fn reader(&self) -> (&Pool, &RetryBudget) {
         match self.readers.len() {
             0 => (&self.write, &self.write_budget),
@@ -75,7 +78,8 @@ impl Pools {
         }
     }
 
-    /// A further pool by its name, opened when it is first asked for, and what its transactions pay with.
+    /// A further pool by its name, and the retry budget of its transactions. The first call opens the
+    /// pool.
     pub(crate) fn further(&self, name: &str) -> Option<(&Pool, &RetryBudget)> {
         let further = self.further.get(name)?;
         Some((self.open_further(further), &further.budget))
@@ -95,8 +99,8 @@ impl Pools {
             .filter(|pool| pool.user() == user)
             .map(|pool| plumbing::prove(pool, &credentials));
         let _proofs = futures_util::future::try_join_all(proofs).await?;
-        // A pool that is opened from here on finds the rotation in the list; one that was opened during
-        // the proofs is found among the open ones.
+        // A further pool that opens after this finds the rotation in the list. One that opened while
+        // the new credentials were proved is among the open pools now.
         let mut rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
         let mut concerned = self.open_pools();
         concerned.retain(|pool| pool.user() == user);
@@ -104,10 +108,10 @@ impl Pools {
         Ok(plumbing::put_in_place(&concerned, &credentials))
     }
 
-    /// Closes every pool, opened or not.
+    /// Closes every pool. A further pool that opens later is closed at once.
     pub(crate) async fn close(&self, grace: Duration) -> Closed {
         let pools = {
-            // A pool that is opened from here on is closed at once.
+            // A further pool that opens after this closes itself.
             let _rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
             self.closed.store(true, Ordering::Release);
             self.open_pools()
@@ -119,7 +123,7 @@ impl Pools {
             .sum()
     }
 
-    /// Whether a pool logs in as this user, or would when it is opened.
+    /// Whether a pool logs in as this user, or a further pool would do so once it opens.
     fn is_used(&self, user: &str) -> bool {
         let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
         let mut unopened = self
@@ -158,5 +162,5 @@ impl Pools {
     }
 }
 
-/// How long opening the pools may take (req 3.12).
+/// How long opening the pools may take.
 const START_UP: Duration = Duration::from_secs(5);

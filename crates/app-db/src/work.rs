@@ -1,14 +1,15 @@
-//! Work: what runs on one connection.
+//! Work: a function that runs on one connection.
 
 use diesel_async::AsyncPgConnection;
 
 /// Anything that runs on one connection: `async |conn| …` or an `async fn(&mut AsyncPgConnection)`.
 ///
-/// Implemented for all of them; a bound to write, not a trait to implement. Work that may be repeated is
-/// `Work + Clone`: each attempt runs a clone of its own and so cannot see what an earlier one left.
+/// It is implemented for all such functions: write it as a bound, and do not implement it. Work that may be
+/// repeated is `Work + Clone`. Each attempt runs a clone, so that it cannot see what an earlier attempt
+/// left.
 ///
-/// A bare `AsyncFnOnce` bound says nothing about `Send`, and a helper with that bound fails to compile
-/// inside `tokio::spawn` as soon as the closure borrows; the second bound here says it.
+/// The second bound says that the future is `Send`. A bare `AsyncFnOnce` bound does not say so: a helper
+/// with only that bound does not compile inside `tokio::spawn` once the closure borrows something.
 pub trait Work<T, E>:
     for<'c> AsyncFnOnce(&'c mut AsyncPgConnection) -> Result<T, E>
     + for<'c> send::SendFn<&'c mut AsyncPgConnection, Result<T, E>>

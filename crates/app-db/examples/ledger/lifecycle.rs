@@ -79,8 +79,8 @@ impl Lifecycle {
     }
 }
 
-/// Started by [`Lifecycle::watch_signals`]; woken by signals; ends with SIGTERM or SIGINT, or with whoever
-/// holds the other end of standard input.
+/// Started by [`Lifecycle::watch_signals`]; woken by signals; ends with SIGTERM or SIGINT, or when the other end
+/// of standard input is closed.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -13,7 +13,7 @@ pub(crate) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// Whether requests should be sent here (req 4.25).
+/// Whether requests should be sent here.
 pub(crate) async fn ready(State(ledger): State<Ledger>) -> (StatusCode, Json<Value>) {
     if ledger.lifecycle.is_draining() {
         return (

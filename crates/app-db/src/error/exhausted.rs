@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-/// What was used up when a transaction that conflicted was given up.
+/// What ran out, so that a transaction that had conflicted was not retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exhausted {
-    /// Its attempts.
+    /// The attempts of this transaction.
     Attempts,
-    /// The retry budget that it shares with the other transactions of its pool.
+    /// The retry budget, which all transactions of a pool share.
     Budget,
-    /// Its time: the next attempt would have begun after its timeout.
+    /// The time: the next attempt would have begun after the timeout.
     Time,
 }
 

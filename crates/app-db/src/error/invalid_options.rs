@@ -1,13 +1,13 @@
-//! The options that no transaction can have.
+//! Options that no transaction can have.
 
 use std::fmt;
 
-/// Every option of a transaction that no transaction can have, in the order in which they were given.
+/// All invalid options of one transaction, in the order in which the caller set them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InvalidOptions(Vec<InvalidOption>);
 
 impl InvalidOptions {
-    /// Each of them; there is at least one in an error.
+    /// The options. An error has at least one.
     #[must_use]
     pub fn options(&self) -> &[InvalidOption] {
         &self.0
@@ -42,13 +42,13 @@ pub enum InvalidOption {
     /// A timeout of zero.
     #[error("{0} is zero, expected a time in which something can be done")]
     ZeroTimeout(&'static str),
-    /// A label that would break a line of the log, or turn its text around.
+    /// A label that would break a log line or reverse its text.
     #[error("the label {0:?} has a control character")]
     ControlCharacter(&'static str),
-    /// A label of so many bytes.
+    /// A label that is too long, with its length in bytes.
     #[error("the label has {0} bytes, expected at most {MAX_LABEL}")]
     LongLabel(usize),
 }
 
-/// It is in every event and error that names the transaction.
+/// Every event and error that names the transaction repeats the label.
 pub(crate) const MAX_LABEL: usize = 200;

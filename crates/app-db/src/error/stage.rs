@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a transaction was doing when its time was up.
+/// What a transaction was doing when its timeout expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {

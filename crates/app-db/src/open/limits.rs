@@ -1,4 +1,4 @@
-//! Whether the server has as many connections as the pools may take.
+//! Compares the sizes of the pools with the connections that the server offers.
 
 use db_pool::{Pool, Pooler};
 use diesel::sql_types::BigInt;
@@ -6,21 +6,21 @@ use diesel_async::RunQueryDsl;
 
 use crate::error::Error;
 
-/// How many connections a server lets clients have, as far as one client is told.
+/// How many connections a server offers to clients, as far as a client can see.
 #[derive(diesel::QueryableByName)]
 struct Limits {
     #[diesel(sql_type = BigInt)]
     max_connections: i64,
-    /// Kept for superusers and reserved roles.
+    /// Reserved for superusers and other special roles.
     #[diesel(sql_type = BigInt)]
     reserved: i64,
 }
 
-/// Warns where pools of these sizes together may take more than the server has (53300 then), counted over
-/// this instance alone (req 0.05, req 4.03, req 4.12).
+/// Warns if pools of these sizes can take more connections than the server has. It counts the pools of this
+/// instance alone. The server would refuse the surplus with 53300.
 ///
-/// Behind a pooler nothing is said: what it takes from the server is its own configuration. Costs one
-/// query at start; one that fails is no reason not to start.
+/// Behind a pooler it says nothing, because the configuration of the pooler limits what reaches the server.
+/// It costs one query at the start. If that query fails, the service starts all the same.
 pub(crate) async fn warn_of_oversize(write: &Pool, sizes: impl Iterator<Item = (String, u32)>) {
     let limits = match limits(write).await {
         Ok(limits) => limits,

@@ -1,4 +1,4 @@
-//! What the configuration asks for: which pools there are, and where each connects.
+//! Reads from the configuration which pools there are and where each of them connects.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::transaction::budget::RetryBudget;
 use crate::transaction::retry::Retry;
 
-/// What the configuration asks for.
+/// The pools that the configuration asks for.
 pub(crate) struct Plan {
     pub(crate) write: (Endpoint, PoolProfile),
     pub(crate) readers: Vec<(Endpoint, PoolProfile)>,
@@ -82,7 +82,7 @@ impl Plan {
     }
 }
 
-/// A pool that is made when it is first asked for, so that an unused one costs nothing.
+/// A pool that is opened when the service first asks for it. An unused one costs nothing.
 #[derive(Debug)]
 pub(crate) struct FurtherPool {
     endpoint: Endpoint,
@@ -92,8 +92,8 @@ pub(crate) struct FurtherPool {
 }
 
 impl FurtherPool {
-    /// Where it connects now: every rotation since the start, in order, as each may have renamed the user
-    /// again.
+    /// Where the pool connects now. It applies every rotation in order, because each of them may have
+    /// renamed the user again.
     pub(crate) fn current(&self, rotated: &[(String, Credentials)]) -> Endpoint {
         rotated
             .iter()

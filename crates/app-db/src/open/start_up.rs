@@ -1,11 +1,11 @@
-//! What a pool does and says when it is opened.
+//! Warms up a pool that has just been opened, and logs its profile.
 
 use std::time::Duration;
 
 use db_pool::Pool;
 
-/// Waits for the connections that the first requests are to find (req 0.32); does without where a server
-/// is down or has no more to give.
+/// Waits until every pool has its `min_idle` connections, so that the first requests find them. It warns
+/// and goes on if a server is down or refuses some of them.
 pub(crate) async fn warm_up(write: &Pool, replicas: &[Pool], patience: Duration) {
     let warming = std::iter::once(write).chain(replicas).map(async |pool| {
         if !pool.warm_up(patience).await {
@@ -20,7 +20,7 @@ pub(crate) async fn warm_up(write: &Pool, replicas: &[Pool], patience: Duration)
     futures_util::future::join_all(warming).await;
 }
 
-/// Says what a pool was made with (req 3.13).
+/// Logs the settings of a pool.
 pub(crate) fn log_profile(pool: &Pool) {
     let profile = pool.profile();
     tracing::info!(
