@@ -37,13 +37,13 @@ impl fmt::Display for CommandFailure {
     }
 }
 
-/// An error and its causes in one line, each text once.
+/// An error and its causes in one line. A text that two of them share is written once.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut written = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        // Some errors show their cause's text as their own, and tokio-postgres says "db error".
+        // Some errors repeat the text of their cause, and tokio-postgres says "db error".
         if !written.ends_with(&text) && text != "db error" {
             written = format!("{written}: {text}");
         }

@@ -31,7 +31,7 @@ pub(crate) fn run(command: &Command) -> Result<Exit, CommandFailure> {
     }
 }
 
-/// The configuration, with its warnings on standard error.
+/// Loads the configuration and writes its warnings to standard error.
 pub(crate) fn load() -> Result<Config, CommandFailure> {
     let config = Config::load()?;
     for warning in config.warnings() {
@@ -61,7 +61,8 @@ fn show(config: &Config, json: bool) -> Result<Exit, CommandFailure> {
     Ok(Exit::Done)
 }
 
-/// What is found is data here, so it goes to standard output.
+/// Lists what is wrong with the configuration. That list is the data of this command, so it goes to
+/// standard output.
 fn check(json: bool) -> Result<Exit, CommandFailure> {
     let report = ConfigReport::of(&Config::load());
     if json {
@@ -113,7 +114,8 @@ struct ConfigProblem {
 }
 
 impl ConfigReport {
-    /// A configuration may load and yet lack a URL, because not every program needs both.
+    /// Reports a missing URL too. Loading does not refuse it, because not every program needs both
+    /// URLs.
     fn of(loaded: &Result<Config, ConfigError>) -> Self {
         let mut report = Self::default();
         match loaded {

@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     Ok(exit)
 }
 
-/// `schema` grows when a field changes its meaning or goes away, and not when one is added.
+/// `schema` is raised if a field changes its meaning or goes away. A new field does not raise it.
 #[derive(Serialize)]
 struct DoctorReport {
     schema: u32,

@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     Interrupted = 130,
 }
 
-/// The same for `--help`.
+/// The same list for `--help`.
 pub(crate) const EXIT_CODES: &str = "Exit codes:
   0    done
   1    failed: a migration, a query, a file; or the doctor found a problem

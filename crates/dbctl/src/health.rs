@@ -20,11 +20,11 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
     let db = Database::connect(config).await?;
     for name in config.pool_names() {
-        // Opens it; otherwise it would not be looked at before somebody uses it.
+        // Opens the pool, because health looks at open pools only.
         let _ = db.pool(&name);
     }
     let health = db.health().await;
-    // The read pool and the like are well or not, whatever the write pool says.
+    // Every pool counts here, and not only the write pool.
     let healthy = health.pools().all(PoolHealth::is_healthy);
     let report = HealthReport {
         ready: health.is_ready(),
@@ -86,5 +86,5 @@ impl PoolLine {
     }
 }
 
-/// The probes are over; only a connection that is just being made may still be waited for.
+/// The probes are over. A connection may still be in the making.
 const GRACE: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! The command line of the connection layer: migrations, configuration, health, diagnosis.
 //!
-//! Standard output carries data, standard error progress and errors. Exit codes are part of the
+//! Data goes to standard output, progress and errors go to standard error. The exit codes are part of the
 //! interface; [`Exit`] lists them.
 
 mod command_failure;
@@ -70,8 +70,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a command until it ends or a signal arrives; what was in progress is then dropped, and the
-/// server rolls it back when this process closes its connection.
+/// Runs a command until it ends or a signal arrives. A signal drops what is in progress, and the server
+/// rolls it back when this process closes its connection.
 async fn run(command: Command) -> Result<Exit, CommandFailure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -136,7 +136,7 @@ fn migrator(config: &Config, route: &Route) -> Result<Migrator, CommandFailure> 
     Ok(Migrator::from_config(config)?.through_proxy(route.through_proxy))
 }
 
-/// In production nothing is reverted unless the caller names the database (case R76).
+/// In production it reverts nothing unless the caller names the database.
 fn confirm(
     config: &Config,
     migrator: &Migrator,
@@ -157,7 +157,7 @@ fn confirm(
     ))
 }
 
-/// What was done is logged as it happens; this adds the count.
+/// Reports how many migrations it was. The migrator logs each of them as it happens.
 fn summarise(finished: &[FinishedMigration], done: &str) -> Result<Exit, CommandFailure> {
     match finished.len() {
         0 => output::progress("nothing to do"),

@@ -1,4 +1,4 @@
-//! The two streams: data on standard output, everything else on standard error.
+//! The two output streams: data on standard output, everything else on standard error.
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::command_failure::CommandFailure;
 use crate::exit::Exit;
 
-/// Writes data. A reader that has left (`dbctl .. | head`) is no failure.
+/// Writes data. It is no failure if the reader has left (`dbctl .. | head`).
 pub(crate) fn data(text: impl fmt::Display) -> Result<(), CommandFailure> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
@@ -25,12 +25,12 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), CommandFailure> {
     data(text)
 }
 
-/// Writes to standard error; if that is closed, nobody wants to know.
+/// Writes to standard error. If that is closed, nobody wants to read it.
 pub(crate) fn progress(text: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A table without borders and colours, which `grep` and `awk` can read.
+/// A table without borders and colours, so that `grep` and `awk` can read it.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table

@@ -1,4 +1,4 @@
-//! What to do about what was found.
+//! Advice on what the examination found.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::doctor::configured_endpoint::Role;
 use crate::doctor::examined::{Examined, PoolReport};
 
-/// A sentence on one endpoint, or on all of one server.
+/// One piece of advice, for one endpoint or for all endpoints of one server.
 #[derive(Serialize)]
 pub(super) struct Advice {
     pub(super) level: Level,
@@ -36,7 +36,7 @@ impl fmt::Display for Advice {
     }
 }
 
-/// Everything there is to say, problems first.
+/// All advice, problems first.
 pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
     let mut advice = Vec::new();
     if let Err(error) = config.direct_url() {
@@ -58,7 +58,7 @@ pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
     advice
 }
 
-/// The error itself stands with the endpoint.
+/// Advice on a failed connection. The report of the endpoint has the error itself.
 fn on_failure(endpoint: &Examined) -> Option<Advice> {
     let what = match endpoint.failure? {
         ConnectFailure::Unreachable | ConnectFailure::UnknownHost | ConnectFailure::TimedOut => {
@@ -107,7 +107,7 @@ fn on_role(endpoint: &Examined, direct_variable: &str) -> Vec<Advice> {
     advice
 }
 
-/// What a pool is configured for, against what was found.
+/// Compares what a pool is configured for with what was found.
 fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
     let name = &pool.name;
     let shared = matches!(endpoint.found, Pooler::Shared { .. });
@@ -144,7 +144,7 @@ fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
     Some(note(&endpoint.name, message))
 }
 
-/// The pools of one instance together against what each server has (req 0.05, req 4.03, req 4.10).
+/// Compares the pools of one instance, taken together, with what each server has.
 fn on_limits(endpoints: &[Examined]) -> Vec<Advice> {
     let mut servers: BTreeMap<&str, Vec<&Examined>> = BTreeMap::new();
     for endpoint in endpoints {
@@ -162,7 +162,7 @@ fn on_limit(same: &[&Examined]) -> Option<Advice> {
     let free = same.iter().filter_map(|one| one.free_connections).min()?;
     let pools = || same.iter().flat_map(|endpoint| &endpoint.pools);
     let wanted: i64 = pools().map(|pool| i64::from(pool.max)).sum();
-    // A pooler that shares the server's connections stands between its clients and this limit.
+    // A pooler that shares server connections keeps its clients away from this limit.
     let own = pools().filter(|pool| !matches!(pool.in_force, Pooler::Shared { .. }));
     let own: i64 = own.map(|pool| i64::from(pool.max)).sum();
     let names: Vec<_> = same.iter().map(|one| one.name.as_str()).collect();
@@ -192,7 +192,7 @@ fn on_limit(same: &[&Examined]) -> Option<Advice> {
     Some(note(&names, message))
 }
 
-/// The variable that the direct URL is read from, which the configuration may name.
+/// The variable from which the direct URL is read. The configuration may name another one.
 fn direct_variable(config: &Config) -> String {
     let key = "database.direct_url_variable";
     let explained = config.explain().find(|explained| explained.key == key);

@@ -7,12 +7,12 @@ use app_db::{Config, ConfigError, Endpoint};
 pub(super) struct ConfiguredEndpoint {
     pub(super) name: String,
     pub(super) role: Role,
-    /// What its URL was read from.
+    /// Where its URL was read from.
     pub(super) origin: String,
     pub(super) endpoint: Endpoint,
     /// The pools of one instance of the service.
     pub(super) pools: Vec<PoolProfile>,
-    /// What to connect with here: that of the first pool.
+    /// The profile to connect with: that of the first pool.
     pub(super) profile: PoolProfile,
 }
 
@@ -24,10 +24,10 @@ pub(super) enum Role {
     Replica,
 }
 
-/// The endpoints: the pooled one, the direct one if there is one, the replicas.
+/// The endpoints of the configuration: the pooled one, the direct one if there is one, and the replicas.
 pub(super) fn of(config: &Config) -> Result<Vec<ConfiguredEndpoint>, ConfigError> {
     let (mut pooled, mut direct) = (Vec::new(), Vec::new());
-    // With a replica `read` is the replica's, and without one it may be the write pool.
+    // With a replica, `read` is the pool of the replica. Without one it may be the write pool.
     let reads_here = config.replica_urls().is_empty() && config.configures_pool("read");
     for name in config
         .pool_names()
@@ -79,7 +79,7 @@ pub(super) fn of(config: &Config) -> Result<Vec<ConfiguredEndpoint>, ConfigError
             direct,
         )),
         Err(error) if !direct.is_empty() => return Err(error),
-        // There is advice on it instead.
+        // The advice speaks of it instead.
         Err(_only_migrations_need_it) => {}
     }
     for (url, nth) in config.replica_urls().iter().zip(1..) {

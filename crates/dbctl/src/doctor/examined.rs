@@ -1,4 +1,4 @@
-//! Looks at one endpoint.
+//! Connects to one endpoint and examines it.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ pub(super) struct Examined {
     pub(super) role: Role,
     pub(super) origin: String,
     pub(super) address: String,
-    /// Whether somebody answered, even if it was with a refusal.
+    /// Whether something answered, even if it refused.
     pub(super) reachable: bool,
     pub(super) error: Option<String>,
     #[serde(skip)]
     pub(super) failure: Option<ConnectFailure>,
     connect_ms: Option<f64>,
-    /// Whether the way to the first peer is encrypted; unknown where that depends on a pooler.
+    /// Whether the connection to the first peer is encrypted. Unknown if that depends on a pooler.
     tls: Option<bool>,
     server_version: Option<String>,
     pub(super) in_recovery: Option<bool>,
@@ -32,22 +32,22 @@ pub(super) struct Examined {
     pooler: Option<&'static str>,
     #[serde(skip)]
     between: Pooler,
-    /// What was found, whatever the configuration says.
+    /// The pooler that was found, whatever the configuration says.
     #[serde(skip)]
     pub(super) found: Pooler,
-    /// How the statements of its first pool are named: `named` or `unnamed`.
+    /// How the first pool of this endpoint names its statements: `named` or `unnamed`.
     statements: Option<&'static str>,
     pub(super) pools: Vec<PoolReport>,
     pub(super) max_connections: Option<i64>,
-    /// Those of them that are kept for superusers and reserved roles.
+    /// How many of these are reserved for superusers and special roles.
     pub(super) reserved_connections: Option<i64>,
     pub(super) free_connections: Option<i64>,
-    /// What the pools of one instance may take here.
+    /// How many connections the pools of one instance may take here.
     pub(super) configured_max: i64,
     pub(super) url_hint: Option<String>,
     #[serde(skip)]
     pub(super) probable_direct: Option<String>,
-    /// The same for two endpoints of one server.
+    /// Equal for two endpoints that lead to the same server.
     #[serde(skip)]
     pub(super) server: Option<String>,
 }
@@ -61,14 +61,14 @@ pub(super) struct PoolReport {
     pub(super) mode: PoolerMode,
     #[serde(skip)]
     pub(super) naming: Statements,
-    /// What its pooler is taken for.
+    /// Which kind of pooler the pool assumes.
     #[serde(skip)]
     pub(super) in_force: Pooler,
     statements: &'static str,
 }
 
-/// Connects twice: once bare, for the time and the server's numbers, and once as a pool does, which
-/// finds out what stands between.
+/// Connects twice: once directly, for the time and the numbers of the server, and once like a pool, which
+/// finds out whether a pooler is in between.
 pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
     let mut examined = Examined::unseen(&configured);
     let bound = configured.profile.connect_timeout;
@@ -89,11 +89,11 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
         }
     };
     examined.reachable = true;
-    // To a tenth.
+    // Rounded to a tenth.
     examined.connect_ms = Some((began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0);
 
     let asking = async {
-        // Unnamed, so that it is answered rightly through whatever pooler there is.
+        // An unnamed statement, which every pooler answers correctly.
         let rows = client.query_typed(FACTS, &[]).await?;
         let row = rows.first().ok_or("the server answered without a row")?;
         examined.server_version = Some(row.try_get(0)?);
@@ -126,14 +126,15 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
     examined.tls = match configured.endpoint.tls.mode {
         _ if is_unix(&configured.endpoint) => Some(false),
         TlsMode::Disable => Some(false),
-        // What the server says is about the connection that reaches it: ours, if nothing is between.
+        // The server speaks of the connection that reaches it. That is ours only if nothing is in
+        // between.
         TlsMode::Allow | TlsMode::Prefer => servers_tls.filter(|_| examined.found == Pooler::None),
         _ => Some(true),
     };
     examined
 }
 
-/// What stands between, as the pool finds it out when nothing is configured.
+/// Which pooler is in between, as a pool finds out if nothing is configured.
 async fn find_pooler(configured: &ConfiguredEndpoint) -> Result<Pooler, String> {
     let mut profile = configured.profile.clone();
     profile.name = configured.name.as_str().into();
@@ -196,7 +197,7 @@ impl Examined {
             pool.in_force = in_force(found, pool.mode);
             pool.statements = naming(pool.in_force, pool.naming);
         }
-        // That a pooler keeps sessions apart cannot be seen, only be believed.
+        // A client cannot see that a pooler is in session mode, so the configuration is believed.
         self.between = match (found, configured.profile.pooler) {
             (Pooler::Shared { .. }, PoolerMode::Session) => Pooler::Session,
             (found, _) => found,
@@ -212,7 +213,7 @@ impl Examined {
         self.statements = Some(naming(in_force(found, profile.pooler), profile.statements));
     }
 
-    /// For people: names and values.
+    /// Names and values for people to read.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         if let Some(error) = &self.error {
@@ -270,7 +271,7 @@ impl Examined {
     }
 }
 
-/// What a pool takes its pooler for.
+/// Which kind of pooler a pool assumes.
 fn in_force(found: Pooler, mode: PoolerMode) -> Pooler {
     match mode {
         PoolerMode::None => Pooler::None,
@@ -295,8 +296,8 @@ fn is_unix(endpoint: &Endpoint) -> bool {
     hosts.all(|host| matches!(host, Host::Unix { .. }))
 }
 
-/// Version, recovery, limits, sessions of clients besides this one, TLS, and who the server is. Everybody
-/// may read these columns, also of other roles' sessions.
+/// Version, recovery, limits, the sessions of other clients, TLS, and an identity of the server. Every role
+/// may read these columns, also for the sessions of other roles.
 const FACTS: &str = "
 SELECT split_part(current_setting('server_version'), ' ', 1),
        pg_is_in_recovery(),
@@ -309,5 +310,5 @@ SELECT split_part(current_setting('server_version'), ' ', 1),
        (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
        pg_postmaster_start_time()::text";
 
-/// The connection is idle; the server only has to hang up.
+/// The connection is idle: the server only has to hang up.
 const GRACE: Duration = Duration::from_secs(1);

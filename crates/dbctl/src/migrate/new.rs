@@ -25,7 +25,7 @@ impl FromStr for MigrationName {
     }
 }
 
-/// Makes `<directory>/<now>_<name>/{up,down}.sql`; what exists is never touched.
+/// Makes `<directory>/<now>_<name>/{up,down}.sql`. It never touches what exists.
 pub(crate) fn create(directory: &Path, name: &MigrationName) -> Result<PathBuf, CommandFailure> {
     let migration = directory.join(format!("{}_{}", version(SystemTime::now()), name.0));
     write(directory, &migration).map_err(|error| {
