@@ -27,7 +27,8 @@ use crate::error::invalid_options::{InvalidOption, InvalidOptions};
 use crate::error::stage::Stage;
 use crate::error::{CURRENT_CONNECTION, Error};
 use crate::transaction::attempt::{
-    AttemptOutcome, Before, NotCommitted, commit, has_ended, may_commit, roll_back,
+    AttemptOutcome, Before, NotCommitted, commit, every_connection_ended, has_ended, may_commit,
+    roll_back,
 };
 use crate::transaction::budget::RetryBudget;
 use crate::transaction::options::{Options, some_label, some_time};
@@ -202,7 +203,7 @@ impl<'db> Transaction<'db> {
                             stale += 1;
                             continue;
                         }
-                        AttemptOutcome::Stale => return Err(ended().into()),
+                        AttemptOutcome::Stale => return Err(every_connection_ended().into()),
                     };
                     let delay = retries.after(conflict.clone())?;
                     tracing::debug!(
@@ -247,7 +248,7 @@ impl<'db> Transaction<'db> {
                         last: conflict,
                     }
                     .into()),
-                    AttemptOutcome::Stale => Err(ended().into()),
+                    AttemptOutcome::Stale => Err(every_connection_ended().into()),
                 }
             };
             let span = span::begin(self.pool, self.label);
@@ -388,15 +389,6 @@ impl<'db> Transaction<'db> {
         }
         unreachable!("the loop ends by returning")
     }
-}
-
-/// The error if one connection after the other had ended before its first statement.
-fn ended() -> Error {
-    let closed = diesel::result::DatabaseErrorKind::ClosedConnection;
-    Error::Query(QueryError::DatabaseError(
-        closed,
-        Box::new("every connection had ended before its first statement".to_owned()),
-    ))
 }
 
 /// How many ended connections in a row a transaction puts up with.

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use db_pool::{Connection, Observed, ServerError, SqlState, TransactionStatus, Unresolved};
-use diesel::result::Error as QueryError;
+use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::time::timeout;
 
@@ -95,6 +95,15 @@ fn passes_on(error: &dyn Any, said: &ServerError) -> bool {
 pub(crate) fn has_ended(observed: &Observed, errors: u64) -> bool {
     let fatal = || observed.last_error().is_some_and(|error| error.is_fatal());
     observed.is_closed() || (observed.errors() > errors && fatal())
+}
+
+/// The error if one connection after the other had ended before its first statement.
+pub(crate) fn every_connection_ended() -> Error {
+    let closed = DatabaseErrorKind::ClosedConnection;
+    Error::Query(QueryError::DatabaseError(
+        closed,
+        Box::new("every connection had ended before its first statement".to_owned()),
+    ))
 }
 
 /// Why a COMMIT did not succeed.
