@@ -29,8 +29,8 @@ pub use self::holder::Holder;
 use self::migrator_session::MigratorSession;
 pub use self::report::{FinishedMigration, MigrationState, MigrationStatus};
 use self::settings::MigrationSettings;
-use self::source::Migration;
 pub use self::source::{EmbeddedMigration, MigrationSource};
+use self::source::{Migration, reversible};
 
 /// Applies and reverts migrations.
 ///
@@ -372,27 +372,6 @@ impl Migrator {
         let mut session = self.open().await?;
         session.lock(self.settings.lock_wait).await?;
         Ok(session)
-    }
-}
-
-fn reversible<'a>(
-    migrations: &'a [Migration],
-    version: &str,
-) -> Result<(&'a Migration, &'a str), MigrateError> {
-    let irreversible = |reason: String| MigrateError::Irreversible {
-        version: version.to_owned(),
-        reason,
-    };
-    let migration = migrations
-        .iter()
-        .find(|migration| migration.version == version)
-        .ok_or_else(|| irreversible("it is applied, but its files are not here".to_owned()))?;
-    match &migration.down {
-        Some(down) => Ok((migration, down)),
-        None => Err(irreversible(format!(
-            "{} has no down.sql",
-            migration.path.display()
-        ))),
     }
 }
 

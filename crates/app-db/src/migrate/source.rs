@@ -222,6 +222,28 @@ fn parse_directory_name(path: &Path, directory: &str) -> Result<(String, String)
     Ok((version, name.to_owned()))
 }
 
+/// An applied migration with its `down.sql`, or the reason why it cannot be reverted.
+pub(super) fn reversible<'a>(
+    migrations: &'a [Migration],
+    version: &str,
+) -> Result<(&'a Migration, &'a str), MigrateError> {
+    let irreversible = |reason: String| MigrateError::Irreversible {
+        version: version.to_owned(),
+        reason,
+    };
+    let migration = migrations
+        .iter()
+        .find(|migration| migration.version == version)
+        .ok_or_else(|| irreversible("it is applied, but its files are not here".to_owned()))?;
+    match &migration.down {
+        Some(down) => Ok((migration, down)),
+        None => Err(irreversible(format!(
+            "{} has no down.sql",
+            migration.path.display()
+        ))),
+    }
+}
+
 /// Removes a byte order mark, which would be a syntax error to the server.
 fn without_bom(text: String) -> String {
     match text.strip_prefix('\u{feff}') {
