@@ -135,7 +135,7 @@ async fn the_timeout_bounds_the_delays_between_attempts() {
                 ..
             }
             | Error::TimedOut {
-                during: Stage::Work,
+                during: Stage::Checkout | Stage::Work,
                 ..
             } => {}
             _ => panic!("{error:?}"),
