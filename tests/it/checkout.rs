@@ -67,8 +67,8 @@ async fn a_checkout_given_up_does_not_cost_the_next_caller_anything() {
     drop(gives_up);
     drop(next.await.unwrap());
     let status = pool.status();
-    assert_eq!((status.opened, status.discarded), (1, 0));
-    assert_eq!((status.connect_failures, status.timeouts), (0, 0));
+    assert_eq!((status.connects.opened, status.closed.discarded), (1, 0));
+    assert_eq!((status.connects.failed, status.checkouts.timed_out), (0, 0));
     db.limit_connections(2).await.unwrap();
     pool.rests().await;
 }

@@ -12,7 +12,7 @@ mod stale;
 use std::time::{Duration, Instant};
 
 use app_db::{Config, Database, Environment, Kind, Pool, PoolError, PoolProfile};
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use harness::{Cluster, ClusterOptions, Stop, TestDatabase, through_port, wait_until};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -53,8 +53,8 @@ async fn a_wrong_password_is_said_to_every_caller() {
         assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
         assert_eq!(error.kind(), Kind::Configuration);
     }
-    assert_eq!(pool.status().timeouts, 0);
-    let logins = pool.status().connect_failures;
+    assert_eq!(pool.status().checkouts.timed_out, 0);
+    let logins = pool.status().connects.failed;
     assert!(logins <= 5, "{logins} logins could lock the account");
     pool.rests_unserved().await;
 }
@@ -75,7 +75,7 @@ async fn many_waiters_are_served_soon_after_a_restart() {
         })
         .collect();
     wait_until("connecting has failed often", SOON, async || {
-        pool.status().connect_failures >= 4
+        pool.status().connects.failed >= 4
     })
     .await;
     cluster.start_again().await.unwrap();
@@ -102,7 +102,7 @@ async fn a_silent_host_is_down_and_not_busy() {
     let error = pool.get().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Down, "{error:?}");
     let cause = error.connect_error().unwrap();
-    assert_eq!(cause.failure(), Failure::TimedOut);
+    assert_eq!(cause.failure(), ConnectFailure::TimedOut);
     assert!(cause.to_string().contains(&port.to_string()), "{cause}");
     pool.rests_unserved().await;
 }
@@ -123,12 +123,12 @@ async fn a_pool_of_one_survives_a_half_open_connection() {
     let database = database.with_sessions(2);
     let pool = database.pool("write").unwrap();
     assert_eq!(pool.profile().max, 1);
-    let pid = pool.get().await.unwrap().observed().backend_pid();
+    let pid = pool.get().await.unwrap().backend_pid();
     let frozen = Cluster::shared().await.unwrap().freeze_backend(pid);
     let began = Instant::now();
     let fresh = database.get().await.unwrap();
     let took = began.elapsed();
-    assert_ne!(fresh.observed().backend_pid(), pid);
+    assert_ne!(fresh.backend_pid(), pid);
     // The ping's second, and the half that a silent server is given to say goodbye: another one has five.
     assert!(took < Duration::from_secs(5), "{took:?}");
     drop((fresh, frozen));

@@ -78,7 +78,7 @@ async fn the_parts_of_connecting_are_timed() {
     let (mut dns, mut tcp) = (phases.dns, phases.tcp);
     for _ in 0..5 {
         let again = Pool::connect(url(&db.proxied_url(&proxy)), sized(1)).await;
-        let again = again.unwrap().status().last_connect.unwrap();
+        let again = again.unwrap().status().connects.newest.unwrap();
         (dns, tcp) = (dns.min(again.dns), tcp.min(again.tcp));
     }
     assert!(dns < round_trip && tcp < round_trip, "{dns:?}, {tcp:?}");

@@ -1,5 +1,6 @@
 //! Health: one probe per pool.
 
+use db_pool::plumbing;
 use std::time::{Duration, Instant};
 
 use db_pool::{Pool, PoolError, Status};
@@ -63,7 +64,7 @@ impl PoolHealth {
             // Every connection is in use, or the pool could not hand one out in time. A busy
             // pool is not ill, and a load balancer that withdrew the service would make it
             // worse. A login beside the pool tells whether the server is alive.
-            _ => match timeout(patience, pool.probe()).await {
+            _ => match timeout(patience, plumbing::probe(pool)).await {
                 Ok(outcome) => outcome.err().map(Error::Pool),
                 Err(_elapsed) => Some(Error::Silent(patience)),
             },

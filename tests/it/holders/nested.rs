@@ -1,6 +1,7 @@
 //! Checkouts from inside work that holds a connection of the same pool.
 
 use app_db::{Error, Kind, PoolError};
+use db_pool::plumbing;
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use harness::TestDatabase;
@@ -47,8 +48,11 @@ async fn a_nested_checkout_is_refused_when_no_connection_is_free() {
         );
     }
     let status = &db.status()[0];
-    assert_eq!((status.nested, status.timeouts), (4, 0));
-    assert_eq!((status.in_use, status.discarded), (0, 0));
+    assert_eq!(
+        (status.checkouts.nested, status.checkouts.timed_out),
+        (4, 0)
+    );
+    assert_eq!((status.in_use, status.closed.discarded), (0, 0));
     assert!(db.write(pid).await.is_ok());
 }
 
@@ -68,7 +72,7 @@ async fn a_nested_checkout_is_counted_and_served_while_a_connection_is_free() {
     };
     let (outer, inner) = db.write(work).await.unwrap();
     assert_ne!(outer, inner);
-    assert_eq!(db.status()[0].nested, 1);
+    assert_eq!(db.status()[0].checkouts.nested, 1);
 
     // Another pool is not nested; but the first one still is, inside work of the other.
     let batch = db.pool("batch").unwrap();
@@ -78,12 +82,16 @@ async fn a_nested_checkout_is_counted_and_served_while_a_connection_is_free() {
     let through_another = db
         .write(async |_| {
             let here = std::panic::Location::caller();
-            let inside = batch.scope(here, async { db.write(pid).await });
+            let inside = plumbing::scope(batch, here, async { db.write(pid).await });
             inside.await
         })
         .await;
     assert!(through_another.is_ok());
-    let counts: Vec<_> = db.status().iter().map(|status| status.nested).collect();
+    let counts: Vec<_> = db
+        .status()
+        .iter()
+        .map(|status| status.checkouts.nested)
+        .collect();
     assert_eq!(counts, [2, 0]);
 }
 
@@ -109,5 +117,5 @@ async fn work_beside_work_is_not_nested() {
     .await
     .unwrap();
     assert!(spawned.try_recv().unwrap().await.unwrap().is_ok());
-    assert_eq!(db.status()[0].nested, 0);
+    assert_eq!(db.status()[0].checkouts.nested, 0);
 }

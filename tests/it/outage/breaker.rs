@@ -129,5 +129,5 @@ async fn callers_who_wait_when_the_breaker_opens_are_told() {
     }
     // Three attempts, and nobody's time was up.
     let status = pool.status();
-    assert_eq!((status.connect_failures, status.timeouts), (3, 0));
+    assert_eq!((status.connects.failed, status.checkouts.timed_out), (3, 0));
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use app_db::{Kind, Pool, PoolError};
-use db_pool::{ConnectStage, Failure};
+use db_pool::{ConnectFailure, ConnectStage};
 use harness::{
     Bouncer, BouncerOptions, Cluster, ClusterOptions, PoolMode, TestDatabase, wait_until,
 };
@@ -18,7 +18,7 @@ use crate::pool::{sized, url};
 async fn assert_refused(
     db: &TestDatabase,
     url_text: &str,
-    failure: Failure,
+    failure: ConnectFailure,
     stage: ConnectStage,
     sqlstate: Option<&str>,
 ) {
@@ -39,7 +39,7 @@ async fn assert_refused(
         "{cause}"
     );
     let status = pool.status();
-    assert_eq!((status.connect_failures, status.timeouts), (1, 0));
+    assert_eq!((status.connects.failed, status.checkouts.timed_out), (1, 0));
     pool.rests_unserved().await;
 }
 
@@ -59,16 +59,30 @@ async fn what_the_server_refuses_for_good_is_said_at_once() {
     let wrong = harness::url(port, db.name(), user, "wrong");
     let missing = harness::url(port, "no_such_db", user, &password);
     let login = ConnectStage::Login;
-    assert_refused(&db, &wrong, Failure::Authentication, login, Some("28P01")).await;
+    assert_refused(
+        &db,
+        &wrong,
+        ConnectFailure::Authentication,
+        login,
+        Some("28P01"),
+    )
+    .await;
     assert_refused(
         &db,
         &db.url_as(&locked),
-        Failure::Authentication,
+        ConnectFailure::Authentication,
         login,
         Some("28000"),
     )
     .await;
-    assert_refused(&db, &missing, Failure::NoSuchDatabase, login, Some("3D000")).await;
+    assert_refused(
+        &db,
+        &missing,
+        ConnectFailure::NoSuchDatabase,
+        login,
+        Some("3D000"),
+    )
+    .await;
     let fatal = |code_text: &str| cluster.log_text().matches(code_text).count();
     assert_eq!(fatal("FATAL:  password authentication failed"), 1);
     assert_eq!(fatal("is not permitted to log in"), 1);
@@ -86,9 +100,23 @@ async fn what_a_pooler_refuses_for_good_is_said_at_once() {
         let (port, user) = (bouncer.port(), db.role().name());
         let login = ConnectStage::Login;
         let wrong = harness::url(port, db.name(), user, "wrong");
-        assert_refused(&db, &wrong, Failure::Authentication, login, Some("08P01")).await;
+        assert_refused(
+            &db,
+            &wrong,
+            ConnectFailure::Authentication,
+            login,
+            Some("08P01"),
+        )
+        .await;
         let nobody = harness::url(port, db.name(), "no_such_user", "p");
-        assert_refused(&db, &nobody, Failure::Authentication, login, Some("08P01")).await;
+        assert_refused(
+            &db,
+            &nobody,
+            ConnectFailure::Authentication,
+            login,
+            Some("08P01"),
+        )
+        .await;
     }
 }
 
@@ -98,7 +126,7 @@ async fn what_tls_refuses_is_said_at_once() {
     let db = TestDatabase::empty().await.unwrap();
     let separator = if db.url().contains('?') { '&' } else { '?' };
     let required = format!("{}{separator}sslmode=require", db.url());
-    assert_refused(&db, &required, Failure::Tls, ConnectStage::Tls, None).await;
+    assert_refused(&db, &required, ConnectFailure::Tls, ConnectStage::Tls, None).await;
     let unreadable = format!(
         "{}{separator}sslmode=verify-full&sslrootcert=/no/such",
         db.url()
@@ -117,11 +145,11 @@ async fn what_tls_refuses_is_said_at_once() {
         "{}{separator}sslmode=verify-full&sslrootcert={root}",
         db.url()
     );
-    assert_refused(&db, &expired, Failure::Tls, ConnectStage::Tls, None).await;
+    assert_refused(&db, &expired, ConnectFailure::Tls, ConnectStage::Tls, None).await;
 }
 
 /// What may heal: tried again while somebody waits, and named when the wait was in vain.
-async fn assert_tried_again(url_text: &str, failure: Failure, stage: ConnectStage) {
+async fn assert_tried_again(url_text: &str, failure: ConnectFailure, stage: ConnectStage) {
     let mut profile = sized(3);
     profile.reconnect.base_delay = Duration::from_millis(100);
     profile.checkout_timeout = Duration::from_millis(700);
@@ -134,7 +162,7 @@ async fn assert_tried_again(url_text: &str, failure: Failure, stage: ConnectStag
         (failure, stage),
         "{cause}"
     );
-    let tried = pool.status().connect_failures;
+    let tried = pool.status().connects.failed;
     assert!((2..=15).contains(&tried), "{tried} attempts");
     pool.rests_unserved().await;
 }
@@ -143,9 +171,9 @@ async fn assert_tried_again(url_text: &str, failure: Failure, stage: ConnectStag
 #[tokio::test]
 async fn a_refused_port_and_an_unknown_name_are_tried_again() {
     let refused = "postgres://u:p@127.0.0.1:1/d";
-    assert_tried_again(refused, Failure::Unreachable, ConnectStage::Socket).await;
+    assert_tried_again(refused, ConnectFailure::Unreachable, ConnectStage::Socket).await;
     let unknown = "postgres://u:p@no-such-host.invalid:5432/d?sslmode=disable";
-    assert_tried_again(unknown, Failure::UnknownHost, ConnectStage::Name).await;
+    assert_tried_again(unknown, ConnectFailure::UnknownHost, ConnectStage::Name).await;
 }
 
 /// case R04: a server that is full is asked again, and the caller is served when there is room.
@@ -153,12 +181,17 @@ async fn a_refused_port_and_an_unknown_name_are_tried_again() {
 async fn a_full_server_is_waited_for() {
     let db = TestDatabase::empty().await.unwrap();
     db.limit_connections(0).await.unwrap();
-    assert_tried_again(&db.url(), Failure::TooManyConnections, ConnectStage::Login).await;
+    assert_tried_again(
+        &db.url(),
+        ConnectFailure::TooManyConnections,
+        ConnectStage::Login,
+    )
+    .await;
 
     let pool = watched(&db, Pool::connect_lazy(url(&db.url()), sized(3)));
     let waiting = tokio::spawn(pool.get());
     wait_until("it has been refused", SOON, async || {
-        pool.status().connect_failures > 0
+        pool.status().connects.failed > 0
     })
     .await;
     db.limit_connections(5).await.unwrap();
@@ -166,7 +199,7 @@ async fn a_full_server_is_waited_for() {
     drop(waiting.await.unwrap().unwrap());
     let took = began.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
-    assert!(pool.status().connect_failures <= 3);
+    assert!(pool.status().connects.failed <= 3);
     pool.rests().await;
 }
 
@@ -190,7 +223,7 @@ async fn a_hung_connect_names_its_stage() {
             let cause = error.connect_error().unwrap();
             assert_eq!(
                 (cause.failure(), cause.stage()),
-                (Failure::TimedOut, stage),
+                (ConnectFailure::TimedOut, stage),
                 "{cause}"
             );
             assert!(cause.to_string().contains(&stage.to_string()), "{cause}");

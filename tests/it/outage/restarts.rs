@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use app_db::{Pool, PoolError, SqlState};
-use db_pool::{ConnectStage, Failure};
+use db_pool::{ConnectFailure, ConnectStage};
 use diesel_async::SimpleAsyncConnection;
 use harness::{Cluster, ClusterOptions, Stop, TestDatabase, wait_until};
 
@@ -33,7 +33,7 @@ async fn the_first_borrower_after_an_outage_sees_no_error() {
     cluster.stop(Stop::Immediate).await.unwrap();
     // The keeper's delay is two to four seconds by then.
     wait_until("the keeper has tried three times", SOON, async || {
-        pool.status().connect_failures >= 3
+        pool.status().connects.failed >= 3
     })
     .await;
     cluster.start_again().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_server_that_is_starting_up_is_asked_now_and_then() {
             let refused = hasty.get().await.err();
             let cause = refused.as_ref().and_then(PoolError::connect_error);
             cause.is_some_and(|cause| {
-                cause.failure() == Failure::Unavailable
+                cause.failure() == ConnectFailure::Unavailable
                     && cause.stage() == ConnectStage::Login
                     && cause.sqlstate() == Some(&SqlState::CANNOT_CONNECT_NOW)
             })
@@ -107,7 +107,7 @@ async fn a_server_that_is_starting_up_is_asked_now_and_then() {
     let down_for = answered - began;
     assert!(down_for > Duration::from_secs(2), "{down_for:?}");
     assert!((1..=10).contains(&refusals), "{refusals} in {down_for:?}");
-    let failure = pool.status().connect_failures;
+    let failure = pool.status().connects.failed;
     assert!(failure <= 10, "{failure} attempts");
     pool.rests_with(hasty).await;
 }
@@ -124,7 +124,7 @@ async fn a_herd_of_callers_logs_in_a_few_at_a_time() {
     cluster.stop(Stop::Immediate).await.unwrap();
     let waiting: Vec<_> = (0..HERD).map(|_| tokio::spawn(pool.get())).collect();
     wait_until("connecting has failed", SOON, async || {
-        pool.status().connect_failures >= 2
+        pool.status().connects.failed >= 2
     })
     .await;
     let before = cluster.log_text().len();
@@ -169,7 +169,7 @@ async fn a_cold_pool_serves_a_crowd_soon() {
             tokio::spawn(async move {
                 let mut conn = pool.get().await.unwrap();
                 conn.batch_execute("select pg_sleep(0.02)").await.unwrap();
-                conn.observed().backend_pid()
+                conn.backend_pid()
             })
         })
         .collect();
@@ -178,6 +178,6 @@ async fn a_cold_pool_serves_a_crowd_soon() {
         *served.entry(caller.await.unwrap()).or_default() += 1;
     }
     // Ten logins one after the other would leave most of the work to the first few.
-    assert_eq!(pool.status().opened, 10, "{:?}", pool.status());
+    assert_eq!(pool.status().connects.opened, 10, "{:?}", pool.status());
     assert!(served.values().all(|callers| *callers < 100), "{served:?}");
 }

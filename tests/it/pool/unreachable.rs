@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use app_db::{Environment, Kind, Pool, PoolError, PoolProfile};
-use db_pool::Failure;
+use db_pool::ConnectFailure;
 use harness::TestDatabase;
 
 use super::{sized, url};
@@ -25,7 +25,7 @@ async fn a_wrong_password_fails_fast() {
     assert_eq!(error.sqlstate().unwrap().code(), "28P01");
     assert_eq!(
         error.connect_error().unwrap().failure(),
-        Failure::Authentication
+        ConnectFailure::Authentication
     );
     assert_eq!(error.kind(), Kind::Configuration);
     let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
@@ -46,8 +46,8 @@ async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
         assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
         // Whoever comes next is told at once, without another login.
         pool.get().await.unwrap_err();
-        assert!(pool.status().connect_failures <= 2, "{:?}", pool.status());
-        assert_eq!(pool.status().timeouts, 0);
+        assert!(pool.status().connects.failed <= 2, "{:?}", pool.status());
+        assert_eq!(pool.status().checkouts.timed_out, 0);
         pool.rests_unserved().await;
     }
 }
@@ -88,7 +88,7 @@ async fn an_unreachable_host_is_named() {
     assert_eq!(error.kind(), Kind::Down);
     assert_eq!(
         error.connect_error().unwrap().failure(),
-        Failure::Unreachable
+        ConnectFailure::Unreachable
     );
     let cause = error.connect_error().unwrap().to_string();
     assert!(
@@ -128,6 +128,9 @@ async fn a_silent_server_is_given_up_on_time() {
     ));
     // That it is no later than it may be is seen to by the watch.
     let error = pool.get().await.unwrap_err();
-    assert_eq!(error.connect_error().unwrap().failure(), Failure::TimedOut);
+    assert_eq!(
+        error.connect_error().unwrap().failure(),
+        ConnectFailure::TimedOut
+    );
     pool.rests_unserved().await;
 }

@@ -1,12 +1,14 @@
 //! One attempt at a transaction: whether it may commit, how it ends, and whether another attempt may
 //! follow.
 
+use db_pool::plumbing;
 use std::any::Any;
 use std::error::Error as StdError;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use db_pool::{Connection, Observed, ServerError, SqlState, TransactionStatus, Unresolved};
+use db_pool::plumbing::{Observed, Unresolved};
+use db_pool::{Connection, ServerError, SqlState, TransactionStatus};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::time::timeout;
@@ -149,7 +151,7 @@ pub(crate) async fn may_commit(
     observed: &Observed,
     before: &Before,
 ) -> Result<(), Error> {
-    if conn.is_unfinished() {
+    if plumbing::is_unfinished(conn) {
         return Err(Error::Unfinished("a statement of it was still running"));
     }
     // The work may have received an error before the wire saw the ReadyForQuery that follows it.
@@ -196,7 +198,7 @@ pub(crate) async fn roll_back(conn: &mut Connection, observed: &Observed) {
     let _in_time = timeout(SETTLE, observed.settled()).await;
     // ROLLBACK would wait behind a statement that nobody awaits. The pool cancels that statement
     // instead.
-    if observed.is_closed() || observed.is_working() || conn.is_unfinished() {
+    if observed.is_closed() || observed.is_working() || plumbing::is_unfinished(conn) {
         return;
     }
     if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut **conn).await {

@@ -1,5 +1,6 @@
 //! What became of a COMMIT whose answer was lost.
 
+use db_pool::plumbing;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ async fn ask(
     caller: &'static Location<'static>,
     id: &Assigned,
 ) -> Result<CommitStatus, Error> {
-    let mut conn = pool.get_for(caller).await?;
+    let mut conn = plumbing::get_for(pool, caller).await?;
     // After a crash the server still knows every id that was written down, and a COMMIT that took effect
     // was written down. So if the id is not committed there, our COMMIT did not take effect. If it is
     // committed, it may be ours or that of a later transaction.
