@@ -34,7 +34,9 @@ impl ConnectionExt for AsyncPgConnection {
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static) {
         match Observer::of(self) {
             Some(observer) => observer.after_commit(action),
-            None => tracing::warn!("after_commit on a connection that no pool observes; dropped"),
+            None => {
+                tracing::warn!(target: "app_db::transaction", "after_commit on a connection that no pool observes; dropped");
+            }
         }
     }
 }

@@ -336,7 +336,7 @@ impl Migrator {
             }
             let Migration { version, name, .. } = migration.clone();
             let elapsed = started.elapsed();
-            tracing::info!(version, name, elapsed_ms = elapsed.as_millis(), "{done}");
+            tracing::info!(target: "app_db::migrate", version, name, elapsed_ms = elapsed.as_millis(), "{done}");
             finished.push(FinishedMigration {
                 version,
                 name,

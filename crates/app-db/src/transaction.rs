@@ -206,7 +206,7 @@ impl<'db> Transaction<'db> {
                         AttemptOutcome::Stale => return Err(every_connection_ended().into()),
                     };
                     let delay = retries.after(conflict.clone())?;
-                    tracing::debug!(
+                    tracing::debug!(target: "app_db::transaction",
                         label = this.label,
                         attempt = progress.attempt(),
                         sqlstate = conflict.sqlstate().code(),

@@ -60,7 +60,7 @@ async fn a_developer_sees_bound_values_in_one_field() {
     let (captured, _guard) = Captured::begin();
     let db = TestDatabase::empty().await.unwrap();
     let database = database(&db.url(), &[EVERYTHING, ON]).await;
-    let warned = captured.events("app_db::plan");
+    let warned = captured.events("app_db::start_up");
     let warned: Vec<_> = warned
         .iter()
         .filter_map(|event| event.get("warning"))

@@ -109,7 +109,7 @@ pub(super) async fn in_transaction(
             return Err(error);
         }
         let delay = retry_delay(attempt);
-        tracing::info!(%error, attempt, ?delay, "a lock could not be had, trying again");
+        tracing::info!(target: "app_db::migrate", %error, attempt, ?delay, "a lock could not be had, trying again");
         tokio::time::sleep(delay).await;
         attempt += 1;
     }

@@ -61,7 +61,7 @@ impl LockKey {
                 });
             }
             if holder.is_some() && holder != named {
-                tracing::info!(
+                tracing::info!(target: "app_db::migrate",
                     holder = holder.as_ref().map(tracing::field::display),
                     limit = ?wait,
                     "waiting for another migrator"

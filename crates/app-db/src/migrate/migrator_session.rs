@@ -121,7 +121,7 @@ impl Drop for Abandoned {
                 return;
             };
             if let Err(error) = client.query(sql, &[&pid, &backend_start]).await {
-                tracing::warn!(pid, %error, "cannot end the session of an abandoned migration");
+                tracing::warn!(target: "app_db::migrate", pid, %error, "cannot end the session of an abandoned migration");
             }
         });
     }

@@ -25,7 +25,7 @@ pub(crate) async fn warn_of_oversize(write: &Pool, sizes: impl Iterator<Item = (
     let limits = match limits(write).await {
         Ok(limits) => limits,
         Err(error) => {
-            tracing::debug!(%error, "the server's limit of connections could not be read");
+            tracing::debug!(target: "app_db::start_up", %error, "the server's limit of connections could not be read");
             return;
         }
     };
@@ -37,7 +37,7 @@ pub(crate) async fn warn_of_oversize(write: &Pool, sizes: impl Iterator<Item = (
     let available = limits.max_connections - limits.reserved;
     if wanted > available {
         let pools = sizes.iter().map(|(name, max)| format!("{name} {max}"));
-        tracing::warn!(
+        tracing::warn!(target: "app_db::start_up",
             wanted,
             available,
             max_connections = limits.max_connections,

@@ -23,7 +23,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn read(config: &Config) -> Result<Self, Error> {
         for warning in config.warnings() {
-            tracing::warn!(
+            tracing::warn!(target: "app_db::start_up",
                 warning,
                 "the configuration is allowed and probably not meant"
             );

@@ -9,7 +9,7 @@ use db_pool::Pool;
 pub(crate) async fn warm_up(write: &Pool, replicas: &[Pool], patience: Duration) {
     let warming = std::iter::once(write).chain(replicas).map(async |pool| {
         if !pool.warm_up(patience).await {
-            tracing::warn!(
+            tracing::warn!(target: "app_db::start_up",
                 pool = pool.name(),
                 min_idle = pool.profile().min_idle,
                 open = pool.status().open,
@@ -23,7 +23,7 @@ pub(crate) async fn warm_up(write: &Pool, replicas: &[Pool], patience: Duration)
 /// Logs the settings of a pool.
 pub(crate) fn log_profile(pool: &Pool) {
     let profile = pool.profile();
-    tracing::info!(
+    tracing::info!(target: "app_db::start_up",
         pool = pool.name(),
         address = pool.address(),
         user = pool.user(),

@@ -202,7 +202,7 @@ pub(crate) async fn roll_back(conn: &mut Connection, observed: &Observed) {
         return;
     }
     if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut **conn).await {
-        tracing::debug!(%error, "a rollback failed; the connection is discarded");
+        tracing::debug!(target: "app_db::transaction", %error, "a rollback failed; the connection is discarded");
     }
 }
 

@@ -77,7 +77,9 @@ impl CommitId {
                 Ok(CommitStatus::Aborted) => return Err(Error::CommitAborted(lost)),
                 Ok(CommitStatus::Unknown) | Err(Error::Pool(PoolError::Closed { .. })) => break,
                 Ok(CommitStatus::Open) => {}
-                Err(error) => tracing::debug!(%error, "a lost COMMIT is asked for once more"),
+                Err(error) => {
+                    tracing::debug!(target: "app_db::transaction", %error, "a lost COMMIT is asked for once more");
+                }
             }
             if Instant::now() + pause >= deadline {
                 break;

@@ -76,11 +76,11 @@ impl SessionReset {
         match timeout(BOUND, conn.batch_execute(&text)).await {
             Ok(Ok(())) => Totals::count(&registry.totals.resets),
             Ok(Err(error)) => {
-                tracing::warn!(pool, %error, "a session could not be reset");
+                tracing::warn!(target: "app_db::pool", pool, %error, "a session could not be reset");
                 return false;
             }
             Err(_elapsed) => {
-                tracing::warn!(pool, "a session was not reset within {BOUND:?}");
+                tracing::warn!(target: "app_db::pool", pool, "a session was not reset within {BOUND:?}");
                 return false;
             }
         }

@@ -193,20 +193,20 @@ impl Backoff {
         drop(attempts);
         let pool = &*self.pool;
         match (before, next) {
-            (Breaker::Closed, Breaker::Open) => tracing::warn!(
+            (Breaker::Closed, Breaker::Open) => tracing::warn!(target: "app_db::pool",
                 pool,
                 in_a_row,
                 cause,
                 "the breaker opens: connecting has failed too often"
             ),
             (Breaker::Open, Breaker::HalfOpen) => {
-                tracing::debug!(pool, "the breaker is half open: one attempt goes ahead");
+                tracing::debug!(target: "app_db::pool", pool, "the breaker is half open: one attempt goes ahead");
             }
             (Breaker::HalfOpen, Breaker::Open) => {
-                tracing::debug!(pool, in_a_row, cause, "the breaker stays open");
+                tracing::debug!(target: "app_db::pool", pool, in_a_row, cause, "the breaker stays open");
             }
             (before, next) if before != next => {
-                tracing::info!(pool, "the breaker closes: the server is connected to again");
+                tracing::info!(target: "app_db::pool", pool, "the breaker closes: the server is connected to again");
             }
             _ => {}
         }

@@ -46,8 +46,12 @@ impl Canceller {
         };
         match timeout(CANCEL_TIMEOUT, cancelling).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "a cancel request was not delivered"),
-            Err(_elapsed) => tracing::debug!("a cancel request took too long"),
+            Ok(Err(error)) => {
+                tracing::debug!(target: "app_db::pool", %error, "a cancel request was not delivered");
+            }
+            Err(_elapsed) => {
+                tracing::debug!(target: "app_db::pool", "a cancel request took too long");
+            }
         }
     }
 }

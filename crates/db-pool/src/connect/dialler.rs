@@ -193,7 +193,7 @@ impl Dialler {
                 let pooler = pooler::detect(conn, link, &self.profile).await?;
                 let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
                 if found.is_none_or(|(_, before)| before != pooler) {
-                    tracing::info!(pool = &*self.profile.name, %pooler, "found before the server");
+                    tracing::info!(target: "app_db::pool", pool = &*self.profile.name, %pooler, "found before the server");
                 }
                 // A connection beside the pool proves nothing for its generations.
                 if generation > 0 {

@@ -159,7 +159,7 @@ impl Login {
                 return Err(ConnectError::from_postgres(&address, &error));
             }
             if !self.options_refused.swap(true, Ordering::Relaxed) {
-                tracing::info!(address, "a pooler refuses `options` in the startup packet");
+                tracing::info!(target: "app_db::pool", address, "a pooler refuses `options` in the startup packet");
             }
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn put_in_place(pools: &[Arc<Shared>], credentials: &Credentials) -> 
         let generations = &shared.registry.generations;
         let endpoint = generations.current().endpoint.with_credentials(credentials);
         let (current, older) = generations.publish(endpoint);
-        tracing::info!(
+        tracing::info!(target: "app_db::pool",
             pool = &*shared.registry.name,
             user = credentials.user(),
             generation = current.number,

@@ -30,7 +30,7 @@ pub(crate) async fn close(shared: &Shared, grace: Duration) -> Closed {
         shared.registry.tasks.wait().await;
     };
     let _in_time = timeout(AFTER_GRACE, leaving).await;
-    tracing::info!(
+    tracing::info!(target: "app_db::pool",
         pool = &*shared.registry.name,
         abandoned,
         "the pool is closed"
