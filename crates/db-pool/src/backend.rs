@@ -192,6 +192,9 @@ impl Backend {
         if self.observed.is_closed() || self.observed.is_spoilt() {
             return Some(CloseReason::Lost);
         }
+        if self.observed.is_outdated() {
+            return Some(CloseReason::Outdated);
+        }
         if self.registry.is_closed() {
             return Some(CloseReason::PoolClosed);
         }
@@ -324,6 +327,7 @@ impl Drop for Backend {
             | CloseReason::Unobserved
             | CloseReason::Altered
             | CloseReason::Discarded
+            | CloseReason::Outdated
             | CloseReason::Silent => &totals.discarded,
         });
         if reason.is_dirty() {

@@ -43,8 +43,9 @@ use crate::prepared::texts::Texts;
 use crate::protocol::frame::{Fate, HEADER, Reading};
 use crate::protocol::message::{put_complete, put_error, put_ready};
 use crate::protocol::outbox::{Outbox, empty};
-use crate::rules::Naming;
+use crate::rules::{Naming, Rules};
 use crate::server_error::ServerError;
+use crate::sql::reads::Reads;
 use crate::sql::residue::Residue;
 use crate::sql::tokens::Sql;
 use crate::steering::Steering;
@@ -161,6 +162,15 @@ impl Conversation {
     /// Whether nothing can have run before what is sent now.
     fn is_untouched(&self) -> bool {
         self.status == b'I' && self.is_settled() && self.transaction == ClientTransaction::Plain
+    }
+
+    /// Whether a statement that reads like this goes before the BEGIN that is held back.
+    fn reads_alone(&self, rules: &Rules, reads: Reads) -> bool {
+        reads == Reads::Alone
+            && self.status == b'I'
+            && self.transaction.lets_reads_go_alone(rules)
+            // A setting of the holder's may have changed the level.
+            && self.observed.residue() == Residue::Nothing
     }
 
     /// Whether the session behind this connection may be another's in the next transaction.

@@ -28,6 +28,7 @@ pub struct Observed {
     refused_commits: AtomicU64,
     boundaries: AtomicU64,
     spoilt: AtomicBool,
+    outdated: AtomicBool,
     last_error: Mutex<Option<ServerError>>,
     last_statement: LastStatement,
     /// How many errors there were when the last one was forgotten.
@@ -240,6 +241,17 @@ impl Observed {
     /// The connection is not what its client has been told it is: it must not be used again.
     pub(crate) fn spoil(&self) {
         self.spoilt.store(true, Ordering::Release);
+    }
+
+    /// The connection's client holds something of it that is wrong for ever: it must be replaced.
+    pub(crate) fn outdate(&self) {
+        self.outdated.store(true, Ordering::Release);
+    }
+
+    /// Whether its client holds something of it that is wrong for ever, as a description of rows that are others now.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
     }
 
     /// Whether it must not be used again.

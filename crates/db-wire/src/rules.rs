@@ -29,6 +29,9 @@ pub struct Rules {
     pub reset: Option<Arc<str>>,
     /// Whether a transaction that names no isolation level is SERIALIZABLE.
     pub serializable_by_default: bool,
+    /// Whether a transaction that names no isolation level is READ COMMITTED. Then queries of a READ ONLY
+    /// transaction run before its BEGIN is sent, for as long as they need no transaction.
+    pub read_committed_by_default: bool,
 }
 
 /// How statements are named on the server.

@@ -2,6 +2,7 @@
 
 mod copying;
 mod local_settings;
+mod lone_reads;
 mod lost;
 mod peers;
 mod plans;

@@ -17,6 +17,8 @@ pub(crate) enum CloseReason {
     Altered,
     /// Its holder panicked, or asked for it to be thrown away.
     Discarded,
+    /// What diesel or its holder keeps of it is wrong for ever: a type or a column has changed.
+    Outdated,
     /// It did not answer its ping.
     Silent,
     /// Its credentials have been replaced.
@@ -54,6 +56,7 @@ impl CloseReason {
             Self::Unobserved => "unobserved",
             Self::Altered => "altered",
             Self::Discarded => "discarded",
+            Self::Outdated => "outdated",
             Self::Silent => "silent",
             Self::Retired => "retired",
             Self::Idle => "idle",
@@ -87,7 +90,7 @@ impl CloseReason {
                 target: "app_db::pool", pool, reason, call_site, backend_pid, generation, age_ms, uses,
                 "a connection came back dirty and is closed"
             ),
-            Self::Lost | Self::Silent | Self::Altered => tracing::info!(
+            Self::Lost | Self::Silent | Self::Altered | Self::Outdated => tracing::info!(
                 target: "app_db::pool", pool, reason, backend_pid, generation, age_ms, uses,
                 "a connection is closed"
             ),

@@ -24,6 +24,7 @@ pub(crate) fn of(pooler: Pooler, profile: &PoolProfile, settings: &SessionSettin
         // It came with PgBouncer 1.20, and the proof of names with 1.21.
         keeps_interval_style: matches!(pooler, Pooler::Shared { keeps_names: true }),
         reset: settings.reset_text(profile.reset, pooler),
-        serializable_by_default: settings.is_serializable(),
+        serializable_by_default: settings.default_isolation_is("serializable"),
+        read_committed_by_default: settings.default_isolation_is("read committed"),
     }
 }

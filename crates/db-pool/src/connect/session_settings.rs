@@ -147,11 +147,11 @@ impl SessionSettings {
         milliseconds(value).filter(|timeout| !timeout.is_zero())
     }
 
-    /// Whether transactions are SERIALIZABLE where they do not say otherwise.
-    pub(crate) fn is_serializable(&self) -> bool {
+    /// Whether transactions are at this level where they do not say otherwise.
+    pub(crate) fn default_isolation_is(&self, level: &str) -> bool {
         self.settings.iter().any(|(name, value)| {
             name.eq_ignore_ascii_case("default_transaction_isolation")
-                && value.eq_ignore_ascii_case("serializable")
+                && value.eq_ignore_ascii_case(level)
         })
     }
 }
@@ -238,7 +238,9 @@ mod tests {
             own.startup,
             [("timezone".to_owned(), "Asia/Tokyo".to_owned())]
         );
-        assert!(!own.is_serializable());
+        assert!(
+            own.default_isolation_is("read committed") && !own.default_isolation_is("serializable")
+        );
         assert_eq!(own.statement_timeout(), Some(Duration::from_secs(5)));
         for (value, timeout) in [("250", Some(250)), ("2min", Some(120_000)), ("0", None)] {
             let url = format!("postgres://u@localhost/d?statement_timeout={value}");

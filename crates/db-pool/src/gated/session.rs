@@ -104,6 +104,11 @@ impl Session<'_> {
                 self.bound = self.statements.get(&second).cloned().unwrap_or_default();
                 self.say(&message(b'2', b"")).await
             }
+            // Of a portal there are no parameters to describe.
+            b'D' if first.starts_with('P') => {
+                let described = described(&self.bound);
+                self.say(&described[PARAMETERS..]).await
+            }
             b'D' => {
                 let sql = self.statements.get(&first[1..]).cloned();
                 self.say(&described(&sql.unwrap_or_default())).await
@@ -285,6 +290,9 @@ fn described(sql: &str) -> Vec<u8> {
 
 /// Name, table, place in it, type, length, modifier, format.
 const COLUMN: &[u8] = b"\0\x01v\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\x01";
+
+/// The length of a description of no parameters.
+const PARAMETERS: usize = 7;
 
 fn row(value: i32) -> Vec<u8> {
     let head = [0, 1, 0, 0, 0, 4];

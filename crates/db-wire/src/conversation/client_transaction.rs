@@ -55,6 +55,23 @@ impl ClientTransaction {
         Some(opening)
     }
 
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, Self::Held(_))
+    }
+
+    /// Whether a query that needs no transaction may run before BEGIN is sent: READ ONLY and READ COMMITTED, in which
+    /// each statement has a snapshot of its own, and with no settings to begin with.
+    pub(crate) fn lets_reads_go_alone(&self, rules: &Rules) -> bool {
+        let Self::Held(opening) = self else {
+            return false;
+        };
+        let level = match opening.begin.isolation {
+            Some(level) => level == Isolation::ReadCommitted && !rules.serializable_by_default,
+            None => rules.read_committed_by_default,
+        };
+        rules.defer_begin && opening.begin.read_only && level && opening.settings.is_empty()
+    }
+
     /// Something other than a plain SELECT runs in it.
     pub(crate) fn taint(&mut self) {
         if let Self::Open { harmless } = self {

@@ -27,7 +27,25 @@ pub(super) fn described(
             }
             Fate::Drop
         }
-        (Some(Part::Check(_) | Part::Close), _) => {
+        (Some(Part::Parsed(id)), b'1') => {
+            exchange.part_done();
+            conversation.statements.remember(id);
+            Fate::Drop
+        }
+        (Some(Part::CheckPortal(_)), b'1') => Fate::Drop,
+        // The answer to the client's own Bind.
+        (Some(Part::CheckPortal(_)), b'2') => {
+            exchange.passed = true;
+            Fate::Pass
+        }
+        (Some(Part::CheckPortal(id)), b'T' | b'n') => {
+            conversation.described.clear();
+            put(&mut conversation.described, tag, &[body]);
+            exchange.part_done();
+            check_portal(conversation, exchange, id);
+            Fate::Drop
+        }
+        (Some(Part::Check(_) | Part::CheckPortal(_) | Part::Parsed(_) | Part::Close), _) => {
             exchange.mismatch = true;
             Fate::Drop
         }
@@ -108,6 +126,44 @@ fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: Statement
     }
 }
 
+/// The same by the description of a portal: of the rows alone, in the formats that the client asks for.
+fn check_portal(conversation: &mut Conversation, exchange: &mut Exchange, id: StatementId) {
+    let now = conversation.described.as_slice();
+    let Some(record) = conversation.statements.get_mut(id) else {
+        exchange.mismatch = true;
+        return;
+    };
+    if record.portal.as_deref() == Some(now) {
+        return conversation.statements.remember(id);
+    }
+    let told = record.description.as_deref().and_then(halves);
+    let told = told.map(|(_parameters, result)| result);
+    match told.filter(|told| rows_still_fit(told, now)) {
+        Some(told) if column_count(told) == column_count(now) => {
+            record.portal = Some(now.into());
+            conversation.statements.remember(id);
+        }
+        Some(told) => exchange.narrow = column_count(told),
+        None => {
+            // Not one to be tried again unseen: it would be read as what it was.
+            exchange.mismatch = true;
+            conversation.statements.forget(id);
+        }
+    }
+}
+
+/// Whether the newer rows begin with the columns of the older ones, in whatever format.
+fn rows_still_fit(told: &[u8], now: &[u8]) -> bool {
+    let alike =
+        |(told, now): (&Column<'_>, &Column<'_>)| (told.name, told.oid) == (now.name, now.oid);
+    let fits = || {
+        let same_kind = told.first()? == now.first()?;
+        let (told, now) = (columns(told)?, columns(now)?);
+        Some(same_kind && told.len() <= now.len() && told.iter().zip(&now).all(alike))
+    };
+    fits().unwrap_or(false)
+}
+
 /// Whether an answer to the newer description can be read by the older one: the same parameters, and the
 /// same columns at the beginning. More columns behind them are cut off each row.
 fn still_fits(told: &[u8], now: &[u8]) -> bool {
@@ -119,6 +175,11 @@ fn still_fits(told: &[u8], now: &[u8]) -> bool {
         Some(same_kind && same_parameters && now.starts_with(&told))
     };
     fits().unwrap_or(false)
+}
+
+/// Whether a description says that the statement returns no rows.
+pub(super) fn has_no_rows(description: &[u8]) -> bool {
+    halves(description).is_some_and(|(_, result)| result.first() == Some(&b'n'))
 }
 
 /// ParameterDescription, and RowDescription or NoData.

@@ -76,6 +76,8 @@ pub(crate) struct Exchange {
     pub(crate) narrow: Option<u16>,
     /// A plain SELECT: lost in mid-answer, it has changed nothing.
     pub(crate) only_reads: bool,
+    /// It reads outside the transaction that the client believes to be in, whose BEGIN is held back still.
+    pub(crate) reads_alone: bool,
     pub(crate) failed: bool,
     /// The last error of it.
     pub(crate) sqlstate: Option<SqlState>,
@@ -112,6 +114,10 @@ pub(crate) enum Part {
     Close,
     /// Parse and Describe of the wire's, to be compared with what the client was told.
     Check(StatementId),
+    /// Describe of a portal by the wire, behind the client's Bind, to be compared likewise.
+    CheckPortal(StatementId),
+    /// A Parse of the wire's whose description does not matter.
+    Parsed(StatementId),
     /// Parse and Describe of the client's, to be remembered.
     Learn(StatementId),
 }
@@ -147,6 +153,7 @@ impl Exchange {
             mismatch: false,
             narrow: None,
             only_reads: false,
+            reads_alone: false,
             failed: false,
             sqlstate: None,
             passed: false,

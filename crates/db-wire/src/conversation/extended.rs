@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 
 use crate::conversation::Conversation;
+use crate::conversation::description::has_no_rows;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::forward::forward;
 use crate::conversation::head::put_head;
@@ -15,7 +16,7 @@ use crate::conversation::refusal::{FAILED, needs_settings, refusal};
 use crate::observed::Request;
 use crate::prepared::statement_cache::Record;
 use crate::protocol::message::{
-    CLOSED, PARSED, put, put_describe, put_parse, put_sync, split_text,
+    CLOSED, PARSED, put, put_describe, put_describe_portal, put_parse, put_sync, split_text,
 };
 use crate::rules::{Naming, Rules};
 use crate::sql::reads::Reads;
@@ -68,7 +69,8 @@ pub(super) fn send_prepare(
         exchange.note = Some(Arc::clone(&record.note));
     }
     exchange.statement = Some(id);
-    exchange.repeatable = !name.is_empty() && conversation.is_untouched();
+    exchange.reads_alone = conversation.reads_alone(rules, traits.reads);
+    exchange.repeatable = !name.is_empty() && (exchange.reads_alone || conversation.is_untouched());
     put_head(conversation, rules, &mut exchange, traits.stands_alone);
     let out = conversation.to_server.end();
     put_parse(out, &name, tail);
@@ -128,7 +130,12 @@ pub(super) fn send_execute(
     exchange.statement = Some(id);
     exchange.text = Some(Arc::clone(&tail));
     exchange.note = Some(note);
-    exchange.repeatable = named && conversation.is_untouched() && bind.len() <= MAX_RETAINED;
+    let by_portal = record.typed;
+    let has_no_rows = by_portal && record.description.as_deref().is_some_and(has_no_rows);
+    exchange.reads_alone = conversation.reads_alone(rules, traits.reads);
+    exchange.repeatable = named
+        && (exchange.reads_alone || conversation.is_untouched())
+        && bind.len() <= MAX_RETAINED;
 
     leaves(conversation, traits.residue);
     put_head(conversation, rules, &mut exchange, traits.stands_alone);
@@ -138,17 +145,29 @@ pub(super) fn send_execute(
     if to_parse {
         put_parse(out, name, &tail);
     }
-    if to_parse || rules.shared_session {
+    // What has no rows, and parameters of stated types, cannot be read as anything else. The rows of a portal are
+    // described for less than those of a statement, which a pooler has to look up.
+    let check = (to_parse || rules.shared_session) && !has_no_rows;
+    if check && !by_portal {
         put_describe(out, name);
         exchange.parts.push(Part::Check(id));
+    } else if check {
+        exchange.parts.push(Part::CheckPortal(id));
+    } else if to_parse {
+        exchange.parts.push(Part::Parsed(id));
     }
     let start = out.len();
     put(out, b'B', &[portal, b"\0", name, b"\0", arguments]);
-    out.extend_from_slice(frames[1].bytes(inbox));
+    let run = frames[1].bytes(inbox);
     if exchange.repeatable {
         conversation.retained.clear();
         conversation.retained.extend_from_slice(&out[start..]);
+        conversation.retained.extend_from_slice(run);
     }
+    if check && by_portal {
+        put_describe_portal(out, portal);
+    }
+    out.extend_from_slice(run);
     put_sync(out);
     if traits.reads == Reads::No {
         conversation.transaction.taint();

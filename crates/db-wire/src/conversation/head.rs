@@ -18,7 +18,10 @@ pub(super) fn put_head(
         put_close(out, &name);
         exchange.parts.push(Part::Close);
     }
-    let opening = conversation.transaction.send_begin(rules);
+    let opening = match exchange.reads_alone {
+        true => None,
+        false => conversation.transaction.send_begin(rules),
+    };
     let begins = opening.is_some();
     if let Some(opening) = &opening {
         put_statement(out, &opening.sql);

@@ -90,6 +90,11 @@ impl Inbox {
         Ok((end <= bytes.len()).then_some(Frame { tag, start, end }))
     }
 
+    /// Goes on with the message that begins there.
+    pub(crate) fn go_back(&mut self, start: usize) {
+        self.scanned = start;
+    }
+
     /// Goes on behind this message; returns where that is.
     pub(crate) fn pass_by(&mut self, message: Frame) -> usize {
         self.scanned = message.end;

@@ -50,13 +50,17 @@ pub(super) fn error(
     for part in cut {
         match part {
             Part::Learn(id) => conversation.statements.refuse(id, exchange.passed),
-            Part::Check(id) => conversation.statements.forget(id),
+            Part::Check(id) | Part::CheckPortal(id) => conversation.statements.forget(id),
             _ => {}
         }
     }
-    match stale {
-        Some(_) => conversation.observed.stale_statement_reported(error),
-        None => conversation.observed.error_reported(error),
+    if has_lost_a_type(&error) {
+        conversation.observed.outdate();
+        conversation.observed.stale_statement_reported(error);
+    } else if stale.is_some() {
+        conversation.observed.stale_statement_reported(error);
+    } else {
+        conversation.observed.error_reported(error);
     }
     if let Some(moved) = moved {
         put(conversation.to_client.end(), b'E', &[&moved]);
@@ -79,7 +83,9 @@ pub(super) fn completed(
             exchange.command_done();
             return Fate::Drop;
         }
-        Some(Part::Check(_) | Part::Close) => exchange.mismatch = true,
+        Some(Part::Check(_) | Part::CheckPortal(_) | Part::Parsed(_) | Part::Close) => {
+            exchange.mismatch = true;
+        }
         _ => {}
     }
     if exchange.resets {
@@ -193,4 +199,18 @@ fn is_stale(error: &ServerError) -> bool {
     let refused_plan = *error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED
         && error.routine() == Some("RevalidateCachedQuery");
     refused_plan || *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME
+}
+
+/// A type that this connection has looked up, or planned with, is not there any more: it was dropped, and perhaps made
+/// anew under another number. The messages of internal errors are never translated.
+fn has_lost_a_type(error: &ServerError) -> bool {
+    let looked_up = *error.sqlstate() == SqlState::INTERNAL_ERROR
+        && error.message().starts_with("cache lookup failed for type");
+    let stated = *error.sqlstate() == SqlState::UNDEFINED_OBJECT
+        && matches!(
+            error.routine(),
+            Some("lookup_type_cache" | "typeidTypeRelid" | "typenameType")
+        )
+        && error.message().contains("OID");
+    looked_up || stated
 }

@@ -42,6 +42,12 @@ impl Pending {
         self.0.iter().all(|expected| expected.is_settled(status))
     }
 
+    /// Whether a query is unanswered that went before the BEGIN of its transaction: until it is known to be well only
+    /// its kind may follow.
+    pub(crate) fn has_lone_read(&self) -> bool {
+        self.exchanges().any(|exchange| exchange.reads_alone)
+    }
+
     /// Whether nothing was sent behind the exchange that is being answered.
     pub(crate) fn is_answering_the_last(&self) -> bool {
         self.exchanges().count() == 1

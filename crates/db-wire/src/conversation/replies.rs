@@ -169,7 +169,7 @@ fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
     match (exchange.part(), tag) {
         (Some(Part::Statement { .. } | Part::Commands { .. }), _) => Fate::Drop,
         (Some(_), b'1' | b'2' | b'3' | b't' | b'T' | b'n') => Fate::Hold,
-        (Some(Part::Check(_) | Part::Close), _) => {
+        (Some(Part::Check(_) | Part::CheckPortal(_) | Part::Parsed(_) | Part::Close), _) => {
             // Rows before the description that they would have to fit.
             exchange.mismatch = true;
             Fate::Drop
@@ -291,7 +291,9 @@ fn ready_for_query(conversation: &mut Conversation, status: u8) -> Fate {
         let mut error = Vec::new();
         put_error(&mut error, &SqlState::FEATURE_NOT_SUPPORTED, MISMATCH);
         let told = ServerError::from_fields(&error[HEADER..]);
-        conversation.observed.error_reported(told);
+        // What the client holds of it, diesel's own cache for one, is wrong for ever: another connection is not.
+        conversation.observed.stale_statement_reported(told);
+        conversation.observed.outdate();
         conversation.to_client.end().extend_from_slice(&error);
     }
     let told = conversation.transaction.status().unwrap_or(status);
@@ -314,7 +316,12 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
         }
     }
     conversation.copying = Copying::No;
-    if exchange.begin_failed {
+    if exchange.reads_alone
+        && (exchange.failed || exchange.mismatch)
+        && conversation.transaction.is_held()
+    {
+        conversation.transaction = ClientTransaction::Broken { begun: false };
+    } else if exchange.begin_failed {
         let begun = conversation.status != b'I';
         conversation.transaction = ClientTransaction::Broken { begun };
     } else if exchange.mismatch && conversation.status == b'T' {
@@ -356,5 +363,5 @@ fn after(conversation: &mut Conversation, tag: u8) -> Result<(), BadLength> {
     Ok(())
 }
 
-const MISMATCH: &str =
-    "the statement's result has changed since it was prepared; it is forgotten now";
+const MISMATCH: &str = "the statement's result has changed since it was prepared; this connection is replaced when it \
+     is returned";

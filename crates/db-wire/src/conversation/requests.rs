@@ -11,7 +11,8 @@ use crate::conversation::simple::simple;
 use crate::conversation::startup::Phase;
 use crate::prepared::statement_cache::StatementCache;
 use crate::protocol::frame::BadLength;
-use crate::protocol::message::{put, put_sync};
+use crate::protocol::message::{put, put_sync, split_text};
+use crate::sql::reads::Reads;
 
 /// Takes what the client writes.
 pub(crate) fn client_sent(conversation: &mut Conversation, bytes: &[u8]) -> Result<(), BadLength> {
@@ -56,6 +57,11 @@ fn handle(conversation: &mut Conversation, bytes: &[u8]) -> Result<usize, BadLen
                 conversation.copying = conversation.copying.after(frame.tag);
                 pass(conversation, bytes, &frames);
             }
+            b'Q' | b'F' | b'S' if must_follow(conversation, bytes, &frames) => {
+                conversation.inbox.go_back(handled);
+                frames.clear();
+                break;
+            }
             b'Q' | b'F' | b'S' => {
                 request(conversation, bytes, &frames);
                 conversation.flushed = false;
@@ -76,6 +82,28 @@ fn handle(conversation: &mut Conversation, bytes: &[u8]) -> Result<usize, BadLen
     }
     conversation.inbox.put_frames_back(frames, handled);
     Ok(handled)
+}
+
+/// Whether a request has to wait for queries that went before the BEGIN of its transaction: if one of them fails, all
+/// that comes behind it must fail too.
+fn must_follow(conversation: &Conversation, bytes: &[u8], frames: &[Frame]) -> bool {
+    if !conversation.pending.has_lone_read() {
+        return false;
+    }
+    let reads = match frames {
+        [parse, _describe, _sync] if parse.tag == b'P' => split_text(parse.body(bytes))
+            .map(|(_name, tail)| split_text(tail).map_or(tail, |(sql, _types)| sql))
+            .map(|sql| Reads::of(conversation.sql(sql))),
+        [bind, _execute, _sync] if bind.tag == b'B' => {
+            let name = split_text(bind.body(bytes)).and_then(|(_portal, rest)| split_text(rest));
+            let id = name.and_then(|(name, _)| conversation.statements.known(name));
+            let record = id.and_then(|id| conversation.statements.get(id));
+            record.map(|record| record.traits.reads)
+        }
+        [close, _sync] if close.tag == b'C' => Some(Reads::Alone),
+        _ => None,
+    };
+    reads != Some(Reads::Alone)
 }
 
 /// The server takes whatever comes for the rows of a COPY, and answers none of it: a client that goes on

@@ -112,6 +112,7 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end
         traits.changes_meaning || (conversation.meaning_borrowed && traits.partial_rollback);
     exchange.controls = rules.local_settings.is_some() && traits.controls;
     exchange.only_reads = traits.reads > Reads::No;
+    exchange.reads_alone = conversation.reads_alone(rules, traits.reads);
     if conversation.steering.watcher().is_some() && !is_blank {
         let noted = conversation.texts.noted(sql.text);
         exchange.text = Some(noted.text);
@@ -120,7 +121,10 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end
     // One message for all of it: a BEGIN that fails must take the rest with it.
     let mut head = Vec::new();
     let mut commands = 0;
-    let opening = conversation.transaction.send_begin(rules);
+    let opening = match exchange.reads_alone {
+        true => None,
+        false => conversation.transaction.send_begin(rules),
+    };
     let is_begin = opening.is_some();
     if let Some(opening) = &opening {
         head.extend_from_slice(&opening.sql);

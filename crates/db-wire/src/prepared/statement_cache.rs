@@ -44,6 +44,10 @@ pub(crate) struct Record {
     pub(crate) note: Arc<Note>,
     /// ParameterDescription and RowDescription or NoData, as the client was told.
     pub(crate) description: Option<Box<[u8]>>,
+    /// The description of its rows as a portal has it, where that fits: with the formats that its client asks for.
+    pub(crate) portal: Option<Box<[u8]>>,
+    /// Whether its client names the type of each parameter, so that the server infers none.
+    pub(crate) typed: bool,
     /// Whether it has a name on the server at all.
     pub(crate) naming: Naming,
     /// Whether it is prepared under its name on the server, or about to be.
@@ -159,6 +163,8 @@ impl StatementCache {
             tail: tail.into(),
             note: Arc::default(),
             description: None,
+            portal: None,
+            typed: is_typed(tail, traits.parameters),
             naming,
             prepared: naming == Naming::Named,
             name: name.into(),
@@ -335,6 +341,19 @@ impl StatementCache {
             self.free.push(id.place as usize);
         }
     }
+}
+
+/// Whether a Parse without its name states the types of so many parameters.
+fn is_typed(tail: &[u8], parameters: u16) -> bool {
+    let types = tail
+        .iter()
+        .position(|byte| *byte == 0)
+        .map(|end| &tail[end + 1..]);
+    let Some((count, oids)) = types.and_then(<[u8]>::split_first_chunk::<2>) else {
+        return false;
+    };
+    let all_stated = oids.chunks_exact(4).all(|oid| oid != [0; 4]);
+    parameters <= u16::from_be_bytes(*count) && all_stated
 }
 
 #[cfg(test)]

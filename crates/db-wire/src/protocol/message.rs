@@ -26,6 +26,11 @@ pub(crate) fn put_describe(out: &mut Vec<u8>, name: &[u8]) {
     put(out, b'D', &[b"S", name, b"\0"]);
 }
 
+/// Appends Describe of a portal.
+pub(crate) fn put_describe_portal(out: &mut Vec<u8>, portal: &[u8]) {
+    put(out, b'D', &[b"P", portal, b"\0"]);
+}
+
 /// Appends Close of a statement.
 pub(crate) fn put_close(out: &mut Vec<u8>, name: &[u8]) {
     put(out, b'C', &[b"S", name, b"\0"]);

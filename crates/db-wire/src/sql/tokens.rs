@@ -34,8 +34,10 @@ pub(crate) enum Token<'s> {
     Word(&'s [u8]),
     /// What stands between the quotes of a quoted name; a quote within is still doubled.
     Quoted(&'s [u8]),
-    /// A number or a parameter.
+    /// A number.
     Value,
+    /// A parameter, by its number.
+    Parameter(u16),
     /// A string constant of any form.
     String(&'s [u8]),
     /// `::`
@@ -135,8 +137,8 @@ impl<'s> Tokens<'s> {
             }
             b'$' => match parameter(self.rest) {
                 Some(length) => {
-                    self.take(length);
-                    Token::Value
+                    let digits = str::from_utf8(&self.take(length)[1..]).ok()?;
+                    Token::Parameter(digits.parse().ok()?)
                 }
                 None => {
                     let length = dollar_literal(self.rest)?;
@@ -313,7 +315,7 @@ mod tests {
         let show = |token| match token {
             Token::Word(word) => String::from_utf8_lossy(word).into_owned(),
             Token::Quoted(name) => format!("[{}]", String::from_utf8_lossy(name)),
-            Token::Value => "?".to_owned(),
+            Token::Value | Token::Parameter(_) => "?".to_owned(),
             Token::String(_) => "'".to_owned(),
             Token::Cast => "::".to_owned(),
             Token::Symbol(symbol) => char::from(symbol).to_string(),

@@ -5,7 +5,7 @@ use crate::sql::keep::is_keepable;
 use crate::sql::reads::Reads;
 use crate::sql::residue::Residue;
 use crate::sql::settings::changes_meaning;
-use crate::sql::tokens::Sql;
+use crate::sql::tokens::{Sql, Token, Tokens};
 use crate::sql::transactions::{controls_transaction, is_partial_rollback, may_commit};
 
 /// What a text is, as far as its tokens tell.
@@ -23,6 +23,8 @@ pub(crate) struct Traits {
     pub(crate) controls: bool,
     pub(crate) partial_rollback: bool,
     pub(crate) residue: Residue,
+    /// The highest number among its parameters.
+    pub(crate) parameters: u16,
 }
 
 impl Traits {
@@ -36,6 +38,17 @@ impl Traits {
             controls: controls_transaction(sql),
             partial_rollback: is_partial_rollback(sql),
             residue: Residue::of(sql),
+            parameters: parameters(sql),
         }
     }
+}
+
+fn parameters(sql: Sql<'_>) -> u16 {
+    let numbers = Tokens::of(sql).map(|token| match token {
+        Token::Parameter(number) => number,
+        // Behind it there may be any.
+        Token::Odd => u16::MAX,
+        _ => 0,
+    });
+    numbers.max().unwrap_or_default()
 }
