@@ -58,3 +58,5 @@ if ! [ -e /usr/share/i18n/locales/de_DE ] && command -v localedef >/dev/null; th
 fi
 
 sh tests/harness/build-pgbouncer.sh || notice "no PgBouncer of at least 1.21; tests of its prepared statements cannot run here."
+
+sh tests/harness/fetch-regress.sh || notice "PostgreSQL's regression scripts cannot be fetched (by pip); the comparison with plain diesel-async will fail."

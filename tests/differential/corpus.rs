@@ -1,0 +1,90 @@
+//! The scripts that nobody here wrote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::failed::Failed;
+use crate::form::Form;
+use crate::split::{Script, Statement, split};
+
+/// One script of the corpus.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) script: Script,
+}
+
+impl File {
+    /// Its statements as a form runs them. Queries run twice by the same text where texts may be kept, since
+    /// an answer that was kept shows in the second run.
+    pub(crate) fn statements(&self, form: Form) -> Vec<Statement> {
+        let repeats = form != Form::Simple;
+        let twice = |statement: &Statement| {
+            let again = Statement {
+                again: true,
+                ..statement.clone()
+            };
+            let again = (repeats && is_query(&statement.sql)).then_some(again);
+            std::iter::once(statement.clone()).chain(again)
+        };
+        self.script.statements.iter().flat_map(twice).collect()
+    }
+}
+
+/// The corpus's folder, if it has been fetched.
+pub(crate) fn folder() -> Result<PathBuf, Failed> {
+    let folder = Path::new(FOLDER);
+    if folder.join("transactions.sql").exists() {
+        return Ok(folder.to_owned());
+    }
+    Err(Failed::new(format!(
+        "PostgreSQL's regression scripts are not in {FOLDER}; `just setup` fetches them"
+    )))
+}
+
+/// Reads the named scripts, or all.
+pub(crate) fn load(folder: &Path, names: &[String]) -> Result<Vec<File>, Failed> {
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let is_script = path.extension().is_some_and(|extension| extension == "sql");
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            names.extend(stem.filter(|_| is_script).map(str::to_owned));
+        }
+        names.sort();
+    }
+    names.into_iter().map(|name| read(folder, name)).collect()
+}
+
+/// Reads one script.
+pub(crate) fn read(folder: &Path, name: String) -> Result<File, Failed> {
+    let bytes = fs::read(folder.join(format!("{name}.sql")))
+        .map_err(|error| Failed::new(format!("{name}.sql: {error}")))?;
+    let script = split(&String::from_utf8_lossy(&bytes));
+    Ok(File { name, script })
+}
+
+fn is_query(sql: &str) -> bool {
+    let first = first_word(sql);
+    matches!(first.as_str(), "select" | "values" | "table" | "show")
+}
+
+/// Whether a statement answers with rows, as far as its text shows.
+pub(crate) fn returns_rows(sql: &str) -> bool {
+    let first = first_word(sql);
+    let queries = [
+        "select", "values", "table", "show", "with", "explain", "fetch", "execute", "call", "(",
+    ];
+    queries.contains(&first.as_str()) || sql.to_ascii_lowercase().contains("returning")
+}
+
+fn first_word(sql: &str) -> String {
+    if sql.starts_with('(') {
+        return "(".to_owned();
+    }
+    let word = sql.chars().take_while(char::is_ascii_alphabetic);
+    word.collect::<String>().to_ascii_lowercase()
+}
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/regress/8.8");

@@ -1,0 +1,100 @@
+//! The database that each script begins with, and the end of all that the script before it has left.
+
+use harness::Cluster;
+use tokio_postgres::Client;
+
+use crate::corpus;
+use crate::failed::Failed;
+
+/// Every script's database has the same name, since scripts ask for it.
+pub(crate) const DATABASE: &str = "regression";
+
+/// Makes what the scripts take for granted: the tables of `test_setup`, whose rows are not in the corpus.
+pub(crate) async fn make_template(cluster: &Cluster, admin: &Client) -> Result<(), Failed> {
+    admin.batch_execute("create database base").await?;
+    let client = cluster.admin_of("base").await?;
+    let setup = corpus::read(&corpus::folder()?, "test_setup".to_owned())?;
+    for statement in &setup.script.statements {
+        // Some is for newer servers, or needs a library of C functions.
+        let _ = client.batch_execute(&statement.sql).await;
+    }
+    client.batch_execute(ROWS).await?;
+    drop(client);
+    admin
+        .batch_execute("alter database base with allow_connections false")
+        .await?;
+    Ok(())
+}
+
+/// Lets the counters of transactions, objects and sessions go on.
+pub(crate) async fn shake(admin: &Client) -> Result<(), Failed> {
+    for _ in 0..7 {
+        admin.batch_execute("select pg_current_xact_id()").await?;
+    }
+    let burn = "begin; select lo_creat(-1) from generate_series(1, 1234); rollback";
+    Ok(admin.batch_execute(burn).await?)
+}
+
+/// Replaces the database, and removes what else the last script has made on the server.
+pub(crate) async fn make(cluster: &Cluster) -> Result<(), Failed> {
+    let admin = &cluster.admin().await?;
+    let made = texts(admin, "select datname from pg_database where datname = 'regression'").await?;
+    if !made.is_empty() {
+        let inside = cluster.admin_of(DATABASE).await?;
+        run_each(&inside, END_OF_TRANSACTIONS).await?;
+        run_each(&inside, END_OF_SUBSCRIPTIONS).await?;
+        drop(inside);
+    }
+    for query in SWEEP {
+        run_each(admin, query).await?;
+    }
+    let create = format!("create database {DATABASE} template base");
+    Ok(admin.batch_execute(&create).await?)
+}
+
+/// Runs what a query answers with. What cannot be removed is left.
+async fn run_each(client: &Client, query: &str) -> Result<(), Failed> {
+    for text in texts(client, query).await? {
+        let _ = client.batch_execute(&text).await;
+    }
+    Ok(())
+}
+
+async fn texts(client: &Client, query: &str) -> Result<Vec<String>, Failed> {
+    let rows = client.query(query, &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+const END_OF_TRANSACTIONS: &str =
+    "select format('rollback prepared %L', gid) from pg_prepared_xacts where database = current_database()";
+const END_OF_SUBSCRIPTIONS: &str = "\
+    select format(f, subname) from pg_subscription, \
+    unnest(array['alter subscription %I disable', 'alter subscription %I set (slot_name = none)', 'drop subscription %I']) f \
+    where subdbid = (select oid from pg_database where datname = current_database())";
+const SWEEP: [&str; 7] = [
+    "select format('alter database %I with is_template false', datname) from pg_database \
+     where datistemplate and datname not in ('template0', 'template1')",
+    "select format('drop database %I with (force)', datname) from pg_database \
+     where datname not in ('base', 'postgres', 'template0', 'template1')",
+    "select format('drop tablespace %I', spcname) from pg_tablespace where spcname !~ '^(pg_|regress_tblspace$)'",
+    "select format('select pg_drop_replication_slot(%L)', slot_name) from pg_replication_slots",
+    "select format(f, rolname) from pg_roles, unnest(array['drop owned by %I', 'drop role %I']) f \
+     where oid >= 16384 order by f desc",
+    "select 'alter role postgres reset all' where exists (select from pg_db_role_setting)",
+    "select unnest(array['alter system reset all', 'select pg_reload_conf()']) \
+     where exists (select from pg_file_settings where sourcefile like '%postgresql.auto.conf')",
+];
+/// As the scripts' own file of 10,000 rows has them in kind, and fewer.
+const ROWS: &str = "\
+    truncate onek; \
+    insert into onek select n, (n * 7) % 1000, n % 2, n % 4, n % 10, n % 20, n % 100, n % 1000, n % 1000, n % 1000, n, \
+        (n % 100) * 2 + 1, (n % 100) * 2, \
+        chr(65 + n % 26) || chr(65 + n / 26 % 26) || 'AAAA', chr(65 + n % 26) || 'BAAAA', \
+        (array['AAAAxx', 'HHHHxx', 'OOOOxx', 'VVVVxx'])[n % 4 + 1] \
+        from generate_series(0, 999) n; \
+    create table if not exists tenk1 (like onek); truncate tenk1; insert into tenk1 select * from onek; \
+    create table if not exists tenk2 as select * from tenk1; truncate tenk2; insert into tenk2 select * from onek; \
+    create table if not exists onek2 as select * from onek; truncate onek2; insert into onek2 select * from onek; \
+    create index if not exists tenk1_unique1 on tenk1 (unique1); \
+    create index if not exists onek_unique1 on onek (unique1); \
+    analyze";

@@ -1,0 +1,231 @@
+//! A server of its own for each party, on which a script runs in a fresh database.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use app_db::PoolProfile;
+use clap::ValueEnum;
+use harness::{Bouncer, BouncerBinary, BouncerOptions, Cluster, ClusterOptions, PoolMode, url};
+use serde::Serialize;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::answer::Answer;
+use crate::failed::Failed;
+use crate::form::Form;
+use crate::fresh;
+use crate::session::Session;
+use crate::snapshot::{SNAPSHOT, Snapshot};
+use crate::split::Statement;
+
+/// The way of our connections to their server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
+pub(crate) enum Route {
+    #[value(name = "direct")]
+    #[serde(rename = "direct")]
+    Direct,
+    /// PgBouncer 1.18 in transaction mode, which keeps no prepared statements.
+    #[value(name = "1.18")]
+    #[serde(rename = "1.18")]
+    Old,
+    /// PgBouncer 1.24 in transaction mode, which keeps them.
+    #[value(name = "1.24")]
+    #[serde(rename = "1.24")]
+    New,
+}
+
+impl Route {
+    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Old, Self::New];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Old => "1.18",
+            Self::New => "1.24",
+        }
+    }
+
+    fn bouncer(self) -> Result<Option<BouncerOptions>, Failed> {
+        let binary = match self {
+            Self::Direct => return Ok(None),
+            Self::Old => BouncerBinary::older_than(1, 21),
+            Self::New => BouncerBinary::at_least(1, 21),
+        };
+        let binary = binary.ok_or_else(|| {
+            Failed::new(format!("there is no PgBouncer {}; `just setup` gets one", self.name()))
+        })?;
+        // One server connection, so that what is left on it meets whoever comes next.
+        let options = BouncerOptions::mode(PoolMode::Transaction).pool_size(1).binary(binary);
+        Ok(Some(match self {
+            Self::New => options.setting("max_prepared_statements", "200"),
+            _ => options,
+        }))
+    }
+}
+
+/// Who runs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Party {
+    Stock,
+    /// Stock on a server whose numbers have gone on, so that what depends on them differs from stock's.
+    Shaken,
+    Ours(Route),
+}
+
+/// A cluster for one party.
+pub(crate) struct Lane {
+    party: Party,
+    profile: PoolProfile,
+    // Stopped first.
+    bouncer: Option<Bouncer>,
+    cluster: Cluster,
+}
+
+/// What a script came to.
+pub(crate) struct Run {
+    pub(crate) answers: Vec<Answer>,
+    /// The session behind the script.
+    pub(crate) after: Snapshot,
+    /// What the next borrower finds otherwise than the first did.
+    pub(crate) borrowed: Vec<String>,
+    /// The same for another client of the pooler.
+    pub(crate) shared: Vec<String>,
+    /// What the server has said of its own end.
+    pub(crate) crashed: Vec<String>,
+    pub(crate) took: Duration,
+}
+
+impl Lane {
+    pub(crate) async fn start(party: Party, profile: PoolProfile) -> Result<Self, Failed> {
+        // Nothing that works beside a script, or by chance.
+        let options = ClusterOptions::default()
+            .setting("autovacuum", "off")
+            .setting("max_parallel_workers", "0")
+            .setting("synchronize_seqscans", "off")
+            .setting("jit", "off")
+            .setting("max_prepared_transactions", "10")
+            .setting("timezone", "UTC")
+            // So that nothing but the end of the server is in its log.
+            .setting("log_min_messages", "log")
+            .setting("shared_buffers", "32MB");
+        let cluster = Cluster::start(options).await?;
+        let bouncer = match party {
+            Party::Ours(route) => route.bouncer()?,
+            _ => None,
+        };
+        let bouncer = match bouncer {
+            Some(options) => Some(Bouncer::start(&cluster, options).await?),
+            None => None,
+        };
+        let admin = cluster.admin().await?;
+        fresh::make_template(&cluster, &admin).await?;
+        if party == Party::Shaken {
+            fresh::shake(&admin).await?;
+        }
+        Ok(Self {
+            party,
+            profile,
+            bouncer,
+            cluster,
+        })
+    }
+
+    pub(crate) fn party(&self) -> Party {
+        self.party
+    }
+
+    /// Runs a script in a fresh database. In the place of some statements goes one that fails, as they did
+    /// elsewhere.
+    pub(crate) async fn run(
+        &self,
+        form: Form,
+        statements: &[Statement],
+        refused: &BTreeSet<usize>,
+    ) -> Result<Run, Failed> {
+        let began = Instant::now();
+        let crashes = self.cluster.log_text().matches("Failed process was running").count();
+        let during = |what| move |failed: Failed| failed.during(what);
+        let made = fresh::make(&self.cluster).await;
+        made.map_err(during("making the database"))?;
+        let other = self.other_client().await.map_err(during("connecting another client"))?;
+        let mut session = self.session().await.map_err(during("connecting"))?;
+        let first = session.snapshot().await?;
+        let found = match &other {
+            Some(other) => Some(seen_by(other).await?),
+            None => None,
+        };
+        let mut answers = Vec::with_capacity(statements.len());
+        for (place, statement) in statements.iter().enumerate() {
+            let stands_in = refused.contains(&place);
+            let sql = if stands_in { STAND_IN } else { &statement.sql };
+            answers.push(session.ask(form, sql).await?);
+        }
+        let after = session.snapshot().await?;
+        let mut borrowed = Vec::new();
+        if matches!(self.party, Party::Ours(_)) {
+            session.replace().await?;
+            borrowed = first.differences(&session.snapshot().await?);
+        }
+        let mut shared = Vec::new();
+        if let (Some(other), Some(found)) = (&other, found) {
+            shared = found.differences(&seen_by(other).await?);
+        }
+        session.close().await;
+        let log = self.cluster.log_text();
+        let crashed = log.lines().filter(|line| line.contains("Failed process was running"));
+        let crashed: Vec<_> = crashed.map(str::to_owned).collect();
+        Ok(Run {
+            answers,
+            after,
+            borrowed,
+            shared,
+            crashed: crashed.into_iter().skip(crashes).collect(),
+            took: began.elapsed(),
+        })
+    }
+
+    async fn session(&self) -> Result<Session, Failed> {
+        match (self.party, &self.bouncer) {
+            (Party::Ours(_), None) => {
+                Session::ours(&self.url(self.cluster.port()), self.profile.clone()).await
+            }
+            (Party::Ours(_), Some(bouncer)) => {
+                Session::ours(&self.url(bouncer.port()), self.profile.clone()).await
+            }
+            _ => Session::stock(self.cluster.port(), |port| self.url(port), &self.profile).await,
+        }
+    }
+
+    fn url(&self, port: u16) -> String {
+        url(port, fresh::DATABASE, "postgres", self.cluster.password())
+    }
+
+    /// A client of the pooler that is none of ours; it asks by simple queries alone.
+    async fn other_client(&self) -> Result<Option<Client>, Failed> {
+        let Some(bouncer) = &self.bouncer else {
+            return Ok(None);
+        };
+        let mut config = Config::new();
+        config
+            .host("127.0.0.1")
+            .port(bouncer.port())
+            .dbname(fresh::DATABASE)
+            .user("postgres")
+            .password(self.cluster.password());
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(Some(client))
+    }
+}
+
+async fn seen_by(client: &Client) -> Result<Snapshot, Failed> {
+    let asked = tokio::time::timeout(PATIENCE, client.simple_query(SNAPSHOT)).await;
+    Ok(match asked {
+        Ok(Ok(messages)) => Snapshot::of_messages(&messages),
+        Ok(Err(error)) => Snapshot::none(error.to_string()),
+        Err(_) => Snapshot::none("no answer".to_owned()),
+    })
+}
+
+/// Fails at the server in every form, and so spoils a transaction as the refused statement does.
+const STAND_IN: &str = "refused";
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,186 @@
+//! Runs statements that nobody here wrote over plain diesel-async and over ours, and compares all that a client
+//! can see: values and types of every row, affected rows, the SQLSTATE of every failure, and the session
+//! afterwards.
+//!
+//! The statements are PostgreSQL's regression scripts. Each script runs in a fresh database, on a server of its
+//! own for each party, in each form in which diesel-async sends statements. Plain diesel-async runs it twice, and
+//! an answer that it does not give twice is left out. What is meant to be otherwise stands in `expected.toml`.
+
+mod answer;
+mod compare;
+mod corpus;
+mod expected;
+mod failed;
+mod form;
+mod fresh;
+mod lane;
+mod report;
+mod sample;
+mod session;
+mod snapshot;
+mod split;
+mod tap;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use app_db::{Config, PoolProfile};
+use clap::Parser;
+
+use self::compare::{Lanes, Outcome};
+use self::corpus::File;
+use self::expected::Expected;
+use self::failed::Failed;
+use self::form::Form;
+use self::lane::Route;
+use self::report::Report;
+
+/// Compares our connections with plain diesel-async by PostgreSQL's regression scripts.
+#[derive(Parser)]
+#[command(name = "differential")]
+struct Arguments {
+    /// Scripts by their names, without `.sql`; all by default.
+    files: Vec<String>,
+    /// Only the scripts that have to do with sessions, cursors, plans and literals.
+    #[arg(long)]
+    sample: bool,
+    /// The ways to the server.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    routes: Vec<Route>,
+    /// The forms in which statements are sent.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    forms: Vec<Form>,
+    /// A setting of our pool, as `statements=unnamed`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How many differences are shown; all are in the report.
+    #[arg(long, default_value_t = 50)]
+    show: usize,
+    /// After how many minutes it gives up.
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// The name of the report in target/differential.
+    #[arg(long, default_value = "report")]
+    report: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let limit = Duration::from_secs(60 * arguments.minutes);
+    let compared = tokio::time::timeout(limit, run(&arguments)).await;
+    match compared {
+        Ok(Ok(0)) => ExitCode::SUCCESS,
+        Ok(Ok(_)) => ExitCode::from(DIFFERENT),
+        Ok(Err(failed)) => {
+            say(&format!("differential: {failed}"));
+            ExitCode::from(NOT_COMPARED)
+        }
+        Err(_) => {
+            say(&format!("differential: not done in {limit:?}"));
+            ExitCode::from(NOT_COMPARED)
+        }
+    }
+}
+
+/// Compares, and returns the number of differences.
+async fn run(arguments: &Arguments) -> Result<usize, Failed> {
+    let expected = Expected::load()?;
+    let profile = profile(&arguments.set)?;
+    let names = match arguments.sample {
+        true => sample::FILES.map(str::to_owned).to_vec(),
+        false => arguments.files.clone(),
+    };
+    let mut report = Report {
+        profile: arguments.set.clone(),
+        files: 0,
+        psql_commands: 0,
+        only_for_psql: 0,
+        copies: 0,
+        left_out: Vec::new(),
+        unused: Vec::new(),
+        seconds: 0,
+        outcomes: Vec::new(),
+    };
+    let mut work = Vec::new();
+    for file in corpus::load(&corpus::folder()?, &names)? {
+        if let Some(reason) = expected.leaves_out(&file.name) {
+            report.left_out.push(format!("{}.sql: {reason}", file.name));
+            continue;
+        }
+        report.count(&file);
+        let file = Arc::new(file);
+        let forms = chosen(&arguments.forms, &Form::ALL);
+        work.extend(forms.iter().map(|form| (Arc::clone(&file), *form)));
+    }
+    let began = Instant::now();
+    let lanes = Lanes::start(&chosen(&arguments.routes, &Route::ALL), &profile).await?;
+    report.outcomes = compare_all(&lanes, work, &expected).await?;
+    report.seconds = began.elapsed().as_secs();
+    report.unused = expected.unused();
+    say(&report.text(arguments.show));
+    say(&format!("report: {}", report.write(&arguments.report)?.display()));
+    Ok(report.differences())
+}
+
+/// Judges each script while the next one runs.
+async fn compare_all(
+    lanes: &Lanes,
+    work: Vec<(Arc<File>, Form)>,
+    expected: &Expected,
+) -> Result<Vec<Outcome>, Failed> {
+    let mut outcomes = Vec::new();
+    let mut judging = None;
+    for (file, form) in work {
+        let running = lanes.run(file, form);
+        match judging.take() {
+            None => judging = Some(running.await?),
+            Some(runs) => {
+                let (next, judged) = tokio::join!(running, lanes.judge(runs, expected));
+                judging = Some(next?);
+                outcomes.extend(judged?);
+            }
+        }
+    }
+    if let Some(runs) = judging {
+        outcomes.extend(lanes.judge(runs, expected).await?);
+    }
+    Ok(outcomes)
+}
+
+/// The built-in profile of a production pool, of one connection and with the settings that are asked for.
+fn profile(settings: &[String]) -> Result<PoolProfile, Failed> {
+    let mut vars = vec![
+        ("APP_ENV".to_owned(), "test".to_owned()),
+        ("APP_DB__PROFILE__MAX".to_owned(), "1".to_owned()),
+        ("APP_DB__PROFILE__MIN_IDLE".to_owned(), "0".to_owned()),
+        ("APP_DB__PROFILE__LOCK_TIMEOUT".to_owned(), "5s".to_owned()),
+    ];
+    for setting in settings {
+        let (key, value) = setting
+            .split_once('=')
+            .ok_or_else(|| Failed::new(format!("{setting} is not KEY=VALUE")))?;
+        vars.push((
+            format!("APP_DB__PROFILE__{}", key.to_ascii_uppercase()),
+            value.to_owned(),
+        ));
+    }
+    let config = Config::load_from(Path::new("/nonexistent"), vars)?;
+    Ok(PoolProfile::from_config(&config, "write")?)
+}
+
+fn chosen<T: Copy>(asked: &[T], all: &[T]) -> Vec<T> {
+    if asked.is_empty() { all } else { asked }.to_vec()
+}
+
+/// A line for whoever runs it.
+fn say(line: &str) {
+    // Nobody reads it when standard output is closed.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+const DIFFERENT: u8 = 1;
+const NOT_COMPARED: u8 = 2;

@@ -1,0 +1,248 @@
+//! A regression script, cut into the statements that psql would send.
+//!
+//! The cuts are psql's: at a semicolon outside quotes, comments, parentheses and `BEGIN ATOMIC`. What only
+//! psql can do (its own commands and variables, rows for COPY behind the statement) is left out and counted.
+
+use squawk_lexer::{TokenKind, tokenize};
+
+/// One statement, with the line that it begins at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    pub(crate) line: usize,
+    /// The second run of a statement, by the same text.
+    pub(crate) again: bool,
+}
+
+/// A script's statements, and how many were left out.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) statements: Vec<Statement>,
+    /// psql's own commands.
+    pub(crate) commands: usize,
+    /// Statements that need psql: its variables, its `\bind` and the like.
+    pub(crate) only_for_psql: usize,
+    /// COPY with rows behind it in the script, or with a program.
+    pub(crate) copies: usize,
+}
+
+/// Cuts a script.
+pub(crate) fn split(text: &str) -> Script {
+    let mut script = Script::default();
+    let mut open = Open::default();
+    let mut start = 0;
+    while start < text.len() {
+        start = cut_until_a_command(text, start, &mut open, &mut script);
+    }
+    open.close(&mut script);
+    script
+}
+
+/// Reads tokens from `start` on and returns where to go on: behind the next command of psql.
+fn cut_until_a_command(text: &str, start: usize, open: &mut Open, script: &mut Script) -> usize {
+    let mut offset = start;
+    for token in tokenize(&text[start..]) {
+        let end = offset + token.len as usize;
+        let word = &text[offset..end];
+        if word.starts_with('\\') {
+            return obey(text, offset, open, script);
+        }
+        if token.kind == TokenKind::Semi && open.at_top() {
+            if open.close(script) {
+                return behind_the_rows(text, end);
+            }
+        } else {
+            open.push(text, token.kind, offset, end);
+        }
+        offset = end;
+    }
+    text.len()
+}
+
+/// Obeys one of psql's commands as far as it concerns the statement before it.
+fn obey(text: &str, offset: usize, open: &mut Open, script: &mut Script) -> usize {
+    let rest = &text[offset..];
+    if let Some(_behind) = rest.strip_prefix("\\;") {
+        // Several statements in one message.
+        open.text.push(';');
+        return offset + 2;
+    }
+    let line = rest.find('\n').map_or(text.len(), |length| offset + length);
+    let command: String = rest[1..]
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    script.commands += 1;
+    match command.as_str() {
+        // The statement is sent as by a semicolon.
+        "g" | "gx" | "gset" | "gexec" => {
+            open.close(script);
+        }
+        "bind" | "bind_named" | "parse" | "sendpipeline" | "gdesc" | "crosstabview" | "watch" => {
+            open.needs_psql = true;
+            open.close(script);
+        }
+        _ => {}
+    }
+    line
+}
+
+/// The place behind the rows of a COPY, which end with a line of their own.
+fn behind_the_rows(text: &str, end: usize) -> usize {
+    let rest = &text[end..];
+    rest.find("\n\\.")
+        .map_or(end, |place| end + place + "\n\\.".len())
+}
+
+/// The statement being read.
+#[derive(Default)]
+struct Open {
+    text: String,
+    line: usize,
+    /// Its words outside quotes, in lower case.
+    words: Vec<String>,
+    parentheses: usize,
+    brackets: usize,
+    /// Depth of `BEGIN .. END` and `CASE .. END` within a routine's body.
+    blocks: usize,
+    colon_before: bool,
+    needs_psql: bool,
+}
+
+impl Open {
+    fn at_top(&self) -> bool {
+        self.parentheses == 0 && self.blocks == 0
+    }
+
+    fn push(&mut self, text: &str, kind: TokenKind, start: usize, end: usize) {
+        let word = &text[start..end];
+        let is_space = matches!(kind, TokenKind::Whitespace | TokenKind::LineComment);
+        if self.text.is_empty()
+            && (is_space || matches!(kind, TokenKind::BlockComment { terminated: true }))
+        {
+            return;
+        }
+        if self.text.is_empty() {
+            self.line = text[..start].matches('\n').count() + 1;
+        }
+        match kind {
+            TokenKind::OpenParen => self.parentheses += 1,
+            TokenKind::CloseParen => self.parentheses = self.parentheses.saturating_sub(1),
+            TokenKind::OpenBracket => self.brackets += 1,
+            TokenKind::CloseBracket => self.brackets = self.brackets.saturating_sub(1),
+            TokenKind::Ident => self.push_word(word.to_ascii_lowercase()),
+            _ => {}
+        }
+        self.watch_for_variables(text, kind, end);
+        self.text.push_str(word);
+    }
+
+    /// `:name`, `:'name'` and `:"name"` are psql's; `::` is a cast and `[a:b]` a slice.
+    fn watch_for_variables(&mut self, text: &str, kind: TokenKind, end: usize) {
+        let is_colon = kind == TokenKind::Colon;
+        if is_colon && !self.colon_before && self.brackets == 0 {
+            let next = text[end..].chars().next().unwrap_or(' ');
+            self.needs_psql |= next.is_alphabetic() || matches!(next, '_' | '\'' | '"' | '{');
+        }
+        self.colon_before = is_colon && !self.colon_before;
+    }
+
+    fn push_word(&mut self, word: String) {
+        if self.parentheses == 0 && self.defines_routine() {
+            match word.as_str() {
+                "begin" => self.blocks += 1,
+                "case" if self.blocks > 0 => self.blocks += 1,
+                "end" => self.blocks = self.blocks.saturating_sub(1),
+                _ => {}
+            }
+        }
+        self.words.push(word);
+    }
+
+    fn defines_routine(&self) -> bool {
+        let first: Vec<&str> = self.words.iter().take(4).map(String::as_str).collect();
+        matches!(
+            first.as_slice(),
+            ["create", "function" | "procedure", ..]
+                | ["create", "or", "replace", "function" | "procedure", ..]
+        )
+    }
+
+    /// Ends the statement. Whether rows of a COPY follow in the script.
+    fn close(&mut self, script: &mut Script) -> bool {
+        let open = std::mem::take(self);
+        let sql = open.text.trim_end();
+        if sql.is_empty() || sql.chars().all(|c| c == ';') {
+            return false;
+        }
+        let has = |word: &str| open.words.iter().any(|said| said == word);
+        let copies = open.words.first().is_some_and(|word| word == "copy");
+        let with_rows = copies && has("stdin");
+        if with_rows || (copies && has("program")) {
+            script.copies += 1;
+        } else if open.needs_psql {
+            script.only_for_psql += 1;
+        } else {
+            script.statements.push(Statement {
+                sql: sql.to_owned(),
+                line: open.line,
+                again: false,
+            });
+        }
+        with_rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    fn texts(text: &str) -> Vec<(usize, String)> {
+        let statements = split(text).statements.into_iter();
+        statements.map(|found| (found.line, found.sql)).collect()
+    }
+
+    fn owned(found: &[(usize, &str)]) -> Vec<(usize, String)> {
+        let found = found.iter();
+        found.map(|(line, sql)| (*line, (*sql).to_owned())).collect()
+    }
+
+    #[test]
+    fn psqls_own_is_left_out_and_the_rest_goes_on() {
+        let script = "-- a\n\\set x 'it''s; \nselect 1;\nselect ';' \\gset\nselect :'x';\n\
+                      select a[1:n], '1'::text from t;\n\\d t\nselect 2 \\bind 1 \\g\nselect 3 -- end";
+        let expected = [
+            (3, "select 1"),
+            (4, "select ';'"),
+            (6, "select a[1:n], '1'::text from t"),
+            (9, "select 3 -- end"),
+        ];
+        assert_eq!(texts(script), owned(&expected));
+        let cut = split(script);
+        assert_eq!((cut.commands, cut.only_for_psql), (4, 2));
+    }
+
+    #[test]
+    fn rows_of_a_copy_are_no_statements() {
+        let script = "copy t from stdin;\n1\tit's;\n\\.\nselect 1;";
+        assert_eq!(texts(script), owned(&[(4, "select 1")]));
+        assert_eq!(split(script).copies, 1);
+    }
+
+    #[test]
+    fn several_statements_of_one_message_stay_together() {
+        assert_eq!(
+            texts("begin\\; select 1\\; commit;\nselect 2;"),
+            owned(&[(1, "begin; select 1; commit"), (2, "select 2")])
+        );
+    }
+
+    #[test]
+    fn a_body_of_a_routine_is_one_statement() {
+        let function = "create function f() returns int begin atomic select 1; select case when true then 1 end; end";
+        assert_eq!(
+            texts(&format!("{function};\nselect $$;$$;")),
+            owned(&[(1, function), (2, "select $$;$$")])
+        );
+    }
+}
