@@ -15,7 +15,7 @@ use crate::expected::Expected;
 use crate::failed::Failed;
 use crate::form::Form;
 use crate::lane::{Lane, Party, Route, Run};
-use crate::split::Statement;
+use crate::split::{Statement, Turn};
 
 /// A server for each party.
 pub(crate) struct Lanes {
@@ -56,8 +56,7 @@ pub(crate) struct Outcome {
 #[derive(Debug, Serialize)]
 pub(crate) struct Different {
     pub(crate) line: usize,
-    /// It is the second run of the same text.
-    pub(crate) again: bool,
+    pub(crate) turn: Turn,
     pub(crate) statement: String,
     pub(crate) stock: String,
     pub(crate) ours: String,
@@ -177,7 +176,7 @@ impl Outcome {
         }
         self.different.push(Different {
             line: statement.line,
-            again: statement.again,
+            turn: statement.turn,
             statement: statement.sql.clone(),
             stock,
             ours,
@@ -203,7 +202,7 @@ impl Outcome {
                 let statement = Statement {
                     sql: format!("{who}: {difference}"),
                     line: 0,
-                    again: false,
+                    turn: Turn::First,
                 };
                 self.note(expected, &statement, String::new(), difference);
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::failed::Failed;
 use crate::form::Form;
-use crate::split::{Script, Statement, split};
+use crate::split::{Script, Statement, Turn, split};
 
 /// One script of the corpus.
 #[derive(Debug)]
@@ -15,19 +15,25 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Its statements as a form runs them. Queries run twice by the same text where texts may be kept, since
-    /// an answer that was kept shows in the second run.
+    /// Its statements as a form runs them. Where texts may be kept, queries run twice by the same text, and the
+    /// last of them a third time by the next borrower: an answer that was kept shows then.
     pub(crate) fn statements(&self, form: Form) -> Vec<Statement> {
-        let repeats = form != Form::Simple;
+        let once = &self.script.statements;
+        if form == Form::Simple {
+            return once.clone();
+        }
+        let in_turn = |statement: &Statement, turn| Statement {
+            turn,
+            ..statement.clone()
+        };
         let twice = |statement: &Statement| {
-            let again = Statement {
-                again: true,
-                ..statement.clone()
-            };
-            let again = (repeats && is_query(&statement.sql)).then_some(again);
+            let again = is_query(&statement.sql).then(|| in_turn(statement, Turn::Again));
             std::iter::once(statement.clone()).chain(again)
         };
-        self.script.statements.iter().flat_map(twice).collect()
+        let queries: Vec<_> = once.iter().filter(|one| is_query(&one.sql)).collect();
+        let last = queries.iter().skip(queries.len().saturating_sub(ENCORE));
+        let last = last.map(|statement| in_turn(statement, Turn::NextBorrower));
+        once.iter().flat_map(twice).chain(last).collect()
     }
 }
 
@@ -87,4 +93,6 @@ fn first_word(sql: &str) -> String {
     word.collect::<String>().to_ascii_lowercase()
 }
 
+/// How many queries the next borrower runs.
+const ENCORE: usize = 100;
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/regress/8.8");

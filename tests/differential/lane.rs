@@ -15,7 +15,7 @@ use crate::form::Form;
 use crate::fresh;
 use crate::session::Session;
 use crate::snapshot::{SNAPSHOT, Snapshot};
-use crate::split::Statement;
+use crate::split::{Statement, Turn};
 
 /// The way of our connections to their server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
@@ -154,16 +154,24 @@ impl Lane {
             None => None,
         };
         let mut answers = Vec::with_capacity(statements.len());
-        for (place, statement) in statements.iter().enumerate() {
-            let stands_in = refused.contains(&place);
-            let sql = if stands_in { STAND_IN } else { &statement.sql };
-            answers.push(session.ask(form, sql).await?);
+        let own = statements.iter().position(|one| one.turn == Turn::NextBorrower);
+        let (own, next) = (own.unwrap_or(statements.len()), statements.len());
+        let text = |place: usize| match refused.contains(&place) {
+            true => STAND_IN,
+            false => &statements[place].sql,
+        };
+        for place in 0..own {
+            answers.push(session.ask(form, text(place)).await?);
         }
         let after = session.snapshot().await?;
-        let mut borrowed = Vec::new();
-        if matches!(self.party, Party::Ours(_)) {
-            session.replace().await?;
-            borrowed = first.differences(&session.snapshot().await?);
+        // Stock has no pool: its next borrower has a fresh connection.
+        session.replace().await?;
+        let borrowed = match self.party {
+            Party::Ours(_) => first.differences(&session.snapshot().await?),
+            _ => Vec::new(),
+        };
+        for place in own..next {
+            answers.push(session.ask(form, text(place)).await?);
         }
         let mut shared = Vec::new();
         if let (Some(other), Some(found)) = (&other, found) {

@@ -21,7 +21,7 @@ mod snapshot;
 mod split;
 mod tap;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -134,7 +134,11 @@ async fn compare_all(
 ) -> Result<Vec<Outcome>, Failed> {
     let mut outcomes = Vec::new();
     let mut judging = None;
-    for (file, form) in work {
+    let all = work.len();
+    for (done, (file, form)) in work.into_iter().enumerate() {
+        if std::io::stderr().is_terminal() {
+            tell(&format!("\r{done} of {all}: {} {}{:20}", file.name, form.name(), ""));
+        }
         let running = lanes.run(file, form);
         match judging.take() {
             None => judging = Some(running.await?),
@@ -180,6 +184,11 @@ fn chosen<T: Copy>(asked: &[T], all: &[T]) -> Vec<T> {
 fn say(line: &str) {
     // Nobody reads it when standard output is closed.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// How far it is, for whoever waits.
+fn tell(text: &str) {
+    let _ = write!(std::io::stderr(), "{text}");
 }
 
 const DIFFERENT: u8 = 1;

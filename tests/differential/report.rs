@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::compare::Outcome;
 use crate::corpus::File;
 use crate::failed::Failed;
+use crate::split::Turn;
 
 /// All that was compared.
 #[derive(Debug, Serialize)]
@@ -90,7 +91,11 @@ impl Report {
                 different.line,
                 outcome.route.name(),
                 outcome.form.name(),
-                if different.again { ", run again" } else { "" },
+                match different.turn {
+                    Turn::First => "",
+                    Turn::Again => ", run again",
+                    Turn::NextBorrower => ", by the next borrower",
+                },
                 different.statement.replace('\n', "\n  "),
                 different.stock,
                 different.ours

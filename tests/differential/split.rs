@@ -3,6 +3,7 @@
 //! The cuts are psql's: at a semicolon outside quotes, comments, parentheses and `BEGIN ATOMIC`. What only
 //! psql can do (its own commands and variables, rows for COPY behind the statement) is left out and counted.
 
+use serde::Serialize;
 use squawk_lexer::{TokenKind, tokenize};
 
 /// One statement, with the line that it begins at.
@@ -10,8 +11,18 @@ use squawk_lexer::{TokenKind, tokenize};
 pub(crate) struct Statement {
     pub(crate) sql: String,
     pub(crate) line: usize,
-    /// The second run of a statement, by the same text.
-    pub(crate) again: bool,
+    pub(crate) turn: Turn,
+}
+
+/// Which run of a statement it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Turn {
+    First,
+    /// Once more on the same connection.
+    Again,
+    /// Once more by the next borrower, when the script is through.
+    NextBorrower,
 }
 
 /// A script's statements, and how many were left out.
@@ -186,7 +197,7 @@ impl Open {
             script.statements.push(Statement {
                 sql: sql.to_owned(),
                 line: open.line,
-                again: false,
+                turn: Turn::First,
             });
         }
         with_rows
