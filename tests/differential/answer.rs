@@ -93,7 +93,12 @@ impl Failure {
             message: unnumbered(told.message()),
             detail: owned(told.details()),
             hint: owned(told.hint()),
-            objects: [told.table_name(), told.column_name(), told.constraint_name()].map(owned),
+            objects: [
+                told.table_name(),
+                told.column_name(),
+                told.constraint_name(),
+            ]
+            .map(owned),
             position: told.statement_position(),
         }
     }
@@ -101,7 +106,9 @@ impl Failure {
     /// Whether the connection cannot be used any more.
     pub(crate) fn ends_the_connection(&self) -> bool {
         let code = self.sqlstate.as_deref().unwrap_or_default();
-        code.starts_with("57P") || code.starts_with("08") || self.message.contains("connection closed")
+        code.starts_with("57P")
+            || code.starts_with("08")
+            || self.message.contains("connection closed")
     }
 }
 
@@ -185,7 +192,9 @@ fn differ_by_oids(one: &[u8], other: &[u8]) -> bool {
         let oid_at = |bytes: &[u8], at: usize| {
             let four = bytes.get(at..at + 4)?.try_into().ok()?;
             let oid = u32::from_be_bytes(four);
-            (FIRST_OF_SCRIPTS..LAST_OF_SCRIPTS).contains(&oid).then_some(())
+            (FIRST_OF_SCRIPTS..LAST_OF_SCRIPTS)
+                .contains(&oid)
+                .then_some(())
         };
         let is_oid = |at: &usize| oid_at(one, *at).and(oid_at(other, *at)).is_some();
         let Some(at) = (difference.saturating_sub(3).max(place)..=difference).find(is_oid) else {
@@ -248,7 +257,10 @@ mod tests {
 
     #[test]
     fn numbers_of_the_server_are_taken_out_of_messages() {
-        assert_eq!(unnumbered("type 123456 in pg_temp_3.t1"), "type # in pg_temp_#.t1");
+        assert_eq!(
+            unnumbered("type 123456 in pg_temp_3.t1"),
+            "type # in pg_temp_#.t1"
+        );
         assert_eq!(unnumbered("line 42"), "line 42");
     }
 }

@@ -33,7 +33,8 @@ pub(crate) struct Runs {
     statements: Arc<Vec<Statement>>,
     stock: Run,
     shaken: Run,
-    ours: BTreeMap<Route, Run>,
+    /// What ours could not even be asked is a difference of its own.
+    ours: BTreeMap<Route, Result<Run, Failed>>,
 }
 
 /// How a script went on one route.
@@ -65,10 +66,16 @@ pub(crate) struct Different {
 impl Lanes {
     pub(crate) async fn start(routes: &[Route], profile: &PoolProfile) -> Result<Self, Failed> {
         let parties = [Party::Stock, Party::Shaken, Party::Stock];
-        let parties = parties.into_iter().chain(routes.iter().copied().map(Party::Ours));
+        let parties = parties
+            .into_iter()
+            .chain(routes.iter().copied().map(Party::Ours));
         let starting = parties.map(|party| Lane::start(party, profile.clone()));
         let mut lanes = try_join_all(starting).await?.into_iter().map(Arc::new);
-        let mut next = || lanes.next().ok_or_else(|| Failed::new("a server is missing"));
+        let mut next = || {
+            lanes
+                .next()
+                .ok_or_else(|| Failed::new("a server is missing"))
+        };
         let (stock, shaken, spare) = (next()?, next()?, next()?);
         let ours = routes.iter().copied().zip(lanes).collect();
         Ok(Self {
@@ -84,11 +91,15 @@ impl Lanes {
         let statements = Arc::new(file.statements(form));
         let start = |lane: &Arc<Lane>| running(lane, form, &statements, BTreeSet::new());
         let (stock, shaken) = (start(&self.stock), start(&self.shaken));
-        let ours: Vec<_> = self.ours.iter().map(|(route, lane)| (*route, start(lane))).collect();
+        let ours: Vec<_> = self
+            .ours
+            .iter()
+            .map(|(route, lane)| (*route, start(lane)))
+            .collect();
         let (stock, shaken) = (stock.await??, shaken.await??);
         let mut runs = BTreeMap::new();
         for (route, run) in ours {
-            runs.insert(route, run.await??);
+            runs.insert(route, run.await?);
         }
         Ok(Runs {
             form,
@@ -108,7 +119,10 @@ impl Lanes {
     ) -> Result<Vec<Outcome>, Failed> {
         let mut outcomes = Vec::new();
         for (route, ours) in &runs.ours {
-            outcomes.push(self.judge_one(&runs, (*route, ours), expected).await?);
+            outcomes.push(match ours {
+                Ok(ours) => self.judge_one(&runs, (*route, ours), expected).await?,
+                Err(failed) => Outcome::of_none(&runs, *route, failed),
+            });
         }
         Ok(outcomes)
     }
@@ -140,17 +154,9 @@ impl Lanes {
                 differ.retain(|place| wrong.contains(place));
             }
         }
-        let mut outcome = Outcome {
-            file: runs.file.name.clone(),
-            route,
-            form: runs.form,
-            statements: runs.statements.len(),
-            same: 0,
-            listed: refused.len(),
-            unstable: 0,
-            different: Vec::new(),
-            seconds: rounded(ours.took),
-        };
+        let mut outcome = Outcome::begin(runs, route);
+        outcome.listed = refused.len();
+        outcome.seconds = rounded(ours.took);
         for (place, statement) in runs.statements.iter().enumerate() {
             if refused.contains(&place) {
             } else if unstable.contains(&place) {
@@ -168,9 +174,39 @@ impl Lanes {
 }
 
 impl Outcome {
+    fn begin(runs: &Runs, route: Route) -> Self {
+        Self {
+            file: runs.file.name.clone(),
+            route,
+            form: runs.form,
+            statements: runs.statements.len(),
+            same: 0,
+            listed: 0,
+            unstable: 0,
+            different: Vec::new(),
+            seconds: 0.0,
+        }
+    }
+
+    /// The script could not be run to its end.
+    fn of_none(runs: &Runs, route: Route, failed: &Failed) -> Self {
+        let mut outcome = Self::begin(runs, route);
+        outcome.different.push(Different {
+            line: 0,
+            turn: Turn::First,
+            statement: "the script as a whole".to_owned(),
+            stock: "runs".to_owned(),
+            ours: failed.to_string(),
+        });
+        outcome
+    }
+
     fn note(&mut self, expected: &Expected, statement: &Statement, stock: String, ours: String) {
         let way = (self.route, self.form);
-        if expected.allows(way, &self.file, &statement.sql, &ours).is_some() {
+        if expected
+            .allows(way, &self.file, &statement.sql, &ours)
+            .is_some()
+        {
             self.listed += 1;
             return;
         }

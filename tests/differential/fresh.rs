@@ -1,6 +1,9 @@
 //! The database that each script begins with, and the end of all that the script before it has left.
 
-use harness::Cluster;
+use std::time::Duration;
+
+use harness::{Cluster, HarnessError};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use crate::corpus;
@@ -37,19 +40,35 @@ pub(crate) async fn shake(admin: &Client) -> Result<(), Failed> {
 
 /// Replaces the database, and removes what else the last script has made on the server.
 pub(crate) async fn make(cluster: &Cluster) -> Result<(), Failed> {
-    let admin = &cluster.admin().await?;
-    let made = texts(admin, "select datname from pg_database where datname = 'regression'").await?;
-    if !made.is_empty() {
-        let inside = cluster.admin_of(DATABASE).await?;
+    let admin = &admin_of(cluster).await?;
+    let made = texts(
+        admin,
+        "select datname from pg_database where datname = 'regression'",
+    )
+    .await?;
+    // A script may have left a database that nobody can connect to.
+    if !made.is_empty()
+        && let Ok(inside) = cluster.admin_of(DATABASE).await
+    {
         run_each(&inside, END_OF_TRANSACTIONS).await?;
         run_each(&inside, END_OF_SUBSCRIPTIONS).await?;
-        drop(inside);
     }
     for query in SWEEP {
         run_each(admin, query).await?;
     }
     let create = format!("create database {DATABASE} template base");
     Ok(admin.batch_execute(&create).await?)
+}
+
+/// A superuser's session; a server that has crashed needs a moment.
+async fn admin_of(cluster: &Cluster) -> Result<Client, HarnessError> {
+    let began = Instant::now();
+    loop {
+        match cluster.admin().await {
+            Err(_) if began.elapsed() < PATIENCE => sleep(Duration::from_millis(100)).await,
+            connected => return connected,
+        }
+    }
 }
 
 /// Runs what a query answers with. What cannot be removed is left.
@@ -65,8 +84,8 @@ async fn texts(client: &Client, query: &str) -> Result<Vec<String>, Failed> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-const END_OF_TRANSACTIONS: &str =
-    "select format('rollback prepared %L', gid) from pg_prepared_xacts where database = current_database()";
+const PATIENCE: Duration = Duration::from_secs(10);
+const END_OF_TRANSACTIONS: &str = "select format('rollback prepared %L', gid) from pg_prepared_xacts where database = current_database()";
 const END_OF_SUBSCRIPTIONS: &str = "\
     select format(f, subname) from pg_subscription, \
     unnest(array['alter subscription %I disable', 'alter subscription %I set (slot_name = none)', 'drop subscription %I']) f \

@@ -51,10 +51,15 @@ impl Route {
             Self::New => BouncerBinary::at_least(1, 21),
         };
         let binary = binary.ok_or_else(|| {
-            Failed::new(format!("there is no PgBouncer {}; `just setup` gets one", self.name()))
+            Failed::new(format!(
+                "there is no PgBouncer {}; `just setup` gets one",
+                self.name()
+            ))
         })?;
         // One server connection, so that what is left on it meets whoever comes next.
-        let options = BouncerOptions::mode(PoolMode::Transaction).pool_size(1).binary(binary);
+        let options = BouncerOptions::mode(PoolMode::Transaction)
+            .pool_size(1)
+            .binary(binary);
         Ok(Some(match self {
             Self::New => options.setting("max_prepared_statements", "200"),
             _ => options,
@@ -142,11 +147,14 @@ impl Lane {
         refused: &BTreeSet<usize>,
     ) -> Result<Run, Failed> {
         let began = Instant::now();
-        let crashes = self.cluster.log_text().matches("Failed process was running").count();
+        let crashes = self.crashes().len();
         let during = |what| move |failed: Failed| failed.during(what);
         let made = fresh::make(&self.cluster).await;
         made.map_err(during("making the database"))?;
-        let other = self.other_client().await.map_err(during("connecting another client"))?;
+        let other = self
+            .other_client()
+            .await
+            .map_err(during("connecting another client"))?;
         let mut session = self.session().await.map_err(during("connecting"))?;
         let first = session.snapshot().await?;
         let found = match &other {
@@ -154,7 +162,9 @@ impl Lane {
             None => None,
         };
         let mut answers = Vec::with_capacity(statements.len());
-        let own = statements.iter().position(|one| one.turn == Turn::NextBorrower);
+        let own = statements
+            .iter()
+            .position(|one| one.turn == Turn::NextBorrower);
         let (own, next) = (own.unwrap_or(statements.len()), statements.len());
         let text = |place: usize| match refused.contains(&place) {
             true => STAND_IN,
@@ -178,9 +188,7 @@ impl Lane {
             shared = found.differences(&seen_by(other).await?);
         }
         session.close().await;
-        let log = self.cluster.log_text();
-        let crashed = log.lines().filter(|line| line.contains("Failed process was running"));
-        let crashed: Vec<_> = crashed.map(str::to_owned).collect();
+        let crashed = self.crashes();
         Ok(Run {
             answers,
             after,
@@ -189,6 +197,22 @@ impl Lane {
             crashed: crashed.into_iter().skip(crashes).collect(),
             took: began.elapsed(),
         })
+    }
+
+    /// What the server has said of processes that crashed, and of what they ran.
+    fn crashes(&self) -> Vec<String> {
+        let log = self.cluster.log_text();
+        let says = [
+            "was terminated by signal",
+            "Failed process was running",
+            "PANIC:",
+        ];
+        let crashes = log
+            .lines()
+            .filter(|line| says.iter().any(|says| line.contains(says)));
+        // Without the time, which is of no use to the list.
+        let crashes = crashes.map(|line| line.split_once("] ").map_or(line, |(_, said)| said));
+        crashes.map(str::to_owned).collect()
     }
 
     async fn session(&self) -> Result<Session, Failed> {

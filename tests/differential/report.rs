@@ -24,6 +24,8 @@ pub(crate) struct Report {
     /// Entries of the list that nothing has needed.
     pub(crate) unused: Vec<String>,
     pub(crate) seconds: u64,
+    /// Scripts, once for each form, for which there was no time.
+    pub(crate) not_run: usize,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -36,7 +38,10 @@ impl Report {
     }
 
     pub(crate) fn differences(&self) -> usize {
-        self.outcomes.iter().map(|outcome| outcome.different.len()).sum()
+        self.outcomes
+            .iter()
+            .map(|outcome| outcome.different.len())
+            .sum()
     }
 
     /// The table, and the first differences.
@@ -51,6 +56,13 @@ impl Report {
             "{} files, {} s; left out: {} commands of psql, {} statements for psql alone, {} COPY with rows",
             self.files, self.seconds, self.psql_commands, self.only_for_psql, self.copies
         );
+        if self.not_run > 0 {
+            let _ = writeln!(
+                text,
+                "NOT DONE: there was no time for {} scripts and forms",
+                self.not_run
+            );
+        }
         for line in &self.left_out {
             let _ = writeln!(text, "not run: {line}");
         }
@@ -60,7 +72,11 @@ impl Report {
             "route", "form", "statements", "same", "listed", "unstable", "DIFFERENT"
         );
         for (route, form) in ways {
-            let of_way = || self.outcomes.iter().filter(|o| (o.route, o.form) == (route, form));
+            let of_way = || {
+                self.outcomes
+                    .iter()
+                    .filter(|o| (o.route, o.form) == (route, form))
+            };
             let sum = |what: fn(&Outcome) -> usize| of_way().map(what).sum::<usize>();
             let _ = writeln!(
                 text,

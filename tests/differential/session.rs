@@ -50,7 +50,10 @@ impl Session {
     pub(crate) async fn ours(url: &str, profile: PoolProfile) -> Result<Self, Failed> {
         let pool = Pool::connect(PooledUrl::parse(url)?, profile).await?;
         let conn = pool.get().await?;
-        Ok(Self::Ours(Box::new(Ours { pool, conn: Some(conn) })))
+        Ok(Self::Ours(Box::new(Ours {
+            pool,
+            conn: Some(conn),
+        })))
     }
 
     fn connection(&mut self) -> Result<&mut AsyncPgConnection, Failed> {
@@ -66,7 +69,10 @@ impl Session {
     fn errors(&self) -> u64 {
         match self {
             Self::Stock(stock) => stock.tap.seen().errors,
-            Self::Ours(ours) => ours.conn.as_ref().map_or(0, |conn| conn.observed().errors()),
+            Self::Ours(ours) => ours
+                .conn
+                .as_ref()
+                .map_or(0, |conn| conn.observed().errors()),
         }
     }
 

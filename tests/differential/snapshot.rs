@@ -36,7 +36,8 @@ impl Snapshot {
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let names = self.0.keys().chain(other.0.keys());
         let names: std::collections::BTreeSet<_> = names.collect();
-        let value = |of: &Self, name: &str| of.0.get(name).cloned().unwrap_or_else(|| "-".to_owned());
+        let value =
+            |of: &Self, name: &str| of.0.get(name).cloned().unwrap_or_else(|| "-".to_owned());
         names
             .into_iter()
             .filter(|name| self.0.get(*name) != other.0.get(*name))

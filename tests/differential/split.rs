@@ -215,7 +215,9 @@ mod tests {
 
     fn owned(found: &[(usize, &str)]) -> Vec<(usize, String)> {
         let found = found.iter();
-        found.map(|(line, sql)| (*line, (*sql).to_owned())).collect()
+        found
+            .map(|(line, sql)| (*line, (*sql).to_owned()))
+            .collect()
     }
 
     #[test]

@@ -43,7 +43,10 @@ impl Tap {
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -142,7 +145,10 @@ mod tests {
         said.extend(b"Z\0\0\0\x05I");
         for length in 1..said.len() {
             let mut frames = Frames::default();
-            let codes: Vec<_> = said.chunks(length).flat_map(|part| frames.push(part)).collect();
+            let codes: Vec<_> = said
+                .chunks(length)
+                .flat_map(|part| frames.push(part))
+                .collect();
             assert_eq!(codes, ["42P01"], "in parts of {length}");
         }
     }
