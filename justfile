@@ -60,10 +60,16 @@ soak SECONDS="300": setup
 differential *ARGS: setup
     cargo run --quiet -p db-tests --bin differential -- {{ ARGS }}
 
-# Run the benches.
+# What each promise comes to, by name; then our pool beside its peers in one table (target/bench/table.json).
 bench *ARGS: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- cargo bench -p db-tests --bench compare {{ ARGS }}
+    {{ with_cluster }} -- cargo bench -p db-tests --bench table {{ ARGS }}
+
+# The table alone: `just table select direct`.
+table *ARGS: setup
+    cargo build --quiet -p db-tests --bins
+    {{ with_cluster }} -- cargo bench -p db-tests --bench table {{ ARGS }}
 
 # What the wire and telemetry cost in instructions (by valgrind, where it is installed), allocations and memory.
 cost: setup

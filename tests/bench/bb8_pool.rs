@@ -25,7 +25,7 @@ pub(crate) async fn connect(url: &str, connections: u32, validates: bool) -> bb8
 }
 
 /// What diesel-async's own feature `bb8` does.
-pub(crate) struct Manager(String);
+pub(crate) struct Manager(pub(crate) String);
 
 impl bb8::ManageConnection for Manager {
     type Connection = AsyncPgConnection;
