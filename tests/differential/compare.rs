@@ -133,7 +133,11 @@ impl Lanes {
         (route, ours): (Route, &Run),
         expected: &Expected,
     ) -> Result<Outcome, Failed> {
-        let refused = expected.refusals(route, &ours.answers, &runs.stock.answers);
+        let refused = expected.refusals(
+            route,
+            &runs.statements,
+            (&ours.answers, &runs.stock.answers),
+        );
         let again = async |form| -> Result<Run, Failed> {
             running(&self.spare, form, &runs.statements, refused.clone()).await?
         };

@@ -10,6 +10,7 @@ use crate::answer::{Answer, Failure};
 use crate::failed::Failed;
 use crate::form::Form;
 use crate::lane::Route;
+use crate::split::Statement;
 
 /// The list of the repository.
 #[derive(Debug, Deserialize)]
@@ -40,6 +41,8 @@ struct Refusal {
     sqlstate: String,
     /// A part of the message.
     message: String,
+    /// The statement has one of these, in lower case.
+    statements: Vec<String>,
     reason: String,
 }
 
@@ -87,12 +90,14 @@ impl Expected {
     }
 
     /// Why ours refuses a statement.
-    pub(crate) fn refuses(&self, route: Route, failure: &Failure) -> Option<&str> {
+    fn refuses(&self, route: Route, statement: &str, failure: &Failure) -> Option<&str> {
+        let statement = statement.to_lowercase();
         let code = failure.sqlstate.as_deref()?;
         let entry = self.refused.iter().find(|entry| {
             is_any(&entry.routes, route.name())
                 && entry.sqlstate == code
                 && failure.message.contains(&entry.message)
+                && entry.statements.iter().any(|part| statement.contains(part))
         })?;
         Some(self.note(&entry.reason))
     }
@@ -132,13 +137,14 @@ impl Expected {
     pub(crate) fn refusals(
         &self,
         route: Route,
-        ours: &[Answer],
-        stock: &[Answer],
+        statements: &[Statement],
+        (ours, stock): (&[Answer], &[Answer]),
     ) -> BTreeSet<usize> {
         let pairs = ours.iter().zip(stock).enumerate();
-        let refused = pairs.filter(|(_, (ours, stock))| {
+        let refused = pairs.filter(|(place, (ours, stock))| {
             let failure = ours.failure().filter(|_| !ours.is_like(stock));
-            failure.is_some_and(|failure| self.refuses(route, failure).is_some())
+            let sql = &statements[*place].sql;
+            failure.is_some_and(|failure| self.refuses(route, sql, failure).is_some())
         });
         refused.map(|(place, _)| place).collect()
     }

@@ -118,7 +118,9 @@ async fn run(arguments: &Arguments) -> Result<Report, Failed> {
     let (outcomes, run) = compare_all(&lanes, work, &expected, end).await?;
     (report.outcomes, report.not_run) = (outcomes, all - run);
     report.seconds = began.elapsed().as_secs();
-    report.unused = expected.unused();
+    if names.is_empty() {
+        report.unused = expected.unused();
+    }
     say(&report.text(arguments.show));
     say(&format!(
         "report: {}",

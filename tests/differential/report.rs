@@ -63,6 +63,9 @@ impl Report {
                 self.not_run
             );
         }
+        for reason in &self.unused {
+            let _ = writeln!(text, "expected.toml, not needed: {reason}");
+        }
         for line in &self.left_out {
             let _ = writeln!(text, "not run: {line}");
         }

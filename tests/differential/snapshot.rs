@@ -47,12 +47,14 @@ impl Snapshot {
 }
 
 /// Everything that a session can set, who it is, and what lives as long as it. A statement that is kept prepared
-/// is no leftover: only those that a PREPARE has made are counted.
+/// is no leftover: only those that a PREPARE has made are counted. Settings of PL/pgSQL are there once it has been
+/// used, and an empty schema stays where a temporary table was.
 pub(crate) const SNAPSHOT: &str = "\
     select name::text, setting::text from pg_catalog.pg_settings where context in ('user', 'superuser') \
+    and name !~ '^plpgsql' \
     union all select 'session_user', session_user::text \
     union all select 'current_user', current_user::text \
-    union all select 'schemas', pg_catalog.regexp_replace(pg_catalog.current_schemas(true)::text, 'pg_temp_[0-9]+', 'pg_temp', 'g') \
+    union all select 'schemas', pg_catalog.current_schemas(false)::text \
     union all select 'prepared by SQL', pg_catalog.count(*)::text from pg_catalog.pg_prepared_statements where from_sql \
     union all select 'cursors', pg_catalog.count(*)::text from pg_catalog.pg_cursors where name <> '' and is_holdable \
     union all select 'listens', pg_catalog.count(*)::text from pg_catalog.pg_listening_channels() \

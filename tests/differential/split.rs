@@ -59,8 +59,9 @@ fn cut_until_a_command(text: &str, start: usize, open: &mut Open, script: &mut S
             return obey(text, offset, open, script);
         }
         if token.kind == TokenKind::Semi && open.at_top() {
-            if open.close(script) {
-                return behind_the_rows(text, end);
+            let copies = open.close(script);
+            if copies > 0 {
+                return (0..copies).fold(end, |end, _| behind_the_rows(text, end));
             }
         } else {
             open.push(text, token.kind, offset, end);
@@ -179,17 +180,19 @@ impl Open {
         )
     }
 
-    /// Ends the statement. Whether rows of a COPY follow in the script.
-    fn close(&mut self, script: &mut Script) -> bool {
+    /// Ends the statement. How many times rows of a COPY follow in the script.
+    fn close(&mut self, script: &mut Script) -> usize {
         let open = std::mem::take(self);
         let sql = open.text.trim_end();
         if sql.is_empty() || sql.chars().all(|c| c == ';') {
-            return false;
+            return 0;
         }
         let has = |word: &str| open.words.iter().any(|said| said == word);
-        let copies = open.words.first().is_some_and(|word| word == "copy");
-        let with_rows = copies && has("stdin");
-        if with_rows || (copies && has("program")) {
+        let pairs = open.words.windows(2);
+        // To psql it is the same where the rows are said to come from.
+        let from_script = pairs.filter(|pair| pair[0] == "from" && STREAMS.contains(&&*pair[1]));
+        let with_rows = if has("copy") { from_script.count() } else { 0 };
+        if with_rows > 0 || (has("copy") && has("program")) {
             script.copies += 1;
         } else if open.needs_psql {
             script.only_for_psql += 1;
@@ -203,6 +206,8 @@ impl Open {
         with_rows
     }
 }
+
+const STREAMS: [&str; 2] = ["stdin", "stdout"];
 
 #[cfg(test)]
 mod tests {
@@ -240,6 +245,9 @@ mod tests {
         let script = "copy t from stdin;\n1\tit's;\n\\.\nselect 1;";
         assert_eq!(texts(script), owned(&[(4, "select 1")]));
         assert_eq!(split(script).copies, 1);
+        let twice =
+            "copy t from stdin\\; select 1\\; copy t from stdout;\n1;\n\\.\n2;\n\\.\nselect 1;";
+        assert_eq!(texts(twice), owned(&[(6, "select 1")]));
     }
 
     #[test]
