@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use app_db::{Config, PoolProfile};
 use clap::Parser;
 
-use self::compare::{Lanes, Outcome};
+use self::compare::{Lanes, Outcome, Runs};
 use self::corpus::File;
 use self::expected::Expected;
 use self::failed::Failed;
@@ -70,7 +70,9 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(&Arguments::parse()).await {
-        Ok(report) if report.not_run > 0 => ExitCode::from(NOT_COMPARED),
+        Ok(report) if report.not_run > 0 || !report.failed.is_empty() => {
+            ExitCode::from(NOT_COMPARED)
+        }
         Ok(report) if report.differences() > 0 => ExitCode::from(DIFFERENT),
         Ok(_) => ExitCode::SUCCESS,
         Err(failed) => {
@@ -98,6 +100,7 @@ async fn run(arguments: &Arguments) -> Result<Report, Failed> {
         unused: Vec::new(),
         seconds: 0,
         not_run: 0,
+        failed: Vec::new(),
         outcomes: Vec::new(),
     };
     let mut work = Vec::new();
@@ -113,10 +116,8 @@ async fn run(arguments: &Arguments) -> Result<Report, Failed> {
     }
     let began = Instant::now();
     let lanes = Lanes::start(&chosen(&arguments.routes, &Route::ALL), &profile).await?;
-    let all = work.len();
     let end = began + Duration::from_secs(60 * arguments.minutes);
-    let (outcomes, run) = compare_all(&lanes, work, &expected, end).await?;
-    (report.outcomes, report.not_run) = (outcomes, all - run);
+    compare_all(&lanes, work, &expected, end, &mut report).await;
     report.seconds = began.elapsed().as_secs();
     if names.is_empty() {
         report.unused = expected.unused();
@@ -129,21 +130,21 @@ async fn run(arguments: &Arguments) -> Result<Report, Failed> {
     Ok(report)
 }
 
-/// Judges each script while the next one runs; begins none when the time is over. Also how many were run.
+/// Judges each script while the next one runs; begins none when the time is over.
 async fn compare_all(
     lanes: &Lanes,
     work: Vec<(Arc<File>, Form)>,
     expected: &Expected,
     end: Instant,
-) -> Result<(Vec<Outcome>, usize), Failed> {
-    let mut outcomes = Vec::new();
-    let mut judging = None;
-    let (all, mut run) = (work.len(), 0);
+    report: &mut Report,
+) {
+    let mut ran = None;
+    let all = work.len();
     for (done, (file, form)) in work.into_iter().enumerate() {
         if Instant::now() > end {
+            report.not_run = all - done;
             break;
         }
-        run += 1;
         if std::io::stderr().is_terminal() {
             tell(&format!(
                 "\r{done} of {all}: {} {}{:20}",
@@ -152,19 +153,29 @@ async fn compare_all(
                 ""
             ));
         }
-        let running = lanes.run(file, form);
-        let judge = async |runs| match runs {
-            Some(runs) => lanes.judge(runs, expected).await,
-            None => Ok(Vec::new()),
-        };
-        let (next, judged) = tokio::join!(running, judge(judging.take()));
-        judging = Some(next?);
-        outcomes.extend(judged?);
+        let name = file.name.clone();
+        let (next, judged) =
+            tokio::join!(lanes.run(file, form), judge(lanes, ran.take(), expected));
+        report.take(judged);
+        match next {
+            Ok(runs) => ran = Some(runs),
+            Err(failed) => report
+                .failed
+                .push(format!("{name}.sql, {}: {failed}", form.name())),
+        }
     }
-    if let Some(runs) = judging {
-        outcomes.extend(lanes.judge(runs, expected).await?);
+    report.take(judge(lanes, ran, expected).await);
+}
+
+async fn judge(
+    lanes: &Lanes,
+    runs: Option<Runs>,
+    expected: &Expected,
+) -> Result<Vec<Outcome>, Failed> {
+    match runs {
+        Some(runs) => lanes.judge(runs, expected).await,
+        None => Ok(Vec::new()),
     }
-    Ok((outcomes, run))
 }
 
 /// The built-in profile of a production pool, of one connection and with the settings that are asked for.

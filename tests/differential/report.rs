@@ -26,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) seconds: u64,
     /// Scripts, once for each form, for which there was no time.
     pub(crate) not_run: usize,
+    /// Scripts that plain diesel-async could not be asked.
+    pub(crate) failed: Vec<String>,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -35,6 +37,13 @@ impl Report {
         self.psql_commands += file.script.commands;
         self.only_for_psql += file.script.only_for_psql;
         self.copies += file.script.copies;
+    }
+
+    pub(crate) fn take(&mut self, judged: Result<Vec<Outcome>, Failed>) {
+        match judged {
+            Ok(outcomes) => self.outcomes.extend(outcomes),
+            Err(failed) => self.failed.push(failed.to_string()),
+        }
     }
 
     pub(crate) fn differences(&self) -> usize {
@@ -62,6 +71,9 @@ impl Report {
                 "NOT DONE: there was no time for {} scripts and forms",
                 self.not_run
             );
+        }
+        for failed in &self.failed {
+            let _ = writeln!(text, "NOT COMPARED: {failed}");
         }
         for reason in &self.unused {
             let _ = writeln!(text, "expected.toml, not needed: {reason}");
