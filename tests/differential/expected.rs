@@ -59,6 +59,9 @@ struct Difference {
     /// A part of the statement, or of the name of a setting.
     #[serde(default)]
     statement: String,
+    /// A part of what plain diesel-async answers.
+    #[serde(default)]
+    stock: String,
     /// A part of what ours answers.
     #[serde(default)]
     ours: String,
@@ -108,13 +111,14 @@ impl Expected {
         (route, form): (Route, Form),
         file: &str,
         statement: &str,
-        ours: &str,
+        (stock, ours): (&str, &str),
     ) -> Option<&str> {
         let entry = self.differs.iter().find(|entry| {
             is_any(&entry.routes, route.name())
                 && is_any(&entry.forms, form.name())
                 && is_any(&entry.files, file)
                 && statement.contains(&entry.statement)
+                && stock.contains(&entry.stock)
                 && ours.contains(&entry.ours)
         })?;
         Some(self.note(&entry.reason))

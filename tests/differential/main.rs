@@ -14,6 +14,7 @@ mod failed;
 mod form;
 mod fresh;
 mod lane;
+mod outcome;
 mod report;
 mod sample;
 mod session;
@@ -30,12 +31,13 @@ use std::time::{Duration, Instant};
 use app_db::{Config, PoolProfile};
 use clap::Parser;
 
-use self::compare::{Lanes, Outcome, Runs};
+use self::compare::{Lanes, Runs};
 use self::corpus::File;
 use self::expected::Expected;
 use self::failed::Failed;
 use self::form::Form;
 use self::lane::Route;
+use self::outcome::Outcome;
 use self::report::Report;
 
 /// Compares our connections with plain diesel-async by PostgreSQL's regression scripts.

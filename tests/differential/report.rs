@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::compare::Outcome;
 use crate::corpus::File;
 use crate::failed::Failed;
+use crate::outcome::Outcome;
 use crate::split::Turn;
 
 /// All that was compared.

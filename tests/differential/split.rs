@@ -15,7 +15,7 @@ pub(crate) struct Statement {
 }
 
 /// Which run of a statement it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Turn {
     First,
