@@ -20,6 +20,7 @@ mod languages;
 mod ledger;
 mod lifetime;
 mod migrate;
+mod model;
 mod outage;
 mod pool;
 mod programs;
