@@ -11,6 +11,7 @@ mod copy;
 mod database;
 mod dbctl;
 mod demo;
+mod differential;
 mod doctor;
 mod harness;
 mod holders;

@@ -1,0 +1,52 @@
+//! Statements that nobody here wrote: a sample of what `just differential` runs.
+
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+/// Runs the sample in one form over all ways to the server.
+///
+/// # Panics
+/// With the table and the first differences, where an answer is not plain diesel-async's. A corpus that has not
+/// been fetched is a failure too.
+async fn is_as_plain(form: &str) {
+    let output = Command::new(env!("CARGO_BIN_EXE_differential"))
+        .args([
+            "--sample",
+            "--forms",
+            form,
+            "--show",
+            "10",
+            "--minutes",
+            "2",
+        ])
+        .args(["--report", &format!("sample-{form}")])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}\n{told}", output.status);
+    // It has compared, on each of the ways.
+    for route in ["direct", "1.18", "1.24"] {
+        let line = told.lines().find(|line| line.starts_with(route)).unwrap();
+        let same: u32 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
+        assert!(same > 2_000, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn simple_queries_are_answered_as_by_plain_diesel_async() {
+    is_as_plain("simple").await;
+}
+
+#[tokio::test]
+async fn prepared_queries_are_answered_as_by_plain_diesel_async() {
+    is_as_plain("extended").await;
+}
+
+#[tokio::test]
+async fn kept_queries_are_answered_as_by_plain_diesel_async() {
+    is_as_plain("cached").await;
+}
