@@ -72,7 +72,7 @@ impl Session {
             Self::Ours(ours) => ours
                 .conn
                 .as_ref()
-                .map_or(0, |conn| conn.observed().errors()),
+                .map_or(0, |conn| app_db::db_pool::plumbing::observed(conn).errors()),
         }
     }
 
@@ -84,7 +84,7 @@ impl Session {
                 seen.last.filter(|_| seen.errors > errors)
             }
             Self::Ours(ours) => {
-                let observed = ours.conn.as_ref()?.observed();
+                let observed = app_db::db_pool::plumbing::observed(ours.conn.as_ref()?);
                 let error = observed.last_error().filter(|_| observed.errors() > errors);
                 error.map(|error| error.sqlstate().code().to_owned())
             }

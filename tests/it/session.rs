@@ -3,7 +3,7 @@
 use app_db::{Config, Environment, Pool, PoolProfile};
 use db_pool::PoolerMode;
 use diesel::sql_types::Text;
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::{Bouncer, BouncerOptions, PoolMode, TestDatabase};
 
 use crate::at_rest::open;
@@ -41,6 +41,16 @@ async fn assert_settings(conn: &mut AsyncPgConnection) {
     ] {
         assert_eq!(setting(conn, name).await, value, "{name}");
     }
+}
+
+/// Where a session may be shared, what changes no result is said in transactions alone.
+async fn assert_settings_in_a_transaction(conn: &mut AsyncPgConnection) {
+    conn.transaction(async |conn| {
+        assert_settings(conn).await;
+        diesel::QueryResult::Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 /// req 2.07, req 2.20, req 2.21, req 2.22, req 2.23, req 2.24, req 2.25: and `RESET ALL` returns to them
@@ -131,8 +141,9 @@ async fn settings_arrive_through_a_session_pooler() {
         .await
         .unwrap();
     let (mut one, mut two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
-    assert_settings(&mut one).await;
-    assert_settings(&mut two).await;
+    for conn in [&mut one, &mut two] {
+        assert_settings_in_a_transaction(conn).await;
+    }
     assert_eq!(pool.status().connects.failed, 0);
 }
 
@@ -202,5 +213,5 @@ async fn settings_arrive_through_a_pooler_that_ignores_options() {
     let pool = Pool::connect(url(&db.pooled_url(&bouncer)), profile())
         .await
         .unwrap();
-    assert_settings(&mut pool.get().await.unwrap()).await;
+    assert_settings_in_a_transaction(&mut pool.get().await.unwrap()).await;
 }

@@ -2,6 +2,7 @@
 
 mod disturbed;
 mod load;
+mod objects;
 mod pipelines;
 mod plans;
 mod sessions;

@@ -1,6 +1,9 @@
 //! The wire against a real server: what it saves, and that nothing else changes.
 
 mod cancelling;
+mod lone_reads;
+mod meaning;
+mod outdated;
 mod sessions;
 mod statements;
 mod transactions;

@@ -193,6 +193,9 @@ impl Backend {
             return Some(CloseReason::Lost);
         }
         if self.observed.is_outdated() {
+            self.registry.outdate(now);
+        }
+        if self.registry.is_outdated(self.born) {
             return Some(CloseReason::Outdated);
         }
         if self.registry.is_closed() {

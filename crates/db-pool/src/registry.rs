@@ -41,6 +41,9 @@ pub(crate) struct Registry {
     pub(crate) in_use: AtomicU32,
     /// How many have ever been handed out.
     pub(crate) handed_out: AtomicU64,
+    /// Connections made before this know types and columns that are others now.
+    any_outdated: AtomicBool,
+    outdated_before: Mutex<Option<tokio::time::Instant>>,
     /// Set once, when the pool begins to close, before `closing` is.
     closed: AtomicBool,
     pub(crate) closing: CancellationToken,
@@ -69,6 +72,8 @@ impl Registry {
             unanswered: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
             handed_out: AtomicU64::new(0),
+            any_outdated: AtomicBool::new(false),
+            outdated_before: Mutex::default(),
             closed: AtomicBool::new(false),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -77,6 +82,25 @@ impl Registry {
             connect_times: Histogram::default(),
             runtime: Handle::current(),
         }
+    }
+
+    /// One connection was found to know what is wrong now: those that were made before may know the same.
+    pub(crate) fn outdate(&self, now: tokio::time::Instant) {
+        *self
+            .outdated_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(now);
+        self.any_outdated.store(true, Ordering::Release);
+    }
+
+    /// Whether a connection that was made then may know what is wrong now.
+    pub(crate) fn is_outdated(&self, made: tokio::time::Instant) -> bool {
+        self.any_outdated.load(Ordering::Acquire)
+            && self
+                .outdated_before
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_some_and(|before| made < before)
     }
 
     pub(crate) fn begin_close(&self) {

@@ -5,6 +5,7 @@
 //! what the server sends, with [`outcome`], [`description`] and [`repeat`] for what is learnt from it. This
 //! file holds what they share: the state, the order of answers, and the answers that the wire gives itself.
 
+mod broken;
 mod client_transaction;
 mod copying;
 mod description;

@@ -200,13 +200,13 @@ async fn a_changed_column_is_never_decoded_as_it_was() {
         db.sql("alter table changing alter v type float4")
             .await
             .unwrap();
-        // An integer it is not any more, and whoever asked before is told once; 1065353216 is 1.0
-        // misread, which is what diesel itself makes of a type that the program states wrongly.
+        // An integer it is not any more, and the connection that was told so says it before it is replaced;
+        // 1065353216 is 1.0 misread, which is what diesel itself makes of a type that the program states wrongly.
+        let told = database.read(v_by_dsl).await;
         for (way, seen) in [
             ("dsl", v_by_dsl(&mut conn).await),
             ("text", v_by_text(&mut conn).await),
-            ("dsl in read", database.read(v_by_dsl).await),
-            ("text in write", database.write(v_by_text).await),
+            ("dsl in read", told),
         ] {
             if !matches!(seen, Err(_) | Ok(1)) {
                 misread.push(format!("{name}, {way}: {seen:?}"));
@@ -227,8 +227,12 @@ async fn a_changed_column_is_never_decoded_as_it_was() {
             v_by_dsl(&mut conn).await == Ok(1) && v_by_text(&mut conn).await == Ok(1)
         })
         .await;
-        assert_eq!(database.read(v_by_dsl).await, Ok(1), "{name}");
-        assert_eq!(database.write(v_by_text).await, Ok(1), "{name}");
+        // Each connection that has met the float fails one call, and is replaced.
+        let mut failed = 0;
+        while database.read(v_by_dsl).await != Ok(1) || database.write(v_by_text).await != Ok(1) {
+            failed += 1;
+            assert!(failed <= 2, "{name}: still no integer");
+        }
         drop(conn);
         pool.rests_with(database).await;
     }

@@ -19,6 +19,8 @@ pub(crate) struct LiveBackend {
     held_since: AtomicU64,
     /// The `held_since` of the last hold that was reported for its length.
     reported: AtomicU64,
+    /// When it was last asked to end a statement that overran: milliseconds since `made`, plus one; 0 for never.
+    overran: AtomicU64,
     made: Instant,
 }
 
@@ -34,6 +36,7 @@ impl LiveBackend {
             activity,
             held_since: AtomicU64::new(0),
             reported: AtomicU64::new(0),
+            overran: AtomicU64::new(0),
             made: Instant::now(),
         }
     }
@@ -55,10 +58,25 @@ impl LiveBackend {
         }
     }
 
-    /// Whether its statement has been at work for so long without a bound of the server's.
+    /// Whether its statement has been at work for so long without a bound of the server's. Of one statement that is
+    /// said once a second at most: a cancel request may be lost, and each takes a connection.
     pub(crate) fn overruns(&self, timeout: Duration) -> bool {
-        let sent = self.observed.last_statement().sent_at();
-        self.observed.is_working_unbounded() && sent.is_some_and(|sent| sent.elapsed() >= timeout)
+        if !self.observed.is_working_unbounded() {
+            return false;
+        }
+        let Some(sent) = self.observed.last_statement().sent_at() else {
+            return false;
+        };
+        let stamp = |at: Instant| at.saturating_duration_since(self.made).as_millis() as u64 + 1;
+        let (sent, now) = (stamp(sent), stamp(Instant::now()));
+        let last = self.overran.load(Ordering::Acquire);
+        let said_lately = sent <= last && now < last + AGAIN_MS;
+        let is_over = u128::from(now - sent) >= timeout.as_millis();
+        if !is_over || said_lately {
+            return false;
+        }
+        self.overran.store(now, Ordering::Release);
+        true
     }
 
     /// Somebody holds it from now on; the activity names the holder already.
@@ -126,3 +144,6 @@ impl LiveBackend {
 fn whole_ms(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64)
 }
+
+/// How soon a statement that overran is cancelled once more, in milliseconds.
+const AGAIN_MS: u64 = 1_000;

@@ -92,8 +92,9 @@ fn learn(
             // Where that no longer fits it is told so once, and not tried again unseen: diesel would
             // read a float4 as the int4 that the program states.
             let told = conversation.statements.take_outdated(id);
-            if told.is_some_and(|told| !still_fits(&told, &conversation.described)) {
+            if let Some(told) = told.filter(|told| !still_fits(told, &conversation.described)) {
                 exchange.mismatch = true;
+                exchange.read_anew = results_may_be_read_anew(&told, &conversation.described);
                 return conversation.statements.refuse(id, true);
             }
             if let Some(record) = conversation.statements.get_mut(id).filter(|_| whole) {
@@ -118,12 +119,18 @@ fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: Statement
             exchange.narrow =
                 count(told).filter(|told| count(&conversation.described) > Some(*told));
         }
-        _ => {
-            // Not one to be tried again unseen: it would be read as what it was.
+        told => {
             exchange.mismatch = true;
+            exchange.read_anew =
+                told.is_some_and(|told| results_may_be_read_anew(told, &conversation.described));
             conversation.statements.forget(id);
         }
     }
+}
+
+fn results_may_be_read_anew(told: &[u8], now: &[u8]) -> bool {
+    let results = halves(told).zip(halves(now));
+    results.is_some_and(|((_, told), (_, now))| may_be_read_anew(told, now))
 }
 
 /// The same by the description of a portal: of the rows alone, in the formats that the client asks for.
@@ -145,8 +152,8 @@ fn check_portal(conversation: &mut Conversation, exchange: &mut Exchange, id: St
         }
         Some(told) => exchange.narrow = column_count(told),
         None => {
-            // Not one to be tried again unseen: it would be read as what it was.
             exchange.mismatch = true;
+            exchange.read_anew = told.is_some_and(|told| may_be_read_anew(told, now));
             conversation.statements.forget(id);
         }
     }
@@ -154,14 +161,36 @@ fn check_portal(conversation: &mut Conversation, exchange: &mut Exchange, id: St
 
 /// Whether the newer rows begin with the columns of the older ones, in whatever format.
 fn rows_still_fit(told: &[u8], now: &[u8]) -> bool {
-    let alike =
-        |(told, now): (&Column<'_>, &Column<'_>)| (told.name, told.oid) == (now.name, now.oid);
+    compare_rows(told, now, read_alike)
+}
+
+/// Whether a program that reads the older rows is right with the newer ones once it has heard of them: types of the
+/// user's may have been made anew. Others are not to be read unseen: diesel would read a float4 as the int4 that the
+/// program states.
+fn may_be_read_anew(told: &[u8], now: &[u8]) -> bool {
+    let anew = |told: &Column<'_>, now: &Column<'_>| {
+        read_alike(told, now) || (told.is_of_the_user() && now.is_of_the_user())
+    };
+    compare_rows(told, now, anew)
+}
+
+fn compare_rows(told: &[u8], now: &[u8], alike: impl Fn(&Column<'_>, &Column<'_>) -> bool) -> bool {
     let fits = || {
         let same_kind = told.first()? == now.first()?;
         let (told, now) = (columns(told)?, columns(now)?);
-        Some(same_kind && told.len() <= now.len() && told.iter().zip(&now).all(alike))
+        Some(same_kind && begin_alike(&told, &now, alike))
     };
     fits().unwrap_or(false)
+}
+
+/// Whether the newer columns begin with the older ones.
+fn begin_alike(
+    told: &[Column<'_>],
+    now: &[Column<'_>],
+    alike: impl Fn(&Column<'_>, &Column<'_>) -> bool,
+) -> bool {
+    let pairs = || told.iter().zip(now);
+    told.len() <= now.len() && pairs().all(|(told, now)| alike(told, now))
 }
 
 /// Whether an answer to the newer description can be read by the older one: the same parameters, and the
@@ -172,7 +201,7 @@ fn still_fits(told: &[u8], now: &[u8]) -> bool {
         let same_kind = told_result.first()? == result.first()?;
         let same_parameters = told_parameters == parameters;
         let (told, now) = (columns(told_result)?, columns(result)?);
-        Some(same_kind && same_parameters && now.starts_with(&told))
+        Some(same_kind && same_parameters && begin_alike(&told, &now, read_alike))
     };
     fits().unwrap_or(false)
 }
@@ -211,12 +240,32 @@ pub(super) fn narrowed(row: &[u8], values: u16) -> Option<Vec<u8>> {
     Some([&values.to_be_bytes()[..], &all[..kept]].concat())
 }
 
-/// A column, as far as the reading of its values depends on it.
-#[derive(PartialEq, Eq)]
+/// A column, as far as the reading of its values depends on it. Their format is what the client asks for in its Bind.
 struct Column<'d> {
     name: &'d [u8],
     oid: &'d [u8],
-    format: &'d [u8],
+}
+
+/// Whether the values of both are read alike, under the same name.
+fn read_alike(one: &Column<'_>, other: &Column<'_>) -> bool {
+    let texts = is_a_text(one.oid) && is_a_text(other.oid);
+    one.name == other.name && (one.oid == other.oid || texts)
+}
+
+impl Column<'_> {
+    /// Whether its type is not one of the server's own (FirstNormalObjectId in access/transam.h).
+    fn is_of_the_user(&self) -> bool {
+        number(self.oid) >= 16_384
+    }
+}
+
+/// text, varchar, bpchar and name: their values are the same bytes.
+fn is_a_text(oid: &[u8]) -> bool {
+    matches!(number(oid), 25 | 1043 | 1042 | 19)
+}
+
+fn number(oid: &[u8]) -> u32 {
+    oid.first_chunk().map_or(0, |oid| u32::from_be_bytes(*oid))
 }
 
 /// The columns of a RowDescription, none of NoData. Which table they come from does not matter: one text
@@ -233,7 +282,6 @@ fn columns(result: &[u8]) -> Option<Vec<Column<'_>>> {
         columns.push(Column {
             name,
             oid: fields.get(6..10)?,
-            format: fields.get(16..18)?,
         });
         rest = fields.get(18..)?;
     }

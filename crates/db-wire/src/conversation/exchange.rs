@@ -72,6 +72,8 @@ pub(crate) struct Exchange {
     pub(crate) partial_rollback: bool,
     /// The server describes the statement in another way than the client was told.
     pub(crate) mismatch: bool,
+    /// What is described in another way is read rightly by a program that hears of it anew.
+    pub(crate) read_anew: bool,
     /// Its rows have more values than the client was told of columns: so many of them are passed.
     pub(crate) narrow: Option<u16>,
     /// A plain SELECT: lost in mid-answer, it has changed nothing.
@@ -151,6 +153,7 @@ impl Exchange {
             resets: false,
             partial_rollback: false,
             mismatch: false,
+            read_anew: false,
             narrow: None,
             only_reads: false,
             reads_alone: false,

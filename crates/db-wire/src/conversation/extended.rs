@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::error::SqlState;
-
 use crate::conversation::Conversation;
 use crate::conversation::description::has_no_rows;
 use crate::conversation::exchange::{Exchange, Part};
@@ -12,7 +10,7 @@ use crate::conversation::head::put_head;
 use crate::conversation::inbox::Frame;
 use crate::conversation::leftovers::{frames_leave, leaves};
 use crate::conversation::pipeline::other;
-use crate::conversation::refusal::{FAILED, needs_settings, refusal};
+use crate::conversation::refusal::{needs_settings, refusal};
 use crate::observed::Request;
 use crate::prepared::statement_cache::Record;
 use crate::protocol::message::{
@@ -71,7 +69,8 @@ pub(super) fn send_prepare(
     exchange.statement = Some(id);
     exchange.reads_alone = conversation.reads_alone(rules, traits.reads);
     exchange.repeatable = !name.is_empty() && (exchange.reads_alone || conversation.is_untouched());
-    put_head(conversation, rules, &mut exchange, traits.stands_alone);
+    let bare = traits.stands_alone || traits.needs_a_block;
+    put_head(conversation, rules, &mut exchange, bare);
     let out = conversation.to_server.end();
     put_parse(out, &name, tail);
     put_describe(out, &name);
@@ -138,7 +137,8 @@ pub(super) fn send_execute(
         && bind.len() <= MAX_RETAINED;
 
     leaves(conversation, traits.residue);
-    put_head(conversation, rules, &mut exchange, traits.stands_alone);
+    let bare = traits.stands_alone || traits.needs_a_block;
+    put_head(conversation, rules, &mut exchange, bare);
     let record = conversation.statements.get(id);
     let name = record.map(Record::server_name).unwrap_or_default();
     let out = conversation.to_server.end();
@@ -198,14 +198,5 @@ pub(super) fn send_close(conversation: &mut Conversation, inbox: &[u8], frames: 
             frames_leave(conversation, inbox, frames);
             forward(conversation, inbox, frames);
         }
-    }
-}
-
-/// In a transaction that never began nothing reaches the server.
-pub(super) fn refuse_in_broken(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
-    match frames {
-        [close, _sync] if close.tag == b'C' => send_close(conversation, inbox, frames),
-        [sync] if sync.tag == b'S' => conversation.answer(b"", None),
-        _ => conversation.answer_error(&SqlState::IN_FAILED_SQL_TRANSACTION, FAILED),
     }
 }

@@ -292,7 +292,10 @@ fn ready_for_query(conversation: &mut Conversation, status: u8) -> Fate {
         put_error(&mut error, &SqlState::FEATURE_NOT_SUPPORTED, MISMATCH);
         let told = ServerError::from_fields(&error[HEADER..]);
         // What the client holds of it, diesel's own cache for one, is wrong for ever: another connection is not.
-        conversation.observed.stale_statement_reported(told);
+        match exchange.read_anew {
+            true => conversation.observed.stale_statement_reported(told),
+            false => conversation.observed.error_reported(told),
+        }
         conversation.observed.outdate();
         conversation.to_client.end().extend_from_slice(&error);
     }

@@ -1,8 +1,9 @@
 //! What the client asks: each request up to its Sync, and who takes care of it.
 
 use crate::conversation::Conversation;
+use crate::conversation::broken::answer_in_broken;
 use crate::conversation::copying::Copying;
-use crate::conversation::extended::{refuse_in_broken, send_close, send_execute, send_prepare};
+use crate::conversation::extended::{send_close, send_execute, send_prepare};
 use crate::conversation::forward::{forward, pass};
 use crate::conversation::inbox::Frame;
 use crate::conversation::login::{answer_set_up, log_in};
@@ -153,8 +154,8 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
             body.strip_suffix(b"\0").unwrap_or(body),
         );
     }
-    if conversation.is_broken() {
-        return refuse_in_broken(conversation, inbox, frames);
+    if conversation.is_broken() && answer_in_broken(conversation, inbox, frames) {
+        return;
     }
     match frames {
         [parse, describe, sync] if (parse.tag, describe.tag, sync.tag) == (b'P', b'D', b'S') => {

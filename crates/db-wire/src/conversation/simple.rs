@@ -135,10 +135,12 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end
     }
     // What ends a transaction has settings of its own; a text that is nothing needs none. A procedure may commit,
     // which it cannot behind another statement.
-    let bare = end.is_some() || is_blank || traits.stands_alone;
+    let bare = end.is_some() || is_blank || traits.stands_alone || traits.needs_a_block;
     let settings: &[Vec<u8>] = match &rules.local_settings {
         Some(settings) if is_begin => settings.in_transaction(),
-        Some(settings) if conversation.status == b'I' && !bare => settings.before_simple(),
+        Some(settings) if conversation.status == b'I' && !bare => {
+            settings.before_simple(traits.controls)
+        }
         _ => &[],
     };
     let outside = conversation.status == b'I' && !is_begin;

@@ -1,6 +1,6 @@
 //! Which statements PostgreSQL refuses beside others (25001): each is sent alone.
 
-use crate::sql::statements::only;
+use crate::sql::statements::{first, only};
 use crate::sql::tokens::{Sql, Token, Tokens};
 
 /// Whether nothing may be put before it, or it does another thing then.
@@ -21,6 +21,12 @@ pub(crate) fn must_stand_alone(sql: Sql<'_>) -> bool {
         || (first.is(b"ALTER") && second.is(b"TYPE") && words.any(|word| word.is(b"ADD")))
         || (first.is(b"DISCARD") && second.is(b"ALL"))
         || is_concurrent(statement, first)
+}
+
+/// Whether the server refuses it outside a transaction block (25P01): what is put before it must not make one.
+pub(crate) fn needs_a_block(sql: Sql<'_>) -> bool {
+    const NEEDS: &[&[u8]] = &[b"DECLARE", b"SAVEPOINT", b"RELEASE", b"LOCK"];
+    only(sql).is_some_and(|statement| first(statement).is_any(NEEDS))
 }
 
 /// `CREATE INDEX CONCURRENTLY`, `DROP INDEX CONCURRENTLY`, `ALTER TABLE .. DETACH PARTITION .. CONCURRENTLY`. REFRESH

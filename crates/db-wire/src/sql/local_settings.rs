@@ -11,6 +11,8 @@ use crate::sql::transactions::{Begin, Isolation};
 pub struct LocalSettings {
     /// What follows a BEGIN, one SET LOCAL each.
     in_transaction: Vec<Vec<u8>>,
+    /// What stands before a text that may begin a transaction by itself, one SET each: all of it.
+    before_begin: Vec<Vec<u8>>,
     /// What stands before other statements of a simple query, one SET each.
     before_simple: Vec<Vec<u8>>,
     /// What stands before a statement of the extended protocol, where SET LOCAL would warn that there is no BEGIN.
@@ -63,22 +65,21 @@ impl LocalSettings {
         let called =
             (!calls.is_empty()).then(|| format!("SELECT {}", calls.join(", ")).into_bytes());
         let names = in_front.iter().map(|(name, _)| name.clone());
-        let names_of_transaction = [
-            "default_transaction_isolation",
-            "default_transaction_read_only",
-        ]
-        .into_iter()
-        .zip([isolation.is_some(), read_only])
-        .filter(|&(_, said)| said)
-        .map(|(name, _)| name.to_owned());
+        // What stands alone runs at whatever level, but must not write where the pool only reads.
+        let read_only_name = read_only.then(|| "default_transaction_read_only".to_owned());
         Some(Self {
             in_transaction: settings.iter().map(set).collect(),
+            before_begin: of_transaction
+                .iter()
+                .cloned()
+                .chain(settings.iter().map(set))
+                .collect(),
             before_simple: of_transaction
                 .iter()
                 .cloned()
                 .chain(in_front.iter().map(|setting| set(setting)))
                 .collect(),
-            names: names.chain(names_of_transaction).collect(),
+            names: names.chain(read_only_name).collect(),
             before_extended: of_transaction.into_iter().chain(called).collect(),
             isolation,
             read_only,
@@ -90,9 +91,13 @@ impl LocalSettings {
         &self.in_transaction
     }
 
-    /// The statements in front of a simple query outside a transaction; they make one text with it.
-    pub(crate) fn before_simple(&self) -> &[Vec<u8>] {
-        &self.before_simple
+    /// The statements in front of a simple query outside a transaction, which make one text with it; all of them
+    /// where it may begin a transaction.
+    pub(crate) fn before_simple(&self, may_begin: bool) -> &[Vec<u8>] {
+        match may_begin {
+            true => &self.before_begin,
+            false => &self.before_simple,
+        }
     }
 
     /// The statements in front of one of the extended protocol outside a transaction.
@@ -251,7 +256,7 @@ mod tests {
             "SET LOCAL \"search_path\" = 'mid',  E'o''B\"x\\\\'",
         ];
         assert_eq!(shown(both.in_transaction()), set);
-        assert_eq!(shown(both.before_simple()), set);
+        assert_eq!(shown(both.before_simple(false)), set);
         assert_eq!(
             shown(both.before_extended()),
             ["SELECT pg_catalog.set_config('lock_timeout', '2s', true), \
@@ -308,21 +313,17 @@ mod tests {
                 "SET transaction_read_only = on"
             ]
         );
-        assert_eq!(defaults.before_extended(), defaults.before_simple());
+        assert_eq!(defaults.before_extended(), defaults.before_simple(false));
         assert_eq!(defaults.in_transaction().len(), 3);
-        assert_eq!(
-            defaults.names(),
-            [
-                "default_transaction_isolation",
-                "default_transaction_read_only"
-            ]
-        );
+        // A BEGIN in the text takes what the client cannot hold any more.
+        assert_eq!(defaults.before_simple(true).len(), 5);
+        assert_eq!(defaults.names(), ["default_transaction_read_only"]);
         let odd = settings(&[("default_transaction_isolation", "x; drop")]).unwrap();
         assert_eq!(odd.begin(Begin::default()), "");
         assert!(
             settings(&[("statement_timeout", "5s")])
                 .unwrap()
-                .before_simple()
+                .before_simple(false)
                 .is_empty()
         );
     }

@@ -1,6 +1,6 @@
 //! Everything that is decided by a statement's text, decided once.
 
-use crate::sql::alone::must_stand_alone;
+use crate::sql::alone::{must_stand_alone, needs_a_block};
 use crate::sql::keep::is_keepable;
 use crate::sql::reads::Reads;
 use crate::sql::residue::Residue;
@@ -18,6 +18,8 @@ pub(crate) struct Traits {
     pub(crate) changes_meaning: bool,
     /// Nothing may be put before it: the server refuses it then, or does something else.
     pub(crate) stands_alone: bool,
+    /// It is refused outside a transaction block.
+    pub(crate) needs_a_block: bool,
     pub(crate) may_commit: bool,
     /// It may begin or end a transaction.
     pub(crate) controls: bool,
@@ -34,6 +36,7 @@ impl Traits {
             reads: Reads::of(sql),
             changes_meaning: changes_meaning(sql),
             stands_alone: must_stand_alone(sql),
+            needs_a_block: needs_a_block(sql),
             may_commit: may_commit(sql),
             controls: controls_transaction(sql),
             partial_rollback: is_partial_rollback(sql),

@@ -1,0 +1,169 @@
+//! What a statement means is what plain diesel-async would have it mean, however often it is sent.
+
+use app_db::Pool;
+use diesel::prelude::*;
+use diesel::sql_types::{Integer, Text};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use harness::{Bouncer, TestDatabase};
+
+use crate::pool::{sized, url};
+use crate::transaction_pooler::Version;
+
+#[derive(QueryableByName, Debug, PartialEq, Eq)]
+struct T {
+    #[diesel(sql_type = Text)]
+    t: String,
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = Integer)]
+    n: i32,
+}
+
+async fn text(conn: &mut AsyncPgConnection, sql: &str) -> QueryResult<String> {
+    let row: T = diesel::sql_query(sql).get_result(conn).await?;
+    Ok(row.t)
+}
+
+/// A pool of one connection by each way to the server, and what has to live as long.
+async fn by_every_way(db: &TestDatabase) -> Vec<(String, Pool, Option<Bouncer>)> {
+    let direct = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+    let mut ways = vec![("direct".to_owned(), direct, None)];
+    for version in Version::ALL {
+        if let Some(bouncer) = version.start(db.server()).await {
+            let pool = Pool::connect(url(&db.pooled_url(&bouncer)), sized(1)).await;
+            ways.push((format!("{version:?}"), pool.unwrap(), Some(bouncer)));
+        }
+    }
+    ways
+}
+
+/// The server does not revalidate a utility command: one that is kept would have its first columns for ever.
+#[tokio::test]
+async fn a_fetch_has_the_columns_of_the_cursor_that_is_open() {
+    let db = TestDatabase::empty().await.unwrap();
+    for (way, pool, _bouncer) in by_every_way(&db).await {
+        let mut conn = pool.get().await.unwrap();
+        let fetched = conn
+            .transaction(async |conn| {
+                conn.batch_execute("DECLARE cur CURSOR FOR SELECT 'first'::text t, 1 other")
+                    .await?;
+                let first = text(conn, "FETCH ALL FROM cur").await?;
+                conn.batch_execute("CLOSE cur").await?;
+                conn.batch_execute("DECLARE cur CURSOR FOR SELECT 2 other, 'second'::text t")
+                    .await?;
+                let second = text(conn, "FETCH ALL FROM cur").await?;
+                conn.batch_execute("CLOSE cur; DECLARE cur CURSOR FOR SELECT 'third'::text t")
+                    .await?;
+                let third = text(conn, "FETCH ALL FROM cur").await?;
+                // The cursor is gone; the server refuses, and lives.
+                conn.batch_execute("CLOSE cur; SAVEPOINT s").await?;
+                text(conn, "FETCH ALL FROM cur").await.unwrap_err();
+                conn.batch_execute("ROLLBACK TO s").await?;
+                QueryResult::Ok((first, second, third))
+            })
+            .await;
+        let expected = ("first".into(), "second".into(), "third".into());
+        assert_eq!(fetched.unwrap(), expected, "{way}");
+    }
+}
+
+/// A string constant is read when the statement is parsed; nobody gets what it was for another.
+#[tokio::test]
+async fn a_constant_is_read_anew_under_the_settings_of_the_moment() {
+    const MIDNIGHT: &str = "select (timestamptz '2025-01-01 00:00' at time zone 'UTC')::text as t";
+    const NOW: &str = "select extract(epoch from 'now'::timestamptz)::text as t";
+    const DATE: &str = "select to_char(date '1/2/2025', 'MM') as t";
+    const ESCAPE: &str = r"select length('a\\b')::text as t";
+    let db = TestDatabase::empty().await.unwrap();
+    for (way, pool, _bouncer) in by_every_way(&db).await {
+        let mut conn = pool.get().await.unwrap();
+        for _ in 0..2 {
+            let (midnight, month) = conn
+                .transaction(async |conn| {
+                    conn.batch_execute(
+                        "SET LOCAL TIME ZONE 'Asia/Tokyo'; SET LOCAL DateStyle = 'ISO, DMY'",
+                    )
+                    .await?;
+                    QueryResult::Ok((text(conn, MIDNIGHT).await?, text(conn, DATE).await?))
+                })
+                .await
+                .unwrap();
+            assert_eq!(
+                (&*midnight, &*month),
+                ("2024-12-31 15:00:00", "02"),
+                "{way}"
+            );
+            drop(conn);
+            // The next holder's zone is another.
+            conn = pool.get().await.unwrap();
+            let midnight = text(&mut conn, MIDNIGHT).await.unwrap();
+            let month = text(&mut conn, DATE).await.unwrap();
+            assert_eq!(
+                (&*midnight, &*month),
+                ("2025-01-01 00:00:00", "01"),
+                "{way}"
+            );
+        }
+        let first = text(&mut conn, NOW).await.unwrap();
+        assert_ne!(text(&mut conn, NOW).await.unwrap(), first, "{way}");
+        assert_eq!(text(&mut conn, ESCAPE).await.unwrap(), "4", "{way}");
+        let plain = conn
+            .transaction(async |conn| {
+                conn.batch_execute("SET LOCAL standard_conforming_strings = off; SET LOCAL escape_string_warning = off")
+                    .await?;
+                text(conn, ESCAPE).await
+            })
+            .await;
+        assert_eq!(plain.unwrap(), "3", "{way}");
+        assert_eq!(text(&mut conn, ESCAPE).await.unwrap(), "4", "{way}");
+    }
+}
+
+/// A setting that parsing reads forgets what is kept, although the server revalidates nothing for it.
+#[tokio::test]
+async fn a_kept_statement_follows_the_settings_that_parsing_reads() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = Pool::connect(url(&db.url()), sized(1)).await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    let count = "select count(*)::int4 as n from (values (null::int4), (1)) v(x) where x = null";
+    for (set, expected) in [("off", 0), ("on", 1), ("off", 0)] {
+        conn.batch_execute(&format!("set transform_null_equals = {set}"))
+            .await
+            .unwrap();
+        let row: Number = diesel::sql_query(count)
+            .get_result(&mut conn)
+            .await
+            .unwrap();
+        assert_eq!(row.n, expected, "{set}");
+    }
+}
+
+/// A transaction that has failed, whoever refused it, ends by a simple query and by a prepared one.
+#[tokio::test]
+async fn a_failed_transaction_ends_however_its_end_is_sent() {
+    let db = TestDatabase::empty().await.unwrap();
+    for (way, pool, _bouncer) in by_every_way(&db).await {
+        let mut conn = pool.get().await.unwrap();
+        if way != "direct" {
+            conn.batch_execute("BEGIN").await.unwrap();
+            conn.batch_execute("select 1").await.unwrap();
+            conn.batch_execute("LISTEN a").await.unwrap_err();
+            let refused = text(&mut conn, "select 'x'::text as t").await;
+            assert!(refused.is_err(), "{way}");
+            diesel::sql_query("ROLLBACK")
+                .execute(&mut conn)
+                .await
+                .unwrap();
+            assert_eq!(text(&mut conn, "select 'x'::text as t").await.unwrap(), "x");
+        }
+        conn.batch_execute("BEGIN").await.unwrap();
+        conn.batch_execute("select 1/0").await.unwrap_err();
+        diesel::sql_query("ROLLBACK")
+            .execute(&mut conn)
+            .await
+            .unwrap();
+        assert_eq!(text(&mut conn, "select 'x'::text as t").await.unwrap(), "x");
+    }
+}
