@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod at_rest;
+mod cancel_token;
 mod cancellation;
 mod captured;
 mod checkout;

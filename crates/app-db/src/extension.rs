@@ -1,7 +1,7 @@
 //! What work can ask of its plain `&mut AsyncPgConnection`; see [`Work`](crate::Work).
 
-use db_pool::ServerError;
 use db_pool::plumbing::Observer;
+use db_pool::{CancelToken, ServerError};
 use diesel_async::AsyncPgConnection;
 
 /// Gives a plain connection access to what its pool knows about it.
@@ -12,6 +12,13 @@ pub trait ConnectionExt {
     /// `None` if there was no error, if the connection belongs to no pool, or if the caller has
     /// replaced its instrumentation.
     fn last_error(&mut self) -> Option<ServerError>;
+
+    /// A token with which anybody can cancel what this connection is doing, while this work waits for it.
+    ///
+    /// The token of `AsyncPgConnection::cancel_token` cancels over TLS alone: it knows neither Unix sockets nor
+    /// connections without TLS. `None` if the connection belongs to no pool, or if the caller has replaced its
+    /// instrumentation.
+    fn pool_cancel_token(&mut self) -> Option<CancelToken>;
 
     /// Leaves an action that runs once the transaction around this work is known to be committed.
     ///
@@ -29,6 +36,10 @@ pub trait ConnectionExt {
 impl ConnectionExt for AsyncPgConnection {
     fn last_error(&mut self) -> Option<ServerError> {
         Observer::of(self)?.observed().last_error()
+    }
+
+    fn pool_cancel_token(&mut self) -> Option<CancelToken> {
+        Some(Observer::of(self)?.cancel_token().clone())
     }
 
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static) {

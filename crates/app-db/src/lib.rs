@@ -17,8 +17,8 @@ pub use db_config::{
     SecretString,
 };
 pub use db_pool::{
-    self, Breaker, Closed, ConnectError, Connection, Diagnosis, Hold, Kind, Pool, PoolError,
-    PoolProfile, Quantiles, Rotation, ServerError, SqlState, StatementStats, Status,
+    self, Breaker, CancelToken, Closed, ConnectError, Connection, Diagnosis, Hold, Kind, Pool,
+    PoolError, PoolProfile, Quantiles, Rotation, ServerError, SqlState, StatementStats, Status,
 };
 
 pub use self::database::Database;

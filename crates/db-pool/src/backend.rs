@@ -30,6 +30,7 @@ use crate::backend::live_backend::LiveBackend;
 use crate::backend::reservation::Reservation;
 use crate::backend::reset::SessionReset;
 use crate::backend::verdict::Verdict;
+use crate::connect::cancel_token::CancelToken;
 use crate::connect::connector::HandBack;
 use crate::connect::dialler::Dialled;
 use crate::generation::Member;
@@ -92,6 +93,7 @@ impl Backend {
         conn.set_instrumentation(Observer::new(
             Arc::clone(&link.observed),
             Arc::clone(&activity),
+            CancelToken::new(canceller.clone()),
             Arc::clone(&in_slot),
         ));
         link.steering

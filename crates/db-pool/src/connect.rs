@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod breaker;
+pub(crate) mod cancel_token;
 pub(crate) mod canceller;
 pub(crate) mod connect_error;
 pub(crate) mod connector;

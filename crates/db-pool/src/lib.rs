@@ -35,6 +35,7 @@ pub use self::backend::hold::Hold;
 pub use self::checkout::connection::Connection;
 pub use self::checkout::diagnosis::Diagnosis;
 pub use self::connect::breaker::Breaker;
+pub use self::connect::cancel_token::CancelToken;
 pub use self::connect::connect_error::{ConnectError, ConnectFailure};
 pub use self::connect::dialler::connect_client;
 pub use self::connect::phases::ConnectPhases;

@@ -56,6 +56,7 @@ async fn backend_pid(client: &Client) -> Result<i32, MigrateError> {
 
 /// The process number in BackendKeyData. tokio-postgres shows it only in a CancelRequest, which consists of
 /// length, code, process number and secret, four bytes each. Nothing is sent.
+/// Where TLS is spoken a request for it comes before.
 async fn announced_pid(client: &Client) -> Option<i32> {
     let request = Capture::default();
     client
@@ -64,7 +65,8 @@ async fn announced_pid(client: &Client) -> Option<i32> {
         .await
         .ok()?;
     let bytes = request.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(i32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?))
+    let (_before, request) = bytes.split_last_chunk::<16>()?;
+    Some(i32::from_be_bytes(request[8..12].try_into().ok()?))
 }
 
 fn keeps_one_backend_per_client(endpoint: &Endpoint) -> bool {
@@ -108,8 +110,10 @@ impl AsyncRead for Capture {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
+        answer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // It speaks TLS, if it is asked.
+        answer.put_slice(b"S");
         Poll::Ready(Ok(()))
     }
 }

@@ -41,6 +41,10 @@ impl LiveBackend {
         }
     }
 
+    pub(crate) fn canceller(&self) -> &Canceller {
+        &self.canceller
+    }
+
     /// Whether its socket is open.
     pub(crate) fn is_alive(&self) -> bool {
         !self.observed.is_closed()

@@ -12,6 +12,7 @@ use crate::backend::close_reason::CloseReason;
 use crate::backend::store::Stored;
 use crate::backend::verdict::Verdict;
 use crate::checkout::queued::Queued;
+use crate::connect::cancel_token::CancelToken;
 use crate::queue::gate::Permit;
 use crate::shared::Shared;
 use db_wire::Observed;
@@ -65,6 +66,14 @@ impl Connection {
     #[must_use]
     pub fn backend_pid(&self) -> i32 {
         self.observed().backend_pid()
+    }
+
+    /// By which anybody can cancel what this connection is doing.
+    ///
+    /// In the place of `AsyncPgConnection::cancel_token`, whose token knows of no connection without TLS.
+    #[must_use]
+    pub fn cancel_token(&self) -> CancelToken {
+        CancelToken::new(self.backend().live().canceller().clone())
     }
 
     pub(crate) fn observed(&self) -> &Arc<Observed> {

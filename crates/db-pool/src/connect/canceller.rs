@@ -1,12 +1,14 @@
 //! Cancelling: how a statement is stopped on the server.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_postgres::{CancelToken, NoTls};
 
+use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::{Connector, Transport, UnixStream};
 
 /// Asks the server to stop what a connection is doing.
@@ -15,46 +17,53 @@ pub(crate) struct Canceller {
     pub(crate) token: CancelToken,
     pub(crate) connector: Connector,
     pub(crate) socket: Option<PathBuf>,
+    pub(crate) address: Arc<str>,
 }
 
 impl Canceller {
+    /// Sends a CancelRequest, and leaves it at that where it cannot be delivered.
+    pub(crate) async fn cancel(&self) {
+        if let Err(error) = self.request().await {
+            tracing::debug!(target: "app_db::pool", %error, "a cancel request was not delivered");
+        }
+    }
+
     /// Sends a CancelRequest over a connection of its own, and waits until the server has hung up there;
     /// gives up after two seconds.
     ///
     /// As libpq does: PgBouncer ends itself ("bad client state", its issue 801, seen with 1.18) when the
     /// socket of a cancel request is closed while the request is being handed on.
-    pub(crate) async fn cancel(&self) {
-        let connector = self.connector.lingering();
-        let cancelling = async {
-            match &self.socket {
-                None => self.token.cancel_query(connector.clone()).await?,
-                Some(socket) => {
-                    let Ok(stream) = UnixStream::connect(socket).await else {
-                        return Ok(());
-                    };
-                    let wire = connector.observe(Transport::Unix(stream));
-                    self.token.cancel_query_raw(wire, NoTls).await?;
-                }
-            }
-            if let Some(mut link) = connector.take_link()
-                && let Some(mut transport) = link.hand_back.transport().await
-            {
-                let mut rest = [0; 16];
-                while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}
-            }
-            Ok::<_, tokio_postgres::Error>(())
-        };
-        match timeout(CANCEL_TIMEOUT, cancelling).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::debug!(target: "app_db::pool", %error, "a cancel request was not delivered");
-            }
-            Err(_elapsed) => {
-                tracing::debug!(target: "app_db::pool", "a cancel request took too long");
-            }
+    pub(crate) async fn request(&self) -> Result<(), ConnectError> {
+        match timeout(CANCEL_TIMEOUT, self.deliver()).await {
+            Ok(delivered) => delivered,
+            Err(_elapsed) => Err(ConnectError::new(&self.address, ConnectFailure::TimedOut)
+                .explained("a cancel request took too long")),
         }
+    }
+
+    async fn deliver(&self) -> Result<(), ConnectError> {
+        let connector = self.connector.lingering();
+        let sent = match &self.socket {
+            None => self.token.cancel_query(connector.clone()).await,
+            Some(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|error| {
+                    ConnectError::new(&self.address, ConnectFailure::Unreachable)
+                        .explained(error.to_string())
+                })?;
+                let wire = connector.observe(Transport::Unix(stream));
+                self.token.cancel_query_raw(wire, NoTls).await
+            }
+        };
+        sent.map_err(|error| ConnectError::from_postgres(&self.address, &error))?;
+        if let Some(mut link) = connector.take_link()
+            && let Some(mut transport) = link.hand_back.transport().await
+        {
+            let mut rest = [0; 16];
+            while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}
+        }
+        Ok(())
     }
 }
 
 /// A server that does not take a cancel request within this is not going to act on it either.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -97,6 +97,9 @@ impl ConnectError {
             while let Some(error) = cause {
                 if is_about_tls(error) {
                     failure = ConnectFailure::Tls;
+                } else if error.to_string() == LACKS_TLS {
+                    let refused = Self::new(address, ConnectFailure::Tls);
+                    return refused.explained("the server does not speak TLS");
                 } else if error.downcast_ref().is_some_and(lacks_descriptors) {
                     failure = ConnectFailure::NoDescriptors;
                 }
@@ -167,6 +170,9 @@ impl ConnectError {
     }
 }
 
+/// What tokio-postgres says, in a type of its own, where it has asked for TLS and there is none.
+const LACKS_TLS: &str = "server does not support TLS";
+
 /// EMFILE or ENFILE.
 fn lacks_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(24 | 23))
@@ -225,7 +231,7 @@ impl fmt::Display for ConnectError {
 
 impl StdError for ConnectError {}
 
-/// The server does not speak TLS where the URL insists on it.
+/// The server's answer to a request for TLS was none to go on with.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TlsRefused(pub(crate) &'static str);

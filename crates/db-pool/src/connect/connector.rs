@@ -1,18 +1,19 @@
 //! The connector: how the wire gets under tokio-postgres.
 //!
-//! tokio-postgres is told `sslmode=require` and `sslnegotiation=direct`, so that it hands us the bare
-//! socket and asks for nothing; whether TLS is spoken on it is decided here. That keeps what
-//! `connect_raw` would lose: host lists, `target_session_attrs`, notifications and the address of the
-//! cancel token.
+//! tokio-postgres hands its socket only to a TLS connector, so the wire is one. Where TLS is spoken,
+//! tokio-postgres asks the server for it as the URL says, and the connector shakes hands below the wire.
+//! Where it is not, tokio-postgres is told `sslmode=require` and `sslnegotiation=direct`: it asks for
+//! nothing then, and the connector leaves the socket as it is. That keeps what `connect_raw` would lose:
+//! host lists, `target_session_attrs`, notifications and the address of the cancel token.
 
 use std::error::Error as StdError;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use db_config::TlsMode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 #[cfg(not(test))]
 pub(crate) use tokio::net::UnixStream;
@@ -75,12 +76,26 @@ impl Drop for HandBack {
     }
 }
 
+/// What is agreed on TLS when the connector gets the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Negotiation {
+    /// None is spoken.
+    Plain,
+    /// Nothing yet: the connector asks, goes on without TLS where the server has none, and gives up where
+    /// the server has it, so that the next attempt lets tokio-postgres ask.
+    Open,
+    /// The handshake comes next: tokio-postgres has asked, or nobody has to.
+    Handshake,
+}
+
 /// Makes observed streams; one per attempt to connect.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    mode: TlsMode,
-    negotiated: bool,
+    negotiation: Negotiation,
+    /// Not there where TLS is off.
     tls: Option<MakeRustlsConnect>,
+    /// Whether the server has said that it speaks TLS, to a connector that asked.
+    speaks_tls: Arc<AtomicBool>,
     startup: Arc<[(String, String)]>,
     answers_set_up: bool,
     lingers: bool,
@@ -91,12 +106,15 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// `tls` is `None` exactly where `mode` is [`TlsMode::Disable`].
-    pub(crate) fn new(mode: TlsMode, direct: bool, tls: Option<MakeRustlsConnect>) -> Self {
+    /// `tls` is `None` exactly where the URL switches it off.
+    pub(crate) fn new(tls: Option<MakeRustlsConnect>) -> Self {
         Self {
-            mode,
-            negotiated: !direct,
+            negotiation: match tls {
+                Some(_) => Negotiation::Handshake,
+                None => Negotiation::Plain,
+            },
             tls,
+            speaks_tls: Arc::default(),
             startup: Arc::default(),
             answers_set_up: false,
             lingers: false,
@@ -120,8 +138,29 @@ impl Connector {
             clock: Clock::start(),
             progress,
             newest: Arc::default(),
+            speaks_tls: Arc::default(),
             ..self.clone()
         }
+    }
+
+    pub(crate) fn negotiation(&self) -> Negotiation {
+        self.negotiation
+    }
+
+    /// What is agreed on when the next socket comes.
+    pub(crate) fn negotiated(&mut self, negotiation: Negotiation) {
+        self.negotiation = negotiation;
+    }
+
+    /// Whether the server has said to this connector that it speaks TLS.
+    pub(crate) fn has_met_tls(&self) -> bool {
+        self.speaks_tls.load(Ordering::Relaxed)
+    }
+
+    /// Whether tokio-postgres has taken a stream of this connector's, and so has the wire under it.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.is_some()
     }
 
     /// For a cancel request: the socket stays open for whoever takes the link, although tokio-postgres
@@ -179,19 +218,21 @@ impl Connector {
         domain: String,
         mut socket: Socket,
     ) -> Result<Wire<Transport>, ConnectorError> {
-        let Some(mut tls) = self.tls.clone() else {
-            return Ok(self.observe(Transport::Plain(socket)));
-        };
-        if self.negotiated {
-            socket.write_all(&SSL_REQUEST).await?;
-            match socket.read_u8().await? {
-                b'S' => {}
-                b'N' if matches!(self.mode, TlsMode::Prefer | TlsMode::Allow) => {
-                    return Ok(self.observe(Transport::Plain(socket)));
+        let mut tls = match (self.negotiation, self.tls.clone()) {
+            (Negotiation::Handshake, Some(tls)) => tls,
+            (Negotiation::Open, Some(_)) => {
+                socket.write_all(&SSL_REQUEST).await?;
+                match socket.read_u8().await? {
+                    b'N' => return Ok(self.observe(Transport::Plain(socket))),
+                    b'S' => {
+                        self.speaks_tls.store(true, Ordering::Relaxed);
+                        return Err(TlsRefused("the server speaks TLS, and is asked again").into());
+                    }
+                    _ => return Err(TlsRefused("the server does not speak TLS").into()),
                 }
-                _ => return Err(TlsRefused("the server does not speak TLS").into()),
             }
-        }
+            _ => return Ok(self.observe(Transport::Plain(socket))),
+        };
         let handshake = MakeTlsConnect::<Socket>::make_tls_connect(&mut tls, &domain)?;
         let stream = handshake.connect(socket).await?;
         Ok(self.observe(Transport::Tls(Box::new(stream))))

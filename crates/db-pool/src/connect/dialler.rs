@@ -174,6 +174,7 @@ impl Dialler {
                 token,
                 connector,
                 socket,
+                address: address.into(),
             },
             link,
         })

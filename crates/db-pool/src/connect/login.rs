@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs};
+use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs, TlsMode};
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::config as pg;
@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
-use crate::connect::connector::{Connector, Transport, UnixStream};
+use crate::connect::connector::{Connector, Negotiation, Transport, UnixStream};
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::connect::tls;
@@ -30,6 +30,8 @@ pub(crate) struct Login {
     options_refused: AtomicBool,
     /// The index of the host that answered last.
     answered_last: AtomicUsize,
+    /// By the hosts' indices, where the URL leaves TLS to the server: whether it spoke it last.
+    speaks_tls: Box<[AtomicBool]>,
 }
 
 /// What the kernel is told of a socket unless the URL says otherwise; `None` leaves the system's own.
@@ -73,11 +75,16 @@ impl Login {
         let tls = tls::prepare(&endpoint.tls, &endpoint.address())
             .map_err(|error| error.at(ConnectStage::Tls));
         Self {
-            connector: tls.map(|tls| Connector::new(endpoint.tls.mode, endpoint.tls.direct, tls)),
+            connector: tls.map(Connector::new),
             settings,
             bounds,
             options_refused: AtomicBool::new(false),
             answered_last: AtomicUsize::new(0),
+            speaks_tls: endpoint
+                .hosts
+                .iter()
+                .map(|_| AtomicBool::default())
+                .collect(),
         }
     }
 
@@ -119,7 +126,7 @@ impl Login {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / (order.len() - tried) as u32;
             let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
-            let opening = self.open_on(&single, progress);
+            let opening = self.open_on(&single, &self.speaks_tls[*index], progress);
             match within(share, &single, progress, opening).await {
                 Ok(opened) => {
                     self.answered_last.store(*index, Ordering::Relaxed);
@@ -133,10 +140,12 @@ impl Login {
         Err(last)
     }
 
-    /// Opens the session on one host; once more without `options` where a pooler refuses them.
+    /// Opens the session on one host; once more without `options` where a pooler refuses them, and once
+    /// more where the server has TLS and was thought to have none, or the other way round.
     async fn open_on(
         &self,
         endpoint: &Endpoint,
+        speaks_tls: &AtomicBool,
         progress: &ConnectProgress,
     ) -> Result<(Opened, Connector), ConnectError> {
         let mut connector = self.connector.clone()?.afresh(progress.clone());
@@ -146,13 +155,41 @@ impl Login {
             .await
             .map_err(|error| ConnectError::unresolved(&address, &error))?;
         connector.resolved();
+        let leaves_tls_open = matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow);
+        if leaves_tls_open && !speaks_tls.load(Ordering::Relaxed) {
+            connector.negotiated(Negotiation::Open);
+        }
+        let mut changes_its_mind = leaves_tls_open;
         loop {
             let with_options = !self.options_refused.load(Ordering::Relaxed);
-            let error = match self
+            let outcome = self
                 .attempt(endpoint, &addresses, &connector, with_options)
-                .await
+                .await;
+            let another = match (connector.negotiation(), &outcome) {
+                // Without a stream of the connector's there is no wire: the server has no TLS any more.
+                (Negotiation::Handshake, Ok(opened)) if !opened.has_wire(&connector) => {
+                    Some(Negotiation::Open)
+                }
+                (Negotiation::Open, Err(_)) if connector.has_met_tls() => {
+                    Some(Negotiation::Handshake)
+                }
+                _ => None,
+            };
+            if let Some(another) = another
+                && std::mem::take(&mut changes_its_mind)
             {
-                Ok(opened) => return Ok((opened, connector)),
+                speaks_tls.store(another == Negotiation::Handshake, Ordering::Relaxed);
+                connector.negotiated(another);
+                continue;
+            }
+            let error = match outcome {
+                Ok(opened) => {
+                    if connector.negotiation() == Negotiation::Open {
+                        // That is how cancel requests go, too.
+                        connector.negotiated(Negotiation::Plain);
+                    }
+                    return Ok((opened, connector));
+                }
                 Err(error) => error,
             };
             if !(with_options && refuses_startup_parameter(&error)) {
@@ -171,7 +208,9 @@ impl Login {
         connector: &Connector,
         with_options: bool,
     ) -> Result<Opened, tokio_postgres::Error> {
-        let mut config = self.login(endpoint, addresses);
+        let mut config = self.login(endpoint, addresses, connector.negotiation());
+        // What an attempt before has left says nothing of this one.
+        drop(connector.take_link());
         if with_options {
             config.options(self.settings.options());
         }
@@ -193,8 +232,13 @@ impl Login {
         Ok(Opened::Unix(client, connection, socket))
     }
 
-    /// The login as tokio-postgres takes it, with TLS left to our connector.
-    fn login(&self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> tokio_postgres::Config {
+    /// The login as tokio-postgres takes it, with the handshake left to our connector.
+    fn login(
+        &self,
+        endpoint: &Endpoint,
+        addresses: &[SocketAddr],
+        negotiation: Negotiation,
+    ) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config
             .user(&endpoint.user)
@@ -233,9 +277,22 @@ impl Login {
             config.ssl_mode(pg::SslMode::Disable);
             return config;
         }
+        let (mode, asks) = match negotiation {
+            Negotiation::Handshake if endpoint.tls.direct => {
+                (pg::SslMode::Require, pg::SslNegotiation::Direct)
+            }
+            Negotiation::Handshake => match endpoint.tls.mode {
+                TlsMode::Prefer | TlsMode::Allow => {
+                    (pg::SslMode::Prefer, pg::SslNegotiation::Postgres)
+                }
+                _ => (pg::SslMode::Require, pg::SslNegotiation::Postgres),
+            },
+            // It asks for nothing and takes what the connector makes of the socket.
+            _ => (pg::SslMode::Require, pg::SslNegotiation::Direct),
+        };
         config
-            .ssl_mode(pg::SslMode::Require)
-            .ssl_negotiation(pg::SslNegotiation::Direct)
+            .ssl_mode(mode)
+            .ssl_negotiation(asks)
             .target_session_attrs(match endpoint.target_session_attrs {
                 TargetSessionAttrs::ReadWrite => pg::TargetSessionAttrs::ReadWrite,
                 TargetSessionAttrs::ReadOnly => pg::TargetSessionAttrs::ReadOnly,
@@ -255,6 +312,11 @@ impl Login {
 }
 
 impl Opened {
+    /// Whether the wire is under it, which is the connector's stream or was put there by hand.
+    fn has_wire(&self, connector: &Connector) -> bool {
+        matches!(self, Self::Unix(..)) || connector.is_in_place()
+    }
+
     pub(crate) fn cancel_token(&self) -> CancelToken {
         match self {
             Self::Tcp(client, _) | Self::Unix(client, _, _) => client.cancel_token(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_instrumentation};
 
+use crate::connect::cancel_token::CancelToken;
 use crate::telemetry::statement_span::StatementSpans;
 use db_wire::Observed;
 
@@ -109,16 +110,23 @@ impl Activity {
 pub struct Observer {
     observed: Arc<Observed>,
     activity: Arc<Activity>,
+    cancel_token: CancelToken,
     next: Option<Box<dyn Instrumentation>>,
     /// By this handle the backend knows its observer, and by its owners whether we are still in diesel's slot.
     in_slot: Arc<()>,
 }
 
 impl Observer {
-    pub(crate) fn new(observed: Arc<Observed>, activity: Arc<Activity>, in_slot: Arc<()>) -> Self {
+    pub(crate) fn new(
+        observed: Arc<Observed>,
+        activity: Arc<Activity>,
+        cancel_token: CancelToken,
+        in_slot: Arc<()>,
+    ) -> Self {
         Self {
             observed,
             activity,
+            cancel_token,
             next: get_default_instrumentation(),
             in_slot,
         }
@@ -138,6 +146,12 @@ impl Observer {
     #[must_use]
     pub fn observed(&self) -> &Arc<Observed> {
         &self.observed
+    }
+
+    /// By which anybody can cancel what this connection is doing.
+    #[must_use]
+    pub fn cancel_token(&self) -> &CancelToken {
+        &self.cancel_token
     }
 
     /// Names the work that follows, for the log; the pool forgets it with the next checkout.

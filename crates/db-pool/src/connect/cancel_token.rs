@@ -1,0 +1,137 @@
+//! A token by which anybody can cancel what a pooled connection is doing.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_postgres::Socket;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+
+use crate::connect::canceller::{CANCEL_TIMEOUT, Canceller};
+use crate::connect::connect_error::ConnectError;
+use crate::connect::connector::Negotiation;
+
+/// Cancels what a connection of a pool is doing; takes the place of tokio-postgres' token of that name.
+///
+/// It works after the connection has been given back too, and then stops whatever its next holder does.
+#[derive(Clone)]
+pub struct CancelToken {
+    canceller: Canceller,
+}
+
+impl CancelToken {
+    pub(crate) fn new(canceller: Canceller) -> Self {
+        Self { canceller }
+    }
+
+    /// Asks the server to stop the statement that the connection is running, if there is one.
+    ///
+    /// The request goes the way of the pool's connections: to the host of this one, over TCP, a Unix
+    /// socket or TLS as the URL says it. `tls` is not needed for that, and is taken so that code
+    /// written for tokio-postgres compiles. Returns when the server, or the pooler before it, has taken
+    /// the request and hung up; whether there was a statement to stop, nobody says.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], if the request was not taken within two seconds.
+    ///
+    /// Dropping the future may leave the request unsent.
+    pub async fn cancel_query<T>(&self, tls: T) -> Result<(), ConnectError>
+    where
+        T: MakeTlsConnect<Socket>,
+    {
+        drop(tls);
+        self.canceller.request().await
+    }
+
+    /// The same over a stream that is connected to the server already.
+    ///
+    /// `tls` is used if the pool's connections speak TLS, and otherwise not. Only without TLS does it wait
+    /// until the server has hung up: tokio-postgres keeps a stream to itself that it has encrypted.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], if the request could not be written.
+    ///
+    /// Dropping the future may leave the request unsent.
+    pub async fn cancel_query_raw<S, T>(&self, mut stream: S, tls: T) -> Result<(), ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        T: TlsConnect<S>,
+    {
+        let token = &self.canceller.token;
+        let failed = |error| ConnectError::from_postgres(&self.canceller.address, &error);
+        if self.canceller.connector.negotiation() != Negotiation::Plain {
+            return token.cancel_query_raw(stream, tls).await.map_err(failed);
+        }
+        let sending = token.cancel_query_raw(Kept(&mut stream), LeftAlone);
+        sending.await.map_err(failed)?;
+        let mut rest = [0; 16];
+        let hanging_up =
+            async { while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {} };
+        let _in_time = timeout(CANCEL_TIMEOUT, hanging_up).await;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelToken")
+            .field("address", &self.canceller.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes a stream for encrypted as it is: tokio-postgres asks the server for nothing then.
+struct LeftAlone;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for LeftAlone {
+    type Stream = Kept<S>;
+    type Error = Infallible;
+    type Future = Ready<Result<Kept<S>, Infallible>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        ready(Ok(Kept(stream)))
+    }
+}
+
+/// A stream that tokio-postgres does not close behind its request.
+struct Kept<S>(S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Kept<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Kept<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Kept<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+}
