@@ -213,8 +213,7 @@ async fn a_caller_who_dials_with_the_old_password_gets_the_new_one() {
             tokio::spawn(async move { pool.get().await.map(|conn| conn.generation()) })
         })
         .collect();
-    // One login goes ahead of the others.
-    wait_until("one dials", SOON, async || proxy.connections() == 1).await;
+    wait_until("all dial", SOON, async || proxy.connections() == 3).await;
     let rotating = {
         let (pool, name) = (pool.clone(), db.role().name().to_owned());
         tokio::spawn(async move {
@@ -223,7 +222,7 @@ async fn a_caller_who_dials_with_the_old_password_gets_the_new_one() {
                 .map(drop)
         })
     };
-    wait_until("it is proved", SOON, async || proxy.connections() == 2).await;
+    wait_until("it is proved", SOON, async || proxy.connections() == 4).await;
     proxy.set(Fault::None).await;
     rotating.await.unwrap().unwrap();
     for caller in dialling {

@@ -335,6 +335,9 @@ impl Drop for Backend {
             | CloseReason::Outdated
             | CloseReason::Silent => &totals.discarded,
         });
+        if matches!(reason, CloseReason::Lost | CloseReason::Silent) || self.observed.is_closed() {
+            Totals::count(&totals.lost);
+        }
         if reason.is_dirty() {
             Totals::count(&totals.dirty_returned);
         }

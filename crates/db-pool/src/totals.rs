@@ -13,6 +13,8 @@ pub(crate) struct Totals {
     pub(crate) surplus_closed: AtomicU64,
     pub(crate) discarded: AtomicU64,
     pub(crate) dirty_returned: AtomicU64,
+    /// Those that the server ended, or that it did not answer on.
+    pub(crate) lost: AtomicU64,
     pub(crate) long_holds: AtomicU64,
     pub(crate) nested: AtomicU64,
     pub(crate) resets: AtomicU64,

@@ -1,6 +1,7 @@
 //! Connecting in the background, on behalf of a caller or of the keeper.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
@@ -21,6 +22,9 @@ pub(crate) fn dial_in_background(
     shared: &Arc<Shared>,
     urge: Urge,
 ) -> Result<oneshot::Receiver<ConnectError>, NotNow> {
+    if shared.registry.totals.lost.load(Ordering::Relaxed) > 0 {
+        shared.backoff.take_care();
+    }
     let (attempt, slot) = shared.backoff.begin(urge, || shared.slots.take())?;
     let reservation = Reservation::new(slot, shared.registry.generations.join());
     let coming = PendingConnection::new(&shared.registry);

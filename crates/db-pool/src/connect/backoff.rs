@@ -22,8 +22,11 @@ pub(crate) struct Backoff {
 struct Attempts {
     breaker: Breaker,
     in_flight: u32,
-    /// How many may be in flight: one after a failure and at the start, one more with each success.
+    /// How many may be in flight of a server that is to be treated with care: one at the start and after
+    /// each failure, and one more with each success.
     at_once: u32,
+    /// Whether the server has failed once, so that callers are to take that care too.
+    has_failed: bool,
     failures: Option<Failures>,
 }
 
@@ -73,6 +76,7 @@ impl Backoff {
             breaker: Breaker::Closed,
             in_flight: 0,
             at_once: 1,
+            has_failed: false,
             failures: None,
         });
         Self {
@@ -96,7 +100,7 @@ impl Backoff {
         slot: impl FnOnce() -> Option<S>,
     ) -> Result<(ConnectAttempt, S), NotNow> {
         let mut attempts = self.lock();
-        if attempts.in_flight >= attempts.at_once {
+        if attempts.in_flight >= attempts.most_for(urge) {
             return Err(NotNow::UntilChange);
         }
         let began = Instant::now();
@@ -127,9 +131,16 @@ impl Backoff {
         (broken || final_for_now).then(|| failures.last.clone())
     }
 
-    /// Forgets all failures: they were those of credentials that have been replaced.
+    /// The server has ended a connection, or does not answer on it: many of them may be about to be made
+    /// anew. The number that may be in flight stays what the successes have made of it.
+    pub(crate) fn take_care(&self) {
+        self.lock().has_failed = true;
+    }
+
+    /// Forgets all failures: they were those of credentials that have been replaced, by some that are proven.
     pub(crate) fn forget(&self) {
         let mut attempts = self.lock();
+        attempts.has_failed = false;
         attempts.failures = None;
         self.turn(attempts, Breaker::Closed);
     }
@@ -153,11 +164,11 @@ impl Backoff {
 
     fn failed(&self, began: Instant, error: ConnectError) {
         let mut attempts = self.lock();
-        attempts.at_once = 1;
+        (attempts.at_once, attempts.has_failed) = (1, true);
         if let Some(failures) = &mut attempts.failures
-            && began < failures.failed_at
+            && began <= failures.failed_at
         {
-            // Of many attempts at once the first to fail has counted for all.
+            // None begins at the moment of a failure, behind which there is a delay. Of many attempts at once the first to fail has counted for all.
             failures.last = error;
             return;
         }
@@ -218,6 +229,15 @@ impl Backoff {
 }
 
 impl Attempts {
+    /// The keeper begins with one even where nothing has failed: nobody waits for it, and wrong credentials
+    /// are to be tried once and not once for each connection that it wants.
+    fn most_for(&self, urge: Urge) -> u32 {
+        match urge {
+            Urge::Caller if !self.has_failed => MOST_AT_ONCE,
+            _ => self.at_once,
+        }
+    }
+
     fn delayed_until(&self, urge: Urge) -> Option<Instant> {
         let failures = self.failures.as_ref()?;
         Some(match urge {
@@ -259,8 +279,7 @@ fn jittered(full: Duration) -> Duration {
     full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// How many logins of a pool are in flight at most: a server that has just come back has those of every
-/// pool to serve.
+/// How many logins of a pool are in flight at most: the server has those of every pool to serve.
 const MOST_AT_ONCE: u32 = 8;
 
 #[cfg(test)]
