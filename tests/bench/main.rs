@@ -16,6 +16,7 @@ mod contenders;
 mod deadpool;
 mod pairs;
 mod queue;
+mod start;
 mod statements;
 mod telemetry;
 mod transactions;
@@ -48,7 +49,8 @@ async fn main() {
 
 type Ask = for<'c> fn(&'c Contenders, &'static str) -> futures_util::future::LocalBoxFuture<'c, ()>;
 
-const QUESTIONS: [(&str, Ask); 15] = [
+const QUESTIONS: [(&str, Ask); 16] = [
+    ("first row", |c, name| Box::pin(start::first_row(c, name))),
     ("update", |c, name| Box::pin(statements::update(c, name))),
     ("select", |c, name| Box::pin(statements::select(c, name))),
     ("one-update transaction", |c, name| {

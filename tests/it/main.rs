@@ -14,6 +14,7 @@ mod dbctl;
 mod demo;
 mod differential;
 mod doctor;
+mod first_row;
 mod harness;
 mod holders;
 mod hostile;

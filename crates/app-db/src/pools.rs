@@ -45,7 +45,7 @@ impl Pools {
         let began = Instant::now();
         let write = Pool::connect(plan.write.0, plan.write.1).await?;
         log_profile(&write);
-        limits::warn_of_oversize(&write, plan.on_primary.into_iter()).await;
+        limits::warn_of_oversize(&write, plan.on_primary.into_iter());
         let readers: Vec<_> = plan
             .readers
             .into_iter()

@@ -80,6 +80,39 @@ pub fn begin_close(pool: &Pool) {
     pool.shared().begin_close();
 }
 
+/// Whether sessions behind a pool may have another value of a setting than the wanted one; `None` before the
+/// first connection.
+#[must_use]
+pub fn setting_differs(pool: &Pool, name: &str, wanted: &str) -> Option<bool> {
+    Some(pool.shared().dialler.facts()?.differs(name, wanted))
+}
+
+/// How many connections a server lets clients have.
+#[expect(clippy::exhaustive_structs, reason = "app-db takes it apart")]
+pub struct ConnectionLimits {
+    /// Its `max_connections`.
+    pub max: i64,
+    /// How many of them are kept for superusers and reserved roles.
+    pub reserved: i64,
+}
+
+/// The limits of the server behind a pool, as it has told the first connection.
+#[must_use]
+pub fn connection_limits(pool: &Pool) -> Option<ConnectionLimits> {
+    let facts = pool.shared().dialler.facts()?;
+    let number = |name| {
+        facts
+            .value(name)
+            .and_then(|value| value.parse::<i64>().ok())
+    };
+    Some(ConnectionLimits {
+        max: number("max_connections")?,
+        // Reserved roles came with PostgreSQL 16.
+        reserved: number("superuser_reserved_connections")?
+            + number("reserved_connections").unwrap_or(0),
+    })
+}
+
 /// What the wire knows of a connection.
 #[must_use]
 pub fn observed(connection: &Connection) -> &Arc<Observed> {

@@ -1,6 +1,6 @@
 //! Dialling: from a generation of a pool to a connection that is ready for work, within one deadline.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use db_config::Endpoint;
@@ -11,10 +11,12 @@ use tokio_postgres::Client;
 use crate::connect::canceller::Canceller;
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::Link;
+use crate::connect::inquiry;
 use crate::connect::login::{Login, Opened, SocketBounds, within};
 use crate::connect::phases::ConnectPhases;
-use crate::connect::pooler::{self, Pooler};
+use crate::connect::pooler::Pooler;
 use crate::connect::rules;
+use crate::connect::session_facts::SessionFacts;
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::generation::Generation;
@@ -56,10 +58,17 @@ pub async fn connect_client(
 pub(crate) struct Dialler {
     login: Login,
     profile: PoolProfile,
-    /// What was found at the other end, and with which generation.
-    found: Mutex<Option<(u64, Pooler)>>,
+    found: Mutex<Option<Found>>,
     /// How far the attempt has come that began last.
     newest: Mutex<ConnectProgress>,
+}
+
+/// What was found at the other end, and with which generation.
+#[derive(Clone)]
+struct Found {
+    generation: u64,
+    pooler: Pooler,
+    facts: Arc<SessionFacts>,
 }
 
 /// A connection that is ready for work.
@@ -89,8 +98,17 @@ impl Dialler {
 
     /// What stands between the pool and its server, as far as it is known.
     pub(crate) fn pooler(&self) -> Pooler {
-        let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.map_or(Pooler::Unknown, |(_generation, pooler)| pooler)
+        self.found().map_or(Pooler::Unknown, |found| found.pooler)
+    }
+
+    /// What the server has said of the first session of this generation, once there was one.
+    pub(crate) fn facts(&self) -> Option<Arc<SessionFacts>> {
+        self.found().map(|found| found.facts)
+    }
+
+    fn found(&self) -> Option<Found> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.clone()
     }
 
     /// The `statement_timeout` of the pool's sessions.
@@ -124,7 +142,7 @@ impl Dialler {
     ) -> Result<Dialled, ConnectError> {
         let endpoint = &generation.endpoint;
         let bound = self.profile.connect_timeout;
-        let (opened, connector) = self.login.open(endpoint, bound, progress).await?;
+        let (mut opened, connector) = self.login.open(endpoint, bound, progress).await?;
         progress.reach(ConnectStage::SetUp);
         let socket = opened.socket();
         let token = opened.cancel_token();
@@ -132,6 +150,10 @@ impl Dialler {
         let mut link = connector
             .take_link()
             .ok_or_else(|| ConnectError::new(&address, ConnectFailure::Unreachable))?;
+        let pooler = self
+            .find(&mut opened, &link, generation.number)
+            .await
+            .map_err(|error| ConnectError::from_postgres(&address, &error))?;
         let adopted = match opened {
             Opened::Tcp(client, connection) => {
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
@@ -155,7 +177,7 @@ impl Dialler {
             ConnectionError::CouldntSetupConfiguration(error) => refused(&error),
             error => refused(&error),
         })?;
-        let set_up = self.set_up(&mut conn, &link, generation.number).await;
+        let set_up = self.set_up(&mut conn, &link, pooler).await;
         set_up.map_err(|error| refused(&error))?;
         let phases = link.clock.phases(link.observed.logged_in());
         tracing::debug!(
@@ -180,29 +202,39 @@ impl Dialler {
         })
     }
 
-    /// Finds out what is at the other end, once for each generation, and steers the wire by it.
+    /// Finds out what is at the other end and what the server's settings are, once for each generation.
+    async fn find(
+        &self,
+        opened: &mut Opened,
+        link: &Link,
+        generation: u64,
+    ) -> Result<Pooler, tokio_postgres::Error> {
+        if let Some(found) = self.found().filter(|found| found.generation == generation) {
+            return Ok(found.pooler);
+        }
+        let (pooler, facts) = inquiry::inquire(opened, link, &self.profile).await?;
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.as_ref().is_none_or(|before| before.pooler != pooler) {
+            tracing::info!(target: "app_db::pool", pool = &*self.profile.name, %pooler, "found before the server");
+        }
+        // A connection beside the pool proves nothing for its generations.
+        if generation > 0 {
+            *found = Some(Found {
+                generation,
+                pooler,
+                facts: facts.into(),
+            });
+        }
+        Ok(pooler)
+    }
+
+    /// Steers the wire by what is at the other end.
     async fn set_up(
         &self,
         conn: &mut AsyncPgConnection,
         link: &Link,
-        generation: u64,
+        pooler: Pooler,
     ) -> diesel::QueryResult<()> {
-        let known = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let pooler = match known {
-            Some((of, pooler)) if of == generation => pooler,
-            _ => {
-                let pooler = pooler::detect(conn, link, &self.profile).await?;
-                let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-                if found.is_none_or(|(_, before)| before != pooler) {
-                    tracing::info!(target: "app_db::pool", pool = &*self.profile.name, %pooler, "found before the server");
-                }
-                // A connection beside the pool proves nothing for its generations.
-                if generation > 0 {
-                    *found = Some((generation, pooler));
-                }
-                pooler
-            }
-        };
         let settings = self.login.settings();
         link.steering
             .set_rules(rules::of(pooler, &self.profile, settings));

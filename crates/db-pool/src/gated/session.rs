@@ -122,6 +122,10 @@ impl Session<'_> {
                     self.pass(Point::Ping).await;
                     self.say(&message(b'I', b"")).await?;
                 }
+                if first.contains("pg_backend_pid") {
+                    self.pass(Point::Detection).await;
+                    return self.tell_process().await;
+                }
                 for sql in first.split(';').filter(|sql| !sql.trim().is_empty()) {
                     if !self.failed {
                         self.execute(sql.trim(), false).await?;
@@ -133,6 +137,17 @@ impl Session<'_> {
             b'C' => self.say(&message(b'3', b"")).await,
             other => panic!("a message {:?} is none of this server's", char::from(other)),
         }
+    }
+
+    /// Answers a simple query for the process, with its number as a text.
+    async fn tell_process(&mut self) -> io::Result<()> {
+        let pid = self.process.pid.to_string();
+        let lengths = [&[0, 1][..], &(pid.len() as u32).to_be_bytes()].concat();
+        self.say(&message(b'T', PROCESS)).await?;
+        self.say(&message(b'D', &[&lengths, pid.as_bytes()].concat()))
+            .await?;
+        self.say(&message(b'C', b"SELECT 1\0")).await?;
+        self.ready().await
     }
 
     /// Runs one command and says what came of it, with its row where rows are wanted.
@@ -201,10 +216,6 @@ impl Session<'_> {
             "SET" => {
                 self.altered = true;
                 Ok("SET\0")
-            }
-            "SELECT" if sql.contains("pg_backend_pid") => {
-                self.pass(Point::Detection).await;
-                Ok("SELECT 1\0")
             }
             "SELECT" | "UPDATE" => {
                 // What belongs to a reset is let through with it.
@@ -293,6 +304,9 @@ const COLUMN: &[u8] = b"\0\x01v\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\
 
 /// The length of a description of no parameters.
 const PARAMETERS: usize = 7;
+
+/// The same for the number of a process, as a text.
+const PROCESS: &[u8] = b"\0\x01backend_pid\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
 
 fn row(value: i32) -> Vec<u8> {
     let head = [0, 1, 0, 0, 0, 4];

@@ -1,0 +1,265 @@
+//! What the server says of a new session: its process, and what its settings are.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::SimpleQueryMessage;
+
+/// What one simple query has found out about a session, once for each generation of a pool.
+///
+/// Directly the values are those of the startup packet, or the role's and the database's own where it does not
+/// name them. Behind a pooler that shares sessions they are those of the server connection that happened to
+/// answer, which other clients may have left altered. So there each setting comes with the value that
+/// RESET would return to: that is the role's or the database's own (or the pooler's, where it sends one
+/// when it connects), and is alike on every server connection made since the last ALTER ROLE. A setting
+/// whose value is another proves that clients alter it here, and is not relied on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SessionFacts {
+    backend_pid: Option<i32>,
+    settings: BTreeMap<Box<str>, Fact>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fact {
+    value: Box<str>,
+    /// What RESET would return to, where that was asked.
+    own: Option<Box<str>>,
+}
+
+impl SessionFacts {
+    /// Reads the answer to [`QUESTION`].
+    pub(crate) fn read(answer: &[SimpleQueryMessage]) -> Self {
+        let mut facts = Self::default();
+        for row in rows(answer) {
+            for (nth, column) in row.columns().iter().enumerate() {
+                let Ok(Some(value)) = row.try_get(nth) else {
+                    continue;
+                };
+                match column.name() {
+                    "backend_pid" => facts.backend_pid = value.parse().ok(),
+                    name => facts.learn(name, value, None),
+                }
+            }
+        }
+        facts
+    }
+
+    /// Reads the answer to [`OWN_VALUES`], which takes the place of what was known; without one nothing is
+    /// relied on.
+    pub(crate) fn read_own(
+        &mut self,
+        answer: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>,
+    ) {
+        let Ok(answer) = answer else {
+            return self.settings.clear();
+        };
+        for row in rows(&answer) {
+            let text = |column| row.try_get(column).ok().flatten();
+            if let (Some(name), Some(value), own) = (text("name"), text("value"), text("own")) {
+                self.learn(name, value, own);
+            }
+        }
+    }
+
+    fn learn(&mut self, name: &str, value: &str, own: Option<&str>) {
+        let fact = Fact {
+            value: value.into(),
+            own: own.map(Into::into),
+        };
+        self.settings.insert(name.to_ascii_lowercase().into(), fact);
+    }
+
+    /// The process that has answered; not the one that has greeted, where a pooler stands between.
+    pub(crate) fn backend_pid(&self) -> Option<i32> {
+        self.backend_pid
+    }
+
+    /// What a setting is in the session that has answered.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        let fact = self.settings.get(&*name.to_ascii_lowercase())?;
+        Some(&fact.value)
+    }
+
+    /// Whether a session may have another value than the wanted one, so that it has to be said.
+    ///
+    /// `false` is a proof as far as one session can give it: the setting was asked for, is what is wanted,
+    /// and is what RESET returns to where that was asked too.
+    pub(crate) fn differs(&self, name: &str, wanted: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let Some(fact) = self.settings.get(&*name) else {
+            return true;
+        };
+        let is_wanted = |value: &str| meaning(&name, value) == meaning(&name, wanted);
+        !is_wanted(&fact.value) || fact.own.as_deref().is_some_and(|own| !is_wanted(own))
+    }
+}
+
+fn rows(answer: &[SimpleQueryMessage]) -> impl Iterator<Item = &tokio_postgres::SimpleQueryRow> {
+    answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })
+}
+
+/// A value in a form in which what means the same is the same. What is not understood stays as it is, so
+/// that a doubt is a difference.
+fn meaning(name: &str, value: &str) -> String {
+    let value = value.trim();
+    match name {
+        "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
+            microseconds(value).unwrap_or_else(|| value.to_owned())
+        }
+        "search_path" => schemas(value),
+        "default_transaction_read_only" | "standard_conforming_strings" => {
+            match &*value.to_ascii_lowercase() {
+                "on" | "true" | "yes" | "1" => "on".to_owned(),
+                "off" | "false" | "no" | "0" => "off".to_owned(),
+                other => other.to_owned(),
+            }
+        }
+        // Names of roles are taken as they are written.
+        "role" | "application_name" => value.to_owned(),
+        _ => value.to_ascii_lowercase(),
+    }
+}
+
+/// A span of time as the server reads it; milliseconds where it has no unit.
+fn microseconds(value: &str) -> Option<String> {
+    let unit = value.find(|char: char| !char.is_ascii_digit());
+    let (number, unit) = value.split_at(unit.unwrap_or(value.len()));
+    let each = match unit.trim() {
+        "us" => 1,
+        "" | "ms" => 1_000,
+        "s" => 1_000_000,
+        "min" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok()?;
+    Some(number.checked_mul(each)?.to_string())
+}
+
+/// The schemas of a path, each quoted and folded where it is not; a path that is hard to read stays as it is.
+fn schemas(path: &str) -> String {
+    if path.contains("\"\"") {
+        return path.to_owned();
+    }
+    let mut schemas = String::from("\"");
+    let mut is_quoted = false;
+    for char in path.chars() {
+        match char {
+            '"' => is_quoted = !is_quoted,
+            char if is_quoted => schemas.push(char),
+            ',' => schemas.push_str("\",\""),
+            blank if blank.is_ascii_whitespace() => {}
+            char => schemas.push(char.to_ascii_lowercase()),
+        }
+    }
+    schemas
+}
+
+/// Asked once after login, in one message that any pooler hands on; each column is named for its setting.
+pub(crate) const QUESTION: &str = "\
+    SELECT pg_catalog.pg_backend_pid() AS backend_pid, \
+    pg_catalog.current_setting('statement_timeout') AS statement_timeout, \
+    pg_catalog.current_setting('lock_timeout') AS lock_timeout, \
+    pg_catalog.current_setting('idle_in_transaction_session_timeout') \
+        AS idle_in_transaction_session_timeout, \
+    pg_catalog.current_setting('default_transaction_isolation') AS default_transaction_isolation, \
+    pg_catalog.current_setting('default_transaction_read_only') AS default_transaction_read_only, \
+    pg_catalog.current_setting('search_path') AS search_path, \
+    pg_catalog.current_setting('role') AS role, \
+    pg_catalog.current_setting('TimeZone') AS timezone, \
+    pg_catalog.current_setting('DateStyle') AS datestyle, \
+    pg_catalog.current_setting('IntervalStyle') AS intervalstyle, \
+    pg_catalog.current_setting('standard_conforming_strings') AS standard_conforming_strings, \
+    pg_catalog.current_setting('client_encoding') AS client_encoding, \
+    pg_catalog.current_setting('max_connections') AS max_connections, \
+    pg_catalog.current_setting('superuser_reserved_connections') AS superuser_reserved_connections, \
+    pg_catalog.current_setting('reserved_connections', true) AS reserved_connections";
+
+/// Asked behind a pooler that may share sessions; it takes the server a millisecond, which a direct
+/// connection need not pay.
+///
+/// A role does not show among the settings, so what it returns to is read where ALTER ROLE has put it.
+pub(crate) const OWN_VALUES: &str = "\
+    SELECT name, setting AS value, reset_val AS own FROM pg_catalog.pg_show_all_settings() \
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', \
+        'default_transaction_isolation', 'default_transaction_read_only', 'search_path', 'TimeZone', \
+        'DateStyle', 'IntervalStyle', 'standard_conforming_strings', 'client_encoding') \
+    UNION ALL \
+    SELECT 'role', pg_catalog.current_setting('role'), coalesce((\
+        SELECT pg_catalog.substr(own, 6) FROM pg_catalog.pg_db_role_setting AS kept \
+        CROSS JOIN pg_catalog.unnest(kept.setconfig) AS own \
+        WHERE own LIKE 'role=%' \
+            AND kept.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database \
+                WHERE datname = pg_catalog.current_database())) \
+            AND kept.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) \
+        ORDER BY kept.setrole <> 0 AND kept.setdatabase <> 0 DESC, kept.setrole <> 0 DESC, \
+            kept.setdatabase <> 0 DESC LIMIT 1), 'none')";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(settings: &[(&str, &str, Option<&str>)]) -> SessionFacts {
+        let mut facts = SessionFacts::default();
+        for (name, value, own) in settings {
+            facts.learn(name, value, *own);
+        }
+        facts
+    }
+
+    /// Issue 11, 3.2: what means the same need not be said.
+    #[test]
+    fn values_are_compared_by_what_they_mean() {
+        let facts = facts(&[
+            ("statement_timeout", "30s", None),
+            ("lock_timeout", "1500", None),
+            ("search_path", "\"$user\", public", None),
+            ("TimeZone", "UTC", None),
+            ("default_transaction_read_only", "off", None),
+            ("role", "Writer", None),
+        ]);
+        for (name, wanted) in [
+            ("statement_timeout", "30000ms"),
+            ("lock_timeout", "1500ms"),
+            ("search_path", "\"$user\",Public"),
+            ("timezone", "utc"),
+            ("Default_Transaction_Read_Only", "false"),
+            ("role", "Writer"),
+        ] {
+            assert!(!facts.differs(name, wanted), "{name} {wanted}");
+        }
+        for (name, wanted) in [
+            ("statement_timeout", "30"),
+            ("statement_timeout", "0.5min"),
+            ("lock_timeout", "1501ms"),
+            ("search_path", "\"$user\", \"Public\""),
+            ("search_path", "public, \"$user\""),
+            ("search_path", "\"$user, public\""),
+            ("search_path", "\"$user\", \"public \""),
+            ("search_path", "\"$user\", \"pub\"\"lic\""),
+            ("timezone", "Etc/UTC"),
+            ("role", "writer"),
+            ("work_mem", "4MB"),
+        ] {
+            assert!(facts.differs(name, wanted), "{name} {wanted}");
+        }
+    }
+
+    /// Issue 11, 3.2: a session that another client has left altered proves nothing, whichever of the two
+    /// values is the wanted one.
+    #[test]
+    fn an_altered_setting_is_not_relied_on() {
+        let facts = facts(&[
+            ("statement_timeout", "30000", Some("0")),
+            ("lock_timeout", "0", Some("0")),
+            ("role", "other", Some("none")),
+        ]);
+        assert!(facts.differs("statement_timeout", "30s"));
+        assert!(facts.differs("statement_timeout", "0"));
+        assert!(!facts.differs("lock_timeout", "0ms"));
+        assert!(facts.differs("role", "none") && facts.differs("role", "other"));
+    }
+}
