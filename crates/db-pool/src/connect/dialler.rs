@@ -150,7 +150,7 @@ impl Dialler {
         let mut link = connector
             .take_link()
             .ok_or_else(|| ConnectError::new(&address, ConnectFailure::Unreachable))?;
-        let pooler = self
+        let found = self
             .find(&mut opened, &link, generation.number)
             .await
             .map_err(|error| ConnectError::from_postgres(&address, &error))?;
@@ -177,7 +177,7 @@ impl Dialler {
             ConnectionError::CouldntSetupConfiguration(error) => refused(&error),
             error => refused(&error),
         })?;
-        let set_up = self.set_up(&mut conn, &link, pooler).await;
+        let set_up = self.set_up(&mut conn, &link, &found).await;
         set_up.map_err(|error| refused(&error))?;
         let phases = link.clock.phases(link.observed.logged_in());
         tracing::debug!(
@@ -208,24 +208,25 @@ impl Dialler {
         opened: &mut Opened,
         link: &Link,
         generation: u64,
-    ) -> Result<Pooler, tokio_postgres::Error> {
+    ) -> Result<Found, tokio_postgres::Error> {
         if let Some(found) = self.found().filter(|found| found.generation == generation) {
-            return Ok(found.pooler);
+            return Ok(found);
         }
         let (pooler, facts) = inquiry::inquire(opened, link, &self.profile).await?;
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.as_ref().is_none_or(|before| before.pooler != pooler) {
+        let found = Found {
+            generation,
+            pooler,
+            facts: facts.into(),
+        };
+        let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|before| before.pooler != pooler) {
             tracing::info!(target: "app_db::pool", pool = &*self.profile.name, %pooler, "found before the server");
         }
         // A connection beside the pool proves nothing for its generations.
         if generation > 0 {
-            *found = Some(Found {
-                generation,
-                pooler,
-                facts: facts.into(),
-            });
+            *known = Some(found.clone());
         }
-        Ok(pooler)
+        Ok(found)
     }
 
     /// Steers the wire by what is at the other end.
@@ -233,12 +234,16 @@ impl Dialler {
         &self,
         conn: &mut AsyncPgConnection,
         link: &Link,
-        pooler: Pooler,
+        found: &Found,
     ) -> diesel::QueryResult<()> {
         let settings = self.login.settings();
-        link.steering
-            .set_rules(rules::of(pooler, &self.profile, settings));
-        if pooler == Pooler::Session {
+        link.steering.set_rules(rules::of(
+            found.pooler,
+            &self.profile,
+            settings,
+            &found.facts,
+        ));
+        if found.pooler == Pooler::Session {
             // The session is the client's own; what the pooler would not take at login is set here.
             conn.batch_execute(&settings.statements()).await?;
         }

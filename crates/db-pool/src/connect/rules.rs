@@ -3,11 +3,17 @@
 use db_wire::{Naming, Rules};
 
 use crate::connect::pooler::Pooler;
+use crate::connect::session_facts::SessionFacts;
 use crate::connect::session_settings::SessionSettings;
 use crate::profile::{PoolProfile, Reset, Statements};
 
 /// How the wire is to treat the statements and transactions of a pool behind this.
-pub(crate) fn of(pooler: Pooler, profile: &PoolProfile, settings: &SessionSettings) -> Rules {
+pub(crate) fn of(
+    pooler: Pooler,
+    profile: &PoolProfile,
+    settings: &SessionSettings,
+    facts: &SessionFacts,
+) -> Rules {
     let shared = matches!(pooler, Pooler::Shared { .. });
     let naming = match (profile.statements, pooler) {
         (Statements::Named, _) => Naming::Named,
@@ -18,7 +24,7 @@ pub(crate) fn of(pooler: Pooler, profile: &PoolProfile, settings: &SessionSettin
         naming,
         statement_cache: profile.statement_cache as usize,
         defer_begin: profile.defer_begin,
-        local_settings: shared.then(|| settings.local()).flatten(),
+        local_settings: shared.then(|| settings.local(facts)).flatten(),
         shared_session: shared,
         refuses_set: shared && profile.reset != Reset::Never,
         // It came with PgBouncer 1.20, and the proof of names with 1.21.

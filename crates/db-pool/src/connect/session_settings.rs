@@ -7,6 +7,7 @@ use std::time::Duration;
 use db_config::Endpoint;
 
 use crate::connect::pooler::Pooler;
+use crate::connect::session_facts::SessionFacts;
 use crate::profile::{PoolProfile, Reset};
 use db_wire::{LocalSettings, literal};
 
@@ -135,9 +136,11 @@ impl SessionSettings {
         Some(format!("{IDENTITY}{settings}{BELONGINGS}{PREPARED}").into())
     }
 
-    /// The settings for the transactions of a session that is shared with others.
-    pub(crate) fn local(&self) -> Option<LocalSettings> {
-        LocalSettings::new(&self.settings)
+    /// The settings for the transactions of a session that is shared with others, as far as it may have others.
+    pub(crate) fn local(&self, facts: &SessionFacts) -> Option<LocalSettings> {
+        let mut settings = self.settings.clone();
+        settings.retain(|(name, value)| facts.differs(name, value));
+        LocalSettings::new(&settings)
     }
 
     /// The `statement_timeout`, where there is one.
