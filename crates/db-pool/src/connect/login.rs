@@ -3,12 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs, TlsMode};
-use futures_util::future::{BoxFuture, Either, select};
+use futures_util::future::BoxFuture;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::config as pg;
@@ -338,18 +337,6 @@ impl Opened {
             Self::Tcp(..) => None,
             Self::Unix(_, _, socket) => Some(socket.clone()),
         }
-    }
-}
-
-/// Asks what is to be asked over a connection, and drives it until the answer is there.
-pub(crate) async fn driven<T>(
-    asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    driver: BoxFuture<'_, Result<(), tokio_postgres::Error>>,
-) -> Result<T, tokio_postgres::Error> {
-    match select(pin!(asking), driver).await {
-        Either::Left((answer, _driver)) => answer,
-        Either::Right((Err(ended), _)) => Err(ended),
-        Either::Right((Ok(()), asking)) => asking.await,
     }
 }
 
