@@ -56,6 +56,10 @@ soak SECONDS="300": setup
     cargo build --quiet -p db-tests --bins
     DB_TESTS_SOAK_SECONDS={{ SECONDS }} {{ with_cluster }} -- cargo test --quiet -p db-tests --test it soak:: -- --nocapture --test-threads 1
 
+# Read so many generated `.env` texts here and with python-dotenv, node's dotenv and docker compose (where go is installed).
+dotenv-differential COUNT="20000" *SEED:
+    sh tests/dotenv/differential.sh {{ COUNT }} {{ SEED }}
+
 # PostgreSQL's regression scripts over plain diesel-async and over ours: `just differential [--sample] [FILE..]`.
 differential *ARGS: setup
     cargo run --quiet -p db-tests --bin differential -- {{ ARGS }}

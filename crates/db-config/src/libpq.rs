@@ -11,6 +11,7 @@ use crate::variables::Variables;
 pub(crate) fn params(variables: &Variables, problems: &mut Vec<Problem>) -> Params {
     let mut params = Params::new("PGHOST", Origin::new("PGHOST"));
     for (variable, name) in VARIABLES {
+        problems.extend(variables.unreadable(variable));
         let Some(found) = variables.find(variable) else {
             continue;
         };
@@ -23,6 +24,7 @@ pub(crate) fn params(variables: &Variables, problems: &mut Vec<Problem>) -> Para
         params.origin = found.origin;
     }
     for (variable, advice) in REFUSED {
+        problems.extend(variables.unreadable(variable));
         if let Some(found) = variables.find(variable) {
             problems.push(Problem::new(*variable, found.origin, *advice));
         }

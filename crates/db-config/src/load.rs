@@ -25,19 +25,17 @@ impl Config {
     /// that is not set is not among them: [`Config::pooled_url`] and [`Config::direct_url`] return
     /// that error.
     pub fn load() -> Result<Config, ConfigError> {
-        let mut problems = Vec::new();
         let mut variables = Vec::new();
+        let mut not_utf8 = Vec::new();
         for (name, value) in std::env::vars_os() {
             match (name.into_string(), value.into_string()) {
                 (Ok(name), Ok(value)) => variables.push((name, value)),
-                (Ok(name), Err(_)) if dotenv::is_ours(&name) => {
-                    problems.push(Problem::new(&name, Origin::new(&name), "not UTF-8"));
-                }
+                (Ok(name), Err(_)) => not_utf8.push(name),
                 _ => {}
             }
         }
         let dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-        Loading::new(&dir, variables, problems).finish()
+        Loading::new(&dir, Variables::new(variables, not_utf8)).finish()
     }
 
     /// Loads from a directory and a set of variables. It reads nothing that is global.
@@ -52,7 +50,7 @@ impl Config {
         dir: &Path,
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Config, ConfigError> {
-        Loading::new(dir, vars, Vec::new()).finish()
+        Loading::new(dir, Variables::new(vars, [])).finish()
     }
 }
 
@@ -68,17 +66,13 @@ struct Loading<'a> {
 }
 
 impl<'a> Loading<'a> {
-    fn new(
-        dir: &'a Path,
-        vars: impl IntoIterator<Item = (String, String)>,
-        problems: Vec<Problem>,
-    ) -> Self {
+    fn new(dir: &'a Path, variables: Variables) -> Self {
         let mut loading = Loading {
             dir,
-            variables: Variables::new(vars),
+            variables,
             environment: Environment::Dev,
             environment_origin: None,
-            problems,
+            problems: Vec::new(),
             warnings: Vec::new(),
         };
         loading.choose_environment();
@@ -87,6 +81,8 @@ impl<'a> Loading<'a> {
 
     fn finish(mut self) -> Result<Config, ConfigError> {
         let files = self.files();
+        self.problems
+            .extend(self.variables.all_unreadable(keys::PREFIX));
         let of_dotenv = Layer::variables(self.variables.of_dotenv(), &mut self.problems);
         let of_process = Layer::variables(self.variables.of_process(), &mut self.problems);
         let sizes = postgres_vars::sizes(&self.variables, &mut self.problems);
@@ -119,6 +115,9 @@ impl<'a> Loading<'a> {
             seen.push(problem.clone());
             new
         });
+        // `.env` is read first, but its problems are found by the settings that ask for its variables.
+        self.problems
+            .sort_by_key(|problem| !problem.origin.as_str().starts_with(".env:"));
         ConfigError::check(self.problems)?;
         let mut config = Config {
             environment: self.environment,
@@ -140,8 +139,9 @@ impl<'a> Loading<'a> {
         if self.environment.is_production() {
             return;
         }
-        let lines = dotenv::read(self.dir, &mut self.problems);
-        self.variables.add_dotenv(lines);
+        let process = self.variables.process();
+        let assignments = dotenv::read(self.dir, process, &mut self.problems, &mut self.warnings);
+        self.variables.add_dotenv(assignments);
         if self.environment_origin.is_some() {
             return;
         }
@@ -160,6 +160,11 @@ impl<'a> Loading<'a> {
     }
 
     fn read_app_env(&mut self) {
+        if let Some(problem) = self.variables.unreadable("APP_ENV") {
+            self.environment_origin = Some(problem.origin.clone());
+            self.problems.push(problem);
+            return;
+        }
         let Some(found) = self.variables.find("APP_ENV") else {
             return;
         };

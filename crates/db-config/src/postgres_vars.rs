@@ -25,6 +25,8 @@ pub(crate) fn primary(
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<String>,
 ) -> Option<Params> {
+    let unreadable = HOSTS.iter().filter_map(|name| variables.unreadable(name));
+    problems.extend(unreadable);
     let host = HOSTS.iter().find_map(|name| variables.find(name))?;
     Some(params(host, variables, dir, problems, warnings))
 }
@@ -36,9 +38,9 @@ pub(crate) fn replica(
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<String>,
 ) -> Option<Params> {
-    let host = variables
-        .find("POSTGRES_REPLICA_HOST")
-        .filter(|_| are_given(variables))?;
+    let name = "POSTGRES_REPLICA_HOST";
+    problems.extend(variables.unreadable(name));
+    let host = variables.find(name).filter(|_| are_given(variables))?;
     Some(params(host, variables, dir, problems, warnings))
 }
 
@@ -59,6 +61,9 @@ pub(crate) fn default_sizes(layer: &mut Layer, environment: &Environment) {
 pub(crate) fn sizes(variables: &Variables, problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer::default();
     for (variable, path, _) in SIZES {
+        if are_given(variables) {
+            problems.extend(variables.unreadable(variable));
+        }
         let Some(found) = variables.find(variable).filter(|_| are_given(variables)) else {
             continue;
         };

@@ -37,6 +37,11 @@ pub(crate) fn text_or_file(
     warnings: &mut Vec<String>,
 ) -> Option<(String, Origin)> {
     let twin = format!("{name}_FILE");
+    let unreadable = [name, &twin].map(|name| variables.unreadable(name));
+    if unreadable.iter().any(Option::is_some) {
+        problems.extend(unreadable.into_iter().flatten());
+        return None;
+    }
     match (variables.find(name), variables.find(&twin)) {
         (Some(text), Some(file)) => {
             let message = format!("{} is set too; set one of the two", file.origin);

@@ -1,15 +1,21 @@
 //! The environment variables of the process and, below them, the variables of `.env`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dotenv::Assignment;
+use crate::error::Problem;
 use crate::origin::Origin;
 
 /// The variables of both sources. One of the process hides its namesake in `.env`, even if empty.
+///
+/// A variable without a readable value is a problem for the setting that asks for it, and for
+/// nothing else.
 #[derive(Default)]
 pub(crate) struct Variables {
     process: BTreeMap<String, String>,
-    dotenv: BTreeMap<String, (String, usize)>,
+    /// Variables of the process whose values are not UTF-8.
+    process_not_utf8: BTreeSet<String>,
+    dotenv: BTreeMap<String, Assignment>,
 }
 
 /// One variable with its origin.
@@ -20,20 +26,28 @@ pub(crate) struct Variable<'a> {
 }
 
 impl Variables {
-    pub(crate) fn new(process: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub(crate) fn new(
+        process: impl IntoIterator<Item = (String, String)>,
+        process_not_utf8: impl IntoIterator<Item = String>,
+    ) -> Self {
         Variables {
             process: process.into_iter().collect(),
+            process_not_utf8: process_not_utf8.into_iter().collect(),
             dotenv: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn add_dotenv(&mut self, lines: Vec<Assignment>) {
-        for Assignment { name, value, line } in lines {
-            self.dotenv.insert(name, (value, line));
+    pub(crate) fn process(&self) -> &BTreeMap<String, String> {
+        &self.process
+    }
+
+    pub(crate) fn add_dotenv(&mut self, assignments: Vec<Assignment>) {
+        for assignment in assignments {
+            self.dotenv.insert(assignment.name.clone(), assignment);
         }
     }
 
-    /// Finds a variable. An empty one counts as unset.
+    /// Finds a variable. An empty one counts as unset, and so does one without a readable value.
     pub(crate) fn find(&self, name: &str) -> Option<Variable<'_>> {
         let variable = match self.process.get_key_value(name) {
             Some((name, value)) => Variable {
@@ -41,16 +55,29 @@ impl Variables {
                 value,
                 origin: Origin::new(name),
             },
-            None => {
-                let (name, (value, line)) = self.dotenv.get_key_value(name)?;
-                Variable {
-                    name,
-                    value,
-                    origin: in_dotenv(name, *line),
-                }
-            }
+            None => of_assignment(self.visible(name)?)?,
         };
         Some(variable).filter(|variable| !variable.value.trim().is_empty())
+    }
+
+    /// Says why a variable that is set has no value. What reads a variable asks this first.
+    pub(crate) fn unreadable(&self, name: &str) -> Option<Problem> {
+        if self.process_not_utf8.contains(name) {
+            return Some(Problem::new(name, Origin::new(name), "not UTF-8"));
+        }
+        let assignment = self.visible(name)?;
+        let reason = assignment.value.as_ref().err()?;
+        let origin = Origin::new(format!(".env:{}", assignment.line));
+        Some(Problem::new(name, origin, reason))
+    }
+
+    /// The variables without a readable value whose names begin like this.
+    pub(crate) fn all_unreadable(&self, prefix: &str) -> impl Iterator<Item = Problem> {
+        self.process_not_utf8
+            .iter()
+            .chain(self.dotenv.keys())
+            .filter(move |name| name.starts_with(prefix))
+            .filter_map(|name| self.unreadable(name))
     }
 
     pub(crate) fn of_process(&self) -> impl Iterator<Item = Variable<'_>> {
@@ -64,16 +91,21 @@ impl Variables {
     /// The variables of `.env` that the process does not set.
     pub(crate) fn of_dotenv(&self) -> impl Iterator<Item = Variable<'_>> {
         self.dotenv
-            .iter()
-            .filter(|(name, _)| !self.process.contains_key(*name))
-            .map(|(name, (value, line))| Variable {
-                name,
-                value,
-                origin: in_dotenv(name, *line),
-            })
+            .keys()
+            .filter_map(|name| of_assignment(self.visible(name)?))
+    }
+
+    /// An assignment in `.env`, if no variable of the process hides it.
+    fn visible(&self, name: &str) -> Option<&Assignment> {
+        let hidden = self.process.contains_key(name) || self.process_not_utf8.contains(name);
+        self.dotenv.get(name).filter(|_| !hidden)
     }
 }
 
-fn in_dotenv(name: &str, line: usize) -> Origin {
-    Origin::new(format!("{name} in .env:{line}"))
+fn of_assignment(assignment: &Assignment) -> Option<Variable<'_>> {
+    Some(Variable {
+        name: &assignment.name,
+        value: assignment.value.as_ref().ok()?,
+        origin: Origin::new(format!("{} in .env:{}", assignment.name, assignment.line)),
+    })
 }

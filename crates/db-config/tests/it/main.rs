@@ -5,6 +5,8 @@ mod bad_input;
 #[cfg(test)]
 mod bound_values;
 #[cfg(test)]
+mod dotenv;
+#[cfg(test)]
 mod environment;
 #[cfg(test)]
 mod layers;
