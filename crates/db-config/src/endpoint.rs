@@ -210,17 +210,40 @@ pub enum ChannelBinding {
     Require,
 }
 
-/// Which of several hosts are acceptable.
+/// libpq's `target_session_attrs`: which of several hosts are acceptable.
+///
+/// A primary with `default_transaction_read_only = on` accepts no writes, so it is `Primary` and
+/// `ReadOnly`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TargetSessionAttrs {
     /// Any. The first host that answers is taken.
     #[default]
     Any,
-    /// A host that accepts writes, which is the primary.
+    /// A host whose sessions accept writes by default.
     ReadWrite,
-    /// A host that accepts no writes, which is a standby.
+    /// A host whose sessions accept no writes by default.
     ReadOnly,
+    /// A host that is not in recovery.
+    Primary,
+    /// A host that is in recovery.
+    Standby,
+    /// A standby if one of the hosts is, else any.
+    PreferStandby,
+}
+
+impl TargetSessionAttrs {
+    /// The value of `target_session_attrs`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TargetSessionAttrs::Any => "any",
+            TargetSessionAttrs::ReadWrite => "read-write",
+            TargetSessionAttrs::ReadOnly => "read-only",
+            TargetSessionAttrs::Primary => "primary",
+            TargetSessionAttrs::Standby => "standby",
+            TargetSessionAttrs::PreferStandby => "prefer-standby",
+        }
+    }
 }
 
 impl fmt::Debug for Endpoint {

@@ -42,6 +42,7 @@ mod libpq;
 mod load;
 mod nearest;
 mod origin;
+mod os_user;
 mod postgres_vars;
 mod resolve;
 mod secret_file;

@@ -211,6 +211,9 @@ impl<'a> Loading<'a> {
             .of_process()
             .chain(self.variables.of_dotenv())
             .filter(|v| v.name.starts_with("APP_DB_") && !v.name.starts_with(keys::PREFIX))
+            // Kubernetes and Docker set these for a service named `app-db`.
+            .filter(|v| !v.value.contains("://") && !v.name.contains("_SERVICE_"))
+            .filter(|v| !v.name.starts_with("APP_DB_PORT"))
             .map(|v| {
                 format!(
                     "{}: not read; our variables begin with {}",

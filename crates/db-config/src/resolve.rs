@@ -108,11 +108,18 @@ impl Inputs<'_> {
         let source = completed.params.key;
         let message = match (&endpoint.pooler_hint, self.environment.is_production()) {
             (None, false) => return Ok(DirectUrl::new(endpoint)),
-            (Some(hint), _) => format!(
-                "not set, and {source} seems to lead through a pooler ({hint}), which migrations \
-                 must not: set {direct} to the URL of the server itself, probably {}",
-                endpoint.probable_direct().unwrap_or_default()
-            ),
+            (Some(hint), _) => {
+                let probably = match endpoint.probable_direct() {
+                    Some(url) => format!("probably {url}"),
+                    None => format!("not {endpoint}"),
+                };
+                format!(
+                    "not set, and {source} seems to lead through a pooler ({hint}), which migrations \
+                     must not: set {direct} to the URL of the server itself, {probably} (`dbctl \
+                     migrate run --through-proxy` accepts a proxy that keeps one server connection \
+                     for each client)"
+                )
+            }
             (None, true) => format!(
                 "not set, and in {} nothing is guessed: set {direct} to the URL of the server \
                  itself, probably {endpoint}, if that is no pooler",

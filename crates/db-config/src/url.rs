@@ -2,13 +2,16 @@
 
 mod build;
 mod defaults;
+mod gathered;
 mod interpret;
 mod options;
+mod pairs;
 mod param_reader;
 mod params;
 mod pooler_hint;
 #[cfg(test)]
 mod properties;
+mod scheme;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -132,7 +135,7 @@ impl fmt::Debug for DirectUrl {
 fn parse(url: &str) -> Result<Endpoint, ConfigError> {
     let origin = Origin::new("the given URL");
     let params = Params::parse("url", origin.clone(), url).map_err(ConfigError::of)?;
-    if params.is_given("passfile") && !params.is_given("password") {
+    if params.text("passfile").is_some() && !params.is_given("password") {
         let message = "`passfile`: it is read by Config::load only; give the password itself";
         return Err(Problem::new("url", origin, message).into());
     }

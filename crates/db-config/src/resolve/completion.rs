@@ -10,7 +10,7 @@ use crate::libpq::pgpass;
 use crate::origin::Origin;
 use crate::secret_file::text_or_file;
 use crate::url::{Params, interpret};
-use crate::{layer, postgres_vars};
+use crate::{layer, os_user, postgres_vars};
 
 /// An endpoint, with the parameters that it was made from.
 pub(super) struct Completed {
@@ -40,13 +40,21 @@ impl Completed {
             explained.push(Explained {
                 key: format!("database.{name}.sslmode"),
                 value: self.endpoint.tls.mode.to_string(),
-                origin: match self.endpoint.is_local() {
-                    true => Origin::new(format!("{} (local host)", layer::BUILT_IN)),
-                    false => tls_origin.clone(),
-                },
+                origin: self.mode_origin(tls_origin),
             });
         }
         explained
+    }
+
+    /// Where `sslmode` comes from if nothing gives it.
+    fn mode_origin(&self, tls_origin: &Origin) -> Origin {
+        let files = ["sslrootcert", "sslcert"];
+        let files = files.iter().filter_map(|name| self.params.origin_of(name));
+        match (self.endpoint.is_local(), self.endpoint.tls.mode) {
+            (true, TlsMode::Disable) => Origin::new(format!("{} (local host)", layer::BUILT_IN)),
+            (true, _) => files.into_iter().next().unwrap_or(tls_origin).clone(),
+            (false, _) => tls_origin.clone(),
+        }
     }
 }
 
@@ -145,11 +153,8 @@ impl<'a> Completion<'a> {
 
     fn understand(&mut self, mut params: Params) -> Result<Completed, Vec<Problem>> {
         let mut problems = params.fill(self.libpq);
-        if !params.is_given("user")
-            && let Some(user) = self.inputs.variables.find("USER")
-        {
-            params.set("user", user.value, user.origin);
-        }
+        self.warn(&params);
+        self.name_user(&mut params);
         let endpoint = match interpret(&params, &self.inputs.defaults) {
             Ok(endpoint) => endpoint,
             Err(more) => {
@@ -175,8 +180,37 @@ impl<'a> Completion<'a> {
                 params.origin
             ));
         }
+        if params.text("sslrootcert").is_some()
+            && matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow)
+        {
+            self.warnings.push(format!(
+                "{}: `sslrootcert` is of no effect with sslmode={}, which verifies nothing; write \
+                 verify-ca or verify-full",
+                params.origin, endpoint.tls.mode
+            ));
+        }
         let endpoint = self.with_password(&mut params, endpoint);
         Ok(Completed { params, endpoint })
+    }
+
+    fn warn(&mut self, params: &Params) {
+        let warnings = params.warnings.iter();
+        self.warnings
+            .extend(warnings.map(|warning| format!("{}: {warning}", params.origin)));
+    }
+
+    /// Names the user as libpq does. A container may run a process as a user without a name.
+    fn name_user(&self, params: &mut Params) {
+        if params.text("user").is_some() {
+            return;
+        }
+        let variables = ["USER", "LOGNAME"].into_iter();
+        let mut variables = variables.filter_map(|name| self.inputs.variables.find(name));
+        if let Some(name) = os_user::name() {
+            params.set("user", name, Origin::new("the operating system's user"));
+        } else if let Some(user) = variables.next() {
+            params.set("user", user.value, user.origin);
+        }
     }
 
     fn with_password(&mut self, params: &mut Params, endpoint: Endpoint) -> Endpoint {

@@ -106,8 +106,7 @@ fn params(endpoint: &Endpoint, redact: bool) -> Vec<(&'static str, String)> {
         "target_session_attrs",
         match endpoint.target_session_attrs {
             TargetSessionAttrs::Any => None,
-            TargetSessionAttrs::ReadWrite => Some("read-write".to_owned()),
-            TargetSessionAttrs::ReadOnly => Some("read-only".to_owned()),
+            other => Some(other.as_str().to_owned()),
         },
     );
     add(

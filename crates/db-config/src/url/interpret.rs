@@ -12,32 +12,36 @@ use super::params::Params;
 use super::pooler_hint;
 use crate::endpoint::{Endpoint, TargetSessionAttrs};
 use crate::error::Problem;
+use crate::os_user;
 
 /// Reads all parameters. The error has every problem.
 pub(crate) fn interpret(params: &Params, defaults: &Defaults) -> Result<Endpoint, Vec<Problem>> {
     let mut reader = ParamReader::new(params);
     let hosts = hosts::read(&mut reader);
-    let user = reader.text("user").unwrap_or_default();
+    let user = reader.text("user").or_else(os_user::name);
+    let user = user.unwrap_or_default();
     if user.is_empty() {
         reader.problem(
             "user",
-            "there is no user name: write postgres://user@host:5432/database",
+            "there is no user name, and the operating system has none for this process: write \
+             postgres://user@host:5432/database",
         );
     }
-    let local = hosts.iter().all(crate::endpoint::Host::is_local);
-    let tls = security::read(&mut reader, defaults, local);
+    let tls = security::read(&mut reader, defaults, &hosts);
     let (settings, application_name) = settings::read(&mut reader);
     let target_session_attrs = reader
         .word(
             "target_session_attrs",
             &[
-                ("any", TargetSessionAttrs::Any),
-                ("read-write", TargetSessionAttrs::ReadWrite),
-                ("primary", TargetSessionAttrs::ReadWrite),
-                ("read-only", TargetSessionAttrs::ReadOnly),
-                ("standby", TargetSessionAttrs::ReadOnly),
-            ],
-            "; for prefer-standby put the standby into DATABASE_URL_REPLICA",
+                TargetSessionAttrs::Any,
+                TargetSessionAttrs::ReadWrite,
+                TargetSessionAttrs::ReadOnly,
+                TargetSessionAttrs::Primary,
+                TargetSessionAttrs::Standby,
+                TargetSessionAttrs::PreferStandby,
+            ]
+            .map(|attrs| (attrs.as_str(), attrs)),
+            "",
         )
         .unwrap_or_default();
     let endpoint = Endpoint {
@@ -47,16 +51,14 @@ pub(crate) fn interpret(params: &Params, defaults: &Defaults) -> Result<Endpoint
         tls,
         connect_timeout: reader.seconds("connect_timeout"),
         tcp_user_timeout: reader
-            .number::<u32>("tcp_user_timeout", "a whole number of milliseconds")
-            .filter(|ms| *ms > 0)
+            .count("tcp_user_timeout", "a whole number of milliseconds")
             .map(|ms| Duration::from_millis(ms.into())),
-        keepalives: reader.flag("keepalives").unwrap_or(true),
+        keepalives: reader.switch("keepalives").unwrap_or(true),
         keepalives_idle: reader.seconds("keepalives_idle"),
         keepalives_interval: reader.seconds("keepalives_interval"),
         keepalives_retries: reader
             .either("keepalives_count", "keepalives_retries")
-            .and_then(|name| reader.number::<u32>(name, "a whole number"))
-            .filter(|count| *count > 0),
+            .and_then(|name| reader.count(name, "a whole number")),
         target_session_attrs,
         load_balance_hosts: reader
             .word(

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 /// Reads the settings of `-c name=value` and `--name=value`. Their names become lower case.
 pub(super) fn parse(options: &str) -> Result<BTreeMap<String, String>, String> {
     let mut settings = BTreeMap::new();
+    // A form encodes a blank as `+`, and a URL does not.
+    if options.contains("+-") || options.starts_with("-c+") {
+        return Err(PLUS.to_owned());
+    }
     let mut words = words(options)?.into_iter();
     while let Some(word) = words.next() {
         let setting = if word == "-c" {
@@ -78,6 +82,8 @@ fn check_name(name: &str) -> Result<String, String> {
         false => Err("`options` names something that is no server setting".to_owned()),
     }
 }
+
+const PLUS: &str = "write %20 for a blank; a `+` stands for itself";
 
 const EXPECTED: &str = "`options` may hold `-c name=value` and `--name=value` only";
 

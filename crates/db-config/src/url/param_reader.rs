@@ -36,6 +36,14 @@ impl<'a> ParamReader<'a> {
         self.params.text(name).map(str::to_owned)
     }
 
+    pub(super) fn even_empty(&self, name: &str) -> Option<String> {
+        self.params.even_empty(name).map(str::to_owned)
+    }
+
+    pub(super) fn is_of_url(&self, name: &str) -> bool {
+        self.params.is_of_url(name)
+    }
+
     /// Says which of two spellings is given. Both at once are a problem.
     pub(super) fn either(
         &mut self,
@@ -59,7 +67,7 @@ impl<'a> ParamReader<'a> {
         words: &[(&str, T)],
         advice: &str,
     ) -> Option<T> {
-        let text = self.text(name)?;
+        let text = self.even_empty(name)?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
@@ -84,7 +92,7 @@ impl<'a> ParamReader<'a> {
     }
 
     pub(super) fn number<T: std::str::FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
-        let text = self.text(name)?;
+        let text = self.even_empty(name)?;
         let number = text.trim().parse().ok();
         if number.is_none() {
             self.problem(name, format!("expected {expected}, found {text:?}"));
@@ -92,9 +100,22 @@ impl<'a> ParamReader<'a> {
         number
     }
 
-    /// Reads seconds. 0 means the default, so it is `None`.
+    /// Reads a count. As in libpq, 0 and what is below it mean the default, so they are `None`.
+    pub(super) fn count(&mut self, name: &str, expected: &str) -> Option<u32> {
+        let number: i32 = self.number(name, expected)?;
+        u32::try_from(number).ok().filter(|count| *count > 0)
+    }
+
     pub(super) fn seconds(&mut self, name: &str) -> Option<Duration> {
-        let seconds: u32 = self.number(name, "a whole number of seconds")?;
-        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+        let seconds = self.count(name, "a whole number of seconds")?;
+        Some(Duration::from_secs(seconds.into()))
+    }
+
+    /// Reads a switch that is a number to libpq: 0 is off.
+    pub(super) fn switch(&mut self, name: &str) -> Option<bool> {
+        match self.even_empty(name)?.trim().parse::<i32>() {
+            Ok(number) => Some(number != 0),
+            Err(_) => self.flag(name),
+        }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Params {
     pub(crate) key: String,
     /// Where the URL itself was found.
     pub(crate) origin: Origin,
+    /// What is allowed but probably a mistake.
+    pub(crate) warnings: Vec<String>,
     given: BTreeMap<String, (SecretString, Origin)>,
 }
 
@@ -26,6 +28,7 @@ impl Params {
         Params {
             key: key.into(),
             origin,
+            warnings: Vec::new(),
             given: BTreeMap::new(),
         }
     }
@@ -37,11 +40,12 @@ impl Params {
         url: &str,
     ) -> Result<Self, Vec<Problem>> {
         let mut params = Params::new(key, origin);
-        let given = split::split(url).map_err(|messages| {
+        let gathered = split::split(url).map_err(|messages| {
             let problem = |message| Problem::new(&params.key, params.origin.clone(), message);
             messages.into_iter().map(problem).collect::<Vec<_>>()
         })?;
-        for (name, value) in given {
+        params.warnings = gathered.warnings;
+        for (name, value) in gathered.params {
             params
                 .given
                 .insert(name, (value.into(), params.origin.clone()));
@@ -83,10 +87,24 @@ impl Params {
         problems
     }
 
-    /// The value of a parameter. As in libpq, an empty one counts as not given.
+    /// The value of a parameter, unless it is empty. For a name or a file that counts as not given.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.even_empty(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a parameter, even if it is empty. That is no word and no number, as in libpq.
+    pub(crate) fn even_empty(&self, name: &str) -> Option<&str> {
         let (value, _) = self.given.get(name)?;
-        Some(value.expose_secret()).filter(|value| !value.is_empty())
+        Some(value.expose_secret())
+    }
+
+    pub(crate) fn origin_of(&self, name: &str) -> Option<&Origin> {
+        self.given.get(name).map(|(_, origin)| origin)
+    }
+
+    /// Whether the URL itself has the parameter, and no layer below it.
+    pub(crate) fn is_of_url(&self, name: &str) -> bool {
+        (self.given.get(name)).is_some_and(|(_, origin)| *origin == self.origin)
     }
 
     /// A problem with a parameter. It names the variable of the URL.

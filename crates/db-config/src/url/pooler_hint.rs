@@ -7,7 +7,8 @@ use crate::endpoint::{Endpoint, Host};
 impl Endpoint {
     /// Guesses the direct URL of the server behind a pooler, with the password as `***`.
     ///
-    /// Returns `None` if nothing suggests a pooler.
+    /// Returns `None` if nothing suggests a pooler, and if the address does not show where the
+    /// server is: the pooler's own URL is never proposed.
     pub fn probable_direct(&self) -> Option<String> {
         self.pooler_hint.as_ref()?;
         let mut direct = Endpoint {
@@ -34,6 +35,9 @@ impl Endpoint {
                 }
                 Host::Unix { port, .. } => *port = server_port(*port),
             }
+        }
+        if direct.hosts == self.hosts {
+            return None;
         }
         direct.user = user;
         Some(build::redacted(&direct))

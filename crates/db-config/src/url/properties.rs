@@ -45,7 +45,10 @@ prop_compose! {
         seconds in proptest::collection::vec(proptest::option::of((1u32..100_000).prop_map(|s| Duration::from_secs(s.into()))), 4),
         (tcp_user_timeout, retries, limit) in (proptest::option::of(1u32..1_000_000), proptest::option::of(1u32..99), proptest::option::of(1u32..99)),
         (keepalives, load_balance_hosts, pgbouncer) in any::<(bool, bool, bool)>(),
-        target_session_attrs in prop_oneof![Just(TargetSessionAttrs::Any), Just(TargetSessionAttrs::ReadWrite), Just(TargetSessionAttrs::ReadOnly)],
+        target_session_attrs in proptest::sample::select(vec![
+            TargetSessionAttrs::Any, TargetSessionAttrs::ReadWrite, TargetSessionAttrs::ReadOnly,
+            TargetSessionAttrs::Primary, TargetSessionAttrs::Standby, TargetSessionAttrs::PreferStandby,
+        ]),
     ) -> Endpoint {
         // `require` with a file of authorities is `verify-ca`, so that pair does not come back.
         let root_cert = root_cert.filter(|_| mode != TlsMode::Require).map(PathBuf::from);

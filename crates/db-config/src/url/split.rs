@@ -2,11 +2,23 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::treatment::Treatment;
+use super::gathered::Gathered;
+use super::{pairs, scheme};
 
 /// Returns the decoded parameters under libpq's names. The error has every problem, without secrets.
-pub(super) fn split(url: &str) -> Result<Vec<(String, String)>, Vec<String>> {
-    let parts = UrlParts::of(url.trim()).map_err(|problem| vec![problem])?;
+pub(super) fn split(text: &str) -> Result<Gathered, Vec<String>> {
+    let text = text.trim();
+    if text.chars().any(char::is_control) {
+        return Err(vec![CONTROL.to_owned()]);
+    }
+    match pairs::are_meant(text) {
+        true => pairs::split(text),
+        false => split_url(text),
+    }
+}
+
+fn split_url(url: &str) -> Result<Gathered, Vec<String>> {
+    let parts = UrlParts::of(url).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
     let mut params = Vec::new();
     match parts.login() {
@@ -26,12 +38,26 @@ pub(super) fn split(url: &str) -> Result<Vec<(String, String)>, Vec<String>> {
         Ok(dbname) => params.push(("dbname".to_owned(), dbname)),
         Err(problem) => problems.push(problem),
     }
-    parts.query(&mut params, &mut problems);
-    match problems.is_empty() {
-        true => Ok(params),
-        false => Err(problems),
+    // A `?` or `&` in a password cuts it, and its rest looks like the name of a parameter.
+    let login_is_whole = parts.userinfo.is_some() || !parts.authority.contains(':');
+    let may_echo = login_is_whole && !parts.query.contains("password");
+    let mut gathered = Gathered::new(params, problems, may_echo);
+    for pair in parts.query.split('&').filter(|pair| !pair.is_empty()) {
+        let Some((name, value)) = pair.split_once('=') else {
+            gathered.problem(
+                "a parameter without `=`; is a `&` in a value not written %26?".to_owned(),
+            );
+            continue;
+        };
+        match (decode(name, "a parameter"), decode(value, "a parameter")) {
+            (Ok(name), Ok(value)) => gathered.add(name, value),
+            (Err(problem), _) | (_, Err(problem)) => gathered.problem(problem),
+        }
     }
+    gathered.finish()
 }
+
+const CONTROL: &str = "a control character in the URL; is a line break in the middle?";
 
 struct UrlParts<'a> {
     userinfo: Option<&'a str>,
@@ -42,10 +68,7 @@ struct UrlParts<'a> {
 
 impl<'a> UrlParts<'a> {
     fn of(url: &'a str) -> Result<Self, String> {
-        if url.chars().any(char::is_control) {
-            return Err("a control character in the URL; is a line break in the middle?".into());
-        }
-        let rest = after_scheme(url)?;
+        let rest = scheme::after(url)?;
         // As libpq does: the login ends at an `@`, if there is one before any `/`.
         let at = rest.find('@').filter(|at| !rest[..*at].contains('/'));
         let (userinfo, rest) = match at {
@@ -112,89 +135,12 @@ impl<'a> UrlParts<'a> {
         if names.iter().any(|name| !name.is_empty()) {
             hosts.push(("host".to_owned(), names.join(",")));
         }
-        if ports.iter().any(|port| !port.is_empty()) {
+        // As in libpq: a list of hosts has a list of ports, even if each is empty.
+        if ports.len() > 1 || ports.iter().any(|port| !port.is_empty()) {
             hosts.push(("port".to_owned(), ports.join(",")));
         }
         Ok(hosts)
     }
-
-    fn query(&self, params: &mut Vec<(String, String)>, problems: &mut Vec<String>) {
-        // A `?` or `&` in a password cuts it, and its rest looks like the name of a parameter.
-        let login_is_whole = self.userinfo.is_some() || !self.authority.contains(':');
-        let may_echo = login_is_whole && !self.query.contains("password");
-        let mut seen: Vec<String> = Vec::new();
-        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
-            let Some((name, value)) = pair.split_once('=') else {
-                problems
-                    .push("a parameter without `=`; is a `&` in a value not written %26?".into());
-                continue;
-            };
-            let (name, value) = match (decode(name, "a parameter"), decode(value, "a parameter")) {
-                (Ok(name), Ok(value)) => (name, value),
-                (Err(problem), _) | (_, Err(problem)) => {
-                    problems.push(problem);
-                    continue;
-                }
-            };
-            match Treatment::of(&name, &value) {
-                Treatment::Ignore => continue,
-                Treatment::Refuse(problem) => {
-                    problems.push(problem);
-                    continue;
-                }
-                Treatment::Unknown { suggestion } => {
-                    let name = match may_echo {
-                        true => format!(" {name:?}"),
-                        false => String::new(),
-                    };
-                    problems.push(format!("unknown parameter{name}{suggestion}"));
-                    continue;
-                }
-                Treatment::Keep => {}
-            }
-            let earlier = params.iter().position(|(earlier, _)| *earlier == name);
-            if seen.contains(&name) || (earlier.is_some() && !OVERRIDES.contains(&name.as_str())) {
-                problems.push(format!("`{name}` is given twice"));
-                continue;
-            }
-            // Cloud SQL and others write `@localhost/db?host=/cloudsql/..`: the query wins.
-            if let Some(earlier) = earlier {
-                params.remove(earlier);
-            }
-            seen.push(name.clone());
-            params.push((name, value));
-        }
-    }
-}
-
-/// Parameters that may also stand before the path. The query wins.
-const OVERRIDES: [&str; 2] = ["host", "port"];
-
-fn after_scheme(url: &str) -> Result<&str, String> {
-    let expected = "expected postgres://user:password@host:5432/database";
-    let Some((scheme, rest)) = url.split_once("://") else {
-        let hint = match url.contains('=') {
-            true => "; a `key=value` connection string is not read, write it as a URL",
-            false => "",
-        };
-        return Err(format!("{expected}{hint}"));
-    };
-    if scheme.eq_ignore_ascii_case("postgres") || scheme.eq_ignore_ascii_case("postgresql") {
-        return Ok(rest);
-    }
-    let lower = scheme.to_ascii_lowercase();
-    let hint = if lower.starts_with(['"', '\'']) {
-        "; remove the quotes around the URL"
-    } else if lower.starts_with("psql") {
-        "; remove `psql` and the quotes around the URL"
-    } else if lower.starts_with("jdbc:") {
-        "; remove `jdbc:` and put user and password before the host"
-    } else if lower.starts_with("postgres") && lower.contains('+') {
-        "; remove the driver's name after `+`"
-    } else {
-        "; this is the URL of something else"
-    };
-    Err(format!("{expected}{hint}"))
 }
 
 fn name_and_port(host: &str) -> Result<(&str, &str), String> {

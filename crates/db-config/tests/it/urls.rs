@@ -59,6 +59,9 @@ fn behind_a_pooler_a_missing_direct_url_is_an_error_that_names_it() {
         let error = config.direct_url().unwrap_err().to_string();
         assert!(error.starts_with("DATABASE_URL_DIRECT: not set"), "{error}");
         assert!(error.contains(hint) && error.contains(probable), "{error}");
+        assert!(error.contains("--through-proxy"), "{error}");
+        let proposed = error.contains("probably postgres://");
+        assert_eq!(proposed, hint != "pgbouncer=true", "{error}");
         assert!(!error.contains("canary"), "{error}");
     }
 }
@@ -395,4 +398,107 @@ fn prefer_is_an_error_in_production_and_disable_a_warning() {
     }
     let config = Site::new().load(&[("APP_ENV", "prod"), ("DATABASE_URL", &url("disable"))]);
     assert!(config.unwrap().warnings()[0].contains("plain text"));
+}
+
+/// `POSTGRES_PORT=tcp://10.0.0.1:5432`, which Kubernetes sets for a service named `postgres`.
+#[test]
+fn a_service_link_in_the_place_of_a_port_is_named() {
+    for (host, port) in [("POSTGRES_HOST", "POSTGRES_PORT"), ("PGHOST", "PGPORT")] {
+        for link in ["tcp://10.0.0.1:5432", "udp://10.0.0.1:53"] {
+            let error = Site::new().error(&[(host, "localhost"), (port, link), ("PGUSER", "u")]);
+            assert!(
+                error.contains("enableServiceLinks: false") && error.contains(port),
+                "{error}"
+            );
+        }
+    }
+    let links = [
+        LOCAL,
+        ("POSTGRES_PORT", "tcp://10.0.0.1:5432"),
+        ("POSTGRES_SERVICE_HOST", "10.0.0.1"),
+        ("APP_DB_PORT", "tcp://10.0.0.1:5432"),
+        ("APP_DB_PORT_5432_TCP_ADDR", "10.0.0.1"),
+        ("APP_DB_SERVICE_PORT", "5432"),
+    ];
+    let config = Site::new().load(&links).unwrap();
+    assert_eq!(
+        config.warnings(),
+        [""; 0],
+        "links that nobody reads are no matter"
+    );
+}
+
+/// A name that nothing gives is the operating system's, and `explain` says so.
+#[test]
+fn the_user_that_nothing_names_is_explained() {
+    let url = ("DATABASE_URL", "postgres://localhost/d");
+    let config = Site::new().load(&[url, ("USER", "somebody")]).unwrap();
+    let (user, origin) = value(&config, "database.url.user");
+    assert_eq!(user, pooled(&config).user);
+    assert_eq!(origin, "the operating system's user");
+    let config = Site::new().load(&[url, ("PGUSER", "pg")]).unwrap();
+    assert_eq!(pooled(&config).user, "pg");
+}
+
+/// dbmate#229: the gap of a URL without a host is filled by `PGHOST`, and then by the socket.
+#[cfg(unix)]
+#[test]
+fn a_url_without_a_host_takes_pghost_or_the_default_socket() {
+    let url = ("DATABASE_URL", "postgres:///d");
+    let config = Site::new().load(&[url, ("PGHOST", "127.0.0.1")]).unwrap();
+    assert_eq!(pooled(&config).address(), "127.0.0.1:5432/d");
+    let config = Site::new().load(&[url, ("PGPORT", "7")]).unwrap();
+    assert!(matches!(
+        &pooled(&config).hosts[..],
+        [Host::Unix { port: 7, .. }]
+    ));
+}
+
+/// Files of certificates are used, or a warning says that they are not.
+#[test]
+fn files_of_certificates_are_never_unused_without_a_word() {
+    let load = |url: &str, vars: &[(&str, &str)]| {
+        let vars = [&[("APP_ENV", "dev"), ("DATABASE_URL", url)], vars].concat();
+        let config = Site::new().load(&vars).unwrap();
+        let mode = pooled(&config).tls.mode;
+        (
+            mode,
+            value(&config, "database.url.sslmode").1,
+            config.warnings().join("\n"),
+        )
+    };
+    let by_url = load("postgres://u@localhost/d?sslrootcert=ca", &[]);
+    assert_eq!(
+        by_url,
+        (TlsMode::VerifyCa, "DATABASE_URL".into(), String::new())
+    );
+    let by_variable = load("postgres://u@localhost/d", &[("PGSSLROOTCERT", "ca")]);
+    assert_eq!(
+        (by_variable.0, by_variable.1.as_str()),
+        (TlsMode::Prefer, "PGSSLROOTCERT")
+    );
+    assert!(
+        by_variable
+            .2
+            .contains("`sslrootcert` is of no effect with sslmode=prefer")
+    );
+    let socket = load("postgres://u@/d?host=/tmp", &[("PGSSLROOTCERT", "ca")]);
+    assert_eq!((socket.0, socket.2.as_str()), (TlsMode::Disable, ""));
+}
+
+/// As in libpq, `ssl=true` behind a stricter mode weakens it, which is said.
+#[test]
+fn ssl_that_weakens_sslmode_is_a_warning() {
+    let warnings = |query: &str| {
+        let url = format!("postgres://u@localhost/d?{query}");
+        let config = Site::new().load(&[("DATABASE_URL", &url)]).unwrap();
+        config.warnings().join("\n")
+    };
+    let warning = warnings("sslmode=verify-full&ssl=true");
+    assert!(
+        warning.starts_with("DATABASE_URL: `ssl=true` after `sslmode=verify-full`"),
+        "{warning}"
+    );
+    assert_eq!(warnings("ssl=true&sslmode=verify-full"), "");
+    assert_eq!(warnings("sslmode=prefer&ssl=true"), "");
 }

@@ -1,11 +1,12 @@
 //! Reads `host`, `hostaddr` and `port`, which are lists of equal length.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::endpoint::Host;
 use crate::url::param_reader::ParamReader;
 
-/// Returns the servers. Without any the server is `localhost`.
+/// Returns the servers. Without any it is the one behind the default socket, as with libpq.
 pub(super) fn read(reader: &mut ParamReader<'_>) -> Vec<Host> {
     let names = list(reader, "host");
     let addrs = addresses(reader);
@@ -23,7 +24,7 @@ pub(super) fn read(reader: &mut ParamReader<'_>) -> Vec<Host> {
         let name = match (names.get(i), addr) {
             (Some(name), _) => name.clone(),
             (None, Some(addr)) => addr.to_string(),
-            (None, None) => "localhost".to_owned(),
+            (None, None) => default_host().to_owned(),
         };
         match host(name, addr, port) {
             Ok(host) => hosts.push(host),
@@ -31,6 +32,16 @@ pub(super) fn read(reader: &mut ParamReader<'_>) -> Vec<Host> {
         }
     }
     hosts
+}
+
+/// The directory of the default socket. Distributions move it to `/var/run/postgresql`, and without
+/// sockets it is `localhost`.
+fn default_host() -> &'static str {
+    match (cfg!(unix), Path::new(SOCKET_DIR).is_dir()) {
+        (true, true) => SOCKET_DIR,
+        (true, false) => "/tmp",
+        (false, _) => "localhost",
+    }
 }
 
 fn host(name: String, addr: Option<IpAddr>, port: u16) -> Result<Host, &'static str> {
@@ -87,7 +98,7 @@ fn ports(reader: &mut ParamReader<'_>, count: usize) -> Option<Vec<u16>> {
             text => match text.parse() {
                 Ok(port) if port > 0 => ports.push(port),
                 _ => {
-                    reader.problem("port", "expected a number from 1 to 65535");
+                    reader.problem("port", service_link(text).unwrap_or(PORT));
                     return None;
                 }
             },
@@ -103,3 +114,18 @@ fn list(reader: &ParamReader<'_>, name: &str) -> Vec<String> {
         false => text.split(',').map(str::to_owned).collect(),
     }
 }
+
+/// Recognises what Kubernetes and Docker put into `POSTGRES_PORT` for a service named `postgres`.
+fn service_link(text: &str) -> Option<&'static str> {
+    ["tcp://", "udp://", "sctp://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+        .then_some(
+            "expected a number from 1 to 65535, found a service link, which Kubernetes sets for a service \
+             of that name: write `enableServiceLinks: false` into the pod's spec, or set the port",
+        )
+}
+
+const PORT: &str = "expected a number from 1 to 65535";
+
+const SOCKET_DIR: &str = "/var/run/postgresql";

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::endpoint::{ChannelBinding, Tls, TlsMode};
+use crate::endpoint::{ChannelBinding, Host, Tls, TlsMode};
 use crate::url::defaults::Defaults;
 use crate::url::param_reader::ParamReader;
 
 /// Says how the connection is encrypted. A local host gets no TLS unless the URL asks for it.
-pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, local: bool) -> Tls {
+pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, hosts: &[Host]) -> Tls {
+    let local = hosts.iter().all(Host::is_local);
     let binding = [
         ("disable", ChannelBinding::Disable),
         ("prefer", ChannelBinding::Prefer),
@@ -32,7 +33,8 @@ pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, local: boo
     };
     let mode = match asked {
         None if needs_tls => mode.max(TlsMode::Require),
-        _ => mode,
+        None => mode.max(mode_of_files(reader, hosts)),
+        Some(mode) => mode,
     };
     if needs_tls && mode < TlsMode::Require {
         let (name, value) = match direct {
@@ -51,6 +53,20 @@ pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, local: boo
     }
 }
 
+/// The mode that files of certificates ask for where there is no `sslmode`: they are there to be used.
+///
+/// Variables such as `PGSSLROOTCERT` are those of a whole machine, whose local server may have no TLS.
+fn mode_of_files(reader: &ParamReader<'_>, hosts: &[Host]) -> TlsMode {
+    let files = ["sslrootcert", "sslcert"];
+    let given = files.iter().any(|name| reader.text(name).is_some());
+    let over_tcp = hosts.iter().any(|host| matches!(host, Host::Tcp { .. }));
+    match files.iter().any(|name| reader.is_of_url(name)) {
+        _ if !given || !over_tcp => TlsMode::Disable,
+        true => TlsMode::Require,
+        false => TlsMode::Prefer,
+    }
+}
+
 fn asked_mode(reader: &mut ParamReader<'_>) -> Option<TlsMode> {
     let modes = [
         ("disable", TlsMode::Disable),
@@ -65,15 +81,6 @@ fn asked_mode(reader: &mut ParamReader<'_>) -> Option<TlsMode> {
         _ => "",
     };
     let mode = reader.word("sslmode", &modes, advice);
-    let ssl = reader.flag("ssl").map(|on| match on {
-        true => TlsMode::Require,
-        false => TlsMode::Disable,
-    });
-    if let (Some(mode), Some(ssl)) = (mode, ssl)
-        && (mode == TlsMode::Disable) != (ssl == TlsMode::Disable)
-    {
-        reader.problem("ssl", "contradicts `sslmode`; remove it");
-    }
     let accept = [
         ("strict", TlsMode::VerifyFull),
         ("accept_invalid_certs", TlsMode::Require),
@@ -83,7 +90,7 @@ fn asked_mode(reader: &mut ParamReader<'_>) -> Option<TlsMode> {
         // In Prisma's pair `sslmode` switches TLS on, and `sslaccept` says how strict it is.
         (Some(TlsMode::Require), Some(accept)) => Some(accept),
         (Some(mode), _) => Some(mode),
-        (None, accept) => accept.or(ssl),
+        (None, accept) => accept,
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn read(reader: &mut ParamReader<'_>) -> (BTreeMap<String, String>, O
         settings.insert("timezone".to_owned(), zone);
     }
     for name in TIMEOUTS {
-        let Some(value) = reader.text(name) else {
+        let Some(value) = reader.even_empty(name) else {
             continue;
         };
         match is_server_duration(&value) {

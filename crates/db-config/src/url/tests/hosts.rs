@@ -1,7 +1,6 @@
 //! The servers of a URL, and what their names and ports say of them.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use super::*;
 
@@ -117,4 +116,19 @@ fn supabases_pooler_is_recognised_and_its_direct_host_named() {
         Some("port 6432")
     );
     assert_eq!(parsed("postgres://u@h:5432/d").probable_direct(), None);
+}
+
+/// A URL that leads to a pooler is not proposed as that of the server, whatever says so.
+#[test]
+fn the_pooler_itself_is_never_the_probable_server() {
+    for url in [
+        "postgres://u@h/d?pgbouncer=true",
+        "postgres://u@h:5433,i/d?pgbouncer=true",
+        "postgres://u@/d?host=/run/pgbouncer&pgbouncer=1",
+        "postgres://u@h/d?supa=base-pooler.x",
+    ] {
+        let endpoint = parsed(url);
+        assert!(endpoint.pooler_hint.is_some(), "{url}");
+        assert_eq!(endpoint.probable_direct(), None, "{url}");
+    }
 }

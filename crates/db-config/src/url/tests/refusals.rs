@@ -9,10 +9,7 @@ fn what_cannot_be_honoured_is_refused_by_name_with_advice() {
         ("gssencmode=require", "GSSAPI"),
         ("require_auth=scram-sha-256", "channel_binding=require"),
         ("min_protocol_version=3.2", "3.0"),
-        (
-            "target_session_attrs=prefer-standby",
-            "DATABASE_URL_REPLICA",
-        ),
+        ("target_session_attrs=prefer-primary", "prefer-standby"),
         ("sslcrl=x", "revocation"),
         ("client_encoding=LATIN1", "UTF8"),
         ("statement_cache_size=0", "database.profile.pooler"),
@@ -47,12 +44,26 @@ fn every_problem_of_a_url_is_reported_at_once() {
 #[test]
 fn what_is_no_url_gets_a_hint() {
     for (text, why) in [
-        ("host=localhost user=u", "key=value"),
         ("'postgres://u@h/d'", "remove the quotes"),
         ("psql 'postgres://u@h/d'", "remove `psql`"),
-        ("jdbc:postgresql://h/d", "jdbc:"),
+        ("jdbc:postgresql://h/d?user=u", "remove `jdbc:`"),
         ("postgresql+asyncpg://u@h/d", "after `+`"),
         ("mysql://u@h/d", "something else"),
+        ("https://h/d", "something else"),
+        ("pgsql://u@h/d", "write `postgres://`"),
+        ("psql://u@h/d", "write `postgres://`"),
+        ("postgress://u@h/d", "write `postgres://`"),
+        ("postgre://u@h/d", "write `postgres://`"),
+        ("postgresq://u@h/d", "write `postgres://`"),
+        ("PGX5://u@h/d", "write `postgres://`"),
+        ("postgis://u@h/d", "write `postgres://`"),
+        ("ecto://u@h/d", "write `postgres://`"),
+        ("//u@h/d", "write `postgres:` before it"),
+        ("postgres:u@h/d", "two slashes"),
+        ("postgresql:/u@h/d", "two slashes"),
+        ("DATABASE_URL=postgres://u@h/d", "remove the name"),
+        ("export X=\"postgresql://u@h/d?a=b\"", "remove the name"),
+        ("r2dbc:postgresql://h/d", "remove `r2dbc:`"),
         ("", "expected postgres://"),
     ] {
         assert!(refused(text).contains(why), "{text}: {}", refused(text));
