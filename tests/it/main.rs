@@ -21,6 +21,7 @@ mod hostile;
 mod hosts;
 mod languages;
 mod ledger;
+mod libpq;
 mod lifetime;
 mod migrate;
 mod model;
