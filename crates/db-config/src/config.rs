@@ -14,6 +14,7 @@ use crate::keys::{self, KEYS};
 use crate::layer;
 use crate::layers::Layers;
 use crate::origin::Origin;
+use crate::own_tables::OwnTables;
 use crate::resolve::Urls;
 use crate::url::{DirectUrl, PooledUrl};
 
@@ -26,6 +27,7 @@ pub struct Config {
     pub(crate) environment_origin: Origin,
     pub(crate) layers: Layers,
     pub(crate) urls: Urls,
+    pub(crate) own: OwnTables,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -47,6 +49,7 @@ impl Config {
                 explained: Vec::new(),
                 pooled_origin: None,
             },
+            own: OwnTables::default(),
             warnings: Vec::new(),
         }
     }
@@ -128,6 +131,38 @@ impl Config {
         base: &str,
     ) -> Result<T, ConfigError> {
         read(name, self.layers.table(&[base, name]))
+    }
+
+    /// A table of the service itself, from the same files and variables: `own::<Http>("http")`.
+    ///
+    /// `[http]` in `config/default.toml` is the lowest, then come the other files and `.env`; the
+    /// variable `APP__HTTP__PORT` is above them. Give a key a default with `#[serde(default)]`, and
+    /// have misspelt ones refused with `#[serde(deny_unknown_fields)]`. A dot leads to a table
+    /// below: `http.tls`. A variable may hold a list, as in a file: `["a", "b"]`.
+    ///
+    /// ```
+    /// # use db_config::Config;
+    /// #[derive(serde::Deserialize)]
+    /// struct Http {
+    ///     port: u16,
+    ///     #[serde(with = "db_config::duration")]
+    ///     timeout: std::time::Duration,
+    /// }
+    ///
+    /// let vars = [("APP__HTTP__PORT", "8080"), ("APP__HTTP__TIMEOUT", "30s")];
+    /// let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    /// let config = Config::load_from(std::path::Path::new("/nonexistent"), vars)?;
+    /// let http: Http = config.own("http")?;
+    /// assert_eq!((http.port, http.timeout.as_secs()), (8080, 30));
+    /// # Ok::<(), db_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When `T` wants something that the table does not hold. The error has the key and where its
+    /// value stands, without the value. The values are in no other output either.
+    pub fn own<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        self.own.read(name).map_err(ConfigError::from)
     }
 
     /// The names of the pools. `read` and `write` are always among them.

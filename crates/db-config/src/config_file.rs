@@ -1,4 +1,4 @@
-//! Reads the table `database` of a file in `config/` as a layer.
+//! Reads a file in `config/`: its table `database` as a layer, and the tables of the service.
 
 use std::path::Path;
 
@@ -9,11 +9,13 @@ use crate::keys::{self, Found, KEYS};
 use crate::layer::Layer;
 use crate::nearest;
 use crate::origin::Origin;
+use crate::own_tables::{self, OwnTables};
 
 /// Reads one file of `config/`. A missing file is an empty layer.
 pub(crate) fn read(
     dir: &Path,
     name: &str,
+    own: &mut OwnTables,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<String>,
 ) -> Layer {
@@ -30,16 +32,18 @@ pub(crate) fn read(
     File {
         name: &name,
         text: &text,
+        own,
         problems,
         warnings,
     }
     .read()
 }
 
-/// Reads the `database` table of one file.
+/// Reads the tables of one file.
 struct File<'a> {
     name: &'a str,
     text: &'a str,
+    own: &'a mut OwnTables,
     problems: &'a mut Vec<Problem>,
     warnings: &'a mut Vec<String>,
 }
@@ -67,14 +71,17 @@ impl File<'_> {
                     self.problems
                         .push(Problem::new("database", origin, "expected a table"));
                 }
-                // This can only be a warning, since other tables belong to the service.
-                (other, _) if nearest::nearest(other, ["database"]).is_some() => {
-                    let origin = self.origin(key.span().start);
-                    self.warnings.push(format!(
-                        "{origin}: the table `{other}` is not read; did you mean `database`?"
-                    ));
+                (other, content) => {
+                    // This can only be a warning, since other tables belong to the service.
+                    if let Some(meant) = misplaced(other, content) {
+                        let origin = self.origin(key.span().start);
+                        self.warnings.push(format!(
+                            "{origin}: the table `{other}` is not read; did you mean `{meant}`?"
+                        ));
+                    }
+                    let value = own_tables::of_file(value, &|offset| self.origin(offset));
+                    self.own.add(other, value);
                 }
-                _ => {}
             }
         }
         layer
@@ -118,6 +125,53 @@ impl File<'_> {
         Origin::new(format!("{}:{line}", self.name))
     }
 }
+
+/// The table of ours that a table with another name is probably meant to be.
+fn misplaced(name: &str, content: &DeValue<'_>) -> Option<String> {
+    if !matches!(content, DeValue::Table(_)) && SECRETS.contains(&name) {
+        return Some("DATABASE_URL, a variable".to_owned());
+    }
+    if nearest::nearest(name, ["database"]).is_some() {
+        return Some("database".to_owned());
+    }
+    let DeValue::Table(content) = content else {
+        return None;
+    };
+    let has_keys_of = |group: &str| {
+        let mut content = content.iter();
+        let some = content.len() > 0;
+        some && content.all(|(key, value)| {
+            let path = format!("{group}{}", key.get_ref());
+            match value.get_ref() {
+                DeValue::Table(_) => is_group(&path),
+                _ => keys::find(&path).is_ok(),
+            }
+        })
+    };
+    if ALIASES.contains(&name) && has_keys_of("") {
+        return Some("database".to_owned());
+    }
+    let group = nearest::nearest(name, GROUPS)?;
+    has_keys_of(&format!("{group}.")).then(|| format!("database.{group}"))
+}
+
+/// Other names for a database.
+const ALIASES: [&str; 8] = [
+    "app-db",
+    "app_db",
+    "db",
+    "pg",
+    "pool",
+    "postgres",
+    "postgresql",
+    "sql",
+];
+
+/// Groups of ours whose keys no other table has.
+const GROUPS: [&str; 4] = ["pools", "profile", "reconnect", "slow_query"];
+
+/// Keys outside of any table that would hold a URL.
+const SECRETS: [&str; 3] = ["database_url", "db_url", "url"];
 
 /// Whether there are keys below the path.
 fn is_group(path: &str) -> bool {

@@ -43,6 +43,7 @@ mod load;
 mod nearest;
 mod origin;
 mod os_user;
+mod own_tables;
 mod postgres_vars;
 mod resolve;
 mod secret_file;

@@ -11,6 +11,7 @@ use crate::error::{ConfigError, Problem};
 use crate::layer::Layer;
 use crate::layers::Layers;
 use crate::origin::Origin;
+use crate::own_tables::OwnTables;
 use crate::resolve::{Inputs, UrlVariables, Urls};
 use crate::url::{Defaults, DirectUrl, PooledUrl};
 use crate::variables::Variables;
@@ -63,6 +64,7 @@ struct Loading<'a> {
     environment_origin: Option<Origin>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    own: OwnTables,
 }
 
 impl<'a> Loading<'a> {
@@ -74,6 +76,7 @@ impl<'a> Loading<'a> {
             environment_origin: None,
             problems: Vec::new(),
             warnings: Vec::new(),
+            own: OwnTables::default(),
         };
         loading.choose_environment();
         loading
@@ -87,6 +90,7 @@ impl<'a> Loading<'a> {
         let of_process = Layer::variables(self.variables.of_process(), &mut self.problems);
         let sizes = postgres_vars::sizes(&self.variables, &mut self.problems);
         self.warn_of_near_prefixes();
+        self.own.add_variables(&self.variables);
 
         let below_url = files.len();
         let mut configured = files;
@@ -127,6 +131,7 @@ impl<'a> Loading<'a> {
             },
             layers,
             urls,
+            own: self.own,
             warnings: self.warnings,
         };
         config.warn();
@@ -199,7 +204,15 @@ impl<'a> Loading<'a> {
         }
         names
             .into_iter()
-            .map(|name| config_file::read(self.dir, name, &mut self.problems, &mut self.warnings))
+            .map(|name| {
+                let Loading {
+                    own,
+                    problems,
+                    warnings,
+                    ..
+                } = self;
+                config_file::read(self.dir, name, own, problems, warnings)
+            })
             .collect()
     }
 
@@ -210,7 +223,10 @@ impl<'a> Loading<'a> {
             .variables
             .of_process()
             .chain(self.variables.of_dotenv())
-            .filter(|v| v.name.starts_with("APP_DB_") && !v.name.starts_with(keys::PREFIX))
+            .filter(|v| {
+                let near = v.name.starts_with("APP_DB_") && !v.name.starts_with(keys::PREFIX);
+                near || v.name.starts_with("APP__DATABASE__")
+            })
             // Kubernetes and Docker set these for a service named `app-db`.
             .filter(|v| !v.value.contains("://") && !v.name.contains("_SERVICE_"))
             .filter(|v| !v.name.starts_with("APP_DB_PORT"))

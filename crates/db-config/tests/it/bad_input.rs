@@ -51,6 +51,13 @@ fn an_unknown_variable_is_an_error_with_the_nearest_name() {
         config.warnings(),
         ["APP_DB_PROFILE_MAX: not read; our variables begin with APP_DB__"]
     );
+    let config = Site::new()
+        .load(&[LOCAL, ("APP__DATABASE__PROFILE__MAX", "1")])
+        .unwrap();
+    assert_eq!(
+        config.warnings(),
+        ["APP__DATABASE__PROFILE__MAX: not read; our variables begin with APP_DB__"]
+    );
 }
 
 /// case R46: the variable and its twin exclude each other.

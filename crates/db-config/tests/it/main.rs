@@ -11,6 +11,8 @@ mod environment;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod own_tables;
+#[cfg(test)]
 mod secrecy;
 #[cfg(test)]
 mod shipped;
