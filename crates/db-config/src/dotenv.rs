@@ -5,6 +5,7 @@
 //! variable: the lines of other programs never stop a service. `$NAME` and `${NAME}` are substituted
 //! as dotenvy does, except that a variable that is not set is an error and not an empty text.
 
+mod assignment;
 #[cfg(test)]
 mod differential;
 mod line;
@@ -16,19 +17,11 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub(crate) use self::assignment::Assignment;
 use self::line::Line;
 use self::substitution::Known;
 use crate::error::Problem;
 use crate::origin::Origin;
-
-/// One variable of the file.
-#[derive(Debug)]
-pub(crate) struct Assignment {
-    pub(crate) name: String,
-    /// The value, or the reason why there is none. The reason never quotes the line.
-    pub(crate) value: Result<String, String>,
-    pub(crate) line: usize,
-}
 
 /// Reads `<dir>/.env`, if it is a file. It does not search parent directories.
 ///

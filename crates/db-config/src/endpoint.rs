@@ -137,7 +137,7 @@ impl fmt::Display for Host {
 }
 
 /// How the connection is encrypted and the server verified.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Tls {
     /// libpq's `sslmode`.
@@ -210,6 +210,23 @@ pub enum ChannelBinding {
     Require,
 }
 
+impl ChannelBinding {
+    /// The value of `channel_binding`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChannelBinding::Disable => "disable",
+            ChannelBinding::Prefer => "prefer",
+            ChannelBinding::Require => "require",
+        }
+    }
+}
+
+impl fmt::Display for ChannelBinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// libpq's `target_session_attrs`: which of several hosts are acceptable.
 ///
 /// A primary with `default_transaction_read_only = on` accepts no writes, so it is `Primary` and
@@ -243,6 +260,12 @@ impl TargetSessionAttrs {
             TargetSessionAttrs::Standby => "standby",
             TargetSessionAttrs::PreferStandby => "prefer-standby",
         }
+    }
+}
+
+impl fmt::Display for TargetSessionAttrs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

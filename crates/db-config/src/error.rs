@@ -5,7 +5,7 @@ use std::fmt;
 use crate::origin::Origin;
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Problem {
     /// The key or the variable: `database.pools.write.max`, `DATABASE_URL`.

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::origin::Origin;
 
 /// One value in force with its origin. Secrets are shown as `***`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Explained {
     /// The key: `database.pools.write.max`, `database.url`, `APP_ENV`.

@@ -47,6 +47,7 @@ mod own_tables;
 mod postgres_vars;
 mod resolve;
 mod secret_file;
+mod serialized;
 mod url;
 mod variables;
 

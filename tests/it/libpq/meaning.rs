@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host};
+use db_config::{Endpoint, ExposeSecret, Host};
 
 /// Each part of the meaning by its name. A part that is not there has its default on both sides.
 #[derive(Debug)]
@@ -40,12 +40,7 @@ impl Meaning {
             ),
             (
                 "channel_binding",
-                match endpoint.tls.channel_binding {
-                    ChannelBinding::Disable => "disable",
-                    ChannelBinding::Prefer => "prefer",
-                    ChannelBinding::Require => "require",
-                }
-                .to_owned(),
+                endpoint.tls.channel_binding.to_string(),
             ),
             ("connect_timeout", seconds(endpoint.connect_timeout)),
             (

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::Assignment;
+use super::assignment::Assignment;
 
 /// The variables that a value may name: those of the process, and the earlier ones of the file.
 pub(super) struct Known<'a> {

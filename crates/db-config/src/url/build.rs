@@ -83,9 +83,8 @@ fn params(endpoint: &Endpoint, redact: bool) -> Vec<(&'static str, String)> {
     add(
         "channel_binding",
         match tls.channel_binding {
-            ChannelBinding::Disable => Some("disable".to_owned()),
             ChannelBinding::Prefer => None,
-            ChannelBinding::Require => Some("require".to_owned()),
+            other => Some(other.as_str().to_owned()),
         },
     );
     add("hostaddr", addresses(&endpoint.hosts));

@@ -4,6 +4,57 @@ use db_config::{Config, Credentials, Environment, PooledUrl};
 
 use crate::site::Site;
 
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+/// What Config hands out can be serialized, for an endpoint of operators, and every text is the one
+/// that is displayed.
+#[test]
+fn what_is_serialized_is_what_is_displayed() {
+    let site = Site::new().file("config/dev.toml", "[http]\nkey = \"Canary\"\n[databse]");
+    let vars = [
+        (
+            "DATABASE_URL",
+            "postgres://u:Canary@localhost/d?sslmode=verify-ca&target_session_attrs=standby",
+        ),
+        ("DATABASE_URL_REPLICA", "postgres://u:Canary@localhost:6/d"),
+    ];
+    let config = site.load(&vars).unwrap();
+    let pooled = config.pooled_url().unwrap();
+    let direct = config.direct_url().unwrap();
+    assert_eq!(json(pooled), format!("{:?}", pooled.to_string()));
+    assert_eq!(json(direct), format!("{:?}", direct.to_string()));
+    assert_eq!(json(pooled.endpoint()), json(pooled));
+    assert_eq!(
+        json(&config.replica_urls()),
+        "[\"postgres://u:***@localhost:6/d?sslmode=disable\"]"
+    );
+    assert_eq!(
+        json(&pooled.endpoint().tls),
+        "{\"mode\":\"verify-ca\",\"root_cert\":null,\"client_cert\":null,\"direct\":false,\
+         \"channel_binding\":\"prefer\"}"
+    );
+    assert_eq!(json(&pooled.endpoint().target_session_attrs), "\"standby\"");
+    assert_eq!(json(&pooled.endpoint().hosts), "[\"localhost:5432\"]");
+    let whole: serde_json::Value = serde_json::from_str(&json(&config)).unwrap();
+    assert_eq!(whole["environment"], "dev");
+    let values = whole["values"].as_array().unwrap();
+    assert_eq!(values.len(), config.explain().count());
+    let url = values
+        .iter()
+        .find(|value| value["key"] == "database.url")
+        .unwrap();
+    assert_eq!(url["value"], pooled.to_string());
+    assert_eq!(url["origin"], "DATABASE_URL");
+    assert_eq!(whole["warnings"].as_array().unwrap().len(), 1);
+    assert!(!json(&config).contains("Canary"));
+    let error = site.load(&[("APP_DB__PROFILE__MAX", "x")]).unwrap_err();
+    let whole: serde_json::Value = serde_json::from_str(&json(&error)).unwrap();
+    assert_eq!(whole["problems"][0]["key"], "database.profile.max");
+    assert_eq!(whole["problems"][0]["origin"], "APP_DB__PROFILE__MAX");
+}
+
 #[test]
 fn no_public_type_shows_a_secret() {
     let url = "postgres://u:Canary@localhost/d?options=-c%20app.token%3DCanary";
@@ -26,6 +77,13 @@ fn no_public_type_shows_a_secret() {
         config.replica_urls(),
         explained,
     );
+    shown.push_str(&json(&config));
+    shown.push_str(&json(&(
+        pooled,
+        direct,
+        pooled.endpoint(),
+        config.replica_urls(),
+    )));
     explained
         .iter()
         .for_each(|line| shown.push_str(&line.to_string()));
@@ -47,6 +105,7 @@ fn no_public_type_shows_a_secret() {
             .unwrap_err(),
     ] {
         shown.push_str(&format!("{error} {error:?} {:?}", error.problems()));
+        shown.push_str(&json(&error));
     }
     assert!(!shown.contains("Canary"), "{shown}");
     assert!(shown.contains("u:***@localhost:6432/d"), "{shown}");
