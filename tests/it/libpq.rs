@@ -91,6 +91,8 @@ const EXAMPLES: &[&str] = &[
     "postgres://127.0.0.1:1,%2Fnone:x/d",
     "host=/none hostaddr=127.0.0.1",
     "postgres://127.0.0.1/d?requirepeer=root",
+    "postgres://127.0.0.1/d?sslcert=/none/cert.pem",
+    "postgres://127.0.0.1/d?sslmode=prefer&channel_binding=require",
     "postgres://127.0.0.1/d?client_encoding=LATIN1",
     "postgres://127.0.0.1/d?options=-d%205",
     "postgres://u@127.0.0.1/d#x",

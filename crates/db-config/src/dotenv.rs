@@ -50,6 +50,9 @@ pub(crate) fn read(
     if utf16 || bytes.contains(&0) {
         return problem("is not UTF-8 but UTF-16, or no text at all; save it as UTF-8".to_owned());
     }
+    if !bytes.contains(&b'\n') && bytes.trim_ascii_end().contains(&b'\r') {
+        return problem("its lines end with CR alone; save it with LF".to_owned());
+    }
     parse(&bytes, process, warnings)
 }
 

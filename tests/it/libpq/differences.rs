@@ -43,6 +43,14 @@ pub(super) const DIFFERENCES: &[(&str, Shows)] = &[
         "Not supported",
         Shows::Refused(&["is not supported", "`passfile`"]),
     ),
+    (
+        "Files in the home directory",
+        Shows::Refused(&["needs `sslkey` too", "needs `sslcert` too"]),
+    ),
+    (
+        "channel_binding=require",
+        Shows::Refused(&["needs sslmode=require or stronger"]),
+    ),
     ("Only UTF-8", Shows::Refused(&["only UTF8 works"])),
     (
         "Only settings in options",
@@ -84,8 +92,13 @@ pub(super) const DIFFERENCES: &[(&str, Shows)] = &[
         "No sslmode",
         Shows::Otherwise("sslmode", |text, here, there| {
             let given = text.contains("sslmode") || text.contains("ssl=");
-            let verified = here == "verify-ca" && text.contains("sslrootcert");
-            !given && there == "prefer" && (here == "disable" || verified)
+            let safer = match here {
+                "disable" => true,
+                "require" => text.contains("sslcert") || text.contains("channel_binding"),
+                "verify-ca" => text.contains("sslrootcert"),
+                _ => false,
+            };
+            !given && there == "prefer" && safer
         }),
     ),
     (

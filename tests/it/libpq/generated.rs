@@ -125,7 +125,12 @@ const PARAMS: &[(&str, &[&str])] = &[
     ),
     ("ssl", &["true", "true", "false", "1"]),
     ("sslrootcert", &["/none/ca.pem", ""]),
-    ("host", &["127.0.0.1", "/none", "", "127.0.0.1,/none"]),
+    ("sslcert", &["/none/cert.pem", ""]),
+    ("sslkey", &["/none/key.pem"]),
+    (
+        "host",
+        &["127.0.0.1", "/none", "", "127.0.0.1,/none", "127.0.0.1,"],
+    ),
     ("hostaddr", &["127.0.0.1", "127.0.0.1,127.0.0.1", "", "::1"]),
     ("port", &["5432", "1,2", "", "0", "x", " 7 "]),
     ("user", &["v", "", "it's", "a b"]),
@@ -145,7 +150,10 @@ const PARAMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("load_balance_hosts", &["disable", "random", ""]),
-    ("channel_binding", &["disable", "prefer", "", "x"]),
+    (
+        "channel_binding",
+        &["disable", "prefer", "require", "", "x"],
+    ),
     (
         "connect_timeout",
         &[

@@ -38,10 +38,7 @@ impl Meaning {
                 }
                 .to_owned(),
             ),
-            (
-                "channel_binding",
-                endpoint.tls.channel_binding.to_string(),
-            ),
+            ("channel_binding", endpoint.tls.channel_binding.to_string()),
             ("connect_timeout", seconds(endpoint.connect_timeout)),
             (
                 "tcp_user_timeout",

@@ -45,6 +45,9 @@ fn default_host() -> &'static str {
 }
 
 fn host(name: String, addr: Option<IpAddr>, port: u16) -> Result<Host, &'static str> {
+    if name.is_empty() {
+        return Err("an empty element in the list of hosts");
+    }
     if name.starts_with('/') {
         return match addr {
             None => Ok(Host::Unix {
@@ -58,12 +61,11 @@ fn host(name: String, addr: Option<IpAddr>, port: u16) -> Result<Host, &'static 
         return Err("abstract Unix sockets are not supported; name the socket's directory");
     }
     // A percent sign is valid only before the zone of a link-local address (`fe80::1%eth0`).
-    let well_formed = !name.is_empty()
-        && name.chars().all(|c| {
-            c.is_ascii_alphanumeric()
-                || matches!(c, '.' | '-' | '_' | ':')
-                || (c == '%' && name.contains(':'))
-        });
+    let well_formed = name.chars().all(|c| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '.' | '-' | '_' | ':')
+            || (c == '%' && name.contains(':'))
+    });
     match well_formed {
         true => Ok(Host::Tcp { name, addr, port }),
         false => Err(
