@@ -37,6 +37,18 @@ enum Level {
     High,
 }
 
+/// Its own error quotes the value.
+#[derive(Debug, Deserialize)]
+struct Quoting {
+    #[serde(rename = "key", deserialize_with = "quoting")]
+    _key: String,
+}
+
+fn quoting<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Err(serde::de::Error::custom(format!("`{text}` is no key")))
+}
+
 impl Http {
     fn any() -> String {
         "0.0.0.0".to_owned()
@@ -137,7 +149,7 @@ fn values_of_every_kind_come_from_files_and_from_variables() {
 #[test]
 fn a_wrong_value_of_the_service_is_named_without_the_value() {
     let text = "[http]\nport = \"canary\"\n[bad]\nport = 1\nprot = \"canary\"\n[deep]\nport = 1\n[deep.tls]\n\
-                cert = \"c\"\nlevel = \"canary\"\n[array]\nport = 1\norigins = [[\"canary\"]]\n[flat]\nport = 1\ntls = \"canary\"";
+                cert = \"c\"\nlevel = \"canary\"\n[array]\nport = 1\norigins = [[\"canary\"]]\n[flat]\nport = 1\ntls = \"canary\"\n[quoting]\nkey = \"canary\"";
     let site = Site::new()
         .file("config/dev.toml", text)
         .file(".env", "APP__ENV__PORT='canary'x");
@@ -177,6 +189,8 @@ fn a_wrong_value_of_the_service_is_named_without_the_value() {
         );
         assert!(!error.contains("canary"), "{name}: {error}");
     }
+    let error = config.own::<Quoting>("quoting").unwrap_err().to_string();
+    assert_eq!(error, "quoting.key (config/dev.toml:18): `***` is no key");
     let shown = format!("{config:?} {config:#?}");
     assert!(!shown.contains("canary"), "{shown}");
 }
