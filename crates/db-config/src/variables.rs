@@ -73,9 +73,11 @@ impl Variables {
 
     /// The variables without a readable value whose names begin like this.
     pub(crate) fn all_unreadable(&self, prefix: &str) -> impl Iterator<Item = Problem> {
-        self.process_not_utf8
+        let of_dotenv = self.dotenv.keys();
+        let not_utf8 = &self.process_not_utf8;
+        not_utf8
             .iter()
-            .chain(self.dotenv.keys())
+            .chain(of_dotenv.filter(|name| !not_utf8.contains(*name)))
             .filter(move |name| name.starts_with(prefix))
             .filter_map(|name| self.unreadable(name))
     }
@@ -108,4 +110,31 @@ fn of_assignment(assignment: &Assignment) -> Option<Variable<'_>> {
         value: assignment.value.as_ref().ok()?,
         origin: Origin::new(format!("{} in .env:{}", assignment.name, assignment.line)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value that is not UTF-8 is a problem for its reader alone, and hides that of `.env`.
+    #[test]
+    fn a_variable_that_is_not_utf8_has_no_value_and_hides_its_namesake() {
+        let process = [("A".to_owned(), "1".to_owned())];
+        let mut variables = Variables::new(process, ["B".to_owned()]);
+        let assignment = |name: &str| Assignment {
+            name: name.to_owned(),
+            value: Ok("file".to_owned()),
+            line: 1,
+        };
+        variables.add_dotenv(["A", "B", "C"].map(assignment).into());
+        let found = |name| variables.find(name).map(|found| found.value.to_owned());
+        assert_eq!(found("A").as_deref(), Some("1"));
+        assert_eq!(found("B"), None);
+        assert_eq!(found("C").as_deref(), Some("file"));
+        let problem = variables.unreadable("B").unwrap();
+        assert_eq!(problem.to_string(), "B: not UTF-8");
+        assert!(variables.unreadable("A").is_none() && variables.unreadable("C").is_none());
+        assert_eq!(variables.all_unreadable("").count(), 1);
+        assert_eq!(variables.of_dotenv().count(), 1);
+    }
 }

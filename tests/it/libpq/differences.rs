@@ -4,7 +4,7 @@ use super::meaning::Meaning;
 
 /// How a difference shows.
 pub(super) enum Shows {
-    /// Refused here with words of which one piece is in this list, and accepted by libpq.
+    /// Refused here with one of these words, and accepted by libpq.
     Refused(&'static [&'static str]),
     /// Accepted here, and refused by libpq with one of these words, for a text with one of these parts.
     Accepted(&'static [&'static str], &'static [&'static str]),

@@ -45,9 +45,9 @@ pub(super) fn read(
     while let Some(c) = chars.next_if(|c| c.is_alphanumeric()) {
         name.push(c);
     }
-    // dotenvy ends the name there, and a shell does not.
-    if !name.is_empty() && chars.peek() == Some(&'_') {
-        return Err("write `${NAME}` where the name of a variable has a `_`");
+    // dotenvy ends the name at a `_`, where a shell does not, and takes a backslash for itself.
+    if !name.is_empty() && matches!(chars.peek(), Some('_' | '\\')) {
+        return Err("write `${NAME}` where a `_` or a backslash follows");
     }
     known.find(&name)?.map(str::to_owned).ok_or(UNSET)
 }

@@ -1,5 +1,7 @@
 //! Lines, quotes, substitutions, and what is said of a line that has no value.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn read_in(text: &str, process: &[(&str, &str)]) -> Vec<Assignment> {
@@ -191,4 +193,32 @@ fn bytes_that_are_not_utf8_spoil_their_own_value() {
     );
     assert_eq!(read[0].value.as_deref(), Err(&"is not UTF-8".to_owned()));
     assert_eq!(read[1].value.as_deref(), Ok("1"));
+}
+
+proptest! {
+    /// What has a value here has the same one with dotenvy, and nothing is replaced by nothing.
+    #[test]
+    fn any_substitution_is_that_of_dotenvy(
+        pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "$A", "${A}", "$B", "${B}", "${C_D}", "$N", "${N}", "x", "-", ".", "/", ":", "@", "\\$", "é", "{", "}", "%", "=",
+            ]),
+            1..8,
+        ),
+        quoted in any::<bool>(),
+    ) {
+        let value = pieces.concat();
+        let value = if quoted { format!("\"{value}\"") } else { value };
+        let text = format!("A=1\nB=two\nC_D='three 3'\nV={value}\n");
+        let theirs = dotenvy::from_read_iter(text.as_bytes()).last().unwrap();
+        // dotenvy takes a quote behind a name for a part of the value, and then misses it.
+        let Ok(theirs) = theirs else { return Ok(()) };
+        match v(&text) {
+            Ok(ours) => prop_assert_eq!(("V".to_owned(), ours), theirs, "{}", text),
+            Err(reason) => {
+                let expected = ["not set before", "backslash follows"];
+                prop_assert!(expected.iter().any(|piece| reason.contains(piece)), "{}: {}", text, reason);
+            },
+        }
+    }
 }

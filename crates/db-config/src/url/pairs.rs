@@ -16,9 +16,8 @@ pub(super) fn are_meant(text: &str) -> bool {
 
 /// Splits the pairs. A value may stand in single quotes, and a backslash escapes any character.
 pub(super) fn split(text: &str) -> Result<Gathered, Vec<String>> {
-    // The rest of a password with a blank in it looks like the name of a parameter.
-    let may_echo = !text.contains("password");
-    let mut gathered = Gathered::new(Vec::new(), Vec::new(), may_echo);
+    // The rest of a password with a blank in it looks like the name of a parameter, so none is shown.
+    let mut gathered = Gathered::new(Vec::new(), Vec::new(), false);
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let end = rest.find(|c: char| c == '=' || c.is_ascii_whitespace());

@@ -131,6 +131,9 @@ proptest! {
             // Without its host, what follows an `@` in the password is the host.
             format!("postgres://u:{}", secret.replace('@', "")),
             secret.clone(),
+            format!("host=h user=u password={secret}"),
+            format!("host=h password='{secret}' user=u sslmode=bad"),
+            format!("host=h user=u pwd={}", secret.replace('R', "R x")),
         ] {
             let shown = match PooledUrl::parse(&url) {
                 Ok(url) => format!("{url} {url:?}"),

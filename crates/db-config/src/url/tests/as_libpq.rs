@@ -189,6 +189,7 @@ fn pairs_are_read_as_libpq_reads_them() {
         ("user=u service=x", "service files"),
         ("user=u password=can ary=1", "unknown parameter"),
         ("user=u password=can ary", "without `=`"),
+        ("user=u pwd=can ary=1", "unknown parameter"),
     ] {
         let error = refused(text);
         assert!(
