@@ -24,14 +24,17 @@ pub(crate) fn read(
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Layer::default(),
         Err(error) => {
-            let message = format!("cannot be read: {}", error.kind());
+            let message = match error.kind() {
+                std::io::ErrorKind::InvalidData => "is not UTF-8; save it as UTF-8".to_owned(),
+                kind => format!("cannot be read: {kind}"),
+            };
             problems.push(Problem::new(&name, Origin::new(&name), message));
             return Layer::default();
         }
     };
     File {
         name: &name,
-        text: &text,
+        text: text.trim_start_matches('\u{feff}'),
         own,
         problems,
         warnings,

@@ -34,7 +34,9 @@ pub(super) fn after(url: &str) -> Result<&str, String> {
 /// The hint for a text without `://`.
 fn without_slashes(text: &str) -> &'static str {
     let lower = text.to_ascii_lowercase();
-    if text.starts_with("//") {
+    if text.starts_with(['"', '\'']) {
+        "; remove the quotes around it"
+    } else if text.starts_with("//") {
         "; write `postgres:` before it"
     } else if KNOWN
         .iter()

@@ -126,7 +126,7 @@ fn parameters_of_other_tools_are_mapped() {
                &statement_timeout=30s&keepalives_count=4&keepalives_idle=9&keepalives_interval=2\
                &keepalives=0&client_encoding=utf-8&fallback_application_name=fall\
                &target_session_attrs=primary&tcp_user_timeout=10000&connect_timeout=3\
-               &load_balance_hosts=random&gssencmode=disable&supa=base-pooler.x\
+               &load_balance_hosts=random&gssencmode=disable&uselibpqcompat=true&supa=base-pooler.x\
                &TimeZone=UTC&lock_timeout=5";
     let endpoint = parsed(&url.replace("My App", "My%20App"));
     assert_eq!(endpoint.pooler_hint.as_deref(), Some("pgbouncer=true"));

@@ -74,6 +74,8 @@ const KEPT: &[&str] = &[
 
 /// Values that change nothing, because they ask for what happens anyway.
 const HARMLESS: &[(&str, &str)] = &[
+    // node-postgres: "read sslmode as libpq does".
+    ("uselibpqcompat", "true"),
     ("gssencmode", "disable"),
     ("gssencmode", "prefer"),
     ("sslcompression", "0"),
@@ -177,6 +179,24 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "max_connection_lifetime",
         "set database.profile.max_lifetime instead",
+    ),
+    ("currentSchema", "use search_path or schema"),
+    ("targetServerType", "use target_session_attrs"),
+    ("ApplicationName", "use application_name"),
+    ("loginTimeout", "use connect_timeout"),
+    ("socketTimeout", "use statement_timeout or tcp_user_timeout"),
+    ("tcpKeepAlive", "use keepalives"),
+    ("encoding", "use client_encoding"),
+    ("pool", "set database.profile.max instead"),
+    ("pool_max_conns", "set database.profile.max instead"),
+    ("pool_min_conns", "set database.profile.min_idle instead"),
+    (
+        "pool_max_conn_lifetime",
+        "set database.profile.max_lifetime instead",
+    ),
+    (
+        "pool_max_conn_idle_time",
+        "set database.profile.idle_timeout instead",
     ),
     ("authSource", "this looks like the URL of another database"),
 ];

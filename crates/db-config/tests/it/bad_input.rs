@@ -169,6 +169,30 @@ fn broken_toml_is_named_by_its_line_and_not_quoted() {
     assert!(!error.contains("canary"), "{error}");
 }
 
+/// What Windows writes: a mark before UTF-8 is no matter, and UTF-16 is named.
+#[test]
+fn a_file_in_another_encoding_is_named() {
+    let text = "\u{feff}[database.profile]\nmax = 7\n[http]\nport = 1\nx = @";
+    let error = Site::new().file("config/dev.toml", text).error(&[LOCAL]);
+    assert!(
+        error.contains("(config/dev.toml:5): not valid TOML"),
+        "{error}"
+    );
+    let site = Site::new().file("config/dev.toml", text.strip_suffix("x = @").unwrap());
+    let config = site.load(&[LOCAL]).unwrap();
+    assert_eq!(
+        value(&config, "database.profile.max"),
+        ("7".into(), "config/dev.toml:2".into())
+    );
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(site.path().join("config/dev.toml"), utf16).unwrap();
+    let error = site.error(&[LOCAL]);
+    assert!(
+        error.starts_with("config/dev.toml: is not UTF-8"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_url_or_password_in_a_file_is_refused_without_an_echo() {
     for key in ["url", "password", "direct_url"] {
