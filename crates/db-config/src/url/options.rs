@@ -5,10 +5,6 @@ use std::collections::BTreeMap;
 /// Reads the settings of `-c name=value` and `--name=value`. Their names become lower case.
 pub(super) fn parse(options: &str) -> Result<BTreeMap<String, String>, String> {
     let mut settings = BTreeMap::new();
-    // A form encodes a blank as `+`, and a URL does not.
-    if options.contains("+-") || options.starts_with("-c+") {
-        return Err(PLUS.to_owned());
-    }
     let mut words = words(options)?.into_iter();
     while let Some(word) = words.next() {
         let setting = if word == "-c" {
@@ -32,8 +28,10 @@ pub(super) fn parse(options: &str) -> Result<BTreeMap<String, String>, String> {
 /// Writes one setting for `options`.
 pub(super) fn write(name: &str, value: &str) -> String {
     let mut escaped = String::new();
-    for c in value.chars() {
-        if c == '\\' || c.is_ascii_whitespace() {
+    let mut chars = value.chars().peekable();
+    while let Some(c) = chars.next() {
+        let is_plus = c == '+' && chars.peek() == Some(&'-');
+        if c == '\\' || c.is_ascii_whitespace() || is_plus {
             escaped.push('\\');
         }
         escaped.push(c);
@@ -64,11 +62,17 @@ fn words(options: &str) -> Result<Vec<String>, String> {
                 word.get_or_insert_default().push(escaped);
             }
             c if c.is_ascii_whitespace() => words.extend(word.take()),
+            '+' if is_form_blank(word.as_deref(), chars.as_str()) => return Err(PLUS.to_owned()),
             c => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);
     Ok(words)
+}
+
+/// Whether a `+` stands between two words: a form encodes a blank so, and a URL does not.
+fn is_form_blank(before: Option<&str>, after: &str) -> bool {
+    before == Some("-c") || after.starts_with("-c") || after.starts_with("--")
 }
 
 fn check_name(name: &str) -> Result<String, String> {
@@ -133,6 +137,7 @@ mod tests {
             "'; drop table x; --",
             "",
             "\"A\", public",
+            "+-c+--x+-",
         ] {
             let parsed = parse(&write("search_path", value)).unwrap();
             assert_eq!(parsed["search_path"], value);
