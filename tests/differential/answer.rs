@@ -4,10 +4,7 @@ use std::fmt::Write;
 
 use diesel::result::Error as QueryError;
 
-use crate::form::Raw;
-
-/// A row's values: type and bytes, or null.
-pub(crate) type Row = Vec<Option<(u32, Vec<u8>)>>;
+use crate::raw::{Raw, Row};
 
 /// What a statement came to, as far as a client of diesel-async sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

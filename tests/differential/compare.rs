@@ -14,6 +14,7 @@ use crate::failed::Failed;
 use crate::form::Form;
 use crate::lane::{Lane, Party, Route, Run};
 use crate::outcome::Outcome;
+use crate::runs::Runs;
 use crate::split::{Statement, Turn};
 
 /// A server for each party.
@@ -23,17 +24,6 @@ pub(crate) struct Lanes {
     /// Runs a script again where an answer has to be confirmed.
     spare: Arc<Lane>,
     ours: BTreeMap<Route, Arc<Lane>>,
-}
-
-/// What all parties made of a script.
-pub(crate) struct Runs {
-    pub(crate) form: Form,
-    pub(crate) file: Arc<File>,
-    pub(crate) statements: Arc<Vec<Statement>>,
-    stock: Run,
-    pub(crate) shaken: Run,
-    /// What ours could not even be asked is a difference of its own.
-    ours: BTreeMap<Route, Result<Run, Failed>>,
 }
 
 impl Lanes {

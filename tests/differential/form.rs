@@ -2,15 +2,14 @@
 
 use clap::ValueEnum;
 use diesel::QueryResult;
-use diesel::deserialize::{self, QueryableByName};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::row::{Field, NamedRow};
 use diesel::sql_types::Untyped;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::Serialize;
 
-use crate::answer::{Answer, Row, Rows};
+use crate::answer::{Answer, Rows};
+use crate::raw::Raw;
 
 /// How a statement is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
@@ -84,22 +83,3 @@ impl Query for Kept {
 }
 
 impl<Conn> diesel::query_dsl::RunQueryDsl<Conn> for Kept {}
-
-/// A row as the server sent it.
-pub(crate) struct Raw {
-    pub(crate) names: Vec<String>,
-    pub(crate) values: Row,
-}
-
-impl QueryableByName<Pg> for Raw {
-    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
-        let (mut names, mut values) = (Vec::new(), Vec::new());
-        for place in 0..row.field_count() {
-            let field = diesel::row::Row::get(row, place).ok_or("a column is missing")?;
-            names.push(field.field_name().unwrap_or_default().to_owned());
-            let value = field.value();
-            values.push(value.map(|value| (value.get_oid().get(), value.as_bytes().to_vec())));
-        }
-        Ok(Self { names, values })
-    }
-}

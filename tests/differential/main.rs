@@ -15,7 +15,9 @@ mod form;
 mod fresh;
 mod lane;
 mod outcome;
+mod raw;
 mod report;
+mod runs;
 mod sample;
 mod session;
 mod snapshot;
@@ -31,7 +33,7 @@ use std::time::{Duration, Instant};
 use app_db::{Config, PoolProfile};
 use clap::Parser;
 
-use self::compare::{Lanes, Runs};
+use self::compare::Lanes;
 use self::corpus::File;
 use self::expected::Expected;
 use self::failed::Failed;
@@ -39,6 +41,7 @@ use self::form::Form;
 use self::lane::Route;
 use self::outcome::Outcome;
 use self::report::Report;
+use self::runs::Runs;
 
 /// Compares our connections with plain diesel-async by PostgreSQL's regression scripts.
 #[derive(Parser)]

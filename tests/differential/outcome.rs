@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::compare::Runs;
 use crate::expected::Expected;
 use crate::failed::Failed;
 use crate::form::Form;
 use crate::lane::{Route, Run};
+use crate::runs::Runs;
 use crate::split::{Statement, Turn};
 
 /// How a script went on one route.

@@ -189,7 +189,13 @@ async fn the_session_goes_to_the_host_that_takes_writes_or_does_not() {
     let lists = [(&primary, &standby), (&standby, &primary)];
     for (first, second) in lists {
         let hosts = format!("127.0.0.1:{},127.0.0.1:{}", first.port(), second.port());
-        for (attrs, recovering) in [("read-write", false), ("read-only", true)] {
+        for (attrs, recovering) in [
+            ("read-write", false),
+            ("read-only", true),
+            ("primary", false),
+            ("standby", true),
+            ("prefer-standby", true),
+        ] {
             let with_attrs = format!("{}?target_session_attrs={attrs}", with_hosts(&db, &hosts));
             let pool = Pool::connect(url(&with_attrs), sized(2)).await.unwrap();
             let mut conn = pool.get().await.unwrap();
@@ -197,6 +203,23 @@ async fn the_session_goes_to_the_host_that_takes_writes_or_does_not() {
             assert_eq!(found, recovering, "{attrs} of {hosts}");
         }
     }
+    let alone = format!("127.0.0.1:{}", primary.port());
+    let of_one = |attrs| format!("{}?target_session_attrs={attrs}", with_hosts(&db, &alone));
+    let preferring = Pool::connect(url(&of_one("prefer-standby")), sized(1)).await;
+    assert!(
+        !ask(
+            &mut preferring.unwrap().get().await.unwrap(),
+            "pg_is_in_recovery()"
+        )
+        .await
+        .unwrap()
+    );
+    let refused = Pool::connect(url(&of_one("standby")), sized(1))
+        .await
+        .unwrap_err();
+    let told = "it is no standby, and target_session_attrs is standby";
+    let cause = refused.connect_error().unwrap().to_string();
+    assert!(cause.contains(told), "{cause}");
 }
 
 /// case R05: after a failover new connections go to the standby that was promoted.

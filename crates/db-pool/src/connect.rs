@@ -9,6 +9,7 @@ pub(crate) mod connector;
 pub(crate) mod dialler;
 pub(crate) mod inquiry;
 pub(crate) mod login;
+pub(crate) mod opened;
 pub(crate) mod phases;
 pub(crate) mod pooler;
 pub(crate) mod rules;

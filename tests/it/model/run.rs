@@ -157,6 +157,14 @@ impl Run {
             if outdated {
                 self.may_fail -= 1;
                 self.borrowers[place] = None;
+            } else {
+                // A server that refuses lets go of the transaction's locks; ours are held until its end.
+                for conn in [
+                    &mut borrower.ours as &mut AsyncPgConnection,
+                    &mut borrower.plain,
+                ] {
+                    Answer::of(conn, Form::Command, "rollback").await;
+                }
             }
             return None;
         }

@@ -127,7 +127,8 @@ async fn callers_who_wait_when_the_breaker_opens_are_told() {
         assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
         assert_eq!(error.kind(), Kind::Down);
     }
-    // Three attempts, and nobody's time was up.
+    // Up to eight of a cold pool's at once, two more, and nobody's time was up.
     let status = pool.status();
-    assert_eq!((status.connects.failed, status.checkouts.timed_out), (3, 0));
+    assert!((3..=10).contains(&status.connects.failed), "{status:?}");
+    assert_eq!(status.checkouts.timed_out, 0);
 }

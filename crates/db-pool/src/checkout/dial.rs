@@ -22,9 +22,8 @@ pub(crate) fn dial_in_background(
     shared: &Arc<Shared>,
     urge: Urge,
 ) -> Result<oneshot::Receiver<ConnectError>, NotNow> {
-    if shared.registry.totals.lost.load(Ordering::Relaxed) > 0 {
-        shared.backoff.take_care();
-    }
+    let lost = shared.registry.totals.lost.load(Ordering::Relaxed);
+    shared.backoff.lost(lost);
     let (attempt, slot) = shared.backoff.begin(urge, || shared.slots.take())?;
     let reservation = Reservation::new(slot, shared.registry.generations.join());
     let coming = PendingConnection::new(&shared.registry);

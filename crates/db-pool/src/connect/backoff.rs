@@ -27,6 +27,8 @@ struct Attempts {
     at_once: u32,
     /// Whether the server has failed once, so that callers are to take that care too.
     has_failed: bool,
+    /// How many connections were lost so far.
+    lost: u64,
     failures: Option<Failures>,
 }
 
@@ -77,6 +79,7 @@ impl Backoff {
             in_flight: 0,
             at_once: 1,
             has_failed: false,
+            lost: 0,
             failures: None,
         });
         Self {
@@ -131,10 +134,14 @@ impl Backoff {
         (broken || final_for_now).then(|| failures.last.clone())
     }
 
-    /// The server has ended a connection, or does not answer on it: many of them may be about to be made
-    /// anew. The number that may be in flight stays what the successes have made of it.
-    pub(crate) fn take_care(&self) {
-        self.lock().has_failed = true;
+    /// So many connections were ended by the server, or it did not answer on them. Where they have become
+    /// more, many may be about to be made anew, so that logins begin again with one at once.
+    pub(crate) fn lost(&self, connections: u64) {
+        let mut attempts = self.lock();
+        if connections > attempts.lost {
+            attempts.lost = connections;
+            (attempts.at_once, attempts.has_failed) = (1, true);
+        }
     }
 
     /// Forgets all failures: they were those of credentials that have been replaced, by some that are proven.
@@ -168,7 +175,8 @@ impl Backoff {
         if let Some(failures) = &mut attempts.failures
             && began <= failures.failed_at
         {
-            // None begins at the moment of a failure, behind which there is a delay. Of many attempts at once the first to fail has counted for all.
+            // Of many attempts at once the first to fail has counted for all. None begins at the moment of a
+            // failure: there is a delay behind it.
             failures.last = error;
             return;
         }

@@ -4,13 +4,12 @@
 //! pooler announces a number of its own. What kind of pooler it is cannot be seen from a client under
 //! load, so that the unsafe answer needs a proof and the safe one none.
 
-use std::pin::pin;
-
-use futures_util::future::{BoxFuture, Either, join3, select};
+use futures_util::future::join3;
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::connect::connector::Link;
-use crate::connect::login::Opened;
+
+use crate::connect::opened::{Opened, driven};
 use crate::connect::pooler::Pooler;
 use crate::connect::session_facts::{OWN_VALUES, QUESTION, SessionFacts};
 use crate::profile::{PoolProfile, PoolerMode, Statements};
@@ -81,18 +80,6 @@ async fn examine(
         })
     };
     driven(examining, driver).await
-}
-
-/// Asks what is to be asked over a connection, and drives it until the answer is there.
-async fn driven<T>(
-    asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    driver: BoxFuture<'_, Result<(), tokio_postgres::Error>>,
-) -> Result<T, tokio_postgres::Error> {
-    match select(pin!(asking), driver).await {
-        Either::Left((answer, _driver)) => answer,
-        Either::Right((Err(ended), _)) => Err(ended),
-        Either::Right((Ok(()), asking)) => asking.await,
-    }
 }
 
 /// The texts in the first column of an answer.

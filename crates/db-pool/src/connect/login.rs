@@ -7,20 +7,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs, TlsMode};
-use futures_util::future::BoxFuture;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
+use tokio_postgres::NoTls;
 use tokio_postgres::config as pg;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{CancelToken, Client, Connection, NoTls, Socket};
 
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::{Connector, Negotiation, Transport, UnixStream};
+use crate::connect::opened::Opened;
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::connect::tls;
 use crate::deadline::deadline;
-use db_wire::Wire;
 
 /// The way in: an endpoint, with what is known of how it is to be talked to.
 pub(crate) struct Login {
@@ -40,15 +39,6 @@ pub(crate) struct Login {
 pub(crate) struct SocketBounds {
     pub(crate) keepalive_idle: Option<Duration>,
     pub(crate) user_timeout: Option<Duration>,
-}
-
-pub(crate) enum Opened {
-    Tcp(Client, Connection<Socket, Wire<Transport>>),
-    Unix(
-        Client,
-        Connection<Wire<Transport>, tokio_postgres::tls::NoTlsStream>,
-        PathBuf,
-    ),
 }
 
 pub(crate) async fn within<T>(
@@ -120,17 +110,28 @@ impl Login {
             let preferred = self.answered_last.load(Ordering::Relaxed);
             order.sort_by_key(|index| *index != preferred);
         }
+        let wanted: &[_] = match endpoint.target_session_attrs {
+            TargetSessionAttrs::PreferStandby => {
+                &[TargetSessionAttrs::Standby, TargetSessionAttrs::Any]
+            }
+            ref one => std::slice::from_ref(one),
+        };
+        let order: Vec<_> = wanted
+            .iter()
+            .flat_map(|attrs| order.iter().map(move |index| (*attrs, index)))
+            .collect();
         let mut last = ConnectError::new(&endpoint.address(), ConnectFailure::Unreachable);
-        for (tried, index) in order.iter().enumerate() {
+        for (tried, (attrs, index)) in order.iter().enumerate() {
             let mut single = endpoint.clone();
-            single.hosts = vec![endpoint.hosts[*index].clone()];
+            single.hosts = vec![endpoint.hosts[**index].clone()];
+            single.target_session_attrs = *attrs;
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / (order.len() - tried) as u32;
             let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
-            let opening = self.open_on(&single, &self.speaks_tls[*index], progress);
+            let opening = self.open_on(&single, &self.speaks_tls[**index], progress);
             match within(share, &single, progress, opening).await {
                 Ok(opened) => {
-                    self.answered_last.store(*index, Ordering::Relaxed);
+                    self.answered_last.store(**index, Ordering::Relaxed);
                     return Ok(opened);
                 }
                 // As with libpq: a refused login is refused, whichever host it was.
@@ -184,11 +185,12 @@ impl Login {
                 continue;
             }
             let error = match outcome {
-                Ok(opened) => {
+                Ok(mut opened) => {
                     if connector.negotiation() == Negotiation::Open {
                         // That is how cancel requests go, too.
                         connector.negotiated(Negotiation::Plain);
                     }
+                    admit(&mut opened, endpoint).await?;
                     return Ok((opened, connector));
                 }
                 Err(error) => error,
@@ -312,31 +314,29 @@ impl Login {
     }
 }
 
-impl Opened {
-    /// Whether the wire is under it, which is the connector's stream or was put there by hand.
-    fn has_wire(&self, connector: &Connector) -> bool {
-        matches!(self, Self::Unix(..)) || connector.is_in_place()
-    }
-
-    pub(crate) fn cancel_token(&self) -> CancelToken {
-        match self {
-            Self::Tcp(client, _) | Self::Unix(client, _, _) => client.cancel_token(),
-        }
-    }
-
-    /// What asks, and what has to be driven meanwhile as long as nobody else has the connection.
-    pub(crate) fn parts(&mut self) -> (&Client, BoxFuture<'_, Result<(), tokio_postgres::Error>>) {
-        match self {
-            Self::Tcp(client, connection) => (client, Box::pin(connection)),
-            Self::Unix(client, connection, _) => (client, Box::pin(connection)),
-        }
-    }
-
-    pub(crate) fn socket(&self) -> Option<PathBuf> {
-        match self {
-            Self::Tcp(..) => None,
-            Self::Unix(_, _, socket) => Some(socket.clone()),
-        }
+/// Turns a server away that is in recovery, or is not, where the URL wants the other; `read-write` and
+/// `read-only` are asked for by tokio-postgres.
+async fn admit(opened: &mut Opened, endpoint: &Endpoint) -> Result<(), ConnectError> {
+    let wants_standby = match endpoint.target_session_attrs {
+        TargetSessionAttrs::Primary => false,
+        TargetSessionAttrs::Standby => true,
+        _ => return Ok(()),
+    };
+    let address = endpoint.address();
+    match opened.is_standby().await {
+        Ok(is_standby) if is_standby == wants_standby => Ok(()),
+        Ok(_) => Err(
+            ConnectError::new(&address, ConnectFailure::Unreachable).explained(format!(
+                "it is {}, and target_session_attrs is {}",
+                if wants_standby {
+                    "no standby"
+                } else {
+                    "a standby"
+                },
+                endpoint.target_session_attrs,
+            )),
+        ),
+        Err(error) => Err(ConnectError::from_postgres(&address, &error)),
     }
 }
 

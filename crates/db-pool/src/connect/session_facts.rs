@@ -210,7 +210,7 @@ mod tests {
         facts
     }
 
-    /// Issue 11, 3.2: what means the same need not be said.
+    /// What means the same need not be said.
     #[test]
     fn values_are_compared_by_what_they_mean() {
         let facts = facts(&[
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    /// Issue 11, 3.2: a session that another client has left altered proves nothing, whichever of the two
+    /// A session that another client has left altered proves nothing, whichever of the two
     /// values is the wanted one.
     #[test]
     fn an_altered_setting_is_not_relied_on() {

@@ -56,7 +56,7 @@ fn a_server_that_is_back_is_found_within_two_seconds() {
     }
 }
 
-/// Issue 11, 3.8: a cold pool logs in for eight callers at once; after an outage, for one and then for more.
+/// A cold pool logs in for eight callers at once; after an outage, for one and then for more.
 #[test]
 fn a_cold_pool_logs_in_for_eight_callers_at_once() {
     on_paused_clock(async {

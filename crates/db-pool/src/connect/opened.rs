@@ -1,0 +1,68 @@
+//! A session that is open, and that nobody uses yet.
+
+use std::path::PathBuf;
+use std::pin::pin;
+
+use futures_util::future::{BoxFuture, Either, select};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{CancelToken, Client, Connection, SimpleQueryMessage, Socket};
+
+use crate::connect::connector::{Connector, Transport};
+use db_wire::Wire;
+
+/// A session that is open, and that nobody uses yet.
+pub(crate) enum Opened {
+    Tcp(Client, Connection<Socket, Wire<Transport>>),
+    Unix(Client, Connection<Wire<Transport>, NoTlsStream>, PathBuf),
+}
+
+impl Opened {
+    /// Whether the wire is under it, which is the connector's stream or was put there by hand.
+    pub(crate) fn has_wire(&self, connector: &Connector) -> bool {
+        matches!(self, Self::Unix(..)) || connector.is_in_place()
+    }
+
+    pub(crate) fn cancel_token(&self) -> CancelToken {
+        match self {
+            Self::Tcp(client, _) | Self::Unix(client, _, _) => client.cancel_token(),
+        }
+    }
+
+    /// What asks, and what has to be driven meanwhile as long as nobody else has the connection.
+    pub(crate) fn parts(&mut self) -> (&Client, BoxFuture<'_, Result<(), tokio_postgres::Error>>) {
+        match self {
+            Self::Tcp(client, connection) => (client, Box::pin(connection)),
+            Self::Unix(client, connection, _) => (client, Box::pin(connection)),
+        }
+    }
+
+    pub(crate) fn socket(&self) -> Option<PathBuf> {
+        match self {
+            Self::Tcp(..) => None,
+            Self::Unix(_, _, socket) => Some(socket.clone()),
+        }
+    }
+
+    /// Whether its server is in recovery, which is what makes a standby. Costs one round trip.
+    pub(crate) async fn is_standby(&mut self) -> Result<bool, tokio_postgres::Error> {
+        let (client, driver) = self.parts();
+        let asking = client.simple_query("SELECT pg_catalog.pg_is_in_recovery()");
+        let answer = driven(asking, driver).await?;
+        Ok(answer.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
+            _ => false,
+        }))
+    }
+}
+
+/// Asks what is to be asked over a connection, and drives it until the answer is there.
+pub(crate) async fn driven<T>(
+    asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    driver: BoxFuture<'_, Result<(), tokio_postgres::Error>>,
+) -> Result<T, tokio_postgres::Error> {
+    match select(pin!(asking), driver).await {
+        Either::Left((answer, _driver)) => answer,
+        Either::Right((Err(ended), _)) => Err(ended),
+        Either::Right((Ok(()), asking)) => asking.await,
+    }
+}
