@@ -41,6 +41,7 @@ impl Answer {
             "cached plan must not change",
             "cache lookup failed",
             "forgotten",
+            "has changed since it was prepared",
         ];
         matches!(self, Self::Failed(text) if says.iter().any(|says| text.contains(says)))
     }
