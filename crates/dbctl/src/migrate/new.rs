@@ -1,10 +1,11 @@
 //! `dbctl migrate new`.
 
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::command_failure::CommandFailure;
 use crate::exit::Exit;
@@ -26,19 +27,49 @@ impl FromStr for MigrationName {
 }
 
 /// Makes `<directory>/<now>_<name>/{up,down}.sql`. It never touches what exists.
+///
+/// Of several that are made within a second each gets a second of its own, because two migrations of one
+/// version cannot be run.
 pub(crate) fn create(directory: &Path, name: &MigrationName) -> Result<PathBuf, CommandFailure> {
-    let migration = directory.join(format!("{}_{}", version(SystemTime::now()), name.0));
-    write(directory, &migration).map_err(|error| {
-        CommandFailure::new(
-            Exit::Failed,
-            format!("cannot create {}: {error}", migration.display()),
-        )
-    })?;
+    write_next(directory, name, SystemTime::now()).map_err(|error| {
+        let absolute = std::path::absolute(directory);
+        let directory = absolute.as_deref().unwrap_or(directory);
+        let problem = format!(
+            "cannot create a migration in {}: {error}",
+            directory.display()
+        );
+        CommandFailure::new(Exit::Failed, problem)
+    })
+}
+
+fn write_next(directory: &Path, name: &MigrationName, mut time: SystemTime) -> io::Result<PathBuf> {
+    fs::create_dir_all(directory)?;
+    // Until the file is closed, others that make a migration wait here. A file system without locks is
+    // no hindrance: then the directories alone tell.
+    let lock = File::open(directory)?;
+    let _ = lock.lock();
+    let taken = versions(directory)?;
+    while taken.contains(&version(time).replace('-', "")) {
+        time += Duration::from_secs(1);
+    }
+    let migration = directory.join(format!("{}_{}", version(time), name.0));
+    write(&migration)?;
     Ok(migration)
 }
 
-fn write(directory: &Path, migration: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
+/// The versions in the directory, as they are compared: without `-`.
+fn versions(directory: &Path) -> io::Result<HashSet<String>> {
+    let mut versions = HashSet::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let version = name.split_once('_').map_or(&*name, |(version, _)| version);
+        versions.insert(version.replace('-', ""));
+    }
+    Ok(versions)
+}
+
+fn write(migration: &Path) -> io::Result<()> {
     fs::create_dir(migration)?;
     fs::write(migration.join("up.sql"), UP)?;
     fs::write(migration.join("down.sql"), DOWN)
@@ -75,12 +106,37 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_migration_is_not_overwritten() {
+    fn migrations_of_one_second_get_a_version_each() {
         let root = std::env::temp_dir().join(format!("dbctl-new-{}", std::process::id()));
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_178_096);
+        fs::create_dir_all(root.join("20261120123457_by_hand")).unwrap();
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..8)
+                .map(|n| {
+                    let name: MigrationName = format!("m{n}").parse().unwrap();
+                    let root = &root;
+                    scope.spawn(move || write_next(root, &name, time).unwrap())
+                })
+                .collect();
+            makers
+                .into_iter()
+                .map(|maker| maker.join().unwrap())
+                .collect()
+        });
+        let there = versions(&root).unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(there.len(), made.len() + 1, "{there:?}");
+        assert!(there.contains("20261120123456") && there.contains("20261120123504"));
+    }
+
+    #[test]
+    fn an_existing_migration_is_not_overwritten() {
+        let root = std::env::temp_dir().join(format!("dbctl-kept-{}", std::process::id()));
         let migration = root.join("2026-11-20-123456_a");
-        write(&root, &migration).unwrap();
+        fs::create_dir_all(&root).unwrap();
+        write(&migration).unwrap();
         fs::write(migration.join("up.sql"), "mine").unwrap();
-        let error = write(&root, &migration).unwrap_err();
+        let error = write(&migration).unwrap_err();
         let kept = fs::read_to_string(migration.join("up.sql")).unwrap();
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
