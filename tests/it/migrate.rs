@@ -1,6 +1,10 @@
 //! The migrator against a real server.
 
+mod blocked;
+mod histories;
+mod left_in_session;
 mod locks;
+mod psql;
 mod refused;
 
 use std::time::Duration;

@@ -29,8 +29,8 @@ pub use self::error::stage::Stage;
 pub use self::extension::ConnectionExt;
 pub use self::health::{Health, PoolHealth};
 pub use self::migrate::{
-    EmbeddedMigration, FailedMigration, FinishedMigration, Holder, LeftBehind, MigrateError,
-    MigrationSource, MigrationState, MigrationStatus, Migrator,
+    Blocker, EmbeddedMigration, FailedMigration, FinishedMigration, Holder, LeftBehind, LockWait,
+    MigrateError, MigrationSource, MigrationState, MigrationStatus, Migrator,
 };
 pub use self::transaction::Transaction;
 pub use self::work::Work;

@@ -4,17 +4,26 @@
 //! every file before it changes anything, and reports errors with file, line and what is left behind.
 
 mod apply;
+mod count;
 mod direct_server;
 mod error;
+mod failed_migration;
 mod history;
 mod holder;
 mod lock;
+mod lock_wait;
+mod lock_watch;
 mod migrator_session;
+mod options;
 mod pooled;
 mod report;
+mod retry;
+mod search_path;
 mod settings;
 mod source;
 mod statements;
+mod step;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,15 +31,19 @@ use std::time::{Duration, Instant};
 use db_config::{Config, DirectUrl};
 use db_pool::Endpoint;
 
-use self::apply::Step;
+use self::apply::Applier;
 use self::direct_server::DirectServer;
-pub use self::error::{FailedMigration, LeftBehind, MigrateError};
+pub use self::error::MigrateError;
+pub use self::failed_migration::{FailedMigration, LeftBehind};
 pub use self::holder::Holder;
+pub use self::lock_wait::{Blocker, LockWait};
+use self::lock_watch::LockWatch;
 use self::migrator_session::MigratorSession;
 pub use self::report::{FinishedMigration, MigrationState, MigrationStatus};
 use self::settings::MigrationSettings;
 pub use self::source::{EmbeddedMigration, MigrationSource};
 use self::source::{Migration, reversible};
+use self::step::Step;
 
 /// Applies and reverts migrations.
 ///
@@ -63,11 +76,13 @@ pub struct Migrator {
     source: MigrationSource,
     settings: MigrationSettings,
     allow_out_of_order: bool,
+    allow_empty: bool,
+    end_idle_blockers: Option<Duration>,
 }
 
 impl Migrator {
-    /// A migrator with the built-in settings: a lock timeout of 2 s, a statement timeout of 15 min, and
-    /// a wait of up to 5 min for another migrator.
+    /// A migrator with the built-in settings: a lock timeout of 2 s, tried again for 10 min, a statement
+    /// timeout of 15 min, and a wait of up to 5 min for another migrator.
     ///
     /// ```compile_fail
     /// use app_db::{MigrationSource, Migrator, PooledUrl};
@@ -125,47 +140,9 @@ impl Migrator {
             source,
             settings,
             allow_out_of_order: false,
+            allow_empty: false,
+            end_idle_blockers: None,
         }
-    }
-
-    /// Takes the migrations from another source.
-    pub fn with_source(mut self, source: MigrationSource) -> Self {
-        self.source = source;
-        self
-    }
-
-    /// Limits how long [`run`](Self::run), [`revert`](Self::revert) and [`redo`](Self::redo) wait for
-    /// another migrator.
-    pub fn lock_wait(mut self, limit: Duration) -> Self {
-        self.settings.lock_wait = limit;
-        self
-    }
-
-    /// Limits how long one statement waits for a lock. A migration that reaches the limit is tried
-    /// again.
-    pub fn lock_timeout(mut self, limit: Duration) -> Self {
-        self.settings.lock_timeout = Some(limit);
-        self
-    }
-
-    /// Limits how long one statement may run; `None` lifts the limit.
-    pub fn statement_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.settings.statement_timeout = limit;
-        self
-    }
-
-    /// Whether to apply a pending migration that is older than an applied one, as diesel does. By
-    /// default it is refused.
-    pub fn allow_out_of_order(mut self, allow: bool) -> Self {
-        self.allow_out_of_order = allow;
-        self
-    }
-
-    /// Whether to accept a proxy in front of the server that keeps one server connection for each
-    /// client. A proxy that shares server connections is refused in any case.
-    pub fn through_proxy(mut self, allow: bool) -> Self {
-        self.server.through_proxy = allow;
-        self
     }
 
     /// The name of the database that it migrates.
@@ -212,11 +189,11 @@ impl Migrator {
     ///
     /// # Errors
     ///
-    /// The errors of [`status`](Self::status), [`MigrateError::Locked`], [`MigrateError::OutOfOrder`]
-    /// and [`MigrateError::Failed`].
+    /// The errors of [`status`](Self::status), [`MigrateError::Locked`], [`MigrateError::OutOfOrder`],
+    /// [`MigrateError::TwoHistories`], [`MigrateError::LockLost`] and [`MigrateError::Failed`].
     pub async fn run(&self) -> Result<Vec<FinishedMigration>, MigrateError> {
         let migrations = self.source.load()?;
-        let session = self.open_and_lock().await?;
+        let session = self.open_and_lock(&migrations).await?;
         let result = self.run_locked(&session, &migrations).await;
         session.close().await;
         result
@@ -230,10 +207,19 @@ impl Migrator {
     /// of the migrations has no `down.sql`.
     pub async fn revert(&self, count: u32) -> Result<Vec<FinishedMigration>, MigrateError> {
         let migrations = self.source.load()?;
-        let session = self.open_and_lock().await?;
+        let session = self.open_and_lock(&migrations).await?;
         let result = self.revert_locked(&session, &migrations, count).await;
         session.close().await;
         result
+    }
+
+    /// Reverts all applied migrations, newest first, and returns them.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`revert`](Self::revert).
+    pub async fn revert_all(&self) -> Result<Vec<FinishedMigration>, MigrateError> {
+        self.revert(u32::MAX).await
     }
 
     /// Reverts the newest applied migration and applies it again. Both happen in one transaction,
@@ -246,7 +232,7 @@ impl Migrator {
     /// The errors of [`revert`](Self::revert).
     pub async fn redo(&self) -> Result<Option<FinishedMigration>, MigrateError> {
         let migrations = self.source.load()?;
-        let session = self.open_and_lock().await?;
+        let session = self.open_and_lock(&migrations).await?;
         let result = self.redo_locked(&session, &migrations).await;
         session.close().await;
         result
@@ -311,22 +297,28 @@ impl Migrator {
         work: Vec<(&Migration, Vec<Step<'_>>)>,
         done: &'static str,
     ) -> Result<Vec<FinishedMigration>, MigrateError> {
-        for (_, steps) in work
-            .iter()
-            .filter(|(migration, _)| migration.run_in_transaction)
-        {
+        for (_, steps) in &work {
             steps
                 .iter()
-                .try_for_each(Step::refuse_transaction_control)?;
+                .try_for_each(|step| step.check(self.allow_empty))?;
         }
 
+        if !work.is_empty() {
+            let limit = self.settings.lock_timeout;
+            session.warn_of_autovacuum(limit).await?;
+        }
+        let applier = Applier {
+            session,
+            settings: &self.settings,
+            watch: LockWatch::new(&self.server, session.pid(), self.end_idle_blockers),
+        };
         let mut finished = Vec::new();
         for (migration, steps) in work {
             let started = Instant::now();
             let result = if migration.run_in_transaction {
-                apply::in_transaction(session, &steps, &self.settings).await
+                applier.in_transaction(&steps).await
             } else {
-                apply::without_transaction(session, &steps, &self.settings).await
+                applier.without_transaction(&steps).await
             };
             if let Err(mut error) = result {
                 if let MigrateError::Failed(failed) = &mut error {
@@ -334,15 +326,18 @@ impl Migrator {
                 }
                 return Err(error);
             }
-            let Migration { version, name, .. } = migration.clone();
             let elapsed = started.elapsed();
+            let Migration { version, name, .. } = migration.clone();
             tracing::info!(target: "app_db::migrate", version, name, elapsed_ms = elapsed.as_millis(), "{done}");
             finished.push(FinishedMigration {
                 version,
                 name,
                 elapsed,
             });
-            session.reset().await?;
+            if !session.reset().await? {
+                let migration = migration.title();
+                return Err(MigrateError::LockLost { migration });
+            }
         }
         Ok(finished)
     }
@@ -368,9 +363,12 @@ impl Migrator {
         MigratorSession::open(&self.server).await
     }
 
-    async fn open_and_lock(&self) -> Result<MigratorSession, MigrateError> {
+    async fn open_and_lock(
+        &self,
+        migrations: &[Migration],
+    ) -> Result<MigratorSession, MigrateError> {
         let mut session = self.open().await?;
-        session.lock(self.settings.lock_wait).await?;
+        session.lock(self.settings.lock_wait, migrations).await?;
         Ok(session)
     }
 }

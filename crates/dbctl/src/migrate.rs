@@ -3,6 +3,7 @@
 mod new;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use app_db::{Config, FinishedMigration, Migrator};
 use clap::{Args, Subcommand};
@@ -19,6 +20,14 @@ pub(crate) enum Command {
         /// Apply pending migrations that are older than an applied one too
         #[arg(long)]
         allow_out_of_order: bool,
+        /// End sessions that hold a lock which a migration waits for, if they have been idle in their
+        /// transaction for so long, as in `5min`
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        end_idle_blockers: Option<Duration>,
+        #[command(flatten)]
+        confirmation: Confirmation,
+        #[command(flatten)]
+        files: Files,
         #[command(flatten)]
         route: Route,
     },
@@ -27,8 +36,13 @@ pub(crate) enum Command {
         /// How many
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         step: u32,
+        /// Revert all applied migrations
+        #[arg(long, conflicts_with = "step")]
+        all: bool,
         #[command(flatten)]
         confirmation: Confirmation,
+        #[command(flatten)]
+        files: Files,
         #[command(flatten)]
         route: Route,
     },
@@ -36,6 +50,8 @@ pub(crate) enum Command {
     Redo {
         #[command(flatten)]
         confirmation: Confirmation,
+        #[command(flatten)]
+        files: Files,
         #[command(flatten)]
         route: Route,
     },
@@ -59,7 +75,7 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct Confirmation {
-    /// The name of the database; needed in production
+    /// The name of the database; needed in production to revert, or to end sessions
     #[arg(long, value_name = "DBNAME")]
     confirm: Option<String>,
 }
@@ -71,30 +87,50 @@ pub(crate) struct Route {
     through_proxy: bool,
 }
 
+#[derive(Args)]
+pub(crate) struct Files {
+    /// Accept a file without any statement, as one that has only comments
+    #[arg(long)]
+    allow_empty: bool,
+}
+
 pub(crate) async fn run(command: Command, config: &Config) -> Result<Exit, CommandFailure> {
     match command {
         Command::Run {
             allow_out_of_order,
+            end_idle_blockers,
+            confirmation,
+            files,
             route,
         } => {
-            let migrator = migrator(config, &route)?.allow_out_of_order(allow_out_of_order);
+            let mut migrator = migrator(config, &route)?
+                .allow_empty(files.allow_empty)
+                .allow_out_of_order(allow_out_of_order);
+            if let Some(limit) = end_idle_blockers {
+                confirm(config, &migrator, &confirmation, "ending sessions")?;
+                migrator = migrator.end_idle_blockers(limit);
+            }
             summarise(&migrator.run().await?, "applied")
         }
         Command::Revert {
             step,
+            all,
             confirmation,
+            files,
             route,
         } => {
-            let migrator = migrator(config, &route)?;
-            confirm(config, &migrator, &confirmation)?;
+            let migrator = migrator(config, &route)?.allow_empty(files.allow_empty);
+            confirm(config, &migrator, &confirmation, "reverting")?;
+            let step = if all { u32::MAX } else { step };
             summarise(&migrator.revert(step).await?, "reverted")
         }
         Command::Redo {
             confirmation,
+            files,
             route,
         } => {
-            let migrator = migrator(config, &route)?;
-            confirm(config, &migrator, &confirmation)?;
+            let migrator = migrator(config, &route)?.allow_empty(files.allow_empty);
+            confirm(config, &migrator, &confirmation, "reverting")?;
             summarise(migrator.redo().await?.as_slice(), "redone")
         }
         Command::Status { json, check, route } => {
@@ -136,11 +172,12 @@ fn migrator(config: &Config, route: &Route) -> Result<Migrator, CommandFailure> 
     Ok(Migrator::from_config(config)?.through_proxy(route.through_proxy))
 }
 
-/// In production it reverts nothing unless the caller names the database.
+/// In production it undoes and ends nothing unless the caller names the database.
 fn confirm(
     config: &Config,
     migrator: &Migrator,
     confirmation: &Confirmation,
+    deed: &str,
 ) -> Result<(), CommandFailure> {
     let database = migrator.database();
     let given = confirmation.confirm.as_deref();
@@ -151,7 +188,7 @@ fn confirm(
     Err(CommandFailure::new(
         Exit::Configuration,
         match given {
-            None => format!("reverting in {environment} needs `--confirm {database}`"),
+            None => format!("{deed} in {environment} needs `--confirm {database}`"),
             Some(given) => format!("--confirm {given}: the database is {database}"),
         },
     ))

@@ -51,9 +51,14 @@ async fn the_repositorys_migrations_are_applied_reverted_and_redone() {
         .states();
     assert_eq!(states.iter().filter(|state| *state == "pending").count(), 2);
     dbctl
-        .run(&format!("migrate revert --step {all}"))
+        .run("migrate revert --all")
         .await
-        .ended_with(0);
+        .ended_with(0)
+        .says(&format!("{} migrations reverted", all - 2));
+    dbctl
+        .run("migrate revert --all --step 2")
+        .await
+        .ended_with(2);
     let tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
     assert_eq!(
         database.scalar::<i64>(tables).await.unwrap(),
@@ -178,7 +183,8 @@ async fn an_older_migration_ends_with_code_5_unless_it_is_allowed() {
         .run("migrate run")
         .await
         .ended_with(5)
-        .says("pending 1_a is older");
+        .says("pending 1_a is older")
+        .says("--allow-out-of-order");
     assert_eq!(
         dbctl.run("migrate status --json").await.states(),
         ["out-of-order", "applied"]
@@ -287,6 +293,8 @@ async fn in_production_nothing_is_reverted_without_the_databases_name() {
     dbctl.run("migrate run").await.ended_with(0);
     for command in [
         "migrate revert",
+        "migrate revert --all",
+        "migrate run --end-idle-blockers 5min",
         "migrate redo",
         "migrate revert --confirm other",
     ] {
@@ -320,4 +328,95 @@ async fn a_new_migration_gets_both_files_and_can_be_run() {
     dbctl.run("migrate run").await.ended_with(0);
     dbctl.run("migrate redo").await.ended_with(0);
     dbctl.run("migrate new Create-Notes").await.ended_with(2);
+}
+
+#[tokio::test]
+async fn two_new_migrations_within_a_second_can_both_be_run() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::on(&database).with("APP_DB__MIGRATIONS__DIRECTORY", "migrations");
+    let names = (0..5).map(|n| format!("migrate new table_{n}"));
+    let commands: Vec<_> = names.collect();
+    let made = commands.iter().map(|command| dbctl.run(command));
+    for outcome in futures_util::future::join_all(made).await {
+        let folder = dbctl.path(outcome.ended_with(0).stdout.trim());
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let (_, table) = name.split_once('_').unwrap();
+        fs::write(folder.join("up.sql"), format!("create table {table}()")).unwrap();
+    }
+    dbctl
+        .run("migrate run")
+        .await
+        .ended_with(0)
+        .says("5 migrations applied");
+}
+
+#[tokio::test]
+async fn a_new_migration_that_nobody_has_written_is_refused() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::on(&database).with("APP_DB__MIGRATIONS__DIRECTORY", "migrations");
+    dbctl.run("migrate new create_notes").await.ended_with(0);
+    dbctl
+        .run("migrate run")
+        .await
+        .ended_with(1)
+        .says("has no statement")
+        .says("--allow-empty");
+    dbctl.run("migrate status --check").await.ended_with(3);
+    dbctl.run("migrate run --allow-empty").await.ended_with(0);
+    dbctl.run("migrate redo").await.ended_with(1);
+    dbctl.run("migrate redo --allow-empty").await.ended_with(0);
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_named_with_its_whole_path() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::on(&database).with("APP_DB__MIGRATIONS__DIRECTORY", "no_such/migrations");
+    let expected = dbctl.path("no_such/migrations");
+    let expected = fs::canonicalize(expected.parent().unwrap().parent().unwrap())
+        .unwrap()
+        .join("no_such/migrations");
+    for command in ["migrate run", "migrate status"] {
+        dbctl
+            .run(command)
+            .await
+            .ended_with(1)
+            .says(&format!("{} cannot be read", expected.display()));
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_needs_no_transaction_names_the_line_for_its_metadata() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(
+        &database,
+        "1_a",
+        "create table a(b int);\ncreate index concurrently c on a(b);",
+    );
+    dbctl
+        .run("migrate run")
+        .await
+        .ended_with(1)
+        .says("with SQLSTATE 25001, and was rolled back")
+        .says("migrations/1_a/metadata.toml says `run_in_transaction = false`");
+    let metadata = dbctl.path("migrations/1_a/metadata.toml");
+    fs::write(&metadata, "").unwrap();
+    dbctl
+        .run("migrate run")
+        .await
+        .ended_with(1)
+        .says("`run_in_transaction = false`");
+    fs::write(&metadata, "run_in_transaction = false").unwrap();
+    dbctl.run("migrate run").await.ended_with(0);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_names_its_migration() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(&database, "1_a", "create table a()");
+    dbctl.add_migration("2_b", "set transaction read only");
+    dbctl
+        .run("migrate run")
+        .await
+        .ended_with(1)
+        .says("cannot record migration 2_b in \"public\".__diesel_schema_migrations");
 }

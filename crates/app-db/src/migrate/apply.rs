@@ -1,288 +1,215 @@
 //! Runs one migration: its statements, and the record that they have run.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::Instant;
 
-use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use crate::migrate::error::{FailedMigration, FailedStatement, LeftBehind, MigrateError};
+use crate::migrate::error::MigrateError;
+use crate::migrate::failed_migration::{FailedMigration, LeftBehind};
+use crate::migrate::lock_watch::{LockWatch, names};
 use crate::migrate::migrator_session::MigratorSession;
+use crate::migrate::retry::{Passing, Retry};
 use crate::migrate::settings::MigrationSettings;
-use crate::migrate::source::{DOWN, Migration, UP};
-use crate::migrate::statements::{MigrationStatement, mentions, split};
+use crate::migrate::statements::MigrationStatement;
+use crate::migrate::step::Step;
 
-/// One file to run, and how to record it.
-pub(super) struct Step<'a> {
-    version: &'a str,
-    file: PathBuf,
-    text: &'a str,
-    record: String,
+/// What all migrations of one command are run with.
+pub(super) struct Applier<'a> {
+    pub(super) session: &'a MigratorSession,
+    pub(super) settings: &'a MigrationSettings,
+    pub(super) watch: LockWatch,
 }
 
-impl<'a> Step<'a> {
-    pub(super) fn up(migration: &'a Migration, session: &MigratorSession) -> Self {
-        Self {
-            version: &migration.version,
-            file: migration.path.join(UP),
-            text: &migration.up,
-            record: session.history.insert(&migration.version),
-        }
-    }
-
-    pub(super) fn down(migration: &'a Migration, down: &'a str, session: &MigratorSession) -> Self {
-        Self {
-            version: &migration.version,
-            file: migration.path.join(DOWN),
-            text: down,
-            record: session.history.delete(&migration.version),
-        }
-    }
-
-    /// Refuses SQL that would end the transaction of the migrator halfway.
-    pub(super) fn refuse_transaction_control(&self) -> Result<(), MigrateError> {
-        match split(self.text)
-            .iter()
-            .find(|statement| statement.controls_transaction())
-        {
-            None => Ok(()),
-            Some(statement) => Err(MigrateError::source(
-                &self.file,
-                format!(
-                    "contains `{}`, but runs in a transaction of the migrator's: remove it, or set \
-                     `run_in_transaction = false` in metadata.toml",
-                    statement.sql
-                ),
-            )),
-        }
-    }
-
-    /// The `SET` statements for both timeouts, except for a timeout that the file itself sets.
-    fn timeouts(&self, scope: &str, settings: &MigrationSettings) -> String {
-        [
-            ("lock_timeout", settings.lock_timeout),
-            ("statement_timeout", settings.statement_timeout),
-        ]
-        .into_iter()
-        .filter(|(name, _)| !mentions(self.text, name))
-        .map(|(name, limit)| {
-            format!(
-                "{scope} {name} = {};",
-                limit.unwrap_or_default().as_millis()
-            )
-        })
-        .collect()
-    }
-
-    fn failed(
-        &self,
-        statement: MigrationStatement<'_>,
-        source: Error,
-        left: LeftBehind,
-    ) -> MigrateError {
-        let failure = FailedStatement {
-            version: self.version,
-            file: self.file.clone(),
-            text: self.text,
-            statement,
-            source,
-        };
-        MigrateError::Failed(Box::new(FailedMigration::new(failure, left)))
-    }
-}
-
-/// Runs `steps` in one transaction. If it cannot get a lock, it starts again from the first step.
-pub(super) async fn in_transaction(
-    session: &MigratorSession,
-    steps: &[Step<'_>],
-    settings: &MigrationSettings,
-) -> Result<(), MigrateError> {
-    let mut attempt = 1;
-    loop {
-        let error = match attempt_transaction(session, steps, settings).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        // On a lost connection the ROLLBACK fails as well, but the server has rolled back already.
-        let _ = session.client.batch_execute("ROLLBACK").await;
-        if attempt == LOCK_ATTEMPTS || !waited_in_vain(&error) {
-            return Err(error);
-        }
-        let delay = retry_delay(attempt);
-        tracing::info!(target: "app_db::migrate", %error, attempt, ?delay, "a lock could not be had, trying again");
-        tokio::time::sleep(delay).await;
-        attempt += 1;
-    }
-}
-
-async fn attempt_transaction(
-    session: &MigratorSession,
-    steps: &[Step<'_>],
-    settings: &MigrationSettings,
-) -> Result<(), MigrateError> {
-    let client = &session.client;
-    client
-        .batch_execute("BEGIN")
-        .await
-        .map_err(MigrateError::bookkeeping("begin a transaction"))?;
-    for step in steps {
-        let failed = MigrateError::bookkeeping("set the timeouts of a migration");
-        client
-            .batch_execute(&step.timeouts("SET LOCAL", settings))
-            .await
-            .map_err(failed)?;
-        for statement in split(step.text) {
-            if let Err(error) = client.batch_execute(statement.sql).await {
-                return Err(step.failed(statement, error, LeftBehind::Nothing));
+impl Applier<'_> {
+    /// Runs `steps` in one transaction. If another session was in the way, it starts again from the first
+    /// step.
+    pub(super) async fn in_transaction(&self, steps: &[Step<'_>]) -> Result<(), MigrateError> {
+        let mut retry = Retry::new(self.settings.lock_retry);
+        loop {
+            let error = match self.attempt_transaction(steps).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            // On a lost connection the ROLLBACK fails as well, but the server has rolled back already.
+            let _ = self.session.client.batch_execute("ROLLBACK").await;
+            let MigrateError::Failed(failed) = error else {
+                return Err(error);
+            };
+            self.wait_or_fail(*failed, &mut retry).await?;
+            // Prepared statements and session locks outlive the ROLLBACK.
+            if !self.session.reset().await? {
+                let migration = steps.first().map(Step::title).unwrap_or_default();
+                return Err(MigrateError::LockLost { migration });
             }
         }
-        record(session, step).await?;
     }
-    match (client.batch_execute("COMMIT").await, steps.last()) {
-        (Err(error), Some(step)) => {
-            let left = match error.code() {
-                Some(_) => LeftBehind::Nothing,
-                None => LeftBehind::Unknown,
-            };
-            Err(step.failed(MigrationStatement::end_of(step.text), error, left))
+
+    async fn attempt_transaction(&self, steps: &[Step<'_>]) -> Result<(), MigrateError> {
+        let client = &self.session.client;
+        client
+            .batch_execute("BEGIN")
+            .await
+            .map_err(MigrateError::bookkeeping("begin a transaction"))?;
+        for (index, step) in steps.iter().enumerate() {
+            if index > 0 {
+                self.session.clear().await?;
+            }
+            self.set(&step.timeouts("SET LOCAL", self.settings), step)
+                .await?;
+            for statement in step.statements() {
+                if let Err(error) = self.send(&statement).await {
+                    return Err(step.failed(statement, error, LeftBehind::Nothing).into());
+                }
+            }
+            self.record(step).await?;
         }
-        _ => Ok(()),
-    }
-}
-
-/// Runs each step statement by statement, and records it after the last statement.
-pub(super) async fn without_transaction(
-    session: &MigratorSession,
-    steps: &[Step<'_>],
-    settings: &MigrationSettings,
-) -> Result<(), MigrateError> {
-    for step in steps {
-        run_statements(session, step, settings).await?;
-        record(session, step).await?;
-    }
-    Ok(())
-}
-
-async fn run_statements(
-    session: &MigratorSession,
-    step: &Step<'_>,
-    settings: &MigrationSettings,
-) -> Result<(), MigrateError> {
-    let client = &session.client;
-    let limited = step.timeouts("SET", settings);
-    let mut controls_transactions = false;
-    for (done, statement) in split(step.text).into_iter().enumerate() {
-        controls_transactions |= statement.controls_transaction();
-        // A concurrent build that is cut short leaves an invalid index. While it waits it blocks
-        // nobody.
-        let timeouts = if statement.concurrent {
-            UNLIMITED
-        } else {
-            &limited
-        };
-        let failed = MigrateError::bookkeeping("set the timeouts of a migration");
-        client.batch_execute(timeouts).await.map_err(failed)?;
-        if let Err(error) = client.batch_execute(statement.sql).await {
-            let _ = client.batch_execute("ROLLBACK").await;
-            let invalid_indexes = invalid_indexes(session).await;
-            let left = LeftBehind::Statements {
-                done,
-                invalid_indexes,
-            };
-            return Err(step.failed(statement, error, left));
+        match (client.batch_execute("COMMIT").await, steps.last()) {
+            (Err(error), Some(step)) => {
+                let left = match error.code() {
+                    Some(_) => LeftBehind::Nothing,
+                    None => LeftBehind::Unknown,
+                };
+                Err(step.failed(step.end(), error, left).into())
+            }
+            _ => Ok(()),
         }
     }
-    if controls_transactions {
-        // The file may have left a transaction open. Without this COMMIT neither its changes nor the
-        // record would remain.
-        let failed = MigrateError::bookkeeping("commit a migration");
-        client.batch_execute("COMMIT").await.map_err(failed)?;
+
+    /// Runs each step statement by statement, and records it after the last statement.
+    pub(super) async fn without_transaction(&self, steps: &[Step<'_>]) -> Result<(), MigrateError> {
+        for step in steps {
+            self.run_statements(step).await?;
+            // What the file has set must not reach the record: a role, or `default_transaction_read_only`.
+            self.session.clear().await?;
+            self.record(step).await?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Resets the role first: a migration may have changed it, and the new role may not be allowed to write the
-/// history.
-async fn record(session: &MigratorSession, step: &Step<'_>) -> Result<(), MigrateError> {
-    let sql = format!("RESET ROLE; {}", step.record);
-    let failed = MigrateError::bookkeeping("record the migration in __diesel_schema_migrations");
-    session.client.batch_execute(&sql).await.map_err(failed)
-}
+    async fn run_statements(&self, step: &Step<'_>) -> Result<(), MigrateError> {
+        let client = &self.session.client;
+        let limited = step.timeouts("SET", self.settings);
+        let mut controls_transactions = false;
+        for (done, statement) in step.statements().into_iter().enumerate() {
+            controls_transactions |= statement.controls_transaction();
+            // A concurrent build that is cut short leaves an invalid index. While it waits it blocks
+            // nobody.
+            let timeouts = if statement.concurrent {
+                UNLIMITED
+            } else {
+                &limited
+            };
+            let mut retry = Retry::new(self.settings.lock_retry);
+            self.set(timeouts, step).await?;
+            while let Err(error) = self.send(&statement).await {
+                // These may have done a part of their work.
+                let is_atomic = !statement.concurrent
+                    && !controls_transactions
+                    && !matches!(statement.verb(), "call" | "do" | "vacuum");
+                let _ = client.batch_execute("ROLLBACK").await;
+                let left = LeftBehind::Statements {
+                    done,
+                    invalid_indexes: self.invalid_indexes().await,
+                };
+                let failed = step.failed(statement.clone(), error, left);
+                if !is_atomic {
+                    return Err(failed.into());
+                }
+                self.wait_or_fail(failed, &mut retry).await?;
+            }
+        }
+        if controls_transactions {
+            // The file may have left a transaction open. Without this COMMIT neither its changes nor the
+            // record would remain.
+            let failed = MigrateError::bookkeeping(format!("commit migration {}", step.title()));
+            client.batch_execute("COMMIT").await.map_err(failed)?;
+        }
+        Ok(())
+    }
 
-async fn invalid_indexes(session: &MigratorSession) -> Vec<String> {
-    let sql = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1";
-    let rows = session.client.query(sql, &[]).await.unwrap_or_default();
-    rows.iter().filter_map(|row| row.try_get(0).ok()).collect()
-}
+    /// Sends a statement, and sees meanwhile what it waits for.
+    async fn send(&self, statement: &MigrationStatement<'_>) -> Result<(), tokio_postgres::Error> {
+        let sent = self.session.client.batch_execute(statement.sql);
+        self.watch.during(self.settings.lock_timeout, sent).await
+    }
 
-/// Whether a migration failed only because another session held a lock.
-fn waited_in_vain(error: &MigrateError) -> bool {
-    match error {
-        MigrateError::Failed(failed) => matches!(
-            failed.sqlstate,
-            Some(SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_DEADLOCK_DETECTED)
-        ),
-        _ => false,
+    /// Waits before the next attempt. It fails if the error does not pass, or the time is used up.
+    async fn wait_or_fail(
+        &self,
+        mut failed: FailedMigration,
+        retry: &mut Retry,
+    ) -> Result<(), MigrateError> {
+        let passing = failed.passing();
+        let delay = passing.and_then(|passing| retry.failed(passing, Instant::now()));
+        let waited = retry.summed_up(self.watch.take().await, Instant::now());
+        match (passing, delay) {
+            (Some(Passing::Lock), Some(delay)) => {
+                tracing::info!(target: "app_db::migrate",
+                    version = failed.version,
+                    on = waited.on,
+                    blockers = names(&waited.blockers),
+                    queued = waited.queued,
+                    attempt = waited.attempts,
+                    ?delay,
+                    "a lock could not be had, trying again"
+                );
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
+            (Some(Passing::Catalog), Some(delay)) => {
+                tracing::info!(target: "app_db::migrate",
+                    version = failed.version,
+                    sqlstate = failed.sqlstate.as_ref().map(SqlState::code),
+                    attempt = waited.attempts,
+                    ?delay,
+                    "another session changed the same objects, trying again"
+                );
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
+            (passing, _) => {
+                failed.waited = (passing == Some(Passing::Lock)).then_some(waited);
+                Err(failed.into())
+            }
+        }
+    }
+
+    async fn set(&self, timeouts: &str, step: &Step<'_>) -> Result<(), MigrateError> {
+        let failed =
+            MigrateError::bookkeeping(format!("set the timeouts of migration {}", step.title()));
+        self.session
+            .client
+            .batch_execute(timeouts)
+            .await
+            .map_err(failed)
+    }
+
+    /// Resets the role first: a migration may have changed it, and the new role may not be allowed to write
+    /// the history.
+    async fn record(&self, step: &Step<'_>) -> Result<(), MigrateError> {
+        let sql = format!("RESET SESSION AUTHORIZATION; RESET ROLE; {}", step.record);
+        let failed = MigrateError::bookkeeping(format!(
+            "record migration {} in {}",
+            step.title(),
+            self.session.history.table
+        ));
+        self.session
+            .client
+            .batch_execute(&sql)
+            .await
+            .map_err(failed)
+    }
+
+    async fn invalid_indexes(&self) -> Vec<String> {
+        let sql = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1";
+        let rows = self
+            .session
+            .client
+            .query(sql, &[])
+            .await
+            .unwrap_or_default();
+        rows.iter().filter_map(|row| row.try_get(0).ok()).collect()
     }
 }
-
-/// A random delay of up to 250 ms, doubled with each attempt up to 8 s.
-fn retry_delay(attempt: u32) -> Duration {
-    Duration::from_millis(fastrand::u64(1..=250 << attempt.saturating_sub(1).min(5)))
-}
-
-/// With a lock timeout of 2 s it gives a busy table up after about half a minute.
-const LOCK_ATTEMPTS: u32 = 10;
 
 const UNLIMITED: &str = "SET lock_timeout = 0; SET statement_timeout = 0";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn step(text: &str) -> Step<'_> {
-        Step {
-            version: "1",
-            file: PathBuf::from("1_a/up.sql"),
-            text,
-            record: String::new(),
-        }
-    }
-
-    #[test]
-    fn transaction_control_in_a_transactional_migration_is_refused() {
-        let error = step("create table t();\nCOMMIT;")
-            .refuse_transaction_control()
-            .unwrap_err();
-        assert!(
-            error.to_string().contains("1_a/up.sql contains `COMMIT`"),
-            "{error}"
-        );
-        step("do $$ begin commit; end $$")
-            .refuse_transaction_control()
-            .unwrap();
-    }
-
-    #[test]
-    fn a_timeout_set_by_the_file_is_left_alone() {
-        let settings = MigrationSettings {
-            directory: PathBuf::new(),
-            lock_timeout: Some(Duration::from_secs(2)),
-            statement_timeout: None,
-            lock_wait: Duration::ZERO,
-        };
-        assert_eq!(
-            step("select 1").timeouts("SET", &settings),
-            "SET lock_timeout = 2000;SET statement_timeout = 0;"
-        );
-        assert_eq!(
-            step("SET LOCAL lock_timeout = 1").timeouts("SET", &settings),
-            "SET statement_timeout = 0;"
-        );
-    }
-
-    #[test]
-    fn retries_wait_no_longer_than_eight_seconds() {
-        assert!((1..=LOCK_ATTEMPTS).all(|attempt| retry_delay(attempt) <= Duration::from_secs(8)));
-    }
-}

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use db_config::ConfigError;
 use db_pool::ConnectError;
-use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
+use crate::migrate::count::Count;
+use crate::migrate::failed_migration::FailedMigration;
 use crate::migrate::holder::Holder;
-use crate::migrate::statements::MigrationStatement;
 
 /// Why a migration command did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum MigrateError {
     #[error(
         "{origin} leads to a pooler or proxy ({evidence}): migrations need the server itself, set \
          DATABASE_URL_DIRECT to its own URL; a proxy that keeps one server connection per client \
-         can be allowed explicitly"
+         can be allowed with `--through-proxy` (`Migrator::through_proxy`)"
     )]
     #[non_exhaustive]
     Pooled {
@@ -70,7 +70,7 @@ pub enum MigrateError {
     /// A pending migration is older than an applied one. Nothing was changed.
     #[error(
         "pending {version}_{name} is older than the applied {newest}: give it a newer version, or \
-         allow migrations out of order"
+         allow it with `--allow-out-of-order` (`Migrator::allow_out_of_order`)"
     )]
     #[non_exhaustive]
     OutOfOrder {
@@ -106,12 +106,39 @@ pub enum MigrateError {
     #[error(transparent)]
     Failed(Box<FailedMigration>),
 
+    /// Two tables `__diesel_schema_migrations` could be the history of these migrations. Nothing was
+    /// changed.
+    #[error(
+        "{other} has {recorded} of these migrations on record, but along search_path the history is \
+         {used}: keep one of the two, by `ALTER TABLE .. SET SCHEMA` or `DROP TABLE`"
+    )]
+    #[non_exhaustive]
+    TwoHistories {
+        /// The table to which `search_path` leads. It need not exist.
+        used: String,
+        /// The other table.
+        other: String,
+        /// How many migrations of the source the other table has on record.
+        recorded: usize,
+    },
+
+    /// A migration released the lock of the migrators. Nothing was run without the lock.
+    #[error(
+        "migration {migration} released the lock of the migrators, as `pg_advisory_unlock_all` and \
+         `DISCARD ALL` do: what is recorded stays, run again for the rest"
+    )]
+    #[non_exhaustive]
+    LockLost {
+        /// `<version>_<name>` of the migration.
+        migration: String,
+    },
+
     /// The migrator failed at its own bookkeeping: the lock or `__diesel_schema_migrations`.
     #[error("cannot {action}")]
     #[non_exhaustive]
     Bookkeeping {
         /// What it tried to do.
-        action: &'static str,
+        action: String,
         /// What the server said.
         #[source]
         source: tokio_postgres::Error,
@@ -137,152 +164,19 @@ impl MigrateError {
 
     /// Makes the error, for `map_err` after statements of the migrator itself.
     pub(super) fn bookkeeping(
-        action: &'static str,
+        action: impl Into<String>,
     ) -> impl FnOnce(tokio_postgres::Error) -> MigrateError {
-        move |source| Self::Bookkeeping { action, source }
-    }
-}
-
-/// The statement that failed, its place in the file, and the state in which the database is now.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct FailedMigration {
-    /// The migration's version.
-    pub version: String,
-    /// The file that holds the statement.
-    pub file: PathBuf,
-    /// Line in the file, from 1: the line of the error if the server gives a position, and otherwise
-    /// the line of the statement.
-    pub line: usize,
-    /// Column in that line, in characters, from 1.
-    pub column: usize,
-    /// The SQLSTATE. `None` if the connection was lost.
-    pub sqlstate: Option<SqlState>,
-    /// What the migration left in the database.
-    pub state: LeftBehind,
-    /// How many migrations this command had finished before. They stay.
-    pub finished_before: usize,
-    source: tokio_postgres::Error,
-}
-
-/// What a failed migration left in the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LeftBehind {
-    /// Nothing: its transaction was rolled back.
-    Nothing,
-    /// The effects of its first statements, because the migration runs outside a transaction.
-    #[non_exhaustive]
-    Statements {
-        /// How many have run.
-        done: usize,
-        /// Indexes that a failed `CREATE INDEX CONCURRENTLY` left invalid. They have to be dropped
-        /// by hand.
-        invalid_indexes: Vec<String>,
-    },
-    /// Unknown: the connection was lost during COMMIT.
-    Unknown,
-}
-
-impl FailedMigration {
-    pub(super) fn new(at: FailedStatement<'_>, state: LeftBehind) -> Self {
-        let position = match at.source.as_db_error().and_then(DbError::position) {
-            Some(ErrorPosition::Original(position)) => *position as usize,
-            _ => 1,
-        };
-        let offset = at
-            .statement
-            .sql
-            .char_indices()
-            .nth(position.saturating_sub(1));
-        let offset = at.statement.offset + offset.map_or(0, |(bytes, _)| bytes);
-        let (line, column) = line_and_column(at.text, offset);
-        Self {
-            version: at.version.to_owned(),
-            file: at.file,
-            line,
-            column,
-            sqlstate: at.source.code().cloned(),
-            state,
-            finished_before: 0,
-            source: at.source,
+        move |source| Self::Bookkeeping {
+            action: action.into(),
+            source,
         }
     }
 }
 
-/// A failed statement, while it is not yet known what it left behind.
-pub(super) struct FailedStatement<'a> {
-    pub(super) version: &'a str,
-    pub(super) file: PathBuf,
-    pub(super) text: &'a str,
-    pub(super) statement: MigrationStatement<'a>,
-    pub(super) source: tokio_postgres::Error,
-}
-
-impl fmt::Display for FailedMigration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            version,
-            file,
-            line,
-            column,
-            ..
-        } = self;
-        write!(
-            f,
-            "migration {version} failed at {}:{line}:{column}",
-            file.display()
-        )?;
-        if let Some(sqlstate) = &self.sqlstate {
-            write!(f, " with SQLSTATE {}", sqlstate.code())?;
-        }
-        match &self.state {
-            LeftBehind::Nothing => f.write_str(", and was rolled back")?,
-            LeftBehind::Unknown => f.write_str("; whether it was committed is unknown")?,
-            LeftBehind::Statements {
-                done,
-                invalid_indexes,
-            } => {
-                write!(
-                    f,
-                    "; it runs outside a transaction and is not recorded, but "
-                )?;
-                write!(
-                    f,
-                    "{} before",
-                    Count(*done, "statement has run", "statements have run")
-                )?;
-                if !invalid_indexes.is_empty() {
-                    write!(
-                        f,
-                        ", and invalid indexes are left: {}",
-                        invalid_indexes.join(", ")
-                    )?;
-                }
-            }
-        }
-        if self.finished_before > 0 {
-            let finished = Count(self.finished_before, "migration", "migrations");
-            write!(f, "; {finished} before it stay done")?;
-        }
-        Ok(())
+impl From<FailedMigration> for MigrateError {
+    fn from(failed: FailedMigration) -> Self {
+        Self::Failed(Box::new(failed))
     }
-}
-
-impl std::error::Error for FailedMigration {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
-/// Line and column of a byte offset, both from 1, the column in characters.
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text[..offset];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (
-        1 + before.matches('\n').count(),
-        1 + before[line_start..].chars().count(),
-    )
 }
 
 struct OptionalHolder<'a>(&'a Option<Holder>);
@@ -295,26 +189,9 @@ impl fmt::Display for OptionalHolder<'_> {
     }
 }
 
-/// A number with the noun it counts.
-struct Count(usize, &'static str, &'static str);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(count, one, many) = self;
-        write!(f, "{count} {}", if *count == 1 { one } else { many })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_and_columns_count_from_one_in_characters() {
-        let text = "select 1;\n-- ü\nsélect 2";
-        assert_eq!(line_and_column(text, 0), (1, 1));
-        assert_eq!(line_and_column(text, text.find("lect 2").unwrap()), (3, 3));
-    }
 
     #[test]
     fn a_wait_for_the_lock_names_its_holder() {

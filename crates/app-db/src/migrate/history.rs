@@ -8,55 +8,114 @@ use std::collections::BTreeMap;
 use tokio_postgres::{Client, Error};
 
 use crate::migrate::error::MigrateError;
+use crate::migrate::search_path::first_named;
+use crate::migrate::source::Migration;
 
-/// Where the table is, or will be.
+/// Where the table is, or will be. It is found once and stays there for the whole command.
 pub(super) struct History {
     pub(super) database: String,
     pub(super) schema: String,
-    table: String,
-    exists: bool,
+    /// The table with its schema, for SQL.
+    pub(super) table: String,
+    state: TableState,
+    /// Schemas with another table of this name, each with whether `search_path` names it.
+    others: Vec<(String, bool)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TableState {
+    Present,
+    /// The schema is there, the table is not.
+    Absent,
+    /// Not even the schema is there. The first migration is expected to create it, so the table is created
+    /// together with the first record.
+    WithoutSchema,
 }
 
 impl History {
     /// Finds the table along the `search_path`, or else the schema in which it would be created.
+    ///
+    /// The schema may have yet to be created by the first migration. The history belongs there all the same:
+    /// in another schema the next run, and diesel, would not find it and would apply everything again.
     pub(super) async fn find(client: &Client) -> Result<Self, MigrateError> {
-        let row = client
-            .query_one(
-                "SELECT current_database()::text, \
-                 coalesce(n.nspname, current_schema(), 'public')::text, c.oid IS NOT NULL \
-                 FROM (SELECT to_regclass('__diesel_schema_migrations') AS oid) AS t \
-                 LEFT JOIN pg_class c ON c.oid = t.oid \
-                 LEFT JOIN pg_namespace n ON n.oid = c.relnamespace",
-                &[],
-            )
-            .await;
-        let found = row.and_then(|row| {
-            let schema: String = row.try_get(1)?;
-            let table = format!("\"{}\".{TABLE}", schema.replace('"', "\"\""));
-            Ok(Self {
-                database: row.try_get(0)?,
-                schema,
-                table,
-                exists: row.try_get(2)?,
-            })
-        });
-        found.map_err(MigrateError::bookkeeping("find __diesel_schema_migrations"))
+        Self::look(client)
+            .await
+            .map_err(MigrateError::bookkeeping(format!("find {TABLE}")))
     }
 
-    /// Creates the table, if it is not there. Call it only with the lock: two sessions that create the
-    /// table at the same time collide.
+    async fn look(client: &Client) -> Result<Self, Error> {
+        let row = client.query_one(PATH, &[]).await?;
+        let (database, current): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        let (path, user): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+
+        let mut found = Vec::new();
+        for row in client.query(TABLES, &[]).await? {
+            found.push((row.try_get(0)?, row.try_get(1)?));
+        }
+        // In a role without any search_path, `public` is where the table has always been.
+        let named = first_named(&path, &user).unwrap_or_else(|| PUBLIC.to_owned());
+        let is_ours = |(schema, in_path): &(String, bool)| {
+            *in_path || (current.is_none() && *schema == named)
+        };
+        let position = found.iter().position(is_ours);
+        let (schema, state) = match (position.map(|at| found.remove(at)), current) {
+            (Some((schema, _)), _) => (schema, TableState::Present),
+            (None, Some(current)) => (current, TableState::Absent),
+            (None, None) if named == PUBLIC => (named, TableState::Absent),
+            (None, None) => (named, TableState::WithoutSchema),
+        };
+        Ok(Self {
+            table: qualified(&schema),
+            database,
+            schema,
+            state,
+            others: found,
+        })
+    }
+
+    /// Refuses to work while another history has some of `migrations` on record, because one of the two was
+    /// made by mistake. Several services may have a history each in one database: their versions differ, or
+    /// their search paths do.
+    pub(super) async fn refuse_another(
+        &self,
+        client: &Client,
+        migrations: &[Migration],
+    ) -> Result<(), MigrateError> {
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        let is_new = self.read(client).await?.is_empty();
+        // Outside the search_path only a new history is doubted: the first run may have had another path.
+        for (schema, _) in self.others.iter().filter(|(_, in_path)| *in_path || is_new) {
+            let other = qualified(schema);
+            let versions = read_table(client, &other).await?;
+            let ours = migrations
+                .iter()
+                .filter(|m| m.version != INITIAL_SETUP && versions.contains_key(&m.version));
+            let recorded = ours.count();
+            if recorded > 0 {
+                return Err(MigrateError::TwoHistories {
+                    used: self.table.clone(),
+                    other,
+                    recorded,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates the table, if it is not there and its schema is. Call it only with the lock: two sessions that
+    /// create the table at the same time collide.
     pub(super) async fn create(&mut self, client: &Client) -> Result<(), MigrateError> {
-        let sql = format!(
-            "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY NOT NULL, \
-             run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
-            self.table
-        );
         // If the table exists, creating it is not tried: the role may be allowed to write the table
         // and not to create it.
-        if !self.exists {
-            let failed = MigrateError::bookkeeping("create __diesel_schema_migrations");
-            client.batch_execute(&sql).await.map_err(failed)?;
-            self.exists = true;
+        if self.state == TableState::Absent {
+            let failed = MigrateError::bookkeeping(format!("create {}", self.table));
+            client
+                .batch_execute(&self.definition())
+                .await
+                .map_err(failed)?;
+            self.state = TableState::Present;
         }
         Ok(())
     }
@@ -66,33 +125,68 @@ impl History {
         &self,
         client: &Client,
     ) -> Result<BTreeMap<String, String>, MigrateError> {
-        if !self.exists {
-            return Ok(BTreeMap::new());
+        match self.state {
+            TableState::Present => read_table(client, &self.table).await,
+            TableState::Absent | TableState::WithoutSchema => Ok(BTreeMap::new()),
         }
-        let sql = format!(
-            "SELECT version::text, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {}",
-            self.table
-        );
-        let failed = MigrateError::bookkeeping("read __diesel_schema_migrations");
-        let rows = client.query(&sql, &[]).await.map_err(failed)?;
-        rows.iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .collect::<Result<_, Error>>()
-            .map_err(MigrateError::bookkeeping(
-                "understand __diesel_schema_migrations",
-            ))
     }
 
-    /// The statement that records `version`; versions are letters and digits.
+    /// The SQL that records `version`; versions are letters and digits.
     pub(super) fn insert(&self, version: &str) -> String {
-        format!("INSERT INTO {} (version) VALUES ('{version}')", self.table)
+        let insert = format!("INSERT INTO {} (version) VALUES ('{version}')", self.table);
+        match self.state {
+            TableState::WithoutSchema => format!("{}; {insert}", self.definition()),
+            TableState::Present | TableState::Absent => insert,
+        }
     }
 
     /// The statement that forgets `version`.
     pub(super) fn delete(&self, version: &str) -> String {
         format!("DELETE FROM {} WHERE version = '{version}'", self.table)
     }
+
+    fn definition(&self) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY NOT NULL, \
+             run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+            self.table
+        )
+    }
+}
+
+async fn read_table(
+    client: &Client,
+    table: &str,
+) -> Result<BTreeMap<String, String>, MigrateError> {
+    let sql = format!(
+        "SELECT version::text, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {table}"
+    );
+    let failed = MigrateError::bookkeeping(format!("read {table}"));
+    let rows = client.query(&sql, &[]).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<Result<_, Error>>()
+        .map_err(MigrateError::bookkeeping(format!("understand {table}")))
+}
+
+fn qualified(schema: &str) -> String {
+    format!("\"{}\".{TABLE}", schema.replace('"', "\"\""))
 }
 
 /// The name diesel gives the table.
 pub(super) const TABLE: &str = "__diesel_schema_migrations";
+
+const PUBLIC: &str = "public";
+
+/// The first migration of every folder that diesel's command line has set up.
+const INITIAL_SETUP: &str = "00000000000000";
+
+const PATH: &str = "SELECT current_database()::text, current_schema()::text, \
+     current_setting('search_path'), current_user::text";
+
+/// The tables of this name along the `search_path`, in its order, and that in `public`.
+const TABLES: &str = "SELECT n.nspname::text, n.nspname = ANY (current_schemas(false)) \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.relname = '__diesel_schema_migrations' AND c.relkind IN ('r', 'p', 'v', 'f') \
+     AND (n.nspname = ANY (current_schemas(false)) OR n.nspname = 'public') \
+     ORDER BY array_position(current_schemas(false), n.nspname) NULLS LAST";

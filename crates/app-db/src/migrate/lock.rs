@@ -92,6 +92,31 @@ impl LockKey {
         client.batch_execute(&sql).await
     }
 
+    /// Whether this session has the lock.
+    pub(super) async fn is_held(self, client: &Client) -> Result<bool, Error> {
+        let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks \
+                   WHERE locktype = 'advisory' AND objsubid = 2 AND pid = pg_backend_pid() \
+                   AND classid::bigint = $1 AND objid::bigint = $2)";
+        let keys = (unsigned(self.classid), unsigned(self.objid));
+        client.query_one(sql, &[&keys.0, &keys.1]).await?.try_get(0)
+    }
+
+    /// Releases every other advisory lock of this session, which a migration has left.
+    pub(super) async fn release_others(self, client: &Client) -> Result<(), Error> {
+        let keys = (unsigned(self.classid), unsigned(self.objid));
+        // A lock taken twice has to be released twice, and `pg_locks` shows it once.
+        loop {
+            let rows = client.query(RELEASE_OTHERS, &[&keys.0, &keys.1]).await?;
+            let mut released = false;
+            for row in &rows {
+                released |= row.try_get::<_, bool>(0)?;
+            }
+            if !released {
+                return Ok(());
+            }
+        }
+    }
+
     async fn holder(self, client: &Client) -> Result<Option<Holder>, Error> {
         let row = client
             .query_opt(
@@ -123,6 +148,17 @@ fn unsigned(key: i32) -> i64 {
 fn poll_delay() -> Duration {
     Duration::from_millis(fastrand::u64(250..=1000))
 }
+
+/// A key of one number stands in `pg_locks` as its two halves.
+const RELEASE_OTHERS: &str = "SELECT CASE \
+     WHEN objsubid = 1 AND mode = 'ShareLock' \
+     THEN pg_advisory_unlock_shared((classid::bigint << 32) | objid::bigint) \
+     WHEN objsubid = 1 THEN pg_advisory_unlock((classid::bigint << 32) | objid::bigint) \
+     WHEN mode = 'ShareLock' THEN pg_advisory_unlock_shared( \
+     classid::bigint::bit(32)::int, objid::bigint::bit(32)::int) \
+     ELSE pg_advisory_unlock(classid::bigint::bit(32)::int, objid::bigint::bit(32)::int) END \
+     FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted \
+     AND NOT (objsubid = 2 AND classid::bigint = $1 AND objid::bigint = $2)";
 
 /// "MIGR" in ASCII.
 const CLASSID: i32 = i32::from_be_bytes(*b"MIGR");

@@ -9,6 +9,7 @@ use crate::migrate::error::MigrateError;
 use crate::migrate::history::History;
 use crate::migrate::lock::LockKey;
 use crate::migrate::pooled;
+use crate::migrate::source::Migration;
 
 /// An open session with the server itself, and the history that it found there.
 pub(super) struct MigratorSession {
@@ -33,9 +34,31 @@ impl MigratorSession {
         })
     }
 
-    /// Takes the lock of the migrators and creates the history table if it is missing.
-    pub(super) async fn lock(&mut self, wait: Duration) -> Result<(), MigrateError> {
-        self.lock_key().acquire(&self.client, wait).await?;
+    /// Takes the lock of the migrators, refuses a second history, and creates the history table if it is
+    /// missing.
+    pub(super) async fn lock(
+        &mut self,
+        wait: Duration,
+        migrations: &[Migration],
+    ) -> Result<(), MigrateError> {
+        loop {
+            self.lock_key().acquire(&self.client, wait).await?;
+            // Whoever had the lock before may have made the history, and the schema for it.
+            let history = History::find(&self.client).await?;
+            if history.schema == self.history.schema {
+                self.history = history;
+                break;
+            }
+            let failed = MigrateError::bookkeeping("release the migrators' lock");
+            self.lock_key()
+                .release(&self.client)
+                .await
+                .map_err(failed)?;
+            self.history = history;
+        }
+        self.history
+            .refuse_another(&self.client, migrations)
+            .await?;
         self.history.create(&self.client).await
     }
 
@@ -46,14 +69,52 @@ impl MigratorSession {
         self.abandoned.server = None;
     }
 
-    /// Undoes what a migration may have set, so that the next migration finds the session it expects.
-    pub(super) async fn reset(&self) -> Result<(), MigrateError> {
+    /// Undoes what a migration may have left in the session, so that the next migration finds it new. It
+    /// returns whether the session still has the lock of the migrators.
+    pub(super) async fn reset(&self) -> Result<bool, MigrateError> {
+        self.clear().await?;
+        let failed = MigrateError::bookkeeping("release the locks that a migration has left");
+        let key = self.lock_key();
+        key.release_others(&self.client).await.map_err(failed)?;
+        check_connection(&self.client).await;
+        let failed = MigrateError::bookkeeping("look for the migrators' lock");
+        key.is_held(&self.client).await.map_err(failed)
+    }
+
+    /// Undoes all of it but the session's locks; in a transaction too.
+    pub(super) async fn clear(&self) -> Result<(), MigrateError> {
         let failed = MigrateError::bookkeeping("reset the session");
         self.client
-            .batch_execute("RESET ALL; RESET ROLE")
+            .batch_execute(&format!("{CLEAR}; {SESSION_SETTINGS}"))
             .await
-            .map_err(failed)?;
-        prepare(&self.client).await
+            .map_err(failed)
+    }
+
+    /// Warns if statements give up before the server would cancel an autovacuum for them.
+    pub(super) async fn warn_of_autovacuum(
+        &self,
+        lock_timeout: Option<Duration>,
+    ) -> Result<(), MigrateError> {
+        let failed = MigrateError::bookkeeping("ask for deadlock_timeout");
+        let sql =
+            "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'";
+        let row = self.client.query_one(sql, &[]).await;
+        let milliseconds: i64 = row.and_then(|row| row.try_get(0)).map_err(failed)?;
+        let deadlock_timeout = Duration::from_millis(milliseconds.unsigned_abs());
+        if let Some(limit) = lock_timeout.filter(|limit| *limit <= deadlock_timeout) {
+            tracing::warn!(target: "app_db::migrate",
+                lock_timeout = ?limit,
+                ?deadlock_timeout,
+                "a migration gives up before the server ends an autovacuum for it: set \
+                 migrations.lock_timeout higher than deadlock_timeout"
+            );
+        }
+        Ok(())
+    }
+
+    /// The server process of the session.
+    pub(super) fn pid(&self) -> i32 {
+        self.abandoned.pid
     }
 
     fn lock_key(&self) -> LockKey {
@@ -61,18 +122,27 @@ impl MigratorSession {
     }
 }
 
+/// The parts of `DISCARD ALL`, which cannot run in a transaction and would release the migrators' lock. The
+/// roles come first: the rest may need the rights of the session's own.
+const CLEAR: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; DEALLOCATE ALL; \
+    UNLISTEN *; DISCARD PLANS; DISCARD SEQUENCES; DISCARD TEMP";
+
 async fn prepare(client: &Client) -> Result<(), MigrateError> {
     let failed = MigrateError::bookkeeping("set up the session");
     client
         .batch_execute(SESSION_SETTINGS)
         .await
         .map_err(failed)?;
-    // PostgreSQL before 14 does not know it, and some platforms do not support it. There the server
-    // notices a killed migrator only when the statement ends.
+    check_connection(client).await;
+    Ok(())
+}
+
+/// Makes the server notice within a second that a migrator was killed. PostgreSQL before 14 does not know the
+/// setting, and some platforms do not support it. There it notices only when the statement ends.
+async fn check_connection(client: &Client) {
     let _ = client
         .batch_execute("SET client_connection_check_interval = '1s'")
         .await;
-    Ok(())
 }
 
 /// Ends the server's side of a session whose future was dropped.

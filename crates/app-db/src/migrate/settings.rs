@@ -15,6 +15,9 @@ pub(super) struct MigrationSettings {
     /// is never altered.
     #[serde(with = "db_config::duration::optional")]
     pub(super) lock_timeout: Option<Duration>,
+    /// How long a migration that did not get a lock is tried again. Too low: a deploy dies behind a backup.
+    #[serde(with = "db_config::duration::optional")]
+    pub(super) lock_retry: Option<Duration>,
     /// How long one statement may run. Too low: a long table rewrite never finishes.
     #[serde(with = "db_config::duration::optional")]
     pub(super) statement_timeout: Option<Duration>,
@@ -29,6 +32,7 @@ impl MigrationSettings {
         Self {
             directory: PathBuf::from("migrations"),
             lock_timeout: Some(Duration::from_secs(2)),
+            lock_retry: Some(Duration::from_secs(10 * 60)),
             statement_timeout: Some(Duration::from_secs(15 * 60)),
             lock_wait: Duration::from_secs(5 * 60),
         }

@@ -102,17 +102,15 @@ impl EmbeddedMigration {
 
     fn parse(&self) -> Result<Migration, MigrateError> {
         let path = PathBuf::from(self.directory.as_ref());
-        let metadata = match &self.metadata {
-            Some(text) => parse_metadata(&path.join(METADATA), text)?,
-            None => Metadata::default(),
-        };
+        let metadata = self.metadata.as_deref();
+        let run_in_transaction = parse_metadata(&path.join(METADATA), metadata)?;
         let (version, name) = parse_directory_name(&path, &self.directory)?;
         Ok(Migration {
             version,
             name,
             up: without_bom(self.up.to_string()),
             down: self.down.as_ref().map(|down| without_bom(down.to_string())),
-            run_in_transaction: metadata.run_in_transaction,
+            run_in_transaction,
             path,
         })
     }
@@ -132,27 +130,23 @@ pub(super) struct Migration {
     pub(super) run_in_transaction: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Metadata {
-    #[serde(default = "run_in_transaction_by_default")]
-    run_in_transaction: bool,
-}
-
-impl Default for Metadata {
-    fn default() -> Self {
-        Self {
-            run_in_transaction: run_in_transaction_by_default(),
-        }
+impl Migration {
+    /// `<version>_<name>`, for messages.
+    pub(super) fn title(&self) -> String {
+        format!("{}_{}", self.version, self.name)
     }
 }
 
-fn run_in_transaction_by_default() -> bool {
-    true
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    run_in_transaction: Option<bool>,
 }
 
 fn read_directory(root: &Path) -> Result<Vec<Migration>, MigrateError> {
-    let unreadable = |error| MigrateError::unreadable(root, error);
+    // A relative path helps nobody who does not know where the program was started.
+    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let unreadable = |error| MigrateError::unreadable(&absolute, error);
     let mut migrations = Vec::new();
     for entry in std::fs::read_dir(root).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
@@ -171,16 +165,14 @@ fn read_migration(path: &Path, directory: &str) -> Result<Migration, MigrateErro
     let up = read_optional(&path.join(UP))?.ok_or_else(|| {
         MigrateError::source(path, "has no up.sql, which every migration must have")
     })?;
-    let metadata = match read_optional(&path.join(METADATA))? {
-        Some(text) => parse_metadata(&path.join(METADATA), &text)?,
-        None => Metadata::default(),
-    };
+    let metadata = path.join(METADATA);
+    let run_in_transaction = parse_metadata(&metadata, read_optional(&metadata)?.as_deref())?;
     Ok(Migration {
         version,
         name,
         up,
         down: read_optional(&path.join(DOWN))?,
-        run_in_transaction: metadata.run_in_transaction,
+        run_in_transaction,
         path: path.to_owned(),
     })
 }
@@ -193,14 +185,26 @@ fn read_optional(path: &Path) -> Result<Option<String>, MigrateError> {
     }
 }
 
-/// diesel ignores a `metadata.toml` that it cannot parse, and then builds an index inside a transaction
-/// after all. Here that is an error.
-fn parse_metadata(path: &Path, text: &str) -> Result<Metadata, MigrateError> {
-    toml::from_str(text).map_err(|error| {
+/// Whether the migration runs in a transaction. Without the file it does, for diesel too.
+///
+/// diesel ignores a file that it cannot parse, and then builds an index inside a transaction after all. And
+/// it takes a file without the key for `false`. Here both are errors, so that one folder means one thing.
+fn parse_metadata(path: &Path, text: Option<&str>) -> Result<bool, MigrateError> {
+    let Some(text) = text else {
+        return Ok(true);
+    };
+    let metadata: Metadata = toml::from_str(text).map_err(|error| {
         let line = error
             .span()
             .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
         MigrateError::source(path, format!("line {line}: {}", error.message()))
+    })?;
+    metadata.run_in_transaction.ok_or_else(|| {
+        MigrateError::source(
+            path,
+            "does not say `run_in_transaction = true` or `run_in_transaction = false`: write the \
+             line, because diesel takes a file without it for `false`",
+        )
     })
 }
 
@@ -254,7 +258,7 @@ fn without_bom(text: String) -> String {
 
 pub(super) const UP: &str = "up.sql";
 pub(super) const DOWN: &str = "down.sql";
-const METADATA: &str = "metadata.toml";
+pub(super) const METADATA: &str = "metadata.toml";
 
 /// The width of diesel's `version` column.
 const VERSION_COLUMN: usize = 50;
@@ -316,7 +320,8 @@ mod tests {
     fn metadata_can_take_a_migration_out_of_its_transaction() {
         let loaded = load(&[
             EmbeddedMigration::new("1_a", "select 1").with_metadata("run_in_transaction = false"),
-            EmbeddedMigration::new("2_b", "select 1").with_metadata(""),
+            EmbeddedMigration::new("2_b", "select 1").with_metadata("run_in_transaction = true"),
+            EmbeddedMigration::new("3_c", "select 1"),
         ])
         .unwrap();
         assert_eq!(
@@ -324,8 +329,20 @@ mod tests {
                 .iter()
                 .map(|m| m.run_in_transaction)
                 .collect::<Vec<_>>(),
-            [false, true]
+            [false, true, true]
         );
+    }
+
+    /// diesel takes such a file for `false`.
+    #[test]
+    fn metadata_without_the_key_is_refused_with_the_line_to_write() {
+        for metadata in ["", "\n", "# run_in_transaction = true"] {
+            let error = load(&[EmbeddedMigration::new("1_a", "select 1").with_metadata(metadata)])
+                .unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with("1_a/metadata.toml"), "{text}");
+            assert!(text.contains("`run_in_transaction = true`"), "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! the migrator sends the statements one by one, as `psql -f` does, and cuts them like psql: at a semicolon
 //! outside quotes, comments, parentheses and `BEGIN ATOMIC`.
 
-use squawk_lexer::{TokenKind, tokenize};
+use squawk_lexer::TokenKind;
+
+use crate::migrate::tokens::tokens;
 
 /// One statement of a migration, with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(super) struct MigrationStatement<'a> {
     leading: Vec<String>,
     /// Whether it says `CONCURRENTLY`. Such a statement waits for other transactions.
     pub(super) concurrent: bool,
+    /// What in it only psql can do, as it is to be named.
+    pub(super) only_for_psql: Option<String>,
 }
 
 impl<'a> MigrationStatement<'a> {
@@ -29,6 +33,7 @@ impl<'a> MigrationStatement<'a> {
             offset,
             leading: Vec::new(),
             concurrent: false,
+            only_for_psql: None,
         }
     }
 
@@ -42,23 +47,36 @@ impl<'a> MigrationStatement<'a> {
             _ => false,
         }
     }
+
+    /// Whether it accepts that its object exists. Told that it exists, it met another session that was
+    /// creating it in the same moment.
+    pub(super) fn accepts_existing(&self) -> bool {
+        self.leading.iter().skip(1).take(2).eq(["or", "replace"])
+            || ["if", "not", "exists"]
+                .iter()
+                .all(|word| mentions(self.sql, word))
+    }
+
+    /// The first word, in lower case.
+    pub(super) fn verb(&self) -> &str {
+        self.leading.first().map_or("", String::as_str)
+    }
 }
 
 /// The statements of `sql`, without any that consist of comments and blanks alone.
 pub(super) fn split(sql: &str) -> Vec<MigrationStatement<'_>> {
     let mut statements = Vec::new();
     let mut open = Open::default();
-    let mut offset = 0;
-    for token in tokenize(sql) {
-        let end = offset + token.len as usize;
+    for token in tokens(sql) {
+        let text = &sql[token.place.clone()];
         match token.kind {
             TokenKind::Semi if open.at_top() => {
                 statements.extend(open.close(sql));
                 open = Open::default();
             }
-            kind => open.push(kind, offset, end, &sql[offset..end]),
+            TokenKind::Unknown if open.start.is_none() && guards_a_dump(text) => {}
+            kind => open.push(kind, token.place.start, token.place.end, text),
         }
-        offset = end;
     }
     statements.extend(open.close(sql));
     statements
@@ -66,12 +84,28 @@ pub(super) fn split(sql: &str) -> Vec<MigrationStatement<'_>> {
 
 /// Whether `sql` names `word` outside strings and comments.
 pub(super) fn mentions(sql: &str, word: &str) -> bool {
-    let mut offset = 0;
-    tokenize(sql).any(|token| {
-        let text = &sql[offset..offset + token.len as usize];
-        offset += token.len as usize;
-        token.kind == TokenKind::Ident && text.eq_ignore_ascii_case(word)
+    tokens(sql).iter().any(|token| {
+        token.kind == TokenKind::Ident && sql[token.place.clone()].eq_ignore_ascii_case(word)
     })
+}
+
+/// Whether it is one of the two lines that pg_dump puts around a dump since August 2025. They only tell psql
+/// to run no other command.
+fn guards_a_dump(command: &str) -> bool {
+    matches!(psql_command(command), "\\restrict" | "\\unrestrict")
+}
+
+/// The name of a command of psql, with its backslash.
+fn psql_command(text: &str) -> &str {
+    let name = text[1..]
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .map_or(text.len(), |length| 1 + length);
+    // `\.` and `\!` are named by their sign.
+    if name > 1 {
+        &text[..name]
+    } else {
+        text.split_whitespace().next().unwrap_or(text)
+    }
 }
 
 /// The statement being read.
@@ -85,6 +119,8 @@ struct Open {
     /// Depth of `BEGIN .. END` and `CASE .. END` within a routine's body.
     blocks: usize,
     concurrent: bool,
+    last_word: String,
+    only_for_psql: Option<String>,
 }
 
 impl Open {
@@ -94,8 +130,13 @@ impl Open {
 
     fn push(&mut self, kind: TokenKind, start: usize, end: usize, text: &str) {
         match kind {
-            TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. } => {
-                return;
+            // A comment without an end is sent, so that the server refuses it and what it has swallowed.
+            TokenKind::Whitespace
+            | TokenKind::LineComment
+            | TokenKind::BlockComment { terminated: true } => return,
+            TokenKind::Unknown if text.starts_with('\\') => {
+                let command = format!("`{}`, a command of psql,", psql_command(text));
+                self.only_for_psql.get_or_insert(command);
             }
             TokenKind::OpenParen => self.parentheses += 1,
             TokenKind::CloseParen => self.parentheses = self.parentheses.saturating_sub(1),
@@ -116,9 +157,17 @@ impl Open {
             }
         }
         self.concurrent |= word == "concurrently";
-        if self.words.len() < LEADING_WORDS {
-            self.words.push(word);
+        if self.parentheses == 0 && self.words.first().is_some_and(|first| first == "copy") {
+            match (self.last_word.as_str(), word.as_str()) {
+                ("from", "stdin") => self.only_for_psql = Some("`COPY .. FROM stdin`".to_owned()),
+                ("to", "stdout") => self.only_for_psql = Some("`COPY .. TO stdout`".to_owned()),
+                _ => {}
+            }
         }
+        if self.words.len() < LEADING_WORDS {
+            self.words.push(word.clone());
+        }
+        self.last_word = word;
     }
 
     fn defines_routine(&self) -> bool {
@@ -143,6 +192,7 @@ impl Open {
             offset: start,
             leading: self.words,
             concurrent: self.concurrent,
+            only_for_psql: self.only_for_psql,
         })
     }
 }
@@ -244,11 +294,105 @@ mod tests {
     }
 
     #[test]
+    fn statements_that_accept_an_existing_object_are_recognised() {
+        for (sql, accepts) in [
+            ("create extension if not exists citext", true),
+            (
+                "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS ''",
+                true,
+            ),
+            ("create schema shared", false),
+            ("create table t(a text default 'if not exists')", false),
+        ] {
+            assert_eq!(split(sql)[0].accepts_existing(), accepts, "{sql}");
+        }
+    }
+
+    #[test]
     fn words_in_strings_and_comments_are_not_mentioned() {
         assert!(mentions("SET Lock_Timeout = '1s'", "lock_timeout"));
         assert!(!mentions(
             "select 'lock_timeout' -- lock_timeout",
             "lock_timeout"
         ));
+    }
+
+    /// What no lexer can end goes to the server whole, wherever it begins.
+    #[test]
+    fn what_has_no_end_is_sent_to_the_server() {
+        for unended in [
+            "/* a; b",
+            "/* a /* b */ c;",
+            "/*",
+            "'a; b",
+            "E'a\\'; b",
+            "U&'a; b",
+            "B'0; b",
+            "X'0; b",
+            "N'a; b",
+            "\"a; b",
+            "U&\"a; b",
+            "$$a; b",
+            "$$a; $",
+            "$t$a; $$; $T$",
+            "$t$a; $t",
+            "(a; b",
+        ] {
+            assert_eq!(texts(unended), [unended]);
+            let behind = format!("select 1; {unended}");
+            assert_eq!(texts(&behind), ["select 1", unended]);
+            let inside = format!("select 1 {unended}");
+            assert_eq!(texts(&inside), [&inside]);
+        }
+    }
+
+    #[test]
+    fn a_string_with_escapes_has_them_on_its_next_line_too() {
+        for string in ["E'a'\n'b\\';c'", "e'a' -- c\n 'b\\';' \r\n'\\';'"] {
+            let sql = format!("select {string}; select 2");
+            assert_eq!(texts(&sql), [&format!("select {string}"), "select 2"]);
+        }
+        assert_eq!(texts("select E'a', 'b\\'; select 2").len(), 2);
+        assert_eq!(texts("select E'a' 'b\\'; select 2").len(), 2);
+    }
+
+    #[test]
+    fn what_only_psql_can_do_is_named_and_the_guards_of_a_dump_are_skipped() {
+        let named = |sql| {
+            let statements = split(sql);
+            let mut named = statements.into_iter().filter_map(|s| s.only_for_psql);
+            named.next().unwrap_or_default()
+        };
+        for (sql, name) in [
+            ("select 1;\n\\set a 1\nselect 2", "`\\set`"),
+            ("\\i other.sql", "`\\i`"),
+            ("select 1 \\gexec", "`\\gexec`"),
+            ("\\! rm x", "`\\!`"),
+            ("select 1 \\restrict", "`\\restrict`"),
+            (
+                "COPY t (a, b) FROM stdin;\n1\tit's\n\\.\n",
+                "`COPY .. FROM stdin`",
+            ),
+            (
+                "copy t from STDIN with (format csv)",
+                "`COPY .. FROM stdin`",
+            ),
+            ("copy (select 1) to stdout", "`COPY .. TO stdout`"),
+        ] {
+            assert!(named(sql).starts_with(name), "{sql}: {}", named(sql));
+        }
+        for sql in [
+            "copy t from '/tmp/stdin'",
+            "copy (select * from stdin) to '/tmp/x'",
+            "select 'from stdin', E'\\\\set'",
+            "-- \\set\nselect 1",
+            "select a from stdin",
+        ] {
+            assert_eq!(named(sql), "", "{sql}");
+        }
+        assert_eq!(
+            texts("\\restrict aB3\n\nselect 1;\r\n\\unrestrict aB3\r\n"),
+            ["select 1"]
+        );
     }
 }

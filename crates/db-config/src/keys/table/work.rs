@@ -96,6 +96,14 @@ pub(super) const KEYS: &[Key] = &[
         too_low: "A migration of a busy table never gets its lock.",
     },
     Key {
+        path: "migrations.lock_retry",
+        kind: duration(MS, DAY, Some("no second attempt")),
+        built_in: BuiltIn::Same("10min"),
+        purpose: "",
+        too_high: "A deployment hangs behind a transaction that nobody ends.",
+        too_low: "A deployment fails while a backup runs.",
+    },
+    Key {
         path: "migrations.statement_timeout",
         kind: duration(MS, WEEK, Some("none")),
         built_in: BuiltIn::Same("15min"),

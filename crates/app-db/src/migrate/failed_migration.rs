@@ -1,0 +1,206 @@
+//! A failed migration: the statement, its place, and what is left behind.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
+
+use crate::migrate::count::Count;
+use crate::migrate::lock_wait::LockWait;
+use crate::migrate::retry::Passing;
+use crate::migrate::source::METADATA;
+use crate::migrate::statements::MigrationStatement;
+
+/// The statement that failed, its place in the file, and the state in which the database is now.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FailedMigration {
+    /// The migration's version.
+    pub version: String,
+    /// The file that holds the statement.
+    pub file: PathBuf,
+    /// Line in the file, from 1: the line of the error if the server gives a position, and otherwise
+    /// the line of the statement.
+    pub line: usize,
+    /// Column in that line, in characters, from 1.
+    pub column: usize,
+    /// The SQLSTATE. `None` if the connection was lost.
+    pub sqlstate: Option<SqlState>,
+    /// What the migration left in the database.
+    pub state: LeftBehind,
+    /// How many migrations this command had finished before. They stay.
+    pub finished_before: usize,
+    /// Whether and how often it was tried again, and what it waited for.
+    pub waited: Option<LockWait>,
+    /// Whether the statement accepts that its object exists.
+    accepts_existing: bool,
+    /// What to change in the migration, if the error shows it.
+    advice: Option<String>,
+    source: tokio_postgres::Error,
+}
+
+/// What a failed migration left in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeftBehind {
+    /// Nothing: its transaction was rolled back.
+    Nothing,
+    /// The effects of its first statements, because the migration runs outside a transaction.
+    #[non_exhaustive]
+    Statements {
+        /// How many have run.
+        done: usize,
+        /// Indexes that a failed `CREATE INDEX CONCURRENTLY` left invalid. They have to be dropped
+        /// by hand.
+        invalid_indexes: Vec<String>,
+    },
+    /// Unknown: the connection was lost during COMMIT.
+    Unknown,
+}
+
+impl FailedMigration {
+    /// Whether it may succeed when it is tried again, and why.
+    pub(super) fn passing(&self) -> Option<Passing> {
+        let error = self.source.as_db_error()?;
+        Passing::of(error, self.accepts_existing)
+    }
+
+    pub(super) fn new(at: FailedStatement<'_>, state: LeftBehind) -> Self {
+        let position = match at.source.as_db_error().and_then(DbError::position) {
+            Some(ErrorPosition::Original(position)) => *position as usize,
+            _ => 1,
+        };
+        let offset = at
+            .statement
+            .sql
+            .char_indices()
+            .nth(position.saturating_sub(1));
+        let offset = at.statement.offset + offset.map_or(0, |(bytes, _)| bytes);
+        let (line, column) = line_and_column(at.text, offset);
+        let advice = advice(&at);
+        let accepts_existing = at.statement.accepts_existing();
+        Self {
+            version: at.version.to_owned(),
+            file: at.file,
+            line,
+            column,
+            sqlstate: at.source.code().cloned(),
+            state,
+            finished_before: 0,
+            waited: None,
+            accepts_existing,
+            advice,
+            source: at.source,
+        }
+    }
+}
+
+/// A failed statement, while it is not yet known what it left behind.
+pub(super) struct FailedStatement<'a> {
+    pub(super) version: &'a str,
+    pub(super) file: PathBuf,
+    pub(super) text: &'a str,
+    pub(super) statement: MigrationStatement<'a>,
+    pub(super) run_in_transaction: bool,
+    pub(super) source: tokio_postgres::Error,
+}
+
+impl fmt::Display for FailedMigration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            version,
+            file,
+            line,
+            column,
+            ..
+        } = self;
+        write!(
+            f,
+            "migration {version} failed at {}:{line}:{column}",
+            file.display()
+        )?;
+        if let Some(sqlstate) = &self.sqlstate {
+            write!(f, " with SQLSTATE {}", sqlstate.code())?;
+        }
+        match &self.state {
+            LeftBehind::Nothing => f.write_str(", and was rolled back")?,
+            LeftBehind::Unknown => f.write_str("; whether it was committed is unknown")?,
+            LeftBehind::Statements {
+                done,
+                invalid_indexes,
+            } => {
+                write!(
+                    f,
+                    "; it runs outside a transaction and is not recorded, but "
+                )?;
+                write!(
+                    f,
+                    "{} before",
+                    Count(*done, "statement has run", "statements have run")
+                )?;
+                if !invalid_indexes.is_empty() {
+                    write!(
+                        f,
+                        ", and invalid indexes are left: {}",
+                        invalid_indexes.join(", ")
+                    )?;
+                }
+            }
+        }
+        if let Some(waited) = &self.waited {
+            write!(f, "; {waited}")?;
+        }
+        if let Some(advice) = &self.advice {
+            write!(f, "; {advice}")?;
+        }
+        if self.finished_before > 0 {
+            let finished = Count(self.finished_before, "migration", "migrations");
+            write!(f, "; {finished} before it stay done")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for FailedMigration {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// What to write in `metadata.toml`, if a statement cannot run in the transaction of the migrator.
+fn advice(at: &FailedStatement<'_>) -> Option<String> {
+    // `SET TRANSACTION` after the first query has the same SQLSTATE, and outside it would be no use.
+    let needs_none = at.run_in_transaction
+        && at.source.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION)
+        && at.statement.verb() != "set";
+    let metadata = at.file.with_file_name(METADATA);
+    needs_none.then(|| {
+        format!(
+            "it cannot run in a transaction: put it in a migration of its own, whose {} says \
+             `run_in_transaction = false`",
+            metadata.display()
+        )
+    })
+}
+
+/// Line and column of a byte offset, both from 1, the column in characters.
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (
+        1 + before.matches('\n').count(),
+        1 + before[line_start..].chars().count(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one_in_characters() {
+        let text = "select 1;\n-- ü\nsélect 2";
+        assert_eq!(line_and_column(text, 0), (1, 1));
+        assert_eq!(line_and_column(text, text.find("lect 2").unwrap()), (3, 3));
+    }
+}

@@ -1,0 +1,206 @@
+//! One file of a migration, and how to record that it has run.
+
+use std::path::PathBuf;
+
+use tokio_postgres::Error;
+
+use crate::migrate::error::MigrateError;
+use crate::migrate::failed_migration::{
+    FailedMigration, FailedStatement, LeftBehind, line_and_column,
+};
+use crate::migrate::migrator_session::MigratorSession;
+use crate::migrate::settings::MigrationSettings;
+use crate::migrate::source::{DOWN, Migration, UP};
+use crate::migrate::statements::{MigrationStatement, mentions, split};
+
+/// One file to run, and how to record it.
+pub(super) struct Step<'a> {
+    migration: &'a Migration,
+    file: PathBuf,
+    text: &'a str,
+    /// The statement that records it.
+    pub(super) record: String,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn up(migration: &'a Migration, session: &MigratorSession) -> Self {
+        Self {
+            migration,
+            file: migration.path.join(UP),
+            text: &migration.up,
+            record: session.history.insert(&migration.version),
+        }
+    }
+
+    pub(super) fn down(migration: &'a Migration, down: &'a str, session: &MigratorSession) -> Self {
+        Self {
+            migration,
+            file: migration.path.join(DOWN),
+            text: down,
+            record: session.history.delete(&migration.version),
+        }
+    }
+
+    pub(super) fn statements(&self) -> Vec<MigrationStatement<'a>> {
+        split(self.text)
+    }
+
+    /// What stands behind the last statement: a failed COMMIT is reported there.
+    pub(super) fn end(&self) -> MigrationStatement<'a> {
+        MigrationStatement::end_of(self.text)
+    }
+
+    /// `<version>_<name>`, for messages.
+    pub(super) fn title(&self) -> String {
+        self.migration.title()
+    }
+
+    /// Refuses what the server cannot run, what would end the transaction of the migrator halfway, and what
+    /// does nothing.
+    pub(super) fn check(&self, allow_empty: bool) -> Result<(), MigrateError> {
+        let statements = self.statements();
+        if statements.is_empty() && !allow_empty {
+            return Err(self.refused(
+                "has no statement, so it would be recorded without doing anything: write one, \
+                 delete the file, or allow it with `--allow-empty` (`Migrator::allow_empty`)",
+            ));
+        }
+        for statement in &statements {
+            let (line, _) = line_and_column(self.text, statement.offset);
+            if let Some(named) = &statement.only_for_psql {
+                return Err(self.refused(format!(
+                    "contains {named} in line {line}, which only psql can run: write the rows as \
+                     INSERT, or the statement without psql"
+                )));
+            }
+            if self.migration.run_in_transaction && statement.controls_transaction() {
+                return Err(self.refused(format!(
+                    "contains `{}` in line {line}, but runs in a transaction of the migrator's: \
+                     remove it, or set `run_in_transaction = false` in metadata.toml",
+                    statement.sql
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, problem: impl Into<String>) -> MigrateError {
+        MigrateError::source(&self.file, problem)
+    }
+
+    /// The `SET` statements for both timeouts, except for a timeout that the file itself sets.
+    pub(super) fn timeouts(&self, scope: &str, settings: &MigrationSettings) -> String {
+        [
+            ("lock_timeout", settings.lock_timeout),
+            ("statement_timeout", settings.statement_timeout),
+        ]
+        .into_iter()
+        .filter(|(name, _)| !mentions(self.text, name))
+        .map(|(name, limit)| {
+            format!(
+                "{scope} {name} = {};",
+                limit.unwrap_or_default().as_millis()
+            )
+        })
+        .collect()
+    }
+
+    pub(super) fn failed(
+        &self,
+        statement: MigrationStatement<'_>,
+        source: Error,
+        left: LeftBehind,
+    ) -> FailedMigration {
+        let failure = FailedStatement {
+            version: &self.migration.version,
+            file: self.file.clone(),
+            text: self.text,
+            statement,
+            run_in_transaction: self.migration.run_in_transaction,
+            source,
+        };
+        FailedMigration::new(failure, left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::migrate::source::{EmbeddedMigration, MigrationSource};
+
+    fn migration(text: &str) -> Migration {
+        let migration = EmbeddedMigration::new("1_a", text.to_owned());
+        let mut loaded = MigrationSource::embedded([migration]).load().unwrap();
+        loaded.remove(0)
+    }
+
+    fn step(migration: &Migration) -> Step<'_> {
+        Step {
+            migration,
+            file: migration.path.join(UP),
+            text: &migration.up,
+            record: String::new(),
+        }
+    }
+
+    fn refusal(text: &str) -> String {
+        let migration = migration(text);
+        step(&migration).check(false).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn transaction_control_in_a_transactional_migration_is_refused() {
+        let text = refusal("create table t();\nCOMMIT;");
+        assert!(
+            text.contains("1_a/up.sql contains `COMMIT` in line 2"),
+            "{text}"
+        );
+        let body = migration("do $$ begin commit; end $$");
+        step(&body).check(false).unwrap();
+    }
+
+    #[test]
+    fn a_file_without_a_statement_is_refused_unless_it_is_allowed() {
+        for text in [
+            "",
+            " \n",
+            ";;",
+            "-- later",
+            "/* all; of; it */",
+            "\\restrict a\n",
+        ] {
+            let refusal = refusal(text);
+            assert!(refusal.contains("--allow-empty"), "{text:?}: {refusal}");
+            step(&migration(text)).check(true).unwrap();
+        }
+        step(&migration("/* not closed")).check(false).unwrap();
+    }
+
+    #[test]
+    fn what_only_psql_can_run_is_refused_with_its_line() {
+        let text = refusal("select 1;\n\n\\set a 1\n");
+        assert!(
+            text.contains("`\\set`, a command of psql, in line 3"),
+            "{text}"
+        );
+        let text = refusal("create table t(a int);\nCOPY t FROM stdin;\n1\n\\.\n");
+        assert!(text.contains("`COPY .. FROM stdin` in line 2"), "{text}");
+    }
+
+    #[test]
+    fn a_timeout_set_by_the_file_is_left_alone() {
+        let mut settings = MigrationSettings::built_in();
+        settings.lock_timeout = Some(Duration::from_secs(2));
+        settings.statement_timeout = None;
+        assert_eq!(
+            step(&migration("select 1")).timeouts("SET", &settings),
+            "SET lock_timeout = 2000;SET statement_timeout = 0;"
+        );
+        assert_eq!(
+            step(&migration("SET LOCAL lock_timeout = 1")).timeouts("SET", &settings),
+            "SET statement_timeout = 0;"
+        );
+    }
+}
