@@ -4,12 +4,15 @@
 //! every file before it changes anything, and reports errors with file, line and what is left behind.
 
 mod apply;
+mod concurrent_build;
+mod concurrent_index;
 mod count;
 mod direct_server;
 mod error;
 mod failed_migration;
 mod history;
 mod holder;
+mod layout;
 mod lock;
 mod lock_wait;
 mod lock_watch;

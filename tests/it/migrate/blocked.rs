@@ -142,7 +142,8 @@ async fn without_a_connection_to_spare_the_migration_goes_on_unwatched() {
     let holder = held(&database).await;
     // The holder and the migrator, and nobody else.
     wait_until("earlier sessions are gone", crate::SOON, async || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = datname";
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND usename = datname";
         database.scalar::<i64>(sql).await.unwrap() == 1
     })
     .await;

@@ -101,22 +101,21 @@ impl Applier<'_> {
             };
             let mut retry = Retry::new(self.settings.lock_retry);
             self.set(timeouts, step).await?;
+            let before = self.before(&statement, step).await?;
             while let Err(error) = self.send(&statement).await {
                 // These may have done a part of their work.
                 let is_atomic = !statement.concurrent
                     && !controls_transactions
                     && !matches!(statement.verb(), "call" | "do" | "vacuum");
                 let _ = client.batch_execute("ROLLBACK").await;
-                let left = LeftBehind::Statements {
-                    done,
-                    invalid_indexes: self.invalid_indexes().await,
-                };
+                let left = self.left_behind(done, &before).await;
                 let failed = step.failed(statement.clone(), error, left);
                 if !is_atomic {
                     return Err(failed.into());
                 }
                 self.wait_or_fail(failed, &mut retry).await?;
             }
+            self.require_valid(&before, step).await?;
         }
         if controls_transactions {
             // The file may have left a transaction open. Without this COMMIT neither its changes nor the
@@ -198,17 +197,6 @@ impl Applier<'_> {
             .batch_execute(&sql)
             .await
             .map_err(failed)
-    }
-
-    async fn invalid_indexes(&self) -> Vec<String> {
-        let sql = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1";
-        let rows = self
-            .session
-            .client
-            .query(sql, &[])
-            .await
-            .unwrap_or_default();
-        rows.iter().filter_map(|row| row.try_get(0).ok()).collect()
     }
 }
 

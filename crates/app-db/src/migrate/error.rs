@@ -122,6 +122,19 @@ pub enum MigrateError {
         recorded: usize,
     },
 
+    /// An index that was to be built concurrently is not there, although the statement succeeded: `IF NOT
+    /// EXISTS` took another one for it. The migration is not recorded.
+    #[error("migration {migration} did not build its index on {table}, because {problem}")]
+    #[non_exhaustive]
+    IndexNotBuilt {
+        /// `<version>_<name>` of the migration.
+        migration: String,
+        /// The table, as the statement names it.
+        table: String,
+        /// What stands in the place of the index.
+        problem: String,
+    },
+
     /// A migration released the lock of the migrators. Nothing was run without the lock.
     #[error(
         "migration {migration} released the lock of the migrators, as `pg_advisory_unlock_all` and \

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
 use crate::migrate::count::Count;
+use crate::migrate::layout::METADATA;
 use crate::migrate::lock_wait::LockWait;
 use crate::migrate::retry::Passing;
-use crate::migrate::source::METADATA;
 use crate::migrate::statements::MigrationStatement;
 
 /// The statement that failed, its place in the file, and the state in which the database is now.
@@ -50,9 +50,11 @@ pub enum LeftBehind {
     Statements {
         /// How many have run.
         done: usize,
-        /// Indexes that a failed `CREATE INDEX CONCURRENTLY` left invalid. They have to be dropped
-        /// by hand.
+        /// Indexes that the failed statement left invalid. A unique one may refuse rows.
         invalid_indexes: Vec<String>,
+        /// Whether the next run drops them and builds them again, as it does where a statement names the
+        /// index that it creates. Others have to be dropped by hand.
+        next_run_drops: bool,
     },
     /// Unknown: the connection was lost during COMMIT.
     Unknown,
@@ -128,6 +130,7 @@ impl fmt::Display for FailedMigration {
             LeftBehind::Statements {
                 done,
                 invalid_indexes,
+                next_run_drops,
             } => {
                 write!(
                     f,
@@ -144,6 +147,11 @@ impl fmt::Display for FailedMigration {
                         ", and invalid indexes are left: {}",
                         invalid_indexes.join(", ")
                     )?;
+                    f.write_str(if *next_run_drops {
+                        " (the next run drops it first)"
+                    } else {
+                        " (drop them by hand)"
+                    })?;
                 }
             }
         }

@@ -29,6 +29,7 @@ struct Watcher {
     unavailable: bool,
     seen: Option<LockWait>,
     reported: Option<LockWait>,
+    phase: Option<String>,
 }
 
 impl LockWatch {
@@ -91,6 +92,9 @@ impl LockWatch {
         let Some(client) = &watcher.client else {
             return;
         };
+        if let Ok(phase) = self.report_build(client, watcher.phase.as_ref()).await {
+            watcher.phase = phase;
+        }
         let Ok(Some(seen)) = self.ask(client).await else {
             return;
         };
@@ -126,6 +130,28 @@ impl LockWatch {
             blockers: rows.iter().map(blocker).collect::<Result<_, _>>()?,
             ..LockWait::default()
         }))
+    }
+
+    /// Logs each phase of an index build once, and returns the present one.
+    async fn report_build(
+        &self,
+        client: &Client,
+        before: Option<&String>,
+    ) -> Result<Option<String>, Error> {
+        let Some(row) = client.query_opt(BUILD, &[&self.pid]).await? else {
+            return Ok(None);
+        };
+        let phase: String = row.try_get(0)?;
+        if before != Some(&phase) {
+            tracing::info!(target: "app_db::migrate",
+                phase,
+                blocks_done = row.try_get::<_, i64>(1)?,
+                blocks_total = row.try_get::<_, i64>(2)?,
+                waits_for_backend = row.try_get::<_, Option<i32>>(3)?,
+                "building an index"
+            );
+        }
+        Ok(Some(phase))
     }
 
     async fn end_idle(&self, client: &Client, limit: Duration) {
@@ -183,6 +209,9 @@ const QUEUE: &str = "SELECT \
       FROM pg_catalog.pg_locks l WHERE l.pid = $1 AND NOT l.granted LIMIT 1), \
      (SELECT count(DISTINCT w.pid) FROM pg_catalog.pg_locks w WHERE NOT w.granted AND w.pid <> $1 \
       AND $1 = ANY (pg_catalog.pg_blocking_pids(w.pid)))";
+
+const BUILD: &str = "SELECT phase, coalesce(blocks_done, 0), coalesce(blocks_total, 0), \
+     nullif(current_locker_pid, 0)::int FROM pg_catalog.pg_stat_progress_create_index WHERE pid = $1";
 
 const END_IDLE: &str = "SELECT a.pid FROM unnest(pg_catalog.pg_blocking_pids($1)) AS b(pid) \
      JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid \

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::migrate::error::MigrateError;
+use crate::migrate::layout::{DOWN, METADATA, UP};
 
 /// Where a [`Migrator`](super::Migrator) finds its migrations.
 ///
@@ -255,10 +256,6 @@ fn without_bom(text: String) -> String {
         None => text,
     }
 }
-
-pub(super) const UP: &str = "up.sql";
-pub(super) const DOWN: &str = "down.sql";
-pub(super) const METADATA: &str = "metadata.toml";
 
 /// The width of diesel's `version` column.
 const VERSION_COLUMN: usize = 50;

@@ -8,9 +8,10 @@ use crate::migrate::error::MigrateError;
 use crate::migrate::failed_migration::{
     FailedMigration, FailedStatement, LeftBehind, line_and_column,
 };
+use crate::migrate::layout::{DOWN, UP};
 use crate::migrate::migrator_session::MigratorSession;
 use crate::migrate::settings::MigrationSettings;
-use crate::migrate::source::{DOWN, Migration, UP};
+use crate::migrate::source::Migration;
 use crate::migrate::statements::{MigrationStatement, mentions, split};
 
 /// One file to run, and how to record it.
