@@ -2,6 +2,7 @@
 
 mod blocked;
 mod concurrent;
+mod drift;
 mod histories;
 mod left_in_session;
 mod locks;

@@ -4,6 +4,7 @@
 //! every file before it changes anything, and reports errors with file, line and what is left behind.
 
 mod apply;
+mod checksum;
 mod concurrent_build;
 mod concurrent_index;
 mod count;
@@ -19,10 +20,12 @@ mod lock_watch;
 mod migrator_session;
 mod options;
 mod pooled;
+mod repair;
 mod report;
 mod retry;
 mod search_path;
 mod settings;
+mod side_table;
 mod source;
 mod statements;
 mod step;
@@ -164,8 +167,9 @@ impl Migrator {
         let migrations = self.source.load()?;
         let session = self.open().await?;
         let applied = session.history.read(&session.client).await?;
+        let checksums = session.side_table.read(&session.client).await?;
         session.close().await;
-        Ok(report::compare(&migrations, &applied))
+        Ok(report::compare(&migrations, &applied, &checksums))
     }
 
     /// Fails unless every migration of the source is applied. It is for services that must not start
@@ -173,14 +177,17 @@ impl Migrator {
     ///
     /// # Errors
     ///
-    /// [`MigrateError::Pending`], and the errors of [`status`](Self::status).
+    /// [`MigrateError::Pending`], [`MigrateError::Drifted`], and the errors of [`status`](Self::status).
     pub async fn assert_up_to_date(&self) -> Result<(), MigrateError> {
         let status = self.status().await?;
         let mut pending = status
             .iter()
             .filter(|migration| migration.state.is_pending());
+        let edited = |migration: &&MigrationStatus| migration.state == MigrationState::Drifted;
         match pending.next() {
-            None => Ok(()),
+            None => {
+                report::refuse_drift(status.iter().filter(edited).map(|m| (&m.version, &m.name)))
+            }
             Some(first) => Err(MigrateError::Pending {
                 count: 1 + pending.count(),
                 oldest: format!("{}_{}", first.version, first.name),
@@ -193,6 +200,7 @@ impl Migrator {
     /// # Errors
     ///
     /// The errors of [`status`](Self::status), [`MigrateError::Locked`], [`MigrateError::OutOfOrder`],
+    /// [`MigrateError::Drifted`],
     /// [`MigrateError::TwoHistories`], [`MigrateError::LockLost`] and [`MigrateError::Failed`].
     pub async fn run(&self) -> Result<Vec<FinishedMigration>, MigrateError> {
         let migrations = self.source.load()?;
@@ -247,6 +255,10 @@ impl Migrator {
         migrations: &[Migration],
     ) -> Result<Vec<FinishedMigration>, MigrateError> {
         let applied = session.history.read(&session.client).await?;
+        let checksums = session.side_table.read(&session.client).await?;
+        report::refuse_drift(
+            report::drifted(migrations, &checksums).map(|m| (&m.version, &m.name)),
+        )?;
         let mut work = Vec::new();
         for migration in migrations
             .iter()

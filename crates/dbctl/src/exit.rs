@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Pending = 3,
     /// The direct URL leads to a pooler.
     Pooled = 4,
-    /// A pending migration is older than an applied one.
+    /// A pending migration is older than an applied one, or an applied one was edited.
     OutOfOrder = 5,
     /// Another migrator held the lock for too long.
     Locked = 7,
@@ -32,7 +32,7 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   2    wrong arguments or configuration
   3    migrations are pending (migrate status --check)
   4    the direct URL leads to a pooler
-  5    a pending migration is older than an applied one
+  5    a pending migration is older than an applied one, or an applied one was edited
   7    another migrator held the lock for too long
   8    no connection to the server
   130  interrupted by a signal";

@@ -5,7 +5,7 @@ mod new;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use app_db::{Config, FinishedMigration, Migrator};
+use app_db::{Config, FinishedMigration, MigrationState, Migrator};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
@@ -60,9 +60,17 @@ pub(crate) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Exit with code 3 if migrations are pending
+        /// Exit with code 5 if an applied migration was edited, or 3 if migrations are pending
         #[arg(long)]
         check: bool,
+        #[command(flatten)]
+        route: Route,
+    },
+    /// Put the record of what was applied in order; runs no migration
+    Repair {
+        /// Take the `up.sql` of this applied migration, as it is now, for the one that was applied
+        #[arg(long, value_name = "VERSION")]
+        accept: String,
         #[command(flatten)]
         route: Route,
     },
@@ -136,6 +144,11 @@ pub(crate) async fn run(command: Command, config: &Config) -> Result<Exit, Comma
         Command::Status { json, check, route } => {
             status(&migrator(config, &route)?, json, check).await
         }
+        Command::Repair { accept, route } => {
+            migrator(config, &route)?.accept(&accept).await?;
+            output::progress(format_args!("accepted {accept}"));
+            Ok(Exit::Done)
+        }
         Command::New { name } => {
             let section: Section = config.section("migrations")?;
             output::data(new::create(&section.directory, &name)?.display())?;
@@ -160,8 +173,10 @@ async fn status(migrator: &Migrator, json: bool, check: bool) -> Result<Exit, Co
         }
         output::data(table.trim_fmt())?;
     }
-    let pending = status.iter().any(|migration| migration.state.is_pending());
-    Ok(if check && pending {
+    let any = |state: fn(MigrationState) -> bool| status.iter().any(|m| state(m.state));
+    Ok(if check && any(|state| state == MigrationState::Drifted) {
+        Exit::OutOfOrder
+    } else if check && any(MigrationState::is_pending) {
         Exit::Pending
     } else {
         Exit::Done

@@ -62,8 +62,8 @@ async fn the_repositorys_migrations_are_applied_reverted_and_redone() {
     let tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
     assert_eq!(
         database.scalar::<i64>(tables).await.unwrap(),
-        1,
-        "the history alone is left"
+        2,
+        "the history and its checksums alone are left"
     );
 }
 
@@ -419,4 +419,35 @@ async fn a_record_that_cannot_be_written_names_its_migration() {
         .await
         .ended_with(1)
         .says("cannot record migration 2_b in \"public\".__diesel_schema_migrations");
+}
+
+#[tokio::test]
+async fn an_edited_migration_ends_with_code_5_until_it_is_accepted() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(&database, "2026-11-20-000000_a", "create table a();\n");
+    dbctl.run("migrate run").await.ended_with(0);
+    dbctl.add_migration("2026-11-20-000000_a", "create table a ();\n");
+    dbctl.add_migration("2026-11-21-000000_b", "create table b();\n");
+    assert_eq!(
+        dbctl.run("migrate status --json").await.states(),
+        ["drifted", "pending"]
+    );
+    dbctl.run("migrate status --check").await.ended_with(5);
+    dbctl
+        .run("migrate run")
+        .await
+        .ended_with(5)
+        .says("20261120000000_a was edited after it was applied")
+        .says("dbctl migrate repair --accept 20261120000000");
+    dbctl
+        .run("migrate repair --accept 2026-11-21-000000_b")
+        .await
+        .ended_with(1)
+        .says("no record of it");
+    dbctl
+        .run("migrate repair --accept 2026-11-20-000000")
+        .await
+        .ended_with(0);
+    dbctl.run("migrate status --check").await.ended_with(3);
+    dbctl.run("migrate run").await.ended_with(0);
 }

@@ -82,6 +82,32 @@ pub enum MigrateError {
         newest: String,
     },
 
+    /// The `up.sql` of an applied migration is not the one that was applied. Nothing was changed.
+    #[error(
+        "{migration} was edited after it was applied{}: restore it and write the change as a new \
+         migration, or accept it with `dbctl migrate repair --accept {version}` (`Migrator::accept`)",
+        Others(*.others)
+    )]
+    #[non_exhaustive]
+    Drifted {
+        /// The version of the oldest such migration.
+        version: String,
+        /// `<version>_<name>` of it.
+        migration: String,
+        /// How many others there are.
+        others: usize,
+    },
+
+    /// The version to be accepted is not that of an applied migration. Nothing was changed.
+    #[error("cannot accept {version}: {reason}")]
+    #[non_exhaustive]
+    NotApplied {
+        /// The version as it was given.
+        version: String,
+        /// What is missing.
+        reason: String,
+    },
+
     /// An applied migration cannot be reverted. Nothing was changed.
     #[error("cannot revert {version}: {reason}")]
     #[non_exhaustive]
@@ -189,6 +215,18 @@ impl MigrateError {
 impl From<FailedMigration> for MigrateError {
     fn from(failed: FailedMigration) -> Self {
         Self::Failed(Box::new(failed))
+    }
+}
+
+/// How many more there are, if any.
+struct Others(usize);
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            others => write!(f, ", and so were {}", Count(others, "other", "others")),
+        }
     }
 }
 

@@ -145,6 +145,16 @@ impl History {
         format!("DELETE FROM {} WHERE version = '{version}'", self.table)
     }
 
+    /// Another table beside the history, with its schema, for SQL.
+    pub(super) fn beside(&self, table: &str) -> String {
+        format!("\"{}\".{table}", self.schema.replace('"', "\"\""))
+    }
+
+    /// Whether the schema is yet to be created, by a migration.
+    pub(super) fn lacks_schema(&self) -> bool {
+        self.state == TableState::WithoutSchema
+    }
+
     fn definition(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY NOT NULL, \

@@ -9,12 +9,14 @@ use crate::migrate::error::MigrateError;
 use crate::migrate::history::History;
 use crate::migrate::lock::LockKey;
 use crate::migrate::pooled;
+use crate::migrate::side_table::SideTable;
 use crate::migrate::source::Migration;
 
 /// An open session with the server itself, and the history that it found there.
 pub(super) struct MigratorSession {
     pub(super) client: Client,
     pub(super) history: History,
+    pub(super) side_table: SideTable,
     abandoned: Abandoned,
 }
 
@@ -27,9 +29,11 @@ impl MigratorSession {
         let abandoned = Abandoned::of(&client, server).await.map_err(failed)?;
         prepare(&client).await?;
         let history = History::find(&client).await?;
+        let side_table = SideTable::find(&client, &history).await?;
         Ok(Self {
             client,
             history,
+            side_table,
             abandoned,
         })
     }
@@ -59,7 +63,9 @@ impl MigratorSession {
         self.history
             .refuse_another(&self.client, migrations)
             .await?;
-        self.history.create(&self.client).await
+        self.history.create(&self.client).await?;
+        self.side_table = SideTable::find(&self.client, &self.history).await?;
+        self.side_table.create(&self.client, &self.history).await
     }
 
     /// Ends the session. Closing the connection would release the lock too; releasing it first spares

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::migrate::checksum::checksum;
+use crate::migrate::error::MigrateError;
 use crate::migrate::source::Migration;
 
 /// One migration, with what the source and the server know about it.
@@ -33,6 +35,9 @@ pub enum MigrationState {
     /// Pending, but older than an applied migration. The next run refuses it, unless it is told to
     /// apply it.
     OutOfOrder,
+    /// Applied, but its `up.sql` is not the one that was applied: somebody has edited it since. Nothing runs
+    /// until it is restored or accepted. Migrations that another tool has applied never have this state.
+    Drifted,
     /// Applied, but not in the source: an older checkout, or a deleted file.
     Missing,
 }
@@ -44,6 +49,7 @@ impl MigrationState {
             Self::Applied => "applied",
             Self::Pending => "pending",
             Self::OutOfOrder => "out-of-order",
+            Self::Drifted => "drifted",
             Self::Missing => "missing",
         }
     }
@@ -71,7 +77,11 @@ pub struct FinishedMigration {
 pub(super) fn compare(
     migrations: &[Migration],
     applied: &BTreeMap<String, String>,
+    checksums: &BTreeMap<String, String>,
 ) -> Vec<MigrationStatus> {
+    let edited: BTreeSet<&str> = drifted(migrations, checksums)
+        .map(|migration| migration.version.as_str())
+        .collect();
     let newest = applied.keys().next_back();
     let names: BTreeMap<&str, &str> = migrations
         .iter()
@@ -84,6 +94,7 @@ pub(super) fn compare(
         .collect();
     let status = versions.into_iter().map(|version| {
         let state = match (names.contains_key(version), applied.contains_key(version)) {
+            (true, true) if edited.contains(version) => MigrationState::Drifted,
             (true, true) => MigrationState::Applied,
             (false, _) => MigrationState::Missing,
             (true, false) if newest.is_some_and(|newest| version < newest.as_str()) => {
@@ -101,6 +112,31 @@ pub(super) fn compare(
     status.collect()
 }
 
+/// The migrations whose file is not the one that was applied, as far as that is known.
+pub(super) fn drifted<'a>(
+    migrations: &'a [Migration],
+    checksums: &BTreeMap<String, String>,
+) -> impl Iterator<Item = &'a Migration> {
+    migrations.iter().filter(|migration| {
+        let applied = checksums.get(&migration.version);
+        applied.is_some_and(|applied| *applied != checksum(&migration.up))
+    })
+}
+
+/// Fails if there is any of `edited`, given as versions and names.
+pub(super) fn refuse_drift<'a>(
+    mut edited: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<(), MigrateError> {
+    match edited.next() {
+        None => Ok(()),
+        Some((version, name)) => Err(MigrateError::Drifted {
+            version: version.clone(),
+            migration: format!("{version}_{name}"),
+            others: edited.count(),
+        }),
+    }
+}
+
 fn milliseconds<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
@@ -116,7 +152,7 @@ mod tests {
         let source = ["1_a", "2_b", "4_d"].map(|name| EmbeddedMigration::new(name, ""));
         let migrations = MigrationSource::embedded(source).load().unwrap();
         let applied = ["1", "3"].map(|version| (version.to_owned(), "then".to_owned()));
-        let status = compare(&migrations, &BTreeMap::from(applied));
+        let status = compare(&migrations, &BTreeMap::from(applied), &BTreeMap::new());
         let states: Vec<_> = status
             .iter()
             .map(|m| (m.version.as_str(), m.state))

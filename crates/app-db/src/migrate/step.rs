@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tokio_postgres::Error;
 
+use crate::migrate::checksum::checksum;
 use crate::migrate::error::MigrateError;
 use crate::migrate::failed_migration::{
     FailedMigration, FailedStatement, LeftBehind, line_and_column,
@@ -29,7 +30,13 @@ impl<'a> Step<'a> {
             migration,
             file: migration.path.join(UP),
             text: &migration.up,
-            record: session.history.insert(&migration.version),
+            record: format!(
+                "{}; {}",
+                session.history.insert(&migration.version),
+                session
+                    .side_table
+                    .note(&migration.version, &checksum(&migration.up))
+            ),
         }
     }
 
@@ -38,7 +45,11 @@ impl<'a> Step<'a> {
             migration,
             file: migration.path.join(DOWN),
             text: down,
-            record: session.history.delete(&migration.version),
+            record: format!(
+                "{}; {}",
+                session.history.delete(&migration.version),
+                session.side_table.forget(&migration.version)
+            ),
         }
     }
 

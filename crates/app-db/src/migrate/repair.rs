@@ -1,0 +1,46 @@
+//! Accepting an edit of an applied migration.
+
+use crate::migrate::Migrator;
+use crate::migrate::checksum::checksum;
+use crate::migrate::error::MigrateError;
+
+impl Migrator {
+    /// Takes the `up.sql` of an applied migration as it is now for the one that was applied. Nothing is run.
+    ///
+    /// `version` may be written as in the name of the directory.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::NotApplied`] if the migration is not applied, or its files are not in the source, and
+    /// the errors of [`run`](Self::run) except those of running. If the future is dropped, the edit is
+    /// accepted or not.
+    pub async fn accept(&self, version: &str) -> Result<(), MigrateError> {
+        let migrations = self.source.load()?;
+        let number = version
+            .split('_')
+            .next()
+            .unwrap_or(version)
+            .replace('-', "");
+        let not_applied = |reason: &str| MigrateError::NotApplied {
+            version: version.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let migration = migrations
+            .iter()
+            .find(|migration| migration.version == number)
+            .ok_or_else(|| not_applied("its files are not here"))?;
+
+        let session = self.open_and_lock(&migrations).await?;
+        let applied = session.history.read(&session.client).await?;
+        if !applied.contains_key(&number) {
+            session.close().await;
+            return Err(not_applied("the database has no record of it"));
+        }
+        let note = session.side_table.note(&number, &checksum(&migration.up));
+        let title = migration.title();
+        let failed = MigrateError::bookkeeping(format!("note the checksum of migration {title}"));
+        let noted = session.client.batch_execute(&note).await.map_err(failed);
+        session.close().await;
+        noted
+    }
+}
