@@ -8,6 +8,7 @@ mod left_in_session;
 mod locks;
 mod psql;
 mod refused;
+mod resumed;
 
 use std::time::Duration;
 

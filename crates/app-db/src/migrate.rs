@@ -62,7 +62,8 @@ use self::step::Step;
 /// before it stay.
 ///
 /// The future of every method may be dropped at any point. The server then rolls back the current migration
-/// and releases the lock. A migration outside a transaction keeps the statements that have run.
+/// and releases the lock. A migration outside a transaction keeps the statements that have run, and the next
+/// run goes on behind them.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -167,9 +168,9 @@ impl Migrator {
         let migrations = self.source.load()?;
         let session = self.open().await?;
         let applied = session.history.read(&session.client).await?;
-        let checksums = session.side_table.read(&session.client).await?;
+        let notes = session.side_table.read(&session.client).await?;
         session.close().await;
-        Ok(report::compare(&migrations, &applied, &checksums))
+        Ok(report::compare(&migrations, &applied, &notes))
     }
 
     /// Fails unless every migration of the source is applied. It is for services that must not start
@@ -200,7 +201,7 @@ impl Migrator {
     /// # Errors
     ///
     /// The errors of [`status`](Self::status), [`MigrateError::Locked`], [`MigrateError::OutOfOrder`],
-    /// [`MigrateError::Drifted`],
+    /// [`MigrateError::Drifted`], [`MigrateError::EditedUnfinished`],
     /// [`MigrateError::TwoHistories`], [`MigrateError::LockLost`] and [`MigrateError::Failed`].
     pub async fn run(&self) -> Result<Vec<FinishedMigration>, MigrateError> {
         let migrations = self.source.load()?;
@@ -255,10 +256,8 @@ impl Migrator {
         migrations: &[Migration],
     ) -> Result<Vec<FinishedMigration>, MigrateError> {
         let applied = session.history.read(&session.client).await?;
-        let checksums = session.side_table.read(&session.client).await?;
-        report::refuse_drift(
-            report::drifted(migrations, &checksums).map(|m| (&m.version, &m.name)),
-        )?;
+        let notes = session.side_table.read(&session.client).await?;
+        report::refuse_drift(report::drifted(migrations, &notes).map(|m| (&m.version, &m.name)))?;
         let mut work = Vec::new();
         for migration in migrations
             .iter()

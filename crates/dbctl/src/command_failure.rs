@@ -69,7 +69,9 @@ impl From<MigrateError> for CommandFailure {
         let exit = match &error {
             MigrateError::Config(_) => Exit::Configuration,
             MigrateError::Pooled { .. } => Exit::Pooled,
-            MigrateError::OutOfOrder { .. } | MigrateError::Drifted { .. } => Exit::OutOfOrder,
+            MigrateError::OutOfOrder { .. }
+            | MigrateError::Drifted { .. }
+            | MigrateError::EditedUnfinished { .. } => Exit::OutOfOrder,
             MigrateError::Locked { .. } => Exit::Locked,
             MigrateError::Connect { .. } => Exit::Connection,
             _ => Exit::Failed,

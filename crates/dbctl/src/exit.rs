@@ -32,7 +32,7 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   2    wrong arguments or configuration
   3    migrations are pending (migrate status --check)
   4    the direct URL leads to a pooler
-  5    a pending migration is older than an applied one, or an applied one was edited
+  5    a pending migration is older than an applied one, or what has run was edited
   7    another migrator held the lock for too long
   8    no connection to the server
   130  interrupted by a signal";

@@ -67,10 +67,14 @@ pub(crate) enum Command {
         route: Route,
     },
     /// Put the record of what was applied in order; runs no migration
+    #[command(group = clap::ArgGroup::new("repair").required(true).args(["accept", "restart"]))]
     Repair {
         /// Take the `up.sql` of this applied migration, as it is now, for the one that was applied
         #[arg(long, value_name = "VERSION")]
-        accept: String,
+        accept: Option<String>,
+        /// Let this unfinished migration start with its first statement again; what has run stays
+        #[arg(long, value_name = "VERSION")]
+        restart: Option<String>,
         #[command(flatten)]
         route: Route,
     },
@@ -144,9 +148,20 @@ pub(crate) async fn run(command: Command, config: &Config) -> Result<Exit, Comma
         Command::Status { json, check, route } => {
             status(&migrator(config, &route)?, json, check).await
         }
-        Command::Repair { accept, route } => {
-            migrator(config, &route)?.accept(&accept).await?;
-            output::progress(format_args!("accepted {accept}"));
+        Command::Repair {
+            accept,
+            restart,
+            route,
+        } => {
+            let migrator = migrator(config, &route)?;
+            if let Some(version) = accept {
+                migrator.accept(&version).await?;
+                output::progress(format_args!("accepted {version}"));
+            }
+            if let Some(version) = restart {
+                migrator.restart(&version).await?;
+                output::progress(format_args!("{version} starts again from its beginning"));
+            }
             Ok(Exit::Done)
         }
         Command::New { name } => {

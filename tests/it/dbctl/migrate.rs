@@ -422,6 +422,34 @@ async fn a_record_that_cannot_be_written_names_its_migration() {
 }
 
 #[tokio::test]
+async fn an_unfinished_migration_goes_on_or_starts_again_when_it_is_told_to() {
+    let database = TestDatabase::empty().await.unwrap();
+    let sql = "create table a();\nselect 1 / (to_regclass('go') is not null)::int;\n";
+    let dbctl = Dbctl::with_migration(&database, "1_a", sql);
+    let metadata = dbctl.path("migrations/1_a/metadata.toml");
+    fs::write(metadata, "run_in_transaction = false").unwrap();
+    dbctl.run("migrate run").await.ended_with(1);
+    let status = dbctl.run("migrate status --json").await;
+    assert_eq!(status.states(), ["unfinished"]);
+
+    dbctl.add_migration("1_a", &sql.replace("table a", "table aa"));
+    dbctl
+        .run("migrate run")
+        .await
+        .ended_with(5)
+        .says("interrupted after 1 statement, edited since")
+        .says("dbctl migrate repair --restart 1");
+    dbctl.run("migrate repair").await.ended_with(2);
+    dbctl.run("migrate repair --restart 1").await.ended_with(0);
+    dbctl.run("migrate repair --restart 1").await.ended_with(1);
+    database
+        .sql("CREATE TABLE go(); GRANT ALL ON go TO PUBLIC")
+        .await
+        .unwrap();
+    dbctl.run("migrate run").await.ended_with(0);
+}
+
+#[tokio::test]
 async fn an_edited_migration_ends_with_code_5_until_it_is_accepted() {
     let database = TestDatabase::empty().await.unwrap();
     let dbctl = Dbctl::with_migration(&database, "2026-11-20-000000_a", "create table a();\n");

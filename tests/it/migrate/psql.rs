@@ -12,7 +12,6 @@ use super::{failed, migrator, server_state, table};
 #[tokio::test]
 async fn a_file_with_something_unclosed_is_never_recorded() {
     for metadata in ["run_in_transaction = true", "run_in_transaction = false"] {
-        let database = TestDatabase::empty().await.unwrap();
         for unclosed in [
             "/* create table t3();",
             "/* a /* b */ create table t3();",
@@ -27,6 +26,7 @@ async fn a_file_with_something_unclosed_is_never_recorded() {
             "create table t3(a int; create table t4();",
             "create function f() returns int begin atomic select 1; create table t3();",
         ] {
+            let database = TestDatabase::empty().await.unwrap();
             let broken = EmbeddedMigration::new("2_broken", unclosed).with_metadata(metadata);
             let error = migrator(&database.url(), &[table(1), broken]).run().await;
             let error = failed(error.expect_err(unclosed));
@@ -39,8 +39,6 @@ async fn a_file_with_something_unclosed_is_never_recorded() {
             assert_eq!(versions, ["1"], "{unclosed}");
             if metadata.ends_with("true") {
                 assert_eq!(tables, ["t1"], "{unclosed}");
-            } else {
-                database.sql("DROP TABLE IF EXISTS t3").await.unwrap();
             }
         }
     }

@@ -90,8 +90,17 @@ impl Applier<'_> {
         let client = &self.session.client;
         let limited = step.timeouts("SET", self.settings);
         let mut controls_transactions = false;
+        let resumable = step.is_resumable();
+        let first = if resumable {
+            self.first_statement(step).await?
+        } else {
+            0
+        };
         for (done, statement) in step.statements().into_iter().enumerate() {
             controls_transactions |= statement.controls_transaction();
+            if done < first && statement.verb() != "set" {
+                continue;
+            }
             // A concurrent build that is cut short leaves an invalid index. While it waits it blocks
             // nobody.
             let timeouts = if statement.concurrent {
@@ -116,6 +125,9 @@ impl Applier<'_> {
                 self.wait_or_fail(failed, &mut retry).await?;
             }
             self.require_valid(&before, step).await?;
+            if resumable && done >= first {
+                self.note_progress(step, done + 1).await;
+            }
         }
         if controls_transactions {
             // The file may have left a transaction open. Without this COMMIT neither its changes nor the
@@ -124,6 +136,37 @@ impl Applier<'_> {
             client.batch_execute("COMMIT").await.map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// How many statements an interrupted run has done, and need not run again but for what they set.
+    async fn first_statement(&self, step: &Step<'_>) -> Result<usize, MigrateError> {
+        let mut notes = self.session.side_table.read(&self.session.client).await?;
+        let Some(progress) = notes.unfinished.remove(step.version()) else {
+            return Ok(0);
+        };
+        if step.progress(progress.done).checksum != progress.checksum {
+            return Err(MigrateError::EditedUnfinished {
+                version: step.version().to_owned(),
+                migration: step.title(),
+                done: progress.done,
+            });
+        }
+        tracing::info!(target: "app_db::migrate", version = step.version(), done = progress.done, "going on with an interrupted migration");
+        Ok(progress.done)
+    }
+
+    /// A role that the file has set may not be allowed to note it. Then the next run starts from further
+    /// above.
+    async fn note_progress(&self, step: &Step<'_>, done: usize) {
+        let note = self
+            .session
+            .side_table
+            .progress(step.version(), &step.progress(done));
+        if let Some(note) = note
+            && let Err(error) = self.session.client.batch_execute(&note).await
+        {
+            tracing::warn!(target: "app_db::migrate", version = step.version(), done, %error, "cannot note how far the migration has come");
+        }
     }
 
     /// Sends a statement, and sees meanwhile what it waits for.

@@ -98,8 +98,25 @@ pub enum MigrateError {
         others: usize,
     },
 
-    /// The version to be accepted is not that of an applied migration. Nothing was changed.
-    #[error("cannot accept {version}: {reason}")]
+    /// A migration outside a transaction is unfinished, and its first statements are not those that have run.
+    /// Nothing was changed.
+    #[error(
+        "{migration} was interrupted after {}, edited since: restore what has run, or let it start \
+         from the beginning with `dbctl migrate repair --restart {version}` (`Migrator::restart`)",
+        Count(*done, "statement", "statements")
+    )]
+    #[non_exhaustive]
+    EditedUnfinished {
+        /// The version.
+        version: String,
+        /// `<version>_<name>`.
+        migration: String,
+        /// How many statements have run.
+        done: usize,
+    },
+
+    /// The version to be repaired is not that of an applied or unfinished migration. Nothing was changed.
+    #[error("cannot repair {version}: {reason}")]
     #[non_exhaustive]
     NotApplied {
         /// The version as it was given.

@@ -1,4 +1,4 @@
-//! Accepting an edit of an applied migration.
+//! Ways out after an edit: to accept it, or to start again.
 
 use crate::migrate::Migrator;
 use crate::migrate::checksum::checksum;
@@ -42,5 +42,37 @@ impl Migrator {
         let noted = session.client.batch_execute(&note).await.map_err(failed);
         session.close().await;
         noted
+    }
+
+    /// Forgets how far an unfinished migration has come, so that the next run starts with its first
+    /// statement. What has run stays, and is for the caller to undo.
+    ///
+    /// `version` may be written as in the name of the directory.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::NotApplied`] if the migration is not unfinished, and the errors of
+    /// [`run`](Self::run) except those of running. If the future is dropped, it is forgotten or not.
+    pub async fn restart(&self, version: &str) -> Result<(), MigrateError> {
+        let migrations = self.source.load()?;
+        let number = version
+            .split('_')
+            .next()
+            .unwrap_or(version)
+            .replace('-', "");
+        let session = self.open_and_lock(&migrations).await?;
+        let notes = session.side_table.read(&session.client).await?;
+        let forgotten = if notes.unfinished.contains_key(&number) {
+            let failed = MigrateError::bookkeeping(format!("forget the progress of {version}"));
+            let forget = session.side_table.forget(&number);
+            session.client.batch_execute(&forget).await.map_err(failed)
+        } else {
+            Err(MigrateError::NotApplied {
+                version: version.to_owned(),
+                reason: "it is not unfinished".to_owned(),
+            })
+        };
+        session.close().await;
+        forgotten
     }
 }

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::migrate::checksum::checksum;
 use crate::migrate::error::MigrateError;
+use crate::migrate::side_table::Notes;
 use crate::migrate::source::Migration;
 
 /// One migration, with what the source and the server know about it.
@@ -35,6 +36,9 @@ pub enum MigrationState {
     /// Pending, but older than an applied migration. The next run refuses it, unless it is told to
     /// apply it.
     OutOfOrder,
+    /// Some of its statements have run. It runs outside a transaction and was interrupted; the next run goes
+    /// on behind them.
+    Unfinished,
     /// Applied, but its `up.sql` is not the one that was applied: somebody has edited it since. Nothing runs
     /// until it is restored or accepted. Migrations that another tool has applied never have this state.
     Drifted,
@@ -49,6 +53,7 @@ impl MigrationState {
             Self::Applied => "applied",
             Self::Pending => "pending",
             Self::OutOfOrder => "out-of-order",
+            Self::Unfinished => "unfinished",
             Self::Drifted => "drifted",
             Self::Missing => "missing",
         }
@@ -56,7 +61,7 @@ impl MigrationState {
 
     /// Whether the next run would apply it, or refuse to.
     pub fn is_pending(self) -> bool {
-        matches!(self, Self::Pending | Self::OutOfOrder)
+        matches!(self, Self::Pending | Self::OutOfOrder | Self::Unfinished)
     }
 }
 
@@ -77,9 +82,9 @@ pub struct FinishedMigration {
 pub(super) fn compare(
     migrations: &[Migration],
     applied: &BTreeMap<String, String>,
-    checksums: &BTreeMap<String, String>,
+    notes: &Notes,
 ) -> Vec<MigrationStatus> {
-    let edited: BTreeSet<&str> = drifted(migrations, checksums)
+    let edited: BTreeSet<&str> = drifted(migrations, notes)
         .map(|migration| migration.version.as_str())
         .collect();
     let newest = applied.keys().next_back();
@@ -97,6 +102,7 @@ pub(super) fn compare(
             (true, true) if edited.contains(version) => MigrationState::Drifted,
             (true, true) => MigrationState::Applied,
             (false, _) => MigrationState::Missing,
+            (true, false) if notes.unfinished.contains_key(version) => MigrationState::Unfinished,
             (true, false) if newest.is_some_and(|newest| version < newest.as_str()) => {
                 MigrationState::OutOfOrder
             }
@@ -115,10 +121,10 @@ pub(super) fn compare(
 /// The migrations whose file is not the one that was applied, as far as that is known.
 pub(super) fn drifted<'a>(
     migrations: &'a [Migration],
-    checksums: &BTreeMap<String, String>,
+    notes: &Notes,
 ) -> impl Iterator<Item = &'a Migration> {
     migrations.iter().filter(|migration| {
-        let applied = checksums.get(&migration.version);
+        let applied = notes.checksums.get(&migration.version);
         applied.is_some_and(|applied| *applied != checksum(&migration.up))
     })
 }
@@ -152,7 +158,7 @@ mod tests {
         let source = ["1_a", "2_b", "4_d"].map(|name| EmbeddedMigration::new(name, ""));
         let migrations = MigrationSource::embedded(source).load().unwrap();
         let applied = ["1", "3"].map(|version| (version.to_owned(), "then".to_owned()));
-        let status = compare(&migrations, &BTreeMap::from(applied), &BTreeMap::new());
+        let status = compare(&migrations, &BTreeMap::from(applied), &Notes::default());
         let states: Vec<_> = status
             .iter()
             .map(|m| (m.version.as_str(), m.state))

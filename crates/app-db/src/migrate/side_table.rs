@@ -3,14 +3,34 @@
 //! diesel's table stays as diesel makes it, so the checksums have a table beside it. A row counts only
 //! together with the row of the history that was written in the same transaction: diesel's own tool may have
 //! reverted the migration and applied it again since.
+//!
+//! A migration that runs outside a transaction has a row without `run_on` while it is unfinished, which says
+//! how many of its statements have run.
 
 use std::collections::BTreeMap;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Row};
 
 use crate::migrate::error::MigrateError;
 use crate::migrate::history::History;
+
+/// What the table says.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// The checksums of applied versions, as far as they are known.
+    pub(super) checksums: BTreeMap<String, String>,
+    /// The versions that are unfinished.
+    pub(super) unfinished: BTreeMap<String, Progress>,
+}
+
+/// How far an unfinished migration has come.
+pub(super) struct Progress {
+    /// How many of its statements have run.
+    pub(super) done: usize,
+    /// The checksum of the file up to the end of the last one.
+    pub(super) checksum: String,
+}
 
 /// The table, and what the role may do with it.
 pub(super) struct SideTable {
@@ -73,27 +93,36 @@ impl SideTable {
         Ok(())
     }
 
-    /// The checksums of applied versions, as far as they are known.
-    pub(super) async fn read(
-        &self,
-        client: &Client,
-    ) -> Result<BTreeMap<String, String>, MigrateError> {
+    pub(super) async fn read(&self, client: &Client) -> Result<Notes, MigrateError> {
         if !self.readable {
-            return Ok(BTreeMap::new());
+            return Ok(Notes::default());
         }
         let Self { table, history, .. } = self;
         let sql = format!(
-            "SELECT s.version::text, s.sha256_up::text FROM {table} s \
-             JOIN {history} h ON h.version = s.version AND h.run_on = s.run_on"
+            "SELECT s.version::text, s.sha256_up::text, s.statements_done FROM {table} s \
+             LEFT JOIN {history} h ON h.version = s.version \
+             WHERE h.run_on = s.run_on OR (h.version IS NULL AND s.run_on IS NULL)"
         );
         let failed = MigrateError::bookkeeping(format!("read {table}"));
         let rows = client.query(&sql, &[]).await;
-        rows.and_then(|rows| {
-            let rows = rows.iter();
-            rows.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-                .collect::<Result<_, Error>>()
+        rows.and_then(|rows| rows.iter().try_fold(Notes::default(), Notes::with))
+            .map_err(failed)
+    }
+
+    /// The SQL that notes how far an unfinished migration has come.
+    pub(super) fn progress(&self, version: &str, progress: &Progress) -> Option<String> {
+        let Progress { done, checksum } = progress;
+        (self.writable && self.exists).then(|| {
+            format!(
+                "INSERT INTO {} (version, sha256_up, tool_version, statements_done) \
+                 VALUES ('{version}', '{checksum}', '{TOOL}', {done}) \
+                 ON CONFLICT (version) DO UPDATE SET run_on = NULL, \
+                 sha256_up = excluded.sha256_up, tool_version = excluded.tool_version, \
+                 statements_done = excluded.statements_done, \
+                 noted_by = DEFAULT, noted_at = DEFAULT",
+                self.table
+            )
         })
-        .map_err(failed)
     }
 
     /// The SQL that notes the checksum of `version` in the transaction of its record. Both are letters and
@@ -114,7 +143,7 @@ impl SideTable {
              WHERE version = '{version}' \
              ON CONFLICT (version) DO UPDATE SET run_on = excluded.run_on, \
              sha256_up = excluded.sha256_up, tool_version = excluded.tool_version, \
-             noted_by = DEFAULT, noted_at = DEFAULT"
+             statements_done = NULL, noted_by = DEFAULT, noted_at = DEFAULT"
         )
     }
 
@@ -130,11 +159,28 @@ impl SideTable {
     fn definition(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY, \
-             run_on TIMESTAMP NOT NULL, sha256_up TEXT NOT NULL, tool_version TEXT NOT NULL, \
+             run_on TIMESTAMP, sha256_up TEXT NOT NULL, statements_done INT, \
+             tool_version TEXT NOT NULL, \
              noted_by TEXT NOT NULL DEFAULT session_user, \
              noted_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp())",
             self.table
         )
+    }
+}
+
+impl Notes {
+    fn with(mut self, row: &Row) -> Result<Self, Error> {
+        let (version, checksum) = (row.try_get(0)?, row.try_get(1)?);
+        match row.try_get::<_, Option<i32>>(2)? {
+            None => {
+                self.checksums.insert(version, checksum);
+            }
+            Some(done) => {
+                let done = usize::try_from(done).unwrap_or_default();
+                self.unfinished.insert(version, Progress { done, checksum });
+            }
+        }
+        Ok(self)
     }
 }
 

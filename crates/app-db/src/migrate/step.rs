@@ -12,6 +12,7 @@ use crate::migrate::failed_migration::{
 use crate::migrate::layout::{DOWN, UP};
 use crate::migrate::migrator_session::MigratorSession;
 use crate::migrate::settings::MigrationSettings;
+use crate::migrate::side_table::Progress;
 use crate::migrate::source::Migration;
 use crate::migrate::statements::{MigrationStatement, mentions, split};
 
@@ -20,6 +21,8 @@ pub(super) struct Step<'a> {
     migration: &'a Migration,
     file: PathBuf,
     text: &'a str,
+    /// Whether it is `up.sql`.
+    is_up: bool,
     /// The statement that records it.
     pub(super) record: String,
 }
@@ -30,6 +33,7 @@ impl<'a> Step<'a> {
             migration,
             file: migration.path.join(UP),
             text: &migration.up,
+            is_up: true,
             record: format!(
                 "{}; {}",
                 session.history.insert(&migration.version),
@@ -45,6 +49,7 @@ impl<'a> Step<'a> {
             migration,
             file: migration.path.join(DOWN),
             text: down,
+            is_up: false,
             record: format!(
                 "{}; {}",
                 session.history.delete(&migration.version),
@@ -55,6 +60,31 @@ impl<'a> Step<'a> {
 
     pub(super) fn statements(&self) -> Vec<MigrationStatement<'a>> {
         split(self.text)
+    }
+
+    /// Whether a run can go on in the middle: not in `down.sql`, and not in a file with transactions of its
+    /// own, which may have been rolled back.
+    pub(super) fn is_resumable(&self) -> bool {
+        let statements = self.statements();
+        self.is_up
+            && !statements
+                .iter()
+                .any(MigrationStatement::controls_transaction)
+    }
+
+    pub(super) fn version(&self) -> &'a str {
+        &self.migration.version
+    }
+
+    /// The progress after its first `done` statements.
+    pub(super) fn progress(&self, done: usize) -> Progress {
+        let statements = self.statements();
+        let last = done.checked_sub(1).and_then(|last| statements.get(last));
+        let end = last.map_or(0, |last| last.offset + last.sql.len());
+        Progress {
+            done,
+            checksum: checksum(&self.text[..end]),
+        }
     }
 
     /// What stands behind the last statement: a failed COMMIT is reported there.
@@ -153,6 +183,7 @@ mod tests {
             migration,
             file: migration.path.join(UP),
             text: &migration.up,
+            is_up: true,
             record: String::new(),
         }
     }
