@@ -1,6 +1,7 @@
 //! The command line as a person or a script meets it: output, exit codes, no secrets.
 
 mod migrate;
+mod migration_files;
 
 use std::fs;
 use std::path::PathBuf;
