@@ -33,7 +33,7 @@ pub(super) fn answer_in_broken(
             if goes_back(conversation, tail) {
                 return false;
             }
-            if End::parse(sql).is_none() {
+            if End::of_failed(sql).is_none() {
                 return fail(conversation);
             }
             let traits = Traits::of(sql);
@@ -55,7 +55,7 @@ pub(super) fn answer_in_broken(
                 return false;
             }
             let sql = split_text(&tail).map_or(&*tail, |(sql, _types)| sql);
-            let Some(end) = End::parse(conversation.sql(sql)) else {
+            let Some(end) = End::of_failed(conversation.sql(sql)) else {
                 return fail(conversation);
             };
             let begun = conversation.transaction == ClientTransaction::Broken { begun: true };

@@ -138,6 +138,7 @@ pub(super) fn send_execute(
 
     leaves(conversation, traits.residue);
     let bare = traits.stands_alone || traits.needs_a_block;
+    exchange.controls = rules.local_settings.is_some() && traits.controls;
     put_head(conversation, rules, &mut exchange, bare);
     let record = conversation.statements.get(id);
     let name = record.map(Record::server_name).unwrap_or_default();

@@ -33,6 +33,10 @@ pub(super) fn put_head(
     }
     let settings: &[Vec<u8>] = match &rules.local_settings {
         Some(settings) if begins => settings.in_transaction(),
+        // The statement may be a BEGIN, and a SET TRANSACTION follow: nothing before it may take a snapshot.
+        Some(settings) if conversation.status == b'I' && exchange.controls => {
+            settings.before_simple(true)
+        }
         Some(settings) if conversation.status == b'I' && !alone => settings.before_extended(),
         _ => &[],
     };

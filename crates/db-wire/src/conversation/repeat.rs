@@ -38,9 +38,14 @@ fn prepare_anew(conversation: &mut Conversation, exchange: &mut Exchange) -> boo
     let Some(id) = exchange.statement else {
         return false;
     };
+    let shared = conversation.is_shared();
     let Some(record) = conversation.statements.get_mut(id) else {
         return false;
     };
+    if shared {
+        // A pooler that keeps names takes a new one of the same text for the statement that was refused.
+        record.naming = Naming::Unnamed;
+    }
     let name = record.take_name();
     let out = conversation.to_server.end();
     put_parse(out, &name, &record.tail);
@@ -61,15 +66,7 @@ fn prepare_anew(conversation: &mut Conversation, exchange: &mut Exchange) -> boo
 
 fn run_again(conversation: &mut Conversation, exchange: &mut Exchange) -> bool {
     put_settings_again(conversation, exchange);
-    let shared = conversation.is_shared();
     let out = conversation.to_server.end();
-    if shared
-        && let Some(id) = exchange.statement
-        && let Some(record) = conversation.statements.get_mut(id)
-    {
-        put_describe(out, &record.take_name());
-        exchange.parts.push(Part::Check(id));
-    }
     out.extend_from_slice(&conversation.retained);
     put_sync(out);
     true

@@ -156,13 +156,18 @@ fn emit(conversation: &mut Conversation, fresh: &mut Fresh<'_>, range: Range<usi
 /// What becomes of a message, as far as its tag tells.
 fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
     match tag {
-        b'A' | b'N' | b'R' => return Fate::Pass,
+        b'A' | b'R' => return Fate::Pass,
         b'S' | b'K' | b'Z' | b'E' | b'C' | b'I' => return Fate::Hold,
         _ => {}
     }
     let Some(exchange) = conversation.pending.answered_mut() else {
         return Fate::Pass;
     };
+    if tag == b'N' {
+        // A SET LOCAL of the wire's before a BEGIN warns that there is none yet.
+        let is_ours = exchange.controls && matches!(exchange.part(), Some(Part::Statement { .. }));
+        return if is_ours { Fate::Drop } else { Fate::Pass };
+    }
     if exchange.silent || exchange.mismatch {
         return Fate::Drop;
     }

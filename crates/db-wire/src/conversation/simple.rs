@@ -53,7 +53,11 @@ pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, text: &[u8]
 /// Answers for a transaction that the server knows nothing of, or believes to be well; `false` when
 /// the query is to be sent.
 fn simple_unsent(conversation: &mut Conversation, sql: Sql<'_>) -> bool {
-    match (&conversation.transaction, End::parse(sql)) {
+    let end = match conversation.transaction {
+        ClientTransaction::Broken { .. } => End::of_failed(sql),
+        _ => End::parse(sql),
+    };
+    match (&conversation.transaction, end) {
         (ClientTransaction::Broken { begun }, Some(end)) => {
             let begun = *begun;
             conversation.transaction = ClientTransaction::Plain;

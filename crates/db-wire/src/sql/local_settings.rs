@@ -17,7 +17,7 @@ pub struct LocalSettings {
     before_simple: Vec<Vec<u8>>,
     /// What stands before a statement of the extended protocol, where SET LOCAL would warn that there is no BEGIN.
     before_extended: Vec<Vec<u8>>,
-    /// The names of the settings that stand before statements.
+    /// The names of the settings without which a statement that must stand alone cannot run.
     names: Vec<String>,
     isolation: Option<(Isolation, &'static str)>,
     read_only: bool,
@@ -64,7 +64,9 @@ impl LocalSettings {
             .collect();
         let called =
             (!calls.is_empty()).then(|| format!("SELECT {}", calls.join(", ")).into_bytes());
+        // What must stand alone runs rather without a bound on its locks than not at all; its statement_timeout holds.
         let names = in_front.iter().map(|(name, _)| name.clone());
+        let names = names.filter(|name| !name.eq_ignore_ascii_case("lock_timeout"));
         // What stands alone runs at whatever level, but must not write where the pool only reads.
         let read_only_name = read_only.then(|| "default_transaction_read_only".to_owned());
         Some(Self {
@@ -105,7 +107,7 @@ impl LocalSettings {
         &self.before_extended
     }
 
-    /// The settings that stand before a statement outside a transaction.
+    /// The settings without which a statement outside a transaction cannot run.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
@@ -262,7 +264,7 @@ mod tests {
             ["SELECT pg_catalog.set_config('lock_timeout', '2s', true), \
               pg_catalog.set_config('search_path',  E'mid, \"o''B\"\"x\\\\\"', true)"]
         );
-        assert_eq!(both.names(), ["lock_timeout", "search_path"]);
+        assert_eq!(both.names(), ["search_path"]);
         assert_eq!(both.begin(Begin::default()), "");
         assert_eq!(settings(&[]), None);
         let own = settings(&[("app.tenant", "a")]).unwrap();

@@ -111,7 +111,7 @@ pub(crate) fn sets_for_everybody(sql: Sql<'_>, interval_style: bool) -> Option<S
     statements(sql).find_map(|one| {
         let mut words = Tokens::of(one);
         if !words.eat(b"SET") {
-            return None;
+            return configures(one, interval_style);
         }
         let mut name = words.next()?;
         if name.is_any(ENDS_WITH_TRANSACTION) {
@@ -120,7 +120,7 @@ pub(crate) fn sets_for_everybody(sql: Sql<'_>, interval_style: bool) -> Option<S
         if name.is(b"SESSION") {
             name = words.next()?;
         }
-        let is_kept = name.is_any(KEPT) || (interval_style && name.is(b"intervalstyle"));
+        let is_kept = name.is_any(KEPT) || (interval_style && name.is(INTERVAL_STYLE));
         let shown = match name {
             Token::Word(name) | Token::Quoted(name) => String::from_utf8_lossy(name).into_owned(),
             _ => String::new(),
@@ -128,6 +128,50 @@ pub(crate) fn sets_for_everybody(sql: Sql<'_>, interval_style: bool) -> Option<S
         (!is_kept).then_some(shown)
     })
 }
+
+/// The same by `set_config(.., .., false)`. One whose last argument is no constant is the server's to know.
+fn configures(statement: Sql<'_>, interval_style: bool) -> Option<String> {
+    let mut tokens = Tokens::of(statement);
+    while let Some(token) = tokens.next() {
+        let is_it = token.is(b"set_config") || token == Token::Quoted(b"set_config");
+        if !is_it || !tokens.eat_symbol(b'(') || !lasts(tokens.clone()) {
+            continue;
+        }
+        let name = match tokens.clone().next() {
+            Some(Token::String([b'\'', name @ .., b'\''])) => name,
+            _ => b"..",
+        };
+        let is_kept = Token::Word(name).is_any(KEPT)
+            || (interval_style && name.eq_ignore_ascii_case(INTERVAL_STYLE));
+        if !is_kept {
+            return Some(String::from_utf8_lossy(name).into_owned());
+        }
+    }
+    None
+}
+
+/// Whether the last argument of a call is `false`.
+fn lasts(mut arguments: Tokens<'_>) -> bool {
+    let mut depth = 0_u32;
+    let mut last = Token::Symbol(b'(');
+    for token in &mut arguments {
+        match token {
+            Token::Symbol(b')') if depth == 0 => break,
+            Token::Symbol(b'(' | b'[') => depth += 1,
+            Token::Symbol(b')' | b']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        last = token;
+    }
+    match last {
+        Token::String([b'\'', value @ .., b'\'']) => Token::Word(value).is_any(FALSE),
+        value => value.is(b"false"),
+    }
+}
+
+const FALSE: &[&[u8]] = &[b"f", b"false", b"off", b"no", b"n", b"0"];
+
+const INTERVAL_STYLE: &[u8] = b"intervalstyle";
 
 /// What PgBouncer keeps for each of its clients. TIME ZONE and NAMES are other words for two of these.
 const KEPT: &[&[u8]] = &[
@@ -238,6 +282,12 @@ mod tests {
             ("set \"search_path\" = a", "search_path"),
             ("set intervalstyle = iso_8601", "intervalstyle"),
             ("set session authorization x", "authorization"),
+            (
+                "select pg_catalog.set_config('work_mem', ' ', false)",
+                "work_mem",
+            ),
+            ("select 1, \"set_config\"('a.b', (x), 'f')", "a.b"),
+            ("select set_config($1, $2, false)", ".."),
         ] {
             assert_eq!(sets(sql).as_deref(), Some(name), "{sql}");
         }
@@ -250,6 +300,10 @@ mod tests {
             "set session datestyle = german",
             "update t set x = 1",
             "select ';set x = 1'",
+            "select set_config('a.b', 'false', true)",
+            "select set_config('TimeZone', 'UTC', false)",
+            "select set_config($1, $2, $3)",
+            "select 'set_config(''a'', ''b'', false)'",
         ] {
             assert_eq!(sets(sql), None, "{sql}");
         }

@@ -130,6 +130,15 @@ impl End {
         }
         words.next().is_none().then_some(end)
     }
+
+    /// What ends a transaction that has failed: PREPARE TRANSACTION too rolls it back.
+    pub(crate) fn of_failed(sql: Sql<'_>) -> Option<Self> {
+        let prepares = || {
+            let mut words = Tokens::of(only(sql)?);
+            (words.eat(b"PREPARE") && words.eat(b"TRANSACTION")).then_some(Self::Commit)
+        };
+        Self::parse(sql).or_else(prepares)
+    }
 }
 
 /// Whether it may commit: then it must not be cancelled.
