@@ -96,6 +96,33 @@ async fn a_new_pgbouncer_is_proven_to_keep_names() {
     assert_eq!(endpoint["statements"], "named");
 }
 
+/// Behind a pooler it says which ALTER ROLE saves the pool its settings, and is right about it.
+#[tokio::test]
+async fn it_says_which_alter_role_makes_the_server_have_the_settings() {
+    let database = TestDatabase::empty().await.unwrap();
+    let admin = database.server().admin().await.unwrap();
+    let mut statements = String::new();
+    for is_altered in [false, true] {
+        let bouncer = bouncer(&database, PoolMode::Transaction, new()).await;
+        let dbctl = doctor(&database.pooled_url(&bouncer), &database.url())
+            .with("APP_DB__PROFILE__STATEMENT_TIMEOUT", "7s")
+            .with("APP_DB__PROFILE__SEARCH_PATH", "\"Odd one\", public");
+        let endpoint = pooled(&dbctl, &database).await;
+        let alters = endpoint["alter_role"].as_array().unwrap();
+        assert_eq!(alters.is_empty(), is_altered, "{alters:?}");
+        let alters = alters.iter().map(|one| one.as_str().unwrap());
+        statements = alters.collect::<Vec<_>>().join("\n");
+        if !is_altered {
+            assert!(statements.contains("'7000ms'"), "{statements}");
+            admin.batch_execute(&statements).await.unwrap();
+        }
+    }
+    let role = database.role().name();
+    let reset = format!("alter role {role} reset all");
+    admin.batch_execute(&reset).await.unwrap();
+    assert_eq!(statements, "");
+}
+
 #[tokio::test]
 async fn a_pooler_where_the_configuration_denies_one_is_a_problem() {
     let database = TestDatabase::empty().await.unwrap();
@@ -230,6 +257,7 @@ async fn the_json_has_the_fields_of_its_schema() {
         "pooler",
         "statements",
         "pools",
+        "alter_role",
         "max_connections",
         "reserved_connections",
         "free_connections",

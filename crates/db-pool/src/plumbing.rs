@@ -87,6 +87,13 @@ pub fn setting_differs(pool: &Pool, name: &str, wanted: &str) -> Option<bool> {
     Some(pool.shared().dialler.facts()?.differs(name, wanted))
 }
 
+/// The settings that a pool says in each transaction, since its sessions are shared and the server does not have them
+/// by itself: as SQL has them behind `SET`. Empty before the first connection.
+#[must_use]
+pub fn assignments(pool: &Pool) -> Vec<String> {
+    pool.shared().dialler.assignments()
+}
+
 /// How many connections a server lets clients have.
 #[expect(clippy::exhaustive_structs, reason = "app-db takes it apart")]
 pub struct ConnectionLimits {

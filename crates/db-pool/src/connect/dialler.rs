@@ -22,6 +22,7 @@ use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::generation::Generation;
 use crate::profile::PoolProfile;
+use db_wire::LocalSettings;
 
 /// Opens a connection outside any pool, for migrations and administration.
 ///
@@ -110,6 +111,18 @@ impl Dialler {
     fn found(&self) -> Option<Found> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.clone()
+    }
+
+    /// What is said of the pool's settings because the server does not have them by itself; none but where sessions are
+    /// shared.
+    pub(crate) fn assignments(&self) -> Vec<String> {
+        let Some(found) = self.found() else {
+            return Vec::new();
+        };
+        let shared = matches!(found.pooler, Pooler::Shared { .. });
+        let local = shared.then(|| self.login.settings().local(&found.facts));
+        let local = local.flatten();
+        local.iter().flat_map(LocalSettings::assignments).collect()
     }
 
     /// The `statement_timeout` of the pool's sessions.

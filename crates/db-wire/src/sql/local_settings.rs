@@ -93,6 +93,13 @@ impl LocalSettings {
         &self.in_transaction
     }
 
+    /// The settings as SQL has them behind `SET`.
+    pub fn assignments(&self) -> impl Iterator<Item = String> {
+        let texts = self.in_transaction.iter();
+        let texts = texts.filter_map(|text| text.strip_prefix(b"SET LOCAL "));
+        texts.map(|text| String::from_utf8_lossy(text).into_owned())
+    }
+
     /// The statements in front of a simple query outside a transaction, which make one text with it; all of them
     /// where it may begin a transaction.
     pub(crate) fn before_simple(&self, may_begin: bool) -> &[Vec<u8>] {

@@ -100,6 +100,14 @@ fn on_role(endpoint: &Examined, direct_variable: &str) -> Vec<Advice> {
         )),
         _ => {}
     }
+    if endpoint.role != Role::Direct && !endpoint.alter_role.is_empty() {
+        let message = format!(
+            "the pool says its settings in each transaction, since the pooler shares the sessions; with \
+             `{}` the server has them by itself",
+            endpoint.alter_role.join(" ")
+        );
+        advice.push(note(&endpoint.name, message));
+    }
     if let (Some(hint), false) = (&endpoint.url_hint, is_pooler) {
         let message = format!("{hint} suggests a pooler, but PostgreSQL itself answers");
         advice.push(note(&endpoint.name, message));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use app_db::db_config::{Host, TlsMode};
-use app_db::db_pool::{ConnectFailure, Pooler, PoolerMode, Statements, connect_client};
+use app_db::db_pool::{ConnectFailure, Pooler, PoolerMode, Statements, connect_client, plumbing};
 use app_db::{Endpoint, Pool};
 use serde::Serialize;
 
@@ -38,6 +38,8 @@ pub(super) struct Examined {
     /// How the first pool of this endpoint names its statements: `named` or `unnamed`.
     statements: Option<&'static str>,
     pub(super) pools: Vec<PoolReport>,
+    /// What makes the server have the first pool's settings by itself, where sessions are shared.
+    pub(super) alter_role: Vec<String>,
     pub(super) max_connections: Option<i64>,
     /// How many of these are reserved for superusers and special roles.
     pub(super) reserved_connections: Option<i64>,
@@ -120,7 +122,15 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
     drop(client);
 
     match find_pooler(&configured).await {
-        Ok(found) => examined.took(found, &configured),
+        Ok((found, assignments)) => {
+            examined.took(found, &configured);
+            let shared = matches!(examined.between, Pooler::Shared { .. });
+            let role = configured.endpoint.user.replace('"', "\"\"");
+            let alters = assignments.iter().filter(|_| shared);
+            examined.alter_role = alters
+                .map(|assignment| format!("ALTER ROLE \"{role}\" SET {assignment};"))
+                .collect();
+        }
         Err(error) => examined.error = Some(error),
     }
     examined.tls = match configured.endpoint.tls.mode {
@@ -134,8 +144,8 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
     examined
 }
 
-/// Which pooler is in between, as a pool finds out if nothing is configured.
-async fn find_pooler(configured: &ConfiguredEndpoint) -> Result<Pooler, String> {
+/// Which pooler is in between, as a pool finds out if nothing is configured, and which settings it says there.
+async fn find_pooler(configured: &ConfiguredEndpoint) -> Result<(Pooler, Vec<String>), String> {
     let mut profile = configured.profile.clone();
     profile.name = configured.name.as_str().into();
     (profile.max, profile.min_idle) = (1, 0);
@@ -144,7 +154,7 @@ async fn find_pooler(configured: &ConfiguredEndpoint) -> Result<Pooler, String> 
     profile.statements = Statements::Auto;
     let pool = Pool::connect_lazy(configured.endpoint.clone(), profile);
     let connected = pool.get().await;
-    let found = pool.status().pooler;
+    let found = (pool.status().pooler, plumbing::assignments(&pool));
     let outcome = connected.map(drop);
     pool.close(GRACE).await;
     outcome.map(|()| found).map_err(|error| chain(&error))
@@ -177,6 +187,7 @@ impl Examined {
             found: Pooler::Unknown,
             statements: None,
             pools: configured.pools.iter().map(pool).collect(),
+            alter_role: Vec::new(),
             max_connections: None,
             reserved_connections: None,
             free_connections: None,
