@@ -84,7 +84,7 @@ async fn over(db: &TestDatabase, parameters: &str) -> Watched {
     open_at(db, &with(db.url(), parameters), sized(1)).await
 }
 
-/// Issue 11, W5: directly and over plain TCP, whether the URL says so or the server.
+/// Directly and over plain TCP, whether the URL says so or the server.
 #[tokio::test]
 async fn cancels_without_tls() {
     let db = TestDatabase::empty().await.unwrap();
@@ -97,7 +97,7 @@ async fn cancels_without_tls() {
     }
 }
 
-/// Issue 11, W5: the pooler hands the request on to the server that runs the statement.
+/// The pooler hands the request on to the server that runs the statement.
 #[tokio::test]
 async fn cancels_behind_a_pooler() {
     let db = TestDatabase::empty().await.unwrap();
@@ -113,7 +113,7 @@ async fn cancels_behind_a_pooler() {
     }
 }
 
-/// Issue 11, W5: and a Unix socket, whose token knows no address.
+/// And a Unix socket, whose token knows no address.
 #[tokio::test]
 async fn cancels_over_a_unix_socket() {
     let folder = tempfile::tempdir_in("/tmp").unwrap();
@@ -190,7 +190,7 @@ impl Encrypted {
     }
 }
 
-/// Issue 11, W5: by the pool's own TLS, and by the caller's where the caller has the stream.
+/// By the pool's own TLS, and by the caller's where the caller has the stream.
 #[tokio::test]
 async fn cancels_over_tls() {
     let server = Encrypted::start().await;
@@ -208,7 +208,7 @@ async fn cancels_over_tls() {
     }
 }
 
-/// Issue 11, W5: inside work the connection is diesel-async's, whose own token is as tokio-postgres means it
+/// Inside work the connection is diesel-async's, whose own token is as tokio-postgres means it
 /// where TLS is spoken: by the caller's connector, and where TLS is only preferred without one too.
 #[tokio::test]
 async fn the_connections_own_token_cancels_over_tls() {
@@ -238,7 +238,7 @@ async fn the_connections_own_token_cancels_over_tls() {
     }
 }
 
-/// Issue 11, W5: and without TLS there is the pool's.
+/// And without TLS there is the pool's.
 #[tokio::test]
 async fn work_cancels_by_the_pools_token() {
     let db = TestDatabase::empty().await.unwrap();

@@ -26,7 +26,7 @@ async fn quiet(db: &TestDatabase, database: &Database) {
     .await;
 }
 
-/// Issue 3, item 6, case F1: both updates or none, and the next caller gets a connection that is whole.
+/// case F1: both updates or none, and the next caller gets a connection that is whole.
 #[tokio::test]
 async fn a_transaction_dropped_anywhere_leaves_nothing_half_done() {
     let db = TestDatabase::empty().await.unwrap();

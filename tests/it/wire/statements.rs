@@ -23,7 +23,7 @@ fn unnamed() -> PoolProfile {
     profile
 }
 
-/// Issue 3, item 5a: diesel does not cache an UPDATE; the server parses it once all the same.
+/// Diesel does not cache an UPDATE; the server parses it once all the same.
 #[tokio::test]
 async fn an_update_is_prepared_once() {
     let cluster = talkative().await;
@@ -68,7 +68,7 @@ struct Row {
     n: i64,
 }
 
-/// Issue 3, item 5a: code that worked goes on working.
+/// Code that worked goes on working.
 #[tokio::test]
 async fn select_star_goes_on_working_across_add_column() {
     for profile in [one(), unnamed()] {
@@ -121,7 +121,7 @@ mod schema {
     }
 }
 
-/// Issue 3, item 5a: one text over two tenants, by diesel's cached statement and by an uncached one.
+/// One text over two tenants, by diesel's cached statement and by an uncached one.
 #[tokio::test]
 async fn one_text_over_two_schemas_reads_the_right_rows() {
     for profile in [one(), unnamed()] {

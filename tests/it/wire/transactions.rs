@@ -23,7 +23,7 @@ async fn insert(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<usize> {
         .await
 }
 
-/// Issue 3, item 6: in the spike the second insert ran alone and stayed.
+/// In the spike the second insert ran alone and stayed.
 #[tokio::test]
 async fn after_a_begin_that_did_not_run_no_insert_stays() {
     let (db, pool) = prepared(one()).await;
@@ -46,7 +46,7 @@ async fn after_a_begin_that_did_not_run_no_insert_stays() {
     insert(&mut conn, 12).await.unwrap();
 }
 
-/// Issue 3, item 6: BEGIN READ WRITE fails on a standby, and the statement has its error.
+/// BEGIN READ WRITE fails on a standby, and the statement has its error.
 #[tokio::test]
 async fn a_begin_that_fails_is_its_statements_error() {
     let cluster = harness::Cluster::start(harness::ClusterOptions::default())
@@ -146,7 +146,7 @@ async fn read(database: &Database) {
     assert_eq!(read, Ok(0));
 }
 
-/// Issue 3, item 6: BEGIN goes with the statement and COMMIT is not waited for.
+/// BEGIN goes with the statement and COMMIT is not waited for.
 #[tokio::test]
 async fn a_read_costs_one_round_trip_for_one_statement() {
     let db = TestDatabase::empty().await.unwrap();

@@ -12,7 +12,7 @@ fn settings() -> [String; 3] {
     ]
 }
 
-/// Issue 3, item 7: an autocommit statement carries them in its own Sync, the reply shows nothing of it.
+/// An autocommit statement carries them in its own Sync, the reply shows nothing of it.
 #[test]
 fn autocommit_statements_carry_the_settings() {
     let mut peers = Peers::new(shared(Naming::Unnamed));
@@ -34,7 +34,7 @@ fn autocommit_statements_carry_the_settings() {
     assert_eq!(peers.observed.statements(), 2);
 }
 
-/// Issue 3, item 7: once in a transaction, in its first batch.
+/// Once in a transaction, in its first batch.
 #[test]
 fn transactions_carry_them_once() {
     let mut peers = Peers::new(Rules {

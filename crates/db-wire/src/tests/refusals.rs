@@ -8,7 +8,7 @@ use crate::conversation::requests::client_sent;
 use crate::protocol::frame::{BadLength, MAX_HELD};
 use crate::steering::Steering;
 
-/// Issue 3, item 1: the SASL exchange passes through untouched, and so does whatever comes before the end
+/// The SASL exchange passes through untouched, and so does whatever comes before the end
 /// of the login; our parameters are added in however many pieces the packet arrives.
 #[test]
 fn the_login_passes_with_our_parameters_added() {

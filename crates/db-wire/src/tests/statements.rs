@@ -7,7 +7,7 @@ use crate::rules::Rules;
 
 const UPDATE: &str = "update t set n = 1";
 
-/// Issue 3, item 5a: the second time the same text costs neither Parse nor Describe, whatever its name.
+/// The second time the same text costs neither Parse nor Describe, whatever its name.
 #[test]
 fn a_known_text_is_answered_without_the_server() {
     let mut peers = Peers::new(named());
@@ -130,7 +130,7 @@ fn a_refused_statement_leaves_no_trace() {
     assert_eq!(peers.server(&["E 26000", "Z I"]), ["E 26000", "Z I"]);
 }
 
-/// Issue 3, item 5a: nothing has run, and the client does not hear of it.
+/// Nothing has run, and the client does not hear of it.
 #[test]
 fn a_plan_that_changed_its_result_is_prepared_again_and_repeated() {
     let mut peers = Peers::new(named());
@@ -278,7 +278,7 @@ fn another_statements_missing_name_loses_none_of_ours() {
     assert_eq!(peers.client(&["B s1", "E", "S"]), ["B s1", "E", "S"]);
 }
 
-/// Issue 3, item 5a: a search_path, a role or a table that changes forgets every description, and again
+/// A search_path, a role or a table that changes forgets every description, and again
 /// when the transaction ends or goes back to a savepoint.
 #[test]
 fn what_changes_the_meaning_of_names_forgets_descriptions() {

@@ -17,7 +17,7 @@ fn peers(rules: Rules) -> Peers {
     peers
 }
 
-/// Issue 3, item 6: BEGIN goes with whatever comes first.
+/// BEGIN goes with whatever comes first.
 #[test]
 fn begin_travels_with_the_first_statement() {
     let mut execute = peers(named());
@@ -83,7 +83,7 @@ fn begin_and_commit_cost_nothing() {
     assert_eq!(peers.client(&["X"]), ["X"]);
 }
 
-/// Issue 3, item 6: in the spike the second insert ran alone and stayed.
+/// In the spike the second insert ran alone and stayed.
 #[test]
 fn after_a_begin_that_failed_nothing_reaches_the_server() {
     let answers: [(&[&str], &[&str]); 3] = [
@@ -223,7 +223,7 @@ fn reads(peers: &mut Peers) {
     peers.server(&["1", "2", "C BEGIN", "2", "D one", "C SELECT 1", "Z T"]);
 }
 
-/// Issue 3, item 6: `db.read` costs one round trip for one statement, in a loop as well.
+/// `db.read` costs one round trip for one statement, in a loop as well.
 #[test]
 fn the_commit_of_a_transaction_that_only_read_is_not_waited_for() {
     let mut peers = peers(named());
@@ -257,7 +257,7 @@ fn a_silent_commit_that_is_answered_otherwise_spoils_the_connection() {
     }
 }
 
-/// Issue 3, item 6: SERIALIZABLE, a failed transaction, and anything but a plain SELECT.
+/// SERIALIZABLE, a failed transaction, and anything but a plain SELECT.
 #[test]
 fn every_other_commit_is_waited_for() {
     let waits = |peers: &mut Peers| {

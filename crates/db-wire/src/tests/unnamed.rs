@@ -6,7 +6,7 @@ use crate::TransactionStatus;
 
 const SELECT: &str = "select * from t";
 
-/// Issue 3, item 5b: one Sync for all of it, and no name.
+/// One Sync for all of it, and no name.
 #[test]
 fn everything_goes_in_one_batch_without_a_name() {
     let mut peers = Peers::new(unnamed());
@@ -33,7 +33,7 @@ fn everything_goes_in_one_batch_without_a_name() {
     assert_eq!(peers.local(&["C s1", "S"]), ["3", "Z I"]);
 }
 
-/// Issue 3, item 5b: int4 turned float4 would else answer 1065353216.
+/// Int4 turned float4 would else answer 1065353216.
 #[test]
 fn a_row_of_another_description_never_passes() {
     let mut peers = Peers::new(unnamed());
