@@ -7,8 +7,12 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::last_statement::LastStatement;
+use crate::parameters::Parameters;
+use crate::request::Request;
 use crate::server_error::ServerError;
 use crate::sql::residue::Residue;
+use crate::transaction_status::TransactionStatus;
+use crate::unresolved::Unresolved;
 
 /// The facts that the wire gathers about one connection.
 ///
@@ -40,11 +44,7 @@ pub struct Observed {
     resolved: Mutex<Option<Unresolved>>,
     backend_pid: AtomicI32,
     logged_in: OnceLock<Instant>,
-    parameters: Mutex<Vec<(Box<str>, Box<str>)>>,
-    /// The parameters that clients set, as they were when the session was ready for its first holder.
-    first_parameters: OnceLock<Vec<(Box<str>, Box<str>)>>,
-    /// Whether one of these has been reported with another value.
-    parameter_changed: AtomicBool,
+    parameters: Parameters,
     closed: AtomicBool,
     /// Whether the settings of the pool are not in force for the statement that was sent last.
     unbounded: AtomicBool,
@@ -149,16 +149,12 @@ impl Observed {
     /// A parameter the server has reported, such as `server_version` or `in_hot_standby`.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
-        let parameters = lock(&self.parameters);
-        let found = parameters.iter().find(|(known, _)| **known == *name);
-        found.map(|(_, value)| value.to_string())
+        self.parameters.value(name)
     }
 
     /// Remembers the parameters that clients set, as they are now; the first call counts.
     pub fn remember_parameters(&self) {
-        let mut first = lock(&self.parameters).clone();
-        first.retain(|(name, _)| SET_BY_CLIENTS.contains(&&**name));
-        let _first = self.first_parameters.set(first);
+        self.parameters.remember();
     }
 
     /// The parameters that differ from what they were when they were remembered, with their values then.
@@ -166,23 +162,7 @@ impl Observed {
     /// One atomic is read while none does.
     #[must_use]
     pub fn changed_parameters(&self) -> Vec<(String, String)> {
-        if !self.parameter_changed.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        // Before the look: what is reported meanwhile sets it again.
-        self.parameter_changed.store(false, Ordering::Release);
-        let first = self.first_parameters.get().map(Vec::as_slice);
-        let differs = |(name, value): &&(Box<str>, Box<str>)| {
-            self.parameter(name).is_some_and(|now| now != **value)
-        };
-        let changed = first.unwrap_or_default().iter().filter(differs);
-        let changed: Vec<_> = changed
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        if !changed.is_empty() {
-            self.parameter_changed.store(true, Ordering::Release);
-        }
-        changed
+        self.parameters.changed()
     }
 
     /// Resolves once nothing is being worked on, or the connection is closed.
@@ -350,18 +330,7 @@ impl Observed {
     }
 
     pub(crate) fn parameter_reported(&self, name: &str, value: &str) {
-        let differs = |(known, first): &(Box<str>, Box<str>)| **known == *name && **first != *value;
-        let first = self.first_parameters.get();
-        if first.is_some_and(|first| first.iter().any(differs)) {
-            self.parameter_changed.store(true, Ordering::Release);
-        }
-        let mut parameters = lock(&self.parameters);
-        let is_it = |(known, _): &(Box<str>, Box<str>)| **known == *name;
-        if let Some(place) = parameters.iter().position(is_it) {
-            parameters[place].1 = value.into();
-        } else if parameters.len() < MAX_PARAMETERS {
-            parameters.push((name.into(), value.into()));
-        }
+        self.parameters.report(name, value);
     }
 
     /// When the server, or the pooler in its place, let us in.
@@ -379,73 +348,6 @@ impl Observed {
         self.settled.notify_waiters();
     }
 }
-
-/// What a transaction has failed with, and nobody has rolled back yet.
-#[derive(Clone, Debug)]
-pub struct Unresolved {
-    error: ServerError,
-    stale: bool,
-}
-
-impl Unresolved {
-    /// The error that made the transaction fail.
-    #[must_use]
-    pub fn error(&self) -> &ServerError {
-        &self.error
-    }
-
-    /// Whether the same work may succeed when all of it is done again: the transaction conflicted with
-    /// another one, or a statement had been prepared before a table changed.
-    #[must_use]
-    pub fn is_repeatable(&self) -> bool {
-        self.stale || self.error.is_conflict()
-    }
-}
-
-/// The server's view of the session's transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TransactionStatus {
-    /// Not in a transaction block.
-    Idle,
-    /// In a transaction block.
-    InTransaction,
-    /// In a failed transaction block: everything but ROLLBACK is refused.
-    Failed,
-    /// The server has not said yet.
-    Unknown,
-}
-
-/// What a client asked for up to one Sync, as far as the pool must know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    /// Nothing runs: a lone Parse, Describe or Close.
-    Housekeeping,
-    /// Something runs.
-    Work,
-    /// A COMMIT runs, which must never be cancelled.
-    Commit,
-}
-
-impl Request {
-    pub(crate) fn works(self) -> bool {
-        self != Request::Housekeeping
-    }
-}
-
-/// The parameters that a server reports and its clients set. PgBouncer keeps them for each client, IntervalStyle
-/// since 1.20.
-const SET_BY_CLIENTS: [&str; 6] = [
-    "client_encoding",
-    "DateStyle",
-    "IntervalStyle",
-    "TimeZone",
-    "standard_conforming_strings",
-    "application_name",
-];
-
-/// A server has some fifteen parameters to report; one that never ends must not fill the memory.
-const MAX_PARAMETERS: usize = 256;
 
 // A panic while one of these is held leaves a plain value behind, never a half-made one.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

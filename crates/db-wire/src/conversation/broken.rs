@@ -10,8 +10,8 @@ use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::extended::send_close;
 use crate::conversation::inbox::Frame;
 use crate::conversation::refusal::FAILED;
-use crate::observed::Request;
 use crate::protocol::message::{PARSED, put_complete, put_statement, put_sync, split_text};
+use crate::request::Request;
 use crate::sql::traits::Traits;
 use crate::sql::transactions::{End, is_partial_rollback};
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use crate::command::Note;
-use crate::observed::Request;
 use crate::prepared::statement_cache::StatementId;
+use crate::request::Request;
 
 /// One entry of the order in which a client is answered.
 #[derive(Debug)]

@@ -11,11 +11,11 @@ use crate::conversation::inbox::Frame;
 use crate::conversation::leftovers::{frames_leave, leaves};
 use crate::conversation::pipeline::other;
 use crate::conversation::refusal::{needs_settings, refusal};
-use crate::observed::Request;
 use crate::prepared::statement_cache::Record;
 use crate::protocol::message::{
     CLOSED, PARSED, put, put_describe, put_describe_portal, put_parse, put_sync, split_text,
 };
+use crate::request::Request;
 use crate::rules::{Naming, Rules};
 use crate::sql::reads::Reads;
 use crate::sql::traits::Traits;

@@ -3,7 +3,7 @@
 use crate::conversation::Conversation;
 use crate::conversation::exchange::Exchange;
 use crate::conversation::inbox::Frame;
-use crate::observed::Request;
+use crate::request::Request;
 use crate::sql::transactions::may_commit;
 
 /// Sends a request on as it is.

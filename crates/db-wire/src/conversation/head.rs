@@ -2,8 +2,8 @@
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part};
-use crate::observed::Request;
 use crate::protocol::message::{put_close, put_statement};
+use crate::request::Request;
 use crate::rules::Rules;
 
 /// What the wire puts before the client's own statement: names to close, BEGIN, settings.

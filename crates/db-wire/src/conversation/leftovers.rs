@@ -3,8 +3,8 @@
 use crate::conversation::Conversation;
 use crate::conversation::exchange::Exchange;
 use crate::conversation::inbox::Frame;
-use crate::observed::Request;
 use crate::protocol::message::{put, split_text};
+use crate::request::Request;
 use crate::rules::Rules;
 use crate::sql::residue::Residue;
 

@@ -4,8 +4,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::Exchange;
-use crate::observed::Request;
 use crate::protocol::message::put_fatal;
+use crate::request::Request;
 use crate::server_error::{OUTCOME_UNKNOWN, ServerError};
 
 /// The server says no more. A client whose COMMIT, or whose statement outside a transaction, may have

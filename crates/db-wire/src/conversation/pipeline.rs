@@ -10,10 +10,10 @@ use crate::conversation::forward::{forward, pass};
 use crate::conversation::head::put_head;
 use crate::conversation::inbox::Frame;
 use crate::conversation::leftovers::frames_leave;
-use crate::observed::Request;
 use crate::prepared::statement_cache::StatementId;
 use crate::prepared::texts::Noted;
 use crate::protocol::message::{put, put_describe, put_parse, split_text};
+use crate::request::Request;
 use crate::rules::Rules;
 
 const NAMELESS: &str = "this pipeline cannot be sent through a pooler without names; \

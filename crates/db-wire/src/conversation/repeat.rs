@@ -6,10 +6,10 @@
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part, Repeat};
 use crate::conversation::head::put_head;
-use crate::observed::Request;
 use crate::protocol::frame::{HEADER, announced};
 use crate::protocol::message::{put, put_describe, put_parse, put_sync, split_text};
 use crate::protocol::outbox::empty;
+use crate::request::Request;
 use crate::rules::Naming;
 
 /// Whether an exchange that has come to its ReadyForQuery goes on.

@@ -5,10 +5,11 @@ use crate::conversation::requests::client_sent;
 use std::sync::Arc;
 
 use crate::conversation::Conversation;
-use crate::observed::{Observed, TransactionStatus};
+use crate::observed::Observed;
 use crate::protocol::message::{put, split_text};
 use crate::rules::Rules;
 use crate::steering::Steering;
+use crate::transaction_status::TransactionStatus;
 
 /// A startup packet without parameters.
 pub(super) const STARTUP: &[u8] = b"\0\0\0\x09\0\x03\0\0\0";

@@ -1,0 +1,85 @@
+//! The parameters that a server reports of its own accord.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+type Parameter = (Box<str>, Box<str>);
+
+/// The parameters that a server has reported, and what those of clients were at first.
+#[derive(Debug, Default)]
+pub(crate) struct Parameters {
+    current: Mutex<Vec<Parameter>>,
+    /// Those that clients set, as they were when the session was ready for its first holder.
+    first: OnceLock<Vec<Parameter>>,
+    /// Whether one of these has been reported with another value.
+    has_changed: AtomicBool,
+}
+
+impl Parameters {
+    pub(crate) fn value(&self, name: &str) -> Option<String> {
+        let current = self.lock();
+        let found = current.iter().find(|(known, _)| **known == *name);
+        found.map(|(_, value)| value.to_string())
+    }
+
+    /// Remembers those that clients set, as they are now; the first call counts.
+    pub(crate) fn remember(&self) {
+        let mut first = self.lock().clone();
+        first.retain(|(name, _)| SET_BY_CLIENTS.contains(&&**name));
+        let _first = self.first.set(first);
+    }
+
+    /// Those that differ from what was remembered, with their values then. One atomic is read while none does.
+    pub(crate) fn changed(&self) -> Vec<(String, String)> {
+        if !self.has_changed.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        // Before the look: what is reported meanwhile sets it again.
+        self.has_changed.store(false, Ordering::Release);
+        let first = self.first.get().map(Vec::as_slice);
+        let differs =
+            |(name, value): &&Parameter| self.value(name).is_some_and(|now| now != **value);
+        let changed = first.unwrap_or_default().iter().filter(differs);
+        let changed: Vec<_> = changed
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        if !changed.is_empty() {
+            self.has_changed.store(true, Ordering::Release);
+        }
+        changed
+    }
+
+    pub(crate) fn report(&self, name: &str, value: &str) {
+        let differs = |(known, first): &Parameter| **known == *name && **first != *value;
+        let first = self.first.get();
+        if first.is_some_and(|first| first.iter().any(differs)) {
+            self.has_changed.store(true, Ordering::Release);
+        }
+        let mut current = self.lock();
+        let is_it = |(known, _): &Parameter| **known == *name;
+        if let Some(place) = current.iter().position(is_it) {
+            current[place].1 = value.into();
+        } else if current.len() < MAX_PARAMETERS {
+            current.push((name.into(), value.into()));
+        }
+    }
+
+    // A panic while it is held leaves plain values behind, never a half-made one.
+    fn lock(&self) -> MutexGuard<'_, Vec<Parameter>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The parameters that a server reports and its clients set. PgBouncer keeps them for each client, IntervalStyle
+/// since 1.20.
+const SET_BY_CLIENTS: [&str; 6] = [
+    "client_encoding",
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "standard_conforming_strings",
+    "application_name",
+];
+
+/// A server has some fifteen parameters to report; one that never ends must not fill the memory.
+const MAX_PARAMETERS: usize = 256;
