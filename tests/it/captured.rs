@@ -57,6 +57,16 @@ impl Captured {
         wanted.cloned().collect()
     }
 
+    /// Waits until an event has this message.
+    pub(crate) async fn hears(&self, message: &str) {
+        let is_heard = || {
+            let traced = self.lock();
+            let mut events = traced.events.iter();
+            events.any(|event| event.get("message") == Some(message))
+        };
+        harness::wait_until(message, crate::SOON, async || is_heard()).await;
+    }
+
     /// Every span, in the order in which they began.
     pub(crate) fn spans(&self) -> Vec<Entry> {
         self.lock().spans.clone()

@@ -149,8 +149,10 @@ async fn without_a_connection_to_spare_the_migration_goes_on_unwatched() {
     .await;
     database.limit_connections(2).await.unwrap();
     let migrator = migrator(&database.url(), &[alter()]).lock_timeout(Duration::from_millis(500));
+    let (captured, _guard) = Captured::begin();
     let releasing = async {
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let unwatched = "no second session, so nobody in the way can be named";
+        captured.hears(unwatched).await;
         holder.batch_execute("COMMIT").await.unwrap();
     };
     let (applied, ()) = tokio::join!(migrator.run(), releasing);

@@ -101,7 +101,7 @@ async fn a_build_that_is_killed_is_not_recorded_and_the_next_run_finishes_it() {
     let (captured, _guard) = Captured::begin();
     let killing = async {
         building(&database).await;
-        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        captured.hears("building an index").await;
         let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index \
                     WHERE datname = current_database()";
         database.sql(kill).await.unwrap();
@@ -131,6 +131,7 @@ async fn an_index_that_somebody_else_is_building_is_waited_for_and_kept() {
     let reader = old_snapshot(&database).await;
     let sql = "create index concurrently if not exists t1_a on t1(a)";
     let migrator = migrator(&database.url(), &[outside("1_index", sql)]);
+    let (captured, _guard) = Captured::begin();
     let finishing = async {
         building(&database).await;
         let before: u32 = database
@@ -139,7 +140,7 @@ async fn an_index_that_somebody_else_is_building_is_waited_for_and_kept() {
             .unwrap();
         let run = migrator.run();
         let releasing = async {
-            tokio::time::sleep(std::time::Duration::from_millis(800)).await;
+            captured.hears("waiting for a lock").await;
             reader.batch_execute("COMMIT").await.unwrap();
         };
         let (applied, ()) = tokio::join!(run, releasing);

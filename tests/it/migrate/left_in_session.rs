@@ -4,6 +4,7 @@ use app_db::{EmbeddedMigration, MigrateError};
 use harness::TestDatabase;
 
 use super::{migrator, server_state, table};
+use crate::captured::Captured;
 
 /// Each leaves something, and the next one fails if it is still there.
 const LEFT: [(&str, &str); 9] = [
@@ -133,8 +134,11 @@ async fn a_second_attempt_finds_a_new_session_too() {
     );
     let migrator =
         migrator(&database.url(), &[prepares]).lock_timeout(std::time::Duration::from_millis(100));
+    let (captured, _guard) = Captured::begin();
     let releasing = async {
-        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        captured
+            .hears("a lock could not be had, trying again")
+            .await;
         reader.batch_execute("COMMIT").await.unwrap();
     };
     let (applied, ()) = tokio::join!(migrator.run(), releasing);
