@@ -59,7 +59,7 @@ pub(crate) struct Backend {
     reset: Option<SessionReset>,
     born: Instant,
     /// When its lifetime ends, and after how many uses. Up to a quarter of either is left out at random:
-    /// connections made together must not all end together (case R09).
+    /// connections made together must not all end together.
     ends: Option<Instant>,
     most_uses: u32,
     idle_since: Instant,

@@ -1,4 +1,4 @@
-//! A histogram of durations, for quantiles that are counted and not guessed from a mean (req 3.21).
+//! A histogram of durations, for quantiles that are counted and not guessed from a mean.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -156,7 +156,7 @@ impl Pool {
         resize(&self.shared, max)
     }
 
-    /// Waits until `min_idle` connections are open, so that the first requests need not log in (req 0.32).
+    /// Waits until `min_idle` connections are open, so that the first requests need not log in.
     ///
     /// Returns whether they are. It is `false` as soon as an attempt to connect fails, and when the
     /// patience is over or the pool closed; the pool goes on trying then, and serves with what it has.
@@ -259,5 +259,5 @@ impl Drop for Owner {
     }
 }
 
-/// How long the first connection of a pool may take (req 3.12).
+/// How long the first connection of a pool may take.
 const START_UP: Duration = Duration::from_secs(5);

@@ -184,7 +184,7 @@ pub struct Reconnect {
 }
 
 impl Default for Reconnect {
-    /// The built-in numbers (req 2.18, req 2.35).
+    /// The built-in numbers.
     fn default() -> Self {
         Self {
             attempts: 10,

@@ -1,7 +1,7 @@
 //! Reset: a session is given on as it was after login.
 //!
 //! `DISCARD ALL` would do it and take the prepared statements along, whose names diesel keeps. So this is
-//! the rest of what it does (failure case F4). Settings return to what the startup packet says; behind a
+//! the rest of what it does. Settings return to what the startup packet says; behind a
 //! pooler in session mode they are said once more. Behind a pooler that shares sessions only those settings
 //! are put back that it keeps for each of its clients: the server reports them, so that they need no guess.
 

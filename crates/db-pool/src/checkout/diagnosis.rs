@@ -8,7 +8,7 @@ use std::fmt;
 use crate::backend::hold::Hold;
 use crate::connect::connect_error::ConnectFailure;
 
-/// Why a checkout timed out (req 0.29, req 0.30).
+/// Why a checkout timed out.
 ///
 /// A connection counts as stuck when its holder has had it for the whole of the caller's wait. Where
 /// others were served meanwhile and less than half of what is held was stuck, the pool is too small.

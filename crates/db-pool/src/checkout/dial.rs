@@ -61,7 +61,7 @@ impl Dial {
             report,
         } = self;
         let generation = reservation.member.generation();
-        // A panic while connecting must not cost the pool its place for ever (failure case F7).
+        // A panic while connecting must not cost the pool its place for ever.
         let dialling = std::panic::AssertUnwindSafe(shared.dialler.dial(generation)).catch_unwind();
         let dialled = dialling.await.unwrap_or_else(|_panic| {
             Err(ConnectError::new(

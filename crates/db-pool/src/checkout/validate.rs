@@ -27,7 +27,7 @@ pub(crate) async fn proved(
 ) -> Option<Stored> {
     if stored.idle_for(Instant::now()) >= UNHEARD {
         // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
-        // there, and the driver note that the connection has ended (case R06).
+        // there, and the driver note that the connection has ended.
         let taken = Taken::new(stored, shared);
         tokio::task::yield_now().await;
         stored = taken.keep()?;

@@ -194,7 +194,7 @@ impl Backoff {
         self.turn(attempts, next);
     }
 
-    /// `base × 2^(n−1)` up to the maximum (req 2.35).
+    /// `base × 2^(n−1)` up to the maximum.
     fn growing(&self, in_a_row: u32) -> Duration {
         let doublings = in_a_row.saturating_sub(1).min(31);
         let full = self.rules.base_delay.saturating_mul(1 << doublings);

@@ -13,7 +13,7 @@ use db_wire::{LocalSettings, literal};
 
 /// The server settings of a pool's sessions, in the order in which they are sent.
 ///
-/// They travel in the startup packet, so that `RESET ALL` returns to them (req 2.20 to 2.25).
+/// They travel in the startup packet, so that `RESET ALL` returns to them.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionSettings {
     pub(crate) application_name: String,

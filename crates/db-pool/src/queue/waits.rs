@@ -1,4 +1,4 @@
-//! How long callers queued (req 3.01, req 3.21).
+//! How long callers queued.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
