@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 type Parameter = (Box<str>, Box<str>);
 
-/// The parameters that a server has reported, and what those of clients were at first.
+/// The parameters that a server has reported, and the first values of the parameters that clients set.
 #[derive(Debug, Default)]
 pub(crate) struct Parameters {
     current: Mutex<Vec<Parameter>>,
-    /// Those that clients set, as they were when the session was ready for its first holder.
+    /// The parameters that clients set, as they were when the session was ready for its first holder.
     first: OnceLock<Vec<Parameter>>,
     /// Whether one of these has been reported with another value.
     has_changed: AtomicBool,
@@ -22,14 +22,15 @@ impl Parameters {
         found.map(|(_, value)| value.to_string())
     }
 
-    /// Remembers those that clients set, as they are now; the first call counts.
+    /// Remembers the parameters that clients set, with their values now. Only the first call counts.
     pub(crate) fn remember(&self) {
         let mut first = self.lock().clone();
         first.retain(|(name, _)| SET_BY_CLIENTS.contains(&&**name));
         let _first = self.first.set(first);
     }
 
-    /// Those that differ from what was remembered, with their values then. One atomic is read while none does.
+    /// The parameters whose values differ from the remembered ones, with the remembered values. It reads one atomic while
+    /// no value differs.
     pub(crate) fn changed(&self) -> Vec<(String, String)> {
         if !self.has_changed.load(Ordering::Acquire) {
             return Vec::new();

@@ -18,7 +18,7 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// `startup` are parameters for the startup packet beside those that tokio-postgres knows;
+    /// `startup` are parameters for the startup packet that tokio-postgres does not know;
     /// `answers_set_up` says whether the wire answers diesel-async's two set-up statements itself.
     #[must_use]
     pub fn new(startup: Arc<[(String, String)]>, answers_set_up: bool) -> Self {

@@ -145,9 +145,24 @@ async fn what_needs_no_session_works_as_without_a_pooler() {
             "SELECT 1 -- not pg_try_advisory_lock(1)",
             "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT",
             "DISCARD ALL",
+            "CALL p()",
+            "DO 'begin insert into notes values (''d''); commit; end'",
+            "COMMIT PREPARED 'none'",
         ] {
-            let run = conn.batch_execute(sql).await;
-            run.unwrap_or_else(|error| panic!("{version:?} {sql}: {error}"));
+            for run in [
+                conn.batch_execute(sql).await,
+                match sql.starts_with("BEGIN") {
+                    true => Ok(()),
+                    false => diesel::sql_query(sql).execute(&mut conn).await.map(drop),
+                },
+            ] {
+                let told = run.err().map(|error| error.to_string());
+                // Where it stands alone the server looks for the transaction.
+                let expected = sql.starts_with("COMMIT").then(|| {
+                    "prepared transaction with identifier \"none\" does not exist".to_owned()
+                });
+                assert_eq!(told, expected, "{version:?} {sql}");
+            }
         }
         let serializable = conn
             .transaction(async |conn| {

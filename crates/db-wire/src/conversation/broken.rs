@@ -1,4 +1,4 @@
-//! Requests in a transaction that its client believes to have failed, and of which the server knows nothing.
+//! Requests in a transaction that has failed for the client, while the server knows nothing of the failure.
 
 use std::sync::Arc;
 

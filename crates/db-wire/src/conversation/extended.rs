@@ -69,7 +69,7 @@ pub(super) fn send_prepare(
     exchange.statement = Some(id);
     exchange.reads_alone = conversation.reads_alone(rules, traits.reads);
     exchange.repeatable = !name.is_empty() && (exchange.reads_alone || conversation.is_untouched());
-    let bare = traits.stands_alone || traits.needs_a_block;
+    let bare = traits.is_bare(rules);
     put_head(conversation, rules, &mut exchange, bare);
     let out = conversation.to_server.end();
     put_parse(out, &name, tail);
@@ -137,7 +137,7 @@ pub(super) fn send_execute(
         && bind.len() <= MAX_RETAINED;
 
     leaves(conversation, traits.residue);
-    let bare = traits.stands_alone || traits.needs_a_block;
+    let bare = traits.is_bare(rules);
     exchange.controls = rules.local_settings.is_some() && traits.controls;
     put_head(conversation, rules, &mut exchange, bare);
     let record = conversation.statements.get(id);

@@ -34,8 +34,8 @@ pub(super) fn put_head(
     let settings: &[Vec<u8>] = match &rules.local_settings {
         Some(settings) if begins => settings.in_transaction(),
         // The statement may be a BEGIN, and a SET TRANSACTION follow: nothing before it may take a snapshot.
-        Some(settings) if conversation.status == b'I' && exchange.controls => {
-            settings.before_simple(true)
+        Some(settings) if conversation.status == b'I' && !alone && exchange.controls => {
+            settings.before_begin()
         }
         Some(settings) if conversation.status == b'I' && !alone => settings.before_extended(),
         _ => &[],
@@ -48,7 +48,7 @@ pub(super) fn put_head(
         put_statement(out, statement);
         exchange.parts.push(Part::Statement { is_begin: false });
     }
-    // Behind those of the pool, which they overrule.
+    // They follow the settings of the pool, because they overrule them.
     for setting in opening.iter().flat_map(|opening| &opening.settings) {
         put_statement(out, setting);
         exchange.parts.push(Part::Statement { is_begin: false });

@@ -10,7 +10,7 @@ use crate::server_error::{OUTCOME_UNKNOWN, ServerError};
 
 /// The server says no more. A client whose COMMIT, or whose statement outside a transaction, may have
 /// taken effect is told so in the server's place (08007): the end of the stream alone would look to it
-/// like that of a statement that was rolled back.
+/// like a statement that was rolled back.
 pub(crate) fn connection_lost(conversation: &mut Conversation) {
     let first_time = !conversation.observed.is_closed();
     // An answer of ours must not land inside one of the server's.

@@ -77,8 +77,9 @@ fn put_settings_again(conversation: &mut Conversation, exchange: &mut Exchange) 
     let record = exchange
         .statement
         .and_then(|id| conversation.statements.get(id));
-    let alone = record.is_some_and(|record| record.traits.stands_alone);
+    let traits = record.map(|record| record.traits);
     if let Some(rules) = conversation.steering.rules() {
+        let alone = traits.is_some_and(|traits| traits.is_bare(&rules));
         put_head(conversation, &rules, exchange, alone);
     }
 }

@@ -137,14 +137,14 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end
         exchange.begins = true;
         conversation.transaction.taint();
     }
-    // What ends a transaction has settings of its own; a text that is nothing needs none. A procedure may commit,
-    // which it cannot behind another statement.
-    let bare = end.is_some() || is_blank || traits.stands_alone || traits.needs_a_block;
+    // What ends a transaction has settings of its own; a text that is nothing needs none.
+    let bare = end.is_some() || is_blank || traits.is_bare(rules);
     let settings: &[Vec<u8>] = match &rules.local_settings {
         Some(settings) if is_begin => settings.in_transaction(),
-        Some(settings) if conversation.status == b'I' && !bare => {
-            settings.before_simple(traits.controls)
+        Some(settings) if conversation.status == b'I' && !bare && traits.controls => {
+            settings.before_begin()
         }
+        Some(settings) if conversation.status == b'I' && !bare => settings.before_simple(),
         _ => &[],
     };
     let outside = conversation.status == b'I' && !is_begin;
@@ -156,7 +156,7 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end
         head.push(b';');
         commands += 1;
     }
-    // Behind those of the pool, which they overrule.
+    // They follow the settings of the pool, because they overrule them.
     for setting in opening.iter().flat_map(|opening| &opening.settings) {
         head.extend_from_slice(setting);
         head.push(b';');

@@ -29,6 +29,11 @@ pub(crate) fn needs_a_block(sql: Sql<'_>) -> bool {
     only(sql).is_some_and(|statement| first(statement).is_any(NEEDS))
 }
 
+/// Whether it may commit in the middle of its work, which the server allows it only where it stands alone.
+pub(crate) fn runs_a_procedure(sql: Sql<'_>) -> bool {
+    only(sql).is_some_and(|statement| first(statement).is_any(&[b"CALL", b"DO"]))
+}
+
 /// `CREATE INDEX CONCURRENTLY`, `DROP INDEX CONCURRENTLY`, `ALTER TABLE .. DETACH PARTITION .. CONCURRENTLY`. REFRESH
 /// MATERIALIZED VIEW CONCURRENTLY may run in a transaction.
 fn is_concurrent(statement: Sql<'_>, first: Token<'_>) -> bool {

@@ -100,13 +100,14 @@ impl LocalSettings {
         texts.map(|text| String::from_utf8_lossy(text).into_owned())
     }
 
-    /// The statements in front of a simple query outside a transaction, which make one text with it; all of them
-    /// where it may begin a transaction.
-    pub(crate) fn before_simple(&self, may_begin: bool) -> &[Vec<u8>] {
-        match may_begin {
-            true => &self.before_begin,
-            false => &self.before_simple,
-        }
+    /// The statements in front of a statement that may begin a transaction. None of them takes a snapshot.
+    pub(crate) fn before_begin(&self) -> &[Vec<u8>] {
+        &self.before_begin
+    }
+
+    /// The statements in front of another simple query outside a transaction, which make one text with it.
+    pub(crate) fn before_simple(&self) -> &[Vec<u8>] {
+        &self.before_simple
     }
 
     /// The statements in front of one of the extended protocol outside a transaction.
@@ -117,6 +118,11 @@ impl LocalSettings {
     /// The settings without which a statement outside a transaction cannot run.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Whether a statement outside a transaction comes to another end without them.
+    pub(crate) fn are_needed(&self) -> bool {
+        !self.names.is_empty()
     }
 
     /// What a BEGIN has to say because the defaults are not the session's.
@@ -265,7 +271,7 @@ mod tests {
             "SET LOCAL \"search_path\" = 'mid',  E'o''B\"x\\\\'",
         ];
         assert_eq!(shown(both.in_transaction()), set);
-        assert_eq!(shown(both.before_simple(false)), set);
+        assert_eq!(shown(both.before_simple()), set);
         assert_eq!(
             shown(both.before_extended()),
             ["SELECT pg_catalog.set_config('lock_timeout', '2s', true), \
@@ -322,17 +328,17 @@ mod tests {
                 "SET transaction_read_only = on"
             ]
         );
-        assert_eq!(defaults.before_extended(), defaults.before_simple(false));
+        assert_eq!(defaults.before_extended(), defaults.before_simple());
         assert_eq!(defaults.in_transaction().len(), 3);
         // A BEGIN in the text takes what the client cannot hold any more.
-        assert_eq!(defaults.before_simple(true).len(), 5);
+        assert_eq!(defaults.before_begin().len(), 5);
         assert_eq!(defaults.names(), ["default_transaction_read_only"]);
         let odd = settings(&[("default_transaction_isolation", "x; drop")]).unwrap();
         assert_eq!(odd.begin(Begin::default()), "");
         assert!(
             settings(&[("statement_timeout", "5s")])
                 .unwrap()
-                .before_simple(false)
+                .before_simple()
                 .is_empty()
         );
     }

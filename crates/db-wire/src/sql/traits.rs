@@ -1,7 +1,9 @@
 //! Everything that is decided by a statement's text, decided once.
 
-use crate::sql::alone::{must_stand_alone, needs_a_block};
+use crate::rules::Rules;
+use crate::sql::alone::{must_stand_alone, needs_a_block, runs_a_procedure};
 use crate::sql::keep::is_keepable;
+use crate::sql::local_settings::LocalSettings;
 use crate::sql::reads::Reads;
 use crate::sql::residue::Residue;
 use crate::sql::settings::changes_meaning;
@@ -20,6 +22,8 @@ pub(crate) struct Traits {
     pub(crate) stands_alone: bool,
     /// It is refused outside a transaction block.
     pub(crate) needs_a_block: bool,
+    /// It may commit in the middle of its work, where it stands alone.
+    pub(crate) runs_a_procedure: bool,
     pub(crate) may_commit: bool,
     /// It may begin or end a transaction.
     pub(crate) controls: bool,
@@ -37,12 +41,25 @@ impl Traits {
             changes_meaning: changes_meaning(sql),
             stands_alone: must_stand_alone(sql),
             needs_a_block: needs_a_block(sql),
+            runs_a_procedure: runs_a_procedure(sql),
             may_commit: may_commit(sql),
             controls: controls_transaction(sql),
             partial_rollback: is_partial_rollback(sql),
             residue: Residue::of(sql),
             parameters: parameters(sql),
         }
+    }
+}
+
+impl Traits {
+    /// Whether it runs with nothing before it. A procedure does if it misses no setting by that; else the server
+    /// refuses its COMMIT, if it has one.
+    pub(crate) fn is_bare(self, rules: &Rules) -> bool {
+        let needs_settings = rules
+            .local_settings
+            .as_ref()
+            .is_some_and(LocalSettings::are_needed);
+        self.stands_alone || self.needs_a_block || (self.runs_a_procedure && !needs_settings)
     }
 }
 

@@ -95,6 +95,29 @@ fn a_setting_that_fails_is_the_statements_error() {
     assert_eq!(peers.client(&["Q ROLLBACK"]), ["Q ROLLBACK"]);
 }
 
+/// A SET TRANSACTION may follow, so that nothing before a BEGIN takes a snapshot. What the server warns of is ours.
+#[test]
+fn a_prepared_begin_carries_sets_and_commit_prepared_nothing() {
+    let mut peers = Peers::new(shared(Naming::Unnamed));
+    peers.client(&["P s1 begin", "D s1", "S"]);
+    peers.server(&["1", "2", "D a", "C SELECT 1", "1", "t", "n", "Z I"]);
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked[..3], [&format!("P - {SET_LOCAL}"), "B -", "E"]);
+    assert_eq!(asked[3..], ["P - begin", "B -", "E", "S"]);
+    let told = peers.server(&["1", "2", "N", "C SET", "1", "2", "C BEGIN", "Z T"]);
+    assert_eq!(told, ["2", "C BEGIN", "Z T"]);
+
+    let timeout = ("lock_timeout".to_owned(), "5s".to_owned());
+    let mut peers = Peers::new(Rules {
+        local_settings: crate::LocalSettings::new(&[timeout]),
+        ..shared(Naming::Unnamed)
+    });
+    peers.client(&["P s1 commit prepared 'x'", "D s1", "S"]);
+    peers.server(&["1", "t", "n", "Z I"]);
+    let asked = peers.client(&["B s1", "E", "S"]);
+    assert_eq!(asked, ["P - commit prepared 'x'", "B -", "E", "S"]);
+}
+
 /// VACUUM refuses company (25001). Where it would miss a setting of the pool it is refused and not run elsewhere.
 #[test]
 fn utilities_go_bare() {
@@ -121,6 +144,13 @@ fn utilities_go_bare() {
         assert_eq!(strict.client(&[&query]), [shown]);
         strict.server(&["I", "Z I"]);
     }
+    // A procedure may commit where nothing is before it; with a search_path to say it may not.
+    assert_eq!(peers.client(&["Q call p()"]), ["Q call p()"]);
+    peers.server(&["C CALL", "Z I"]);
+    assert_eq!(
+        strict.client(&["Q call p()"]),
+        [format!("Q {SET_LOCAL};call p()")]
+    );
     // A text that is not to be kept has no name at a pooler that keeps them for everybody.
     let asked = peers.client(&["P s1 vacuum t", "D s1", "S"]);
     assert_eq!(asked, ["P - vacuum t", "D -", "S"]);
