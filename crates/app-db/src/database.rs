@@ -214,7 +214,7 @@ impl Database {
     /// A pool by its name in `[database.pools.*]`: `"write"`, `"read"`, or a further pool. The first
     /// call for a further pool opens it.
     ///
-    /// `"read"` is a pool that [`Database::read`] uses: that of a replica, a read pool on the primary,
+    /// `"read"` is a pool that [`Database::read`] uses: the pool of a replica, a read pool on the primary,
     /// or the write pool. Call it inside a tokio runtime.
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {

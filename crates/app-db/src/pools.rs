@@ -28,7 +28,7 @@ pub(crate) struct Pools {
     turn: AtomicUsize,
     further: BTreeMap<String, FurtherPool>,
     pub(crate) retry: Retry,
-    /// The transactions of the write pool pay their retries from this budget; those of all replicas
+    /// The transactions of the write pool pay their retries from this budget; the reads of all replicas
     /// share the next one.
     pub(crate) write_budget: RetryBudget,
     read_budget: RetryBudget,

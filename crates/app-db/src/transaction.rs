@@ -176,7 +176,7 @@ impl<'db> Transaction<'db> {
     /// [`Error::Invalid`], and [`Error::Query`] for BEGIN and COMMIT.
     ///
     /// Dropping the future cancels the statement on the server and rolls back, unless COMMIT was
-    /// already sent. It costs two round trips beside those of the work.
+    /// already sent. It costs two round trips more than the work.
     #[track_caller]
     pub fn run<T, E>(
         self,

@@ -122,7 +122,7 @@ fn hidden(text: &str, first: usize) -> Vec<String> {
         .collect()
 }
 
-/// Whether the name is that of a variable of this crate, as far as no setting gives another name.
+/// Whether this crate reads a variable of this name, unless a setting gives the variable another name.
 fn is_ours(name: &str) -> bool {
     name == "APP_ENV" || OURS.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -46,7 +46,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The same as those of [`Config::load`].
+    /// The errors of [`Config::load`].
     pub fn load_from(
         dir: &Path,
         vars: impl IntoIterator<Item = (String, String)>,

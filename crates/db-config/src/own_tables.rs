@@ -21,7 +21,7 @@ pub(crate) struct OwnTables {
 }
 
 impl OwnTables {
-    /// Lays a table of a file over those of the files before it.
+    /// Lays a table of a file over the tables of the files before it.
     pub(crate) fn add(&mut self, name: &str, value: Value) {
         let mut table = Map::new();
         table.insert(name.to_owned(), value);

@@ -116,7 +116,7 @@ fn of_assignment(assignment: &Assignment) -> Option<Variable<'_>> {
 mod tests {
     use super::*;
 
-    /// A value that is not UTF-8 is a problem for its reader alone, and hides that of `.env`.
+    /// A value that is not UTF-8 is a problem for its reader alone, and hides the value of `.env`.
     #[test]
     fn a_variable_that_is_not_utf8_has_no_value_and_hides_its_namesake() {
         let process = [("A".to_owned(), "1".to_owned())];

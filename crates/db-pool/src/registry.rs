@@ -84,7 +84,7 @@ impl Registry {
         }
     }
 
-    /// One connection was found to know what is wrong now: those that were made before may know the same.
+    /// One connection has outdated descriptions. Connections that were made before it may have the same ones.
     pub(crate) fn outdate(&self, now: tokio::time::Instant) {
         *self
             .outdated_before
@@ -182,7 +182,7 @@ impl Registry {
     }
 }
 
-/// Counts one backend among those that were pinged and have not answered.
+/// Counts one backend that was pinged and has not answered.
 pub(crate) struct Unanswered(Arc<Registry>);
 
 impl Unanswered {

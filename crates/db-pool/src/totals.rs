@@ -13,7 +13,7 @@ pub(crate) struct Totals {
     pub(crate) surplus_closed: AtomicU64,
     pub(crate) discarded: AtomicU64,
     pub(crate) dirty_returned: AtomicU64,
-    /// Those that the server ended, or that it did not answer on.
+    /// Connections that the server ended, or did not answer on.
     pub(crate) lost: AtomicU64,
     pub(crate) long_holds: AtomicU64,
     pub(crate) nested: AtomicU64,

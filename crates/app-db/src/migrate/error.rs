@@ -98,7 +98,7 @@ pub enum MigrateError {
         others: usize,
     },
 
-    /// A migration outside a transaction is unfinished, and its first statements are not those that have run.
+    /// A migration outside a transaction is unfinished, and its file now begins with other statements than the ones that have run.
     /// Nothing was changed.
     #[error(
         "{migration} was interrupted after {}, edited since: restore what has run, or let it start \
@@ -115,7 +115,7 @@ pub enum MigrateError {
         done: usize,
     },
 
-    /// The version to be repaired is not that of an applied or unfinished migration. Nothing was changed.
+    /// No applied or unfinished migration has the version that is to be repaired. Nothing was changed.
     #[error("cannot repair {version}: {reason}")]
     #[non_exhaustive]
     NotApplied {

@@ -47,7 +47,7 @@ impl MigratorSession {
     ) -> Result<(), MigrateError> {
         loop {
             self.lock_key().acquire(&self.client, wait).await?;
-            // Whoever had the lock before may have made the history, and the schema for it.
+            // The migrator that had the lock before may have made the history, and the schema for it.
             let history = History::find(&self.client).await?;
             if history.schema == self.history.schema {
                 self.history = history;
@@ -203,7 +203,7 @@ impl Drop for Abandoned {
     }
 }
 
-/// `search_path` stays that of the role, because names are resolved along it. Nothing else may depend on
+/// The role's `search_path` stays, because names are resolved along it. Nothing else may depend on
 /// the role. With keepalives, a migrator whose machine dies holds the lock for half a minute and not for
 /// two hours.
 const SESSION_SETTINGS: &str = "SET TimeZone = 'UTC'; \

@@ -12,7 +12,7 @@ impl Migrator {
     /// # Errors
     ///
     /// [`MigrateError::NotApplied`] if the migration is not applied, or its files are not in the source, and
-    /// the errors of [`run`](Self::run) except those of running. If the future is dropped, the edit is
+    /// the errors of [`run`](Self::run) except the errors of running a migration. If the future is dropped, the edit is
     /// accepted or not.
     pub async fn accept(&self, version: &str) -> Result<(), MigrateError> {
         let migrations = self.source.load()?;
@@ -52,7 +52,7 @@ impl Migrator {
     /// # Errors
     ///
     /// [`MigrateError::NotApplied`] if the migration is not unfinished, and the errors of
-    /// [`run`](Self::run) except those of running. If the future is dropped, it is forgotten or not.
+    /// [`run`](Self::run) except the errors of running a migration. If the future is dropped, it is forgotten or not.
     pub async fn restart(&self, version: &str) -> Result<(), MigrateError> {
         let migrations = self.source.load()?;
         let number = version

@@ -145,7 +145,7 @@ struct Metadata {
 }
 
 fn read_directory(root: &Path) -> Result<Vec<Migration>, MigrateError> {
-    // A relative path helps nobody who does not know where the program was started.
+    // A relative path does not help a reader who does not know where the program was started.
     let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let unreadable = |error| MigrateError::unreadable(&absolute, error);
     let mut migrations = Vec::new();

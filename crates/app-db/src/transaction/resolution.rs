@@ -122,7 +122,7 @@ async fn ask(
     let mut conn = plumbing::get_for(pool, caller).await?;
     // After a crash the server still knows every id that was written down, and a COMMIT that took effect
     // was written down. So if the id is not committed there, our COMMIT did not take effect. If it is
-    // committed, it may be ours or that of a later transaction.
+    // committed, it may be ours or a later transaction's.
     let asking = format!(
         "SELECT CASE WHEN id.server <> {SERVER} THEN NULL \
          WHEN id.crash = {LAST_CRASH} THEN pg_catalog.pg_xact_status(id.xid) \

@@ -6,7 +6,7 @@ use std::str::Chars;
 
 use super::assignment::Assignment;
 
-/// The variables that a value may name: those of the process, and the earlier ones of the file.
+/// The variables that a value may name: the variables of the process, and the earlier ones of the file.
 pub(super) struct Known<'a> {
     pub(super) process: &'a BTreeMap<String, String>,
     pub(super) earlier: &'a [Assignment],

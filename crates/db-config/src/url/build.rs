@@ -166,7 +166,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'*');
 
-/// Settings whose values are not secret. Those of a custom setting (`app.token`) may be.
+/// Settings whose values are not secret. The value of a custom setting (`app.token`) may be secret.
 const PLAIN_SETTINGS: [&str; 7] = [
     "client_encoding",
     "default_transaction_isolation",

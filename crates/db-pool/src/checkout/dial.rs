@@ -56,7 +56,7 @@ impl Dial {
             shared,
             attempt,
             reservation,
-            // Until the end: whoever is woken by it finds the backend parked, or the place free.
+            // Until the end: a caller that it wakes finds the backend parked, or the place free.
             coming: _coming,
             report,
         } = self;
@@ -80,7 +80,7 @@ impl Dial {
             Err(error) => {
                 Totals::count(&shared.registry.totals.connect_failures);
                 tracing::warn!(target: "app_db::pool", pool = &*shared.registry.name, %error, "connecting failed");
-                // In this order: whoever hears of the failure finds the place free again and the
+                // In this order: a caller that hears of the failure finds the place free again and the
                 // delay set. What fails with credentials that have been replaced meanwhile says nothing
                 // of the new ones: its caller tries again.
                 let replaced = !shared.registry.generations.is_current(&reservation.member);

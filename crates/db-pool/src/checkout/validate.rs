@@ -95,7 +95,7 @@ impl Drop for Taken {
         let Some(stored) = self.stored.take() else {
             return;
         };
-        // In this order: whoever is woken finds it in the store.
+        // In this order: a caller that is woken finds it in the store.
         self.shared.store.put_back(stored);
         self.shared.registry.changes.tell();
         if self.shared.registry.is_closed() {

@@ -144,7 +144,7 @@ impl Backoff {
         }
     }
 
-    /// Forgets all failures: they were those of credentials that have been replaced, by some that are proven.
+    /// Forgets all failures: the credentials that failed have been replaced by proven ones.
     pub(crate) fn forget(&self) {
         let mut attempts = self.lock();
         attempts.has_failed = false;
@@ -287,7 +287,7 @@ fn jittered(full: Duration) -> Duration {
     full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// How many logins of a pool are in flight at most: the server has those of every pool to serve.
+/// How many logins of a pool are in flight at most: the server serves the logins of all pools.
 const MOST_AT_ONCE: u32 = 8;
 
 #[cfg(test)]

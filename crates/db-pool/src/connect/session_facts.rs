@@ -6,8 +6,8 @@ use tokio_postgres::SimpleQueryMessage;
 
 /// What one simple query has found out about a session, once for each generation of a pool.
 ///
-/// Directly the values are those of the startup packet, or the role's and the database's own where it does not
-/// name them. Behind a pooler that shares sessions they are those of the server connection that happened to
+/// A direct session has the values of the startup packet, or the role's and the database's own where it does not
+/// name them. Behind a pooler that shares sessions they belong to the server connection that happened to
 /// answer, which other clients may have left altered. So there each setting comes with the value that
 /// RESET would return to: that is the role's or the database's own (or the pooler's, where it sends one
 /// when it connects), and is alike on every server connection made since the last ALTER ROLE. A setting

@@ -1,5 +1,5 @@
-//! The keeper: keeps idle connections ready, ends those that are too old or too long idle, and reports
-//! those that are held for too long.
+//! The keeper: keeps idle connections ready, closes idle connections that are too old or idle for too long, and reports
+//! connections that are held for too long.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};

@@ -18,7 +18,7 @@ pub(crate) fn resize(shared: &Shared, max: u32) -> Result<(), PoolError> {
         .resizing
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    // In this order: whoever passes a wider gate finds a slot.
+    // In this order: a caller that passes the wider gate finds a slot.
     shared.slots.resize(max);
     shared.gate.resize(max);
     drop(resizing);

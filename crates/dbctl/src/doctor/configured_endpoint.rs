@@ -12,7 +12,7 @@ pub(super) struct ConfiguredEndpoint {
     pub(super) endpoint: Endpoint,
     /// The pools of one instance of the service.
     pub(super) pools: Vec<PoolProfile>,
-    /// The profile to connect with: that of the first pool.
+    /// The profile of the first pool, to connect with.
     pub(super) profile: PoolProfile,
 }
 

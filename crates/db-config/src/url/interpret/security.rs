@@ -55,7 +55,7 @@ pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, hosts: &[H
 
 /// The mode that files of certificates ask for where there is no `sslmode`: they are there to be used.
 ///
-/// Variables such as `PGSSLROOTCERT` are those of a whole machine, whose local server may have no TLS.
+/// Variables such as `PGSSLROOTCERT` apply to a whole machine, whose local server may have no TLS.
 fn mode_of_files(reader: &ParamReader<'_>, hosts: &[Host]) -> TlsMode {
     let files = ["sslrootcert", "sslcert"];
     let given = files.iter().any(|name| reader.text(name).is_some());

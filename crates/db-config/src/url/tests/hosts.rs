@@ -118,7 +118,7 @@ fn supabases_pooler_is_recognised_and_its_direct_host_named() {
     assert_eq!(parsed("postgres://u@h:5432/d").probable_direct(), None);
 }
 
-/// A URL that leads to a pooler is not proposed as that of the server, whatever says so.
+/// A URL that leads to a pooler is never proposed as the URL of the server.
 #[test]
 fn the_pooler_itself_is_never_the_probable_server() {
     for url in [
