@@ -108,6 +108,17 @@ impl TestDatabase {
         url(self.server.port(), &self.name, &role.name, &role.password())
     }
 
+    /// The role's URL of a database that is not there.
+    pub fn missing_url(&self) -> String {
+        let role = &self.role;
+        url(
+            self.server.port(),
+            "no_such_database",
+            &role.name,
+            &role.password(),
+        )
+    }
+
     /// The role's URL through PgBouncer.
     pub fn pooled_url(&self, bouncer: &Bouncer) -> String {
         through_port(&self.url(), bouncer.port())

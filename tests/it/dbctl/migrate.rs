@@ -105,17 +105,6 @@ async fn a_failing_migration_is_shown_with_its_place_and_leaves_nothing() {
     );
 }
 
-/// The URL of a database that is not there.
-fn missing_database(database: &TestDatabase) -> String {
-    let role = database.role();
-    harness::url(
-        database.server().port(),
-        "no_such_database",
-        role.name(),
-        &role.password(),
-    )
-}
-
 /// case R02, case R03
 #[tokio::test]
 async fn a_server_that_cannot_be_used_ends_with_one_message_and_code_8() {
@@ -124,7 +113,7 @@ async fn a_server_that_cannot_be_used_ends_with_one_message_and_code_8() {
     let port = format!(":{}/", database.server().port());
     let cases = [
         (url.replace(&database.password(), "canary5ecret"), "28P01"),
-        (missing_database(&database), "3D000"),
+        (database.missing_url(), "3D000"),
         (url.replace(&port, ":1/"), "127.0.0.1:1/"),
     ];
     for (url, expected) in cases {

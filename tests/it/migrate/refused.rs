@@ -81,24 +81,13 @@ async fn a_pooler_behind_the_direct_url_is_refused() {
     assert!(!exists);
 }
 
-/// The URL of a database that is not there.
-fn missing_database(database: &TestDatabase) -> String {
-    let role = database.role();
-    harness::url(
-        database.server().port(),
-        "no_such_database",
-        role.name(),
-        &role.password(),
-    )
-}
-
 /// case R02, case R03
 #[tokio::test]
 async fn a_server_that_cannot_be_used_is_reported_at_once_and_without_the_secret() {
     let database = TestDatabase::empty().await.unwrap();
     let watch = watched(&database, NoPool);
     let wrong_password = database.url().replace(&database.password(), "canary5ecret");
-    let missing = missing_database(&database);
+    let missing = database.missing_url();
     let closed = database
         .url()
         .replace(&format!(":{}/", database.server().port()), ":1/");
