@@ -17,13 +17,13 @@ use crate::transaction::database;
 use crate::transaction_pooler::Version;
 
 /// Forwards to a port, and writes down with which message each request began that had to wait for an answer.
-struct Counted {
-    port: u16,
+pub(crate) struct Counted {
+    pub(crate) port: u16,
     requests: Arc<Mutex<String>>,
 }
 
 impl Counted {
-    async fn start(target: u16) -> Self {
+    pub(crate) async fn start(target: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(String::new()));
@@ -38,7 +38,7 @@ impl Counted {
     }
 
     /// The requests so far; those of a login are one.
-    fn round_trips(&self) -> String {
+    pub(crate) fn round_trips(&self) -> String {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -77,7 +77,7 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, requests: Arc<Mut
     }
 }
 
-fn way(db: &TestDatabase, port: u16) -> String {
+pub(crate) fn way(db: &TestDatabase, port: u16) -> String {
     harness::url(port, db.name(), db.role().name(), &db.password())
 }
 

@@ -69,6 +69,12 @@ pub enum Error {
     /// the transaction back. It is safe to run the transaction again.
     #[error("the connection was lost during COMMIT, and the server has rolled back")]
     CommitAborted(#[source] QueryError),
+    /// The work had its transaction committed with [`and_commit`](crate::ConnectionExt::and_commit), and failed
+    /// afterwards. Everything up to that statement is committed. Running the work again would do it twice.
+    #[error(
+        "the work failed after its last statement, and that statement had committed the transaction"
+    )]
+    AfterCommit(#[source] Box<dyn StdError + Send + Sync>),
     /// A connection did not answer a health probe in time.
     #[error("no answer to a probe within {0:?}")]
     Silent(Duration),
@@ -106,6 +112,7 @@ impl Error {
             }
             Self::Conflict { .. } => Kind::Conflict,
             Self::CommitUnknown(_) => Kind::OutcomeUnknown,
+            Self::AfterCommit(_) => Kind::Committed,
         }
     }
 
@@ -126,6 +133,7 @@ impl Error {
             | Self::Invalid(_)
             | Self::Unfinished(_)
             | Self::Silent(_)
+            | Self::AfterCommit(_)
             | Self::TimedOut { .. } => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use db_pool::plumbing::Observer;
 use db_pool::{CancelToken, ServerError};
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
 /// Gives a plain connection access to what its pool knows about it.
 pub trait ConnectionExt {
@@ -31,6 +31,31 @@ pub trait ConnectionExt {
     /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), and on a connection from
     /// [`Database::get`](crate::Database::get).
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static);
+
+    /// Says that the next statement is the last of its transaction: COMMIT travels with it, and saves a round trip.
+    ///
+    /// ```no_run
+    /// # use app_db::ConnectionExt;
+    /// # use diesel_async::{AsyncPgConnection, RunQueryDsl};
+    /// # async fn pay(conn: &mut AsyncPgConnection) -> diesel::QueryResult<usize> {
+    /// diesel::sql_query("UPDATE accounts SET balance = balance - 1").execute(conn.and_commit()).await
+    /// # }
+    /// ```
+    ///
+    /// It works in [`Database::write`](crate::Database::write), in [`Transaction`](crate::Transaction), and in a
+    /// plain `conn.transaction`. If the statement fails, the server skips COMMIT and the work can roll back as ever.
+    /// A conflict at COMMIT, or a deferred constraint, is the error of that statement.
+    ///
+    /// Once the statement has succeeded the transaction is committed. A further statement fails with 25000. If the
+    /// work returns an error then, the helpers report [`Error::AfterCommit`](crate::Error::AfterCommit), and a plain
+    /// transaction fails with 2D000. If the connection is lost meanwhile, the outcome is unknown as it is for COMMIT.
+    ///
+    /// COMMIT travels alone, as without this call, in a nested transaction, in a transaction for tests, with
+    /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit), with `wire = "observe"`, before a statement
+    /// that is no query (COPY, DDL), and behind a pooler before a query that returns rows. diesel's own
+    /// `test_transaction` looks like any transaction: there the statement is committed. Use
+    /// [`Database::test_transaction`](crate::Database::test_transaction).
+    fn and_commit(&mut self) -> &mut Self;
 }
 
 impl ConnectionExt for AsyncPgConnection {
@@ -49,5 +74,20 @@ impl ConnectionExt for AsyncPgConnection {
                 tracing::warn!(target: "app_db::transaction", "after_commit on a connection that no pool observes; dropped");
             }
         }
+    }
+
+    fn and_commit(&mut self) -> &mut Self {
+        let status = AnsiTransactionManager::transaction_manager_status_mut(self);
+        let depth = status.transaction_depth().ok().flatten();
+        let is_outermost = depth.is_some_and(|depth| depth.get() == 1);
+        // diesel calls every connection broken that is in a transaction, but for one that tests have begun.
+        let is_for_a_test = !AnsiTransactionManager::is_broken_transaction_manager(self);
+        if is_outermost
+            && !is_for_a_test
+            && let Some(observer) = Observer::of(self)
+        {
+            observer.commit_with_next();
+        }
+        self
     }
 }

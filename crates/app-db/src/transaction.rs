@@ -3,6 +3,7 @@
 pub(crate) mod after_commit;
 pub(crate) mod attempt;
 pub(crate) mod budget;
+pub(crate) mod early_commit;
 pub(crate) mod options;
 pub(crate) mod progress;
 pub(crate) mod resolution;
@@ -13,6 +14,7 @@ pub(crate) mod test_transaction;
 
 use db_pool::plumbing;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use crate::transaction::attempt::{
     roll_back,
 };
 use crate::transaction::budget::RetryBudget;
+use crate::transaction::early_commit::{EarlyCommit, finish_early, outcome_is_lost};
 use crate::transaction::options::{Options, some_label, some_time};
 use crate::transaction::progress::TransactionProgress;
 use crate::transaction::resolution::CommitId;
@@ -267,20 +270,26 @@ impl<'db> Transaction<'db> {
         let Some(bound) = self.timeout else {
             return running.await;
         };
-        match timeout(bound, running).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) if progress.stage() == Stage::Commit => {
-                let lost = QueryError::BrokenTransactionManager;
-                Err(Error::CommitUnknown(lost).into())
-            }
-            Err(_elapsed) => Err(Error::TimedOut {
+        // It is asked how far it has come before it is dropped, and its connection is somebody else's.
+        let mut running = pin!(running);
+        let timed_out = match timeout(bound, running.as_mut()).await {
+            Ok(outcome) => return outcome,
+            Err(_elapsed) => || Error::TimedOut {
                 after: bound,
                 attempt: progress.attempt(),
                 during: progress.stage(),
                 last_conflict: progress.last_conflict(),
+            },
+        };
+        Err(match progress.early_commit() {
+            EarlyCommit::Done => Error::AfterCommit(Box::new(timed_out())),
+            EarlyCommit::Unknown => Error::CommitUnknown(QueryError::BrokenTransactionManager),
+            EarlyCommit::None if progress.stage() == Stage::Commit => {
+                Error::CommitUnknown(QueryError::BrokenTransactionManager)
             }
-            .into()),
+            EarlyCommit::None => timed_out(),
         }
+        .into())
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -296,11 +305,26 @@ impl<'db> Transaction<'db> {
         let (mut conn, observed) = self.open(caller, progress).await?;
         if let Some(observer) = Observer::of(&mut conn) {
             observer.set_attempt(progress.attempt());
+            if self.resolves_commit {
+                // What identifies the transaction is asked for before COMMIT.
+                observer.keep_commit();
+            }
         }
         let before = Before::of(&observed);
+        progress.works_on(&observed);
         let working = CURRENT_CONNECTION.scope(Arc::clone(&observed), work(&mut conn));
         let working = plumbing::scope(self.pool, caller, working);
-        let value = match working.await {
+        let worked = working.await;
+        match EarlyCommit::once_answered(&observed, before.early_commits()).await {
+            EarlyCommit::None => {}
+            EarlyCommit::Done => {
+                let (outcome, left) = finish_early(conn, &observed, worked).await;
+                after_commit::run_all(left);
+                return outcome.map(AttemptOutcome::Done);
+            }
+            EarlyCommit::Unknown => return Err(outcome_is_lost(&observed).into()),
+        }
+        let value = match worked {
             Ok(value) => value,
             Err(error) => {
                 let outcome = before.failed(&observed, &error);

@@ -92,6 +92,7 @@ impl Backend {
         let in_slot = Arc::new(());
         conn.set_instrumentation(Observer::new(
             Arc::clone(&link.observed),
+            Arc::clone(&link.steering),
             Arc::clone(&activity),
             CancelToken::new(canceller.clone()),
             Arc::clone(&in_slot),

@@ -27,6 +27,8 @@ pub enum Kind {
     Conflict,
     /// The connection was lost while COMMIT was on its way; the work may or may not be there.
     OutcomeUnknown,
+    /// The transaction is committed, although its work failed afterwards. Running it again would do it twice.
+    Committed,
     /// The pool is closing or closed.
     ShuttingDown,
 }

@@ -44,7 +44,7 @@ pub use self::connect::stage::ConnectStage;
 pub use self::error::{Kind, PoolError};
 pub use self::histogram::Quantiles;
 pub use self::pool::Pool;
-pub use self::profile::{PoolProfile, PoolerMode, Reconnect, Reset, Statements, Via};
+pub use self::profile::{PoolProfile, PoolerMode, Reconnect, Reset, Statements, Via, WireMode};
 pub use self::status::{CheckoutCounts, CloseCounts, Closed, ConnectCounts, Status};
 pub use self::telemetry::statement_stats::StatementStats;
 pub use self::upkeep::rotation::Rotation;

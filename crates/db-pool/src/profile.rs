@@ -54,6 +54,8 @@ pub struct PoolProfile {
     pub leak_threshold: Option<Duration>,
     /// What stands between this pool and the server.
     pub pooler: PoolerMode,
+    /// Whether statements are rewritten at all.
+    pub wire: WireMode,
     /// How statements are named on the server.
     pub statements: Statements,
     /// How many texts each connection keeps prepared; 0 is none beyond diesel's own cache.
@@ -139,6 +141,24 @@ pub enum PoolerMode {
     Session,
     /// A pooler that gives a client a server connection for one transaction.
     Transaction,
+}
+
+/// What the layer under diesel does with the statements of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum WireMode {
+    /// It saves round trips, says settings that the server lacks, and refuses what a shared session cannot have.
+    #[default]
+    Full,
+    /// It passes every statement as diesel sends it, and observes.
+    ///
+    /// Nothing is saved then. Behind a pooler that shares sessions nothing is refused or put back that other clients
+    /// would see, statements keep the names that diesel gives them, and no setting travels with a transaction. So a
+    /// pool whose `search_path`, `role` or isolation level the server does not have by itself cannot connect, and its
+    /// `lock_timeout` and `idle_in_transaction_session_timeout` are not in force. A query that diesel itself keeps
+    /// prepared keeps the meaning that its literals had under the settings of the borrower who prepared it.
+    Observe,
 }
 
 /// How statements are named on the server.

@@ -7,6 +7,7 @@
 
 mod broken;
 mod client_transaction;
+mod committed;
 mod copying;
 mod description;
 mod exchange;
@@ -192,6 +193,10 @@ impl Conversation {
 
     fn is_broken(&self) -> bool {
         matches!(self.transaction, ClientTransaction::Broken { .. })
+    }
+
+    fn is_committed(&self) -> bool {
+        matches!(self.transaction, ClientTransaction::Committed { .. })
     }
 
     /// Answers in the server's place, in turn; with a status where it is not the server's at that time.

@@ -13,7 +13,8 @@
 //! on a session that is shared with other clients is refused with an SQLSTATE.
 //!
 //! **What it never does**: it opens no connection, runs no task, waits for no clock, and reads no row. A
-//! statement that it does not understand passes as it is. Without rules every byte does.
+//! statement that it does not understand passes as it is. Without rules every byte does, and with
+//! [`Rules::observes_only`] every statement.
 
 mod command;
 mod conversation;

@@ -30,6 +30,7 @@ pub struct Observed {
     errors: AtomicU64,
     stale: AtomicU64,
     refused_commits: AtomicU64,
+    early_commits: AtomicU64,
     boundaries: AtomicU64,
     spoilt: AtomicBool,
     outdated: AtomicBool,
@@ -272,6 +273,18 @@ impl Observed {
     #[must_use]
     pub fn refused_commits(&self) -> u64 {
         self.refused_commits.load(Ordering::Acquire)
+    }
+
+    /// COMMIT, which travelled with the last statement, was answered.
+    pub(crate) fn commit_came_early(&self) {
+        self.early_commits.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many transactions were committed with their last statement; see
+    /// [`Steering::commit_with_next`](crate::Steering::commit_with_next).
+    #[must_use]
+    pub fn early_commits(&self) -> u64 {
+        self.early_commits.load(Ordering::Acquire)
     }
 
     pub(crate) fn sent(&self, bytes: usize) {

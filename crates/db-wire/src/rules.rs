@@ -11,6 +11,9 @@ use crate::sql::local_settings::LocalSettings;
     reason = "rules are written out by who sets them, the rest by `..Rules::default()`"
 )]
 pub struct Rules {
+    /// Whether every statement passes as its client sends it, watched and not rewritten. No rule below that rewrites,
+    /// holds back or refuses a statement is in force then.
+    pub observes_only: bool,
     /// How statements are named on the server.
     pub naming: Naming,
     /// How many texts are kept prepared; 0 prepares each statement as its client asks.

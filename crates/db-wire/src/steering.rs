@@ -1,5 +1,6 @@
 //! What the owner of one connection tells its wire.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -15,6 +16,7 @@ pub struct Steering {
     answers_set_up: bool,
     rules: ArcSwapOption<Rules>,
     watcher: OnceLock<Watcher>,
+    commits_next: AtomicBool,
 }
 
 impl Steering {
@@ -43,6 +45,20 @@ impl Steering {
     #[must_use]
     pub fn rules(&self) -> Option<Arc<Rules>> {
         self.rules.load_full()
+    }
+
+    /// COMMIT travels with the next statement of the transaction, which its client says is the last.
+    ///
+    /// It holds for the next request that runs something. Where that is no SELECT, INSERT, UPDATE, DELETE, MERGE,
+    /// VALUES, TABLE or WITH, or runs outside a transaction, it means nothing, and COMMIT comes when the client sends
+    /// it.
+    pub fn commit_with_next(&self) {
+        self.commits_next.store(true, Ordering::Release);
+    }
+
+    /// Whether COMMIT travels with the request that is being handled; once.
+    pub(crate) fn take_commit(&self) -> bool {
+        self.commits_next.load(Ordering::Acquire) && self.commits_next.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn watcher(&self) -> Option<&Watcher> {

@@ -1,9 +1,11 @@
 //! Conversations without a server: messages in, messages out.
 
 mod copying;
+mod early_commits;
 mod local_settings;
 mod lone_reads;
 mod lost;
+mod observing;
 mod peers;
 mod plans;
 mod proptests;

@@ -29,6 +29,7 @@ pub(crate) struct Before {
     errors: u64,
     statements: u64,
     boundaries: u64,
+    early_commits: u64,
 }
 
 impl Before {
@@ -38,7 +39,12 @@ impl Before {
             errors: observed.errors(),
             statements: observed.statements(),
             boundaries: observed.boundaries(),
+            early_commits: observed.early_commits(),
         }
+    }
+
+    pub(crate) fn early_commits(&self) -> u64 {
+        self.early_commits
     }
 
     /// The reason to make a failed attempt again, or `None`. `error` is what the work returned.

@@ -1,11 +1,13 @@
 //! How far a running transaction has come. Its timeout reads this.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use db_pool::ServerError;
+use db_pool::plumbing::Observed;
 
 use crate::error::stage::Stage;
+use crate::transaction::early_commit::EarlyCommit;
 
 /// The running transaction writes it; its timeout reads it.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(crate) struct TransactionProgress {
     stage: AtomicU8,
     /// The conflict that ended the last attempt.
     conflict: Mutex<Option<ServerError>>,
+    /// The connection of the attempt, and how many early commits it had seen before.
+    connection: Mutex<Option<(Arc<Observed>, u64)>>,
 }
 
 impl TransactionProgress {
@@ -24,6 +28,28 @@ impl TransactionProgress {
             attempt: AtomicU32::new(1),
             stage: AtomicU8::new(Stage::Checkout as u8),
             conflict: Mutex::default(),
+            connection: Mutex::default(),
+        }
+    }
+
+    /// The attempt begins on this connection.
+    pub(crate) fn works_on(&self, observed: &Arc<Observed>) {
+        let connection = (Arc::clone(observed), observed.early_commits());
+        *self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+
+    /// Whether the attempt has committed with its last statement. Only while it holds its connection.
+    pub(crate) fn early_commit(&self) -> EarlyCommit {
+        let connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*connection {
+            Some((observed, before)) => EarlyCommit::of(observed, *before),
+            None => EarlyCommit::None,
         }
     }
 
@@ -37,6 +63,10 @@ impl TransactionProgress {
 
     /// Notes that the attempt conflicted and another one follows.
     pub(crate) fn conflicted(&self, conflict: ServerError) {
+        *self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         *self.conflict.lock().unwrap_or_else(PoisonError::into_inner) = Some(conflict);
         self.attempt.fetch_add(1, Ordering::Relaxed);
         self.enter(Stage::Delay);

@@ -3,6 +3,8 @@
 use std::panic::Location;
 use std::sync::Arc;
 
+use db_pool::plumbing::Observer;
+
 use crate::error::{CURRENT_CONNECTION, Error};
 use crate::transaction::Transaction;
 use crate::transaction::attempt::{Before, has_ended_itself, roll_back};
@@ -24,6 +26,10 @@ impl Transaction<'_> {
         let caller = Location::caller();
         async move {
             let (mut conn, observed) = self.open(caller, &TransactionProgress::new()).await?;
+            if let Some(observer) = Observer::of(&mut conn) {
+                // Whatever the work says, nothing is committed.
+                observer.keep_commit();
+            }
             let before = Before::of(&observed);
             let outcome = CURRENT_CONNECTION
                 .scope(Arc::clone(&observed), work(&mut conn))

@@ -45,6 +45,8 @@ pub enum ConnectFailure {
     Unavailable,
     /// The server refused for another reason.
     Refused,
+    /// Sessions do not have the pool's settings, and this pool may not say them.
+    Settings,
     /// This process or its machine has no file descriptor left for a socket (EMFILE, ENFILE).
     NoDescriptors,
     /// The establishing task panicked; a defect of this library or of a callback in it.
@@ -165,7 +167,10 @@ impl ConnectError {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self.0.failure,
-            ConnectFailure::Authentication | ConnectFailure::NoSuchDatabase | ConnectFailure::Tls
+            ConnectFailure::Authentication
+                | ConnectFailure::NoSuchDatabase
+                | ConnectFailure::Tls
+                | ConnectFailure::Settings
         )
     }
 }
@@ -212,6 +217,7 @@ impl fmt::Display for ConnectError {
             ConnectFailure::TooManyConnections => "has no connection left",
             ConnectFailure::Unavailable => "does not accept connections for now",
             ConnectFailure::Refused => "refuses the connection",
+            ConnectFailure::Settings => "does not have the settings of this pool",
             ConnectFailure::NoDescriptors => "was not reached: there is no file descriptor left",
             ConnectFailure::Panicked => "was not reached: the establishing task panicked",
         };

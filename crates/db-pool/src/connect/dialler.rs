@@ -21,7 +21,7 @@ use crate::connect::session_facts::SessionFacts;
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::generation::Generation;
-use crate::profile::PoolProfile;
+use crate::profile::{PoolProfile, WireMode};
 use db_wire::LocalSettings;
 
 /// Opens a connection outside any pool, for migrations and administration.
@@ -168,6 +168,9 @@ impl Dialler {
             .find(&mut opened, &link, generation.number)
             .await
             .map_err(|error| ConnectError::from_postgres(&address, &error))?;
+        if let Some(lacking) = self.lacking(&found) {
+            return Err(ConnectError::new(&address, ConnectFailure::Settings).explained(lacking));
+        }
         let adopted = match opened {
             Opened::Tcp(client, connection) => {
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
@@ -241,6 +244,22 @@ impl Dialler {
             *known = Some(found.clone());
         }
         Ok(found)
+    }
+
+    /// Why a pool that passes every statement as it is cannot work on sessions that are shared.
+    fn lacking(&self, found: &Found) -> Option<String> {
+        let shared = matches!(found.pooler, Pooler::Shared { .. });
+        if !shared || self.profile.wire == WireMode::Full {
+            return None;
+        }
+        let lacking = self.login.settings().lacking(&found.facts);
+        let first = lacking.first()?;
+        Some(format!(
+            "with wire = \"observe\" {} cannot be said before each statement, and a transaction-mode pooler shares the \
+             session; give the role the setting (ALTER ROLE .. SET {first} = ..), or use wire = \"full\" or a pool with \
+             via = \"direct\"",
+            lacking.join(", ")
+        ))
     }
 
     /// Steers the wire by what is at the other end.

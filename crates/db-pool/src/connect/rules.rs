@@ -5,7 +5,7 @@ use db_wire::{Naming, Rules};
 use crate::connect::pooler::Pooler;
 use crate::connect::session_facts::SessionFacts;
 use crate::connect::session_settings::SessionSettings;
-use crate::profile::{PoolProfile, Reset, Statements};
+use crate::profile::{PoolProfile, Reset, Statements, WireMode};
 
 /// How the wire is to treat the statements and transactions of a pool behind this.
 pub(crate) fn of(
@@ -21,6 +21,7 @@ pub(crate) fn of(
         _ => Naming::Named,
     };
     Rules {
+        observes_only: profile.wire == WireMode::Observe,
         naming,
         statement_cache: profile.statement_cache as usize,
         defer_begin: profile.defer_begin,

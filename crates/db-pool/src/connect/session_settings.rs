@@ -143,6 +143,19 @@ impl SessionSettings {
         LocalSettings::new(&settings)
     }
 
+    /// The settings without which statements mean something else, as far as sessions may have others: those that only
+    /// bound a statement are left out.
+    pub(crate) fn lacking(&self, facts: &SessionFacts) -> Vec<&str> {
+        let lacks = |(name, value): &&(String, String)| {
+            !name.to_ascii_lowercase().ends_with("_timeout") && facts.differs(name, value)
+        };
+        self.settings
+            .iter()
+            .filter(lacks)
+            .map(|(name, _)| &**name)
+            .collect()
+    }
+
     /// The `statement_timeout`, where there is one.
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {
         let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("statement_timeout");

@@ -12,7 +12,7 @@ use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_inst
 
 use crate::connect::cancel_token::CancelToken;
 use crate::telemetry::statement_span::StatementSpans;
-use db_wire::Observed;
+use db_wire::{Observed, Steering};
 
 /// What the observer tells the pool.
 pub(crate) struct Activity {
@@ -22,6 +22,8 @@ pub(crate) struct Activity {
     holder: Mutex<Holder>,
     pub(crate) spans: StatementSpans,
     after_commit: Mutex<AfterCommit>,
+    /// COMMIT must travel alone, whatever the holder's work says.
+    keeps_commit: AtomicBool,
 }
 
 /// Who holds the connection, or has held it last, in the words of the slow-query log.
@@ -53,6 +55,7 @@ impl Activity {
             holder: Mutex::default(),
             spans,
             after_commit: Mutex::default(),
+            keeps_commit: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +73,7 @@ impl Activity {
     /// was given back is still told of whoever had it.
     pub(crate) fn hand_out(&self, caller: &'static Location<'static>, waited: Duration) {
         self.spans.forget();
+        self.keeps_commit.store(false, Ordering::Release);
         *self.lock_holder() = Holder {
             caller: Some(caller),
             waited,
@@ -110,6 +114,7 @@ impl Activity {
 pub struct Observer {
     observed: Arc<Observed>,
     activity: Arc<Activity>,
+    steering: Arc<Steering>,
     cancel_token: CancelToken,
     next: Option<Box<dyn Instrumentation>>,
     /// By this handle the backend knows its observer, and by its owners whether we are still in diesel's slot.
@@ -119,6 +124,7 @@ pub struct Observer {
 impl Observer {
     pub(crate) fn new(
         observed: Arc<Observed>,
+        steering: Arc<Steering>,
         activity: Arc<Activity>,
         cancel_token: CancelToken,
         in_slot: Arc<()>,
@@ -126,6 +132,7 @@ impl Observer {
         Self {
             observed,
             activity,
+            steering,
             cancel_token,
             next: get_default_instrumentation(),
             in_slot,
@@ -162,6 +169,18 @@ impl Observer {
     /// Says which attempt at its transaction follows, for the slow-query log; the first is 1.
     pub fn set_attempt(&mut self, attempt: u32) {
         self.activity.lock_holder().attempt = Some(attempt);
+    }
+
+    /// COMMIT travels with the next statement, unless it has to travel alone.
+    pub fn commit_with_next(&mut self) {
+        if !self.activity.keeps_commit.load(Ordering::Acquire) {
+            self.steering.commit_with_next();
+        }
+    }
+
+    /// COMMIT travels alone, or not at all, until the connection is handed out again.
+    pub fn keep_commit(&mut self) {
+        self.activity.keeps_commit.store(true, Ordering::Release);
     }
 
     /// Leaves something to be done after the transaction's COMMIT is known.

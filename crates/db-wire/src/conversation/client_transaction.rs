@@ -21,14 +21,19 @@ pub(crate) enum ClientTransaction {
     /// server. Either its held BEGIN failed when it was sent, or the wire has called a statement failed
     /// that the server had completed: then the server's transaction is still to be rolled back.
     Broken { begun: bool },
+    /// COMMIT went with the last statement, at the client's word, and the client has not ended its transaction yet.
+    Committed {
+        /// Something that came behind it was refused.
+        refused: bool,
+    },
 }
 
 impl ClientTransaction {
     /// The status the client is told, where it is not the server's.
     pub(crate) fn status(&self) -> Option<u8> {
         match self {
-            Self::Held(_) => Some(b'T'),
-            Self::Broken { .. } => Some(b'E'),
+            Self::Held(_) | Self::Committed { refused: false } => Some(b'T'),
+            Self::Broken { .. } | Self::Committed { refused: true } => Some(b'E'),
             Self::Plain | Self::Open { .. } => None,
         }
     }

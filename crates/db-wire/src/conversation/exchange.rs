@@ -86,6 +86,8 @@ pub(crate) struct Exchange {
     /// Something of the answer has gone to the client.
     pub(crate) passed: bool,
     pub(crate) committed: bool,
+    /// COMMIT follows the client's statement in the same request.
+    pub(crate) commits: bool,
     pub(crate) began: Instant,
     /// When the first of its rows came, or the server was ready for the client's.
     pub(crate) first_row: Option<Instant>,
@@ -122,6 +124,8 @@ pub(crate) enum Part {
     Parsed(StatementId),
     /// Parse and Describe of the client's, to be remembered.
     Learn(StatementId),
+    /// The COMMIT behind the client's statement.
+    Commit,
 }
 
 impl Part {
@@ -161,6 +165,7 @@ impl Exchange {
             sqlstate: None,
             passed: false,
             committed: false,
+            commits: false,
             began: Instant::now(),
             first_row: None,
             told: false,
@@ -169,7 +174,7 @@ impl Exchange {
 
     /// Whether nothing may be sent before it is over.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.begins || self.controls || self.repeat != Repeat::No
+        self.begins || self.controls || self.commits || self.repeat != Repeat::No
     }
 
     /// The part that the next message belongs to.

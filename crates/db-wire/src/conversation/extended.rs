@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::conversation::Conversation;
+use crate::conversation::committed::commit_behind;
 use crate::conversation::description::has_no_rows;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::forward::forward;
@@ -13,7 +14,8 @@ use crate::conversation::pipeline::other;
 use crate::conversation::refusal::{needs_settings, refusal};
 use crate::prepared::statement_cache::Record;
 use crate::protocol::message::{
-    CLOSED, PARSED, put, put_describe, put_describe_portal, put_parse, put_sync, split_text,
+    CLOSED, PARSED, put, put_describe, put_describe_portal, put_parse, put_statement, put_sync,
+    split_text,
 };
 use crate::request::Request;
 use crate::rules::{Naming, Rules};
@@ -136,6 +138,14 @@ pub(super) fn send_execute(
         && (exchange.reads_alone || conversation.is_untouched())
         && bind.len() <= MAX_RETAINED;
 
+    // What has no rows, and parameters of stated types, cannot be read as anything else.
+    // What its client is told of the rows may turn out to be wrong behind a pooler, and then nothing may be committed.
+    let check = (to_parse || rules.shared_session) && !has_no_rows;
+    let run = frames[1];
+    let to_the_end = run.body(inbox).ends_with(&[0; 4]);
+    if conversation.steering.take_commit() && !check && to_the_end {
+        commit_behind(conversation, &mut exchange, traits);
+    }
     leaves(conversation, traits.residue);
     let bare = traits.is_bare(rules);
     exchange.controls = rules.local_settings.is_some() && traits.controls;
@@ -146,9 +156,7 @@ pub(super) fn send_execute(
     if to_parse {
         put_parse(out, name, &tail);
     }
-    // What has no rows, and parameters of stated types, cannot be read as anything else. The rows of a portal are
-    // described for less than those of a statement, which a pooler has to look up.
-    let check = (to_parse || rules.shared_session) && !has_no_rows;
+    // The rows of a portal are described for less than those of a statement, which a pooler has to look up.
     if check && !by_portal {
         put_describe(out, name);
         exchange.parts.push(Part::Check(id));
@@ -159,7 +167,7 @@ pub(super) fn send_execute(
     }
     let start = out.len();
     put(out, b'B', &[portal, b"\0", name, b"\0", arguments]);
-    let run = frames[1].bytes(inbox);
+    let run = run.bytes(inbox);
     if exchange.repeatable {
         conversation.retained.clear();
         conversation.retained.extend_from_slice(&out[start..]);
@@ -169,6 +177,9 @@ pub(super) fn send_execute(
         put_describe_portal(out, portal);
     }
     out.extend_from_slice(run);
+    if exchange.commits {
+        put_statement(out, b"COMMIT");
+    }
     put_sync(out);
     if traits.reads == Reads::No {
         conversation.transaction.taint();

@@ -83,6 +83,11 @@ pub(super) fn completed(
             exchange.command_done();
             return Fate::Drop;
         }
+        Some(Part::Commit) => {
+            exchange.committed = tag.starts_with(b"COMMIT");
+            exchange.part_done();
+            return Fate::Drop;
+        }
         Some(Part::Check(_) | Part::CheckPortal(_) | Part::Parsed(_) | Part::Close) => {
             exchange.mismatch = true;
         }
@@ -116,6 +121,9 @@ pub(super) fn completed(
     exchange.began = Instant::now();
     exchange.first_row = None;
     exchange.told = true;
+    if exchange.commits {
+        exchange.parts.push(Part::Commit);
+    }
     Fate::Pass
 }
 

@@ -9,12 +9,14 @@ use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::forward::{forward, pass};
 use crate::conversation::head::put_head;
 use crate::conversation::inbox::Frame;
-use crate::conversation::leftovers::frames_leave;
+use crate::conversation::leftovers::{frames_leave, send_reset};
 use crate::prepared::statement_cache::StatementId;
 use crate::prepared::texts::Noted;
 use crate::protocol::message::{put, put_describe, put_parse, split_text};
 use crate::request::Request;
 use crate::rules::Rules;
+use crate::sql::reads::Reads;
+use crate::sql::transactions::{is_partial_rollback, may_commit};
 
 const NAMELESS: &str = "this pipeline cannot be sent through a pooler without names; \
      set `statements = \"named\"` for its pool";
@@ -32,6 +34,8 @@ pub(super) fn other(
     let Some((body, known)) = renamed(conversation, inbox, frames) else {
         return conversation.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, NAMELESS);
     };
+    // It is of a shape whose end the wire does not know.
+    let _unheeded = conversation.steering.take_commit();
     frames_leave(conversation, inbox, frames);
     let runs = frames.iter().any(|frame| b"EFQ".contains(&frame.tag));
     let mut exchange = Exchange::new(if runs {
@@ -70,6 +74,59 @@ pub(super) fn other(
         .observed
         .last_statement()
         .note(text, exchange.began);
+    conversation.expect_answer(exchange);
+}
+
+/// A request that passes as it is, and is watched: the wire notes what it runs and what it leaves behind.
+pub(super) fn observe(
+    conversation: &mut Conversation,
+    rules: &Rules,
+    inbox: &[u8],
+    frames: &[Frame],
+) {
+    if let [query] = frames
+        && query.tag == b'Q'
+        && send_reset(
+            conversation,
+            rules,
+            query.body(inbox).strip_suffix(b"\0").unwrap_or_default(),
+        )
+    {
+        return;
+    }
+    frames_leave(conversation, inbox, frames);
+    let noted = noted(conversation, inbox, frames);
+    let runs = frames.iter().any(|frame| b"EFQ".contains(&frame.tag));
+    let text = noted.as_ref().map_or(&b""[..], |noted| &noted.text);
+    let sql = conversation.sql(text);
+    let mut exchange = Exchange::new(match runs {
+        true if may_commit(sql) => Request::Commit,
+        true => Request::Work,
+        false => Request::Housekeeping,
+    });
+    exchange.extended = frames.iter().all(|frame| frame.tag != b'Q');
+    exchange.only_reads = Reads::of(sql) > Reads::No;
+    exchange.partial_rollback = is_partial_rollback(sql);
+    if runs {
+        conversation
+            .observed
+            .note_unbounded(rules.local_settings.is_some());
+        conversation
+            .observed
+            .last_statement()
+            .note(text, exchange.began);
+    }
+    if let Some(noted) = noted {
+        exchange.text = Some(noted.text);
+        exchange.note = Some(noted.note);
+    }
+    for frame in frames {
+        if let (b'C', Some(rest)) = (frame.tag, frame.body(inbox).strip_prefix(b"S")) {
+            let name = split_text(rest).map_or(rest, |(name, _)| name);
+            conversation.texts.closed(name);
+        }
+    }
+    pass(conversation, inbox, frames);
     conversation.expect_answer(exchange);
 }
 

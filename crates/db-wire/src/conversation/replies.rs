@@ -7,6 +7,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::conversation::Conversation;
 use crate::conversation::client_transaction::ClientTransaction;
+use crate::conversation::committed::commit_is_over;
 use crate::conversation::copying::Copying;
 use crate::conversation::description::{described, narrowed};
 use crate::conversation::exchange::{Exchange, Part};
@@ -172,7 +173,7 @@ fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
         return Fate::Drop;
     }
     match (exchange.part(), tag) {
-        (Some(Part::Statement { .. } | Part::Commands { .. }), _) => Fate::Drop,
+        (Some(Part::Statement { .. } | Part::Commands { .. } | Part::Commit), _) => Fate::Drop,
         (Some(_), b'1' | b'2' | b'3' | b't' | b'T' | b'n') => Fate::Hold,
         (Some(Part::Check(_) | Part::CheckPortal(_) | Part::Parsed(_) | Part::Close), _) => {
             // Rows before the description that they would have to fit.
@@ -324,7 +325,9 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
         }
     }
     conversation.copying = Copying::No;
-    if exchange.reads_alone
+    if exchange.commits && commit_is_over(conversation, exchange) {
+        // The client hears of it when it ends the transaction.
+    } else if exchange.reads_alone
         && (exchange.failed || exchange.mismatch)
         && conversation.transaction.is_held()
     {

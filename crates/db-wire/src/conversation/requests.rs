@@ -2,12 +2,13 @@
 
 use crate::conversation::Conversation;
 use crate::conversation::broken::answer_in_broken;
+use crate::conversation::committed::answer_in_committed;
 use crate::conversation::copying::Copying;
 use crate::conversation::extended::{send_close, send_execute, send_prepare};
 use crate::conversation::forward::{forward, pass};
 use crate::conversation::inbox::Frame;
 use crate::conversation::login::{answer_set_up, log_in};
-use crate::conversation::pipeline::{continue_flushed, other};
+use crate::conversation::pipeline::{continue_flushed, observe, other};
 use crate::conversation::simple::simple;
 use crate::conversation::startup::Phase;
 use crate::prepared::statement_cache::StatementCache;
@@ -74,7 +75,7 @@ fn handle(conversation: &mut Conversation, bytes: &[u8]) -> Result<usize, BadLen
                 }
             }
             // Outside a COPY the server ignores its messages.
-            b'd' | b'c' | b'f' if conversation.is_broken() => {}
+            b'd' | b'c' | b'f' if conversation.is_broken() || conversation.is_committed() => {}
             b'X' | b'd' | b'c' | b'f' => pass(conversation, bytes, &frames),
             _ => continue,
         }
@@ -136,6 +137,9 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
         return forward(conversation, inbox, frames);
     };
     let rules = &*rules;
+    if rules.observes_only {
+        return observe(conversation, rules, inbox, frames);
+    }
     if !conversation
         .statements
         .is_for(rules.statement_cache, rules.naming, rules.shared_session)
@@ -153,6 +157,9 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
             rules,
             body.strip_suffix(b"\0").unwrap_or(body),
         );
+    }
+    if conversation.is_committed() {
+        return answer_in_committed(conversation, inbox, frames);
     }
     if conversation.is_broken() && answer_in_broken(conversation, inbox, frames) {
         return;
@@ -173,7 +180,7 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
 
 /// A Flush makes the server answer before the Sync: what is there goes out. `false` when it must not.
 fn flush(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) -> bool {
-    if conversation.is_broken() {
+    if conversation.is_broken() || conversation.is_committed() {
         return false;
     }
     if frames.len() == 1 {
@@ -182,6 +189,7 @@ fn flush(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) -> boo
         continue_flushed(conversation, inbox, frames);
     } else {
         match conversation.steering.rules() {
+            Some(rules) if rules.observes_only => observe(conversation, &rules, inbox, frames),
             Some(rules) => other(conversation, &rules, inbox, frames),
             None => forward(conversation, inbox, frames),
         }

@@ -4,6 +4,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::conversation::Conversation;
 use crate::conversation::client_transaction::ClientTransaction;
+use crate::conversation::committed::{answer_query_in_committed, commit_behind};
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::leftovers::{leaves, send_reset};
 use crate::conversation::refusal::{FAILED, needs_settings, refusal};
@@ -18,6 +19,10 @@ use crate::sql::transactions::{End, Opening, is_partial_rollback};
 
 pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, text: &[u8]) {
     let sql = conversation.sql(text);
+    if conversation.is_committed() {
+        return answer_query_in_committed(conversation, sql);
+    }
+    let is_last = conversation.steering.take_commit();
     if conversation.transaction.status().is_some() && simple_unsent(conversation, sql) {
         return;
     }
@@ -47,7 +52,7 @@ pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, text: &[u8]
         return commit_silently(conversation);
     }
     conversation.transaction.taint();
-    send_simple(conversation, rules, sql, end);
+    send_simple(conversation, rules, sql, end, is_last);
 }
 
 /// Answers for a transaction that the server knows nothing of, or believes to be well; `false` when
@@ -95,7 +100,13 @@ fn simple_unsent(conversation: &mut Conversation, sql: Sql<'_>) -> bool {
     true
 }
 
-fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end: Option<End>) {
+fn send_simple(
+    conversation: &mut Conversation,
+    rules: &Rules,
+    sql: Sql<'_>,
+    end: Option<End>,
+    is_last: bool,
+) {
     let traits = Traits::of(sql);
     let is_blank = is_blank(sql);
     let outside = conversation.status == b'I' && conversation.transaction.status().is_none();
@@ -117,6 +128,9 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end
     exchange.controls = rules.local_settings.is_some() && traits.controls;
     exchange.only_reads = traits.reads > Reads::No;
     exchange.reads_alone = conversation.reads_alone(rules, traits.reads);
+    if is_last {
+        commit_behind(conversation, &mut exchange, traits);
+    }
     if conversation.steering.watcher().is_some() && !is_blank {
         let noted = conversation.texts.noted(sql.text);
         exchange.text = Some(noted.text);
@@ -171,11 +185,13 @@ fn send_simple(conversation: &mut Conversation, rules: &Rules, sql: Sql<'_>, end
     if !head.is_empty() {
         exchange.head = String::from_utf8_lossy(&head).chars().count();
     }
-    put(
-        conversation.to_server.end(),
-        b'Q',
-        &[&head, sql.text, b"\0"],
-    );
+    // On a line of its own: the text may end in a comment.
+    let tail: &[u8] = if exchange.commits {
+        b"\n;COMMIT\0"
+    } else {
+        b"\0"
+    };
+    put(conversation.to_server.end(), b'Q', &[&head, sql.text, tail]);
     conversation
         .observed
         .last_statement()

@@ -26,6 +26,12 @@ pub(crate) fn is_keepable(sql: Sql<'_>) -> bool {
     })
 }
 
+/// Whether a text is one query whose end the wire knows, so that a COMMIT may be put behind it.
+pub(crate) fn may_be_last(sql: Sql<'_>) -> bool {
+    let whole = || Tokens::of(sql).all(|token| token != Token::Odd);
+    only(sql).is_some_and(|statement| first(statement).is_any(REVALIDATED)) && whole()
+}
+
 /// Commands whose plans the server revalidates.
 const REVALIDATED: &[&[u8]] = &[
     b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"TABLE", b"WITH",
@@ -72,6 +78,31 @@ mod tests {
             "",
         ] {
             assert!(!kept(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_commit_follows_one_whole_query() {
+        let last = |sql: &str| may_be_last(Sql::of(sql.as_bytes()));
+        for sql in [
+            "insert into t values ('a; copy')",
+            "update t set a = 1; -- done",
+            "with a as (delete from t returning 1) select * from a /* ; */",
+            "select 1 into t",
+        ] {
+            assert!(last(sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "copy t from stdin",
+            "commit",
+            "savepoint a",
+            "call p()",
+            "update t set a = 1; update t set a = 2",
+            "select 'a",
+            "select 1 /* ",
+        ] {
+            assert!(!last(sql), "{sql}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::rules::Rules;
 use crate::sql::alone::{must_stand_alone, needs_a_block, runs_a_procedure};
-use crate::sql::keep::is_keepable;
+use crate::sql::keep::{is_keepable, may_be_last};
 use crate::sql::local_settings::LocalSettings;
 use crate::sql::reads::Reads;
 use crate::sql::residue::Residue;
@@ -29,6 +29,8 @@ pub(crate) struct Traits {
     pub(crate) controls: bool,
     pub(crate) partial_rollback: bool,
     pub(crate) residue: Residue,
+    /// COMMIT may travel behind it in the same request.
+    pub(crate) may_be_last: bool,
     /// The highest number among its parameters.
     pub(crate) parameters: u16,
 }
@@ -46,6 +48,7 @@ impl Traits {
             controls: controls_transaction(sql),
             partial_rollback: is_partial_rollback(sql),
             residue: Residue::of(sql),
+            may_be_last: may_be_last(sql),
             parameters: parameters(sql),
         }
     }

@@ -155,6 +155,15 @@ pub(super) const KEYS: &[Key] = &[
         too_low: "",
     },
     Key {
+        path: "profile.wire",
+        kind: KeyKind::Choice(&["full", "observe"]),
+        built_in: BuiltIn::Same("full"),
+        purpose: "`observe`: every statement passes as diesel sends it. It saves no round trip, and behind a \
+                   pooler that shares sessions it neither says settings nor refuses what others would see.",
+        too_high: "",
+        too_low: "",
+    },
+    Key {
         path: "profile.statement_cache",
         kind: KeyKind::Count {
             min: 0,
