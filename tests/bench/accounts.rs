@@ -59,6 +59,11 @@ pub(crate) async fn update(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
 
 /// SELECT .. FOR UPDATE by key, UPDATE, INSERT.
 pub(crate) async fn transfer(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    let id = lock_and_update(conn).await?;
+    enter(conn, id).await
+}
+
+pub(crate) async fn lock_and_update(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
     let id = some_account();
     let balance: i64 = accounts::table
         .find(id)
@@ -70,6 +75,10 @@ pub(crate) async fn transfer(conn: &mut AsyncPgConnection) -> QueryResult<()> {
         .set(accounts::balance.eq(balance + 1))
         .execute(conn)
         .await?;
+    Ok(id)
+}
+
+pub(crate) async fn enter(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<()> {
     diesel::insert_into(entries::table)
         .values((entries::account.eq(id), entries::amount.eq(1)))
         .execute(conn)

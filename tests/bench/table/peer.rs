@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app_db::{Config, Database, Pool};
+use app_db::{Config, ConnectionExt, Database, Pool};
 use deadpool_postgres::{ManagerConfig, QueueMode, RecyclingMethod};
 use diesel::QueryResult;
-use diesel_async::AsyncConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use sqlx::Row;
 use sqlx::postgres::PgPoolOptions;
 use tokio_postgres::NoTls;
@@ -42,6 +42,8 @@ pub(crate) enum Peer {
     Get(Arc<Database>),
     /// Ours by `db.read` and `db.write`.
     Helper(Arc<Database>),
+    /// Ours by `db.write`, where COMMIT travels with the last statement.
+    AndCommit(Arc<Database>),
     Deadpool(deadpool_postgres::Pool),
     Sqlx(sqlx::PgPool),
 }
@@ -52,7 +54,8 @@ impl Peer {
         vec![
             Self::Bb8(bb8_pool::connect(&way.url, CONNECTIONS, false).await),
             Self::Get(Arc::clone(&database)),
-            Self::Helper(database),
+            Self::Helper(Arc::clone(&database)),
+            Self::AndCommit(database),
             Self::Deadpool(deadpool(&way.url)),
             Self::Sqlx(sqlx_pool(&way.url).await),
         ]
@@ -63,14 +66,18 @@ impl Peer {
             Self::Bb8(_) => "diesel-async, bb8",
             Self::Get(_) => "db.get",
             Self::Helper(_) => "db.read, db.write",
+            Self::AndCommit(_) => "db.write, and_commit",
             Self::Deadpool(_) => "deadpool-postgres",
             Self::Sqlx(_) => "sqlx",
         }
     }
 
-    /// An autocommit statement is no helper's.
+    /// A statement without a transaction is no helper's, and a read has nothing to commit.
     pub(crate) fn does(&self, work: Work) -> bool {
-        !matches!((self, work), (Self::Helper(_), Work::Update))
+        !matches!(
+            (self, work),
+            (Self::Helper(_), Work::Update) | (Self::AndCommit(_), Work::Select)
+        )
     }
 
     /// One round.
@@ -85,13 +92,14 @@ impl Peer {
                 by_diesel(&mut conn, work).await;
             }
             Self::Helper(database) => by_helper(database, work).await,
+            Self::AndCommit(database) => by_and_commit(database, work).await,
             Self::Deadpool(pool) => by_deadpool(pool, work).await,
             Self::Sqlx(pool) => by_sqlx(pool, work).await,
         }
     }
 }
 
-async fn by_diesel(conn: &mut diesel_async::AsyncPgConnection, work: Work) {
+async fn by_diesel(conn: &mut AsyncPgConnection, work: Work) {
     match work {
         Work::Select => {
             accounts::select(conn).await;
@@ -112,6 +120,21 @@ async fn by_helper(database: &Database, work: Work) {
             .read(async |conn| Ok(accounts::select(conn).await))
             .await;
         read.unwrap();
+    }
+}
+
+async fn by_and_commit(database: &Database, work: Work) {
+    if matches!(work, Work::Transfer) {
+        let transfer = async |conn: &mut AsyncPgConnection| {
+            let id = accounts::lock_and_update(conn).await?;
+            accounts::enter(conn.and_commit(), id).await
+        };
+        let done: QueryResult<()> = database.write(transfer).await;
+        done.unwrap();
+    } else {
+        let update = async |conn: &mut AsyncPgConnection| accounts::update(conn.and_commit()).await;
+        let updated: QueryResult<usize> = database.write(update).await;
+        assert_eq!(updated, Ok(1));
     }
 }
 
