@@ -64,6 +64,11 @@ dotenv-differential COUNT="20000" *SEED:
 differential *ARGS: setup
     cargo run --quiet -p db-tests --bin differential -- {{ ARGS }}
 
+# Fuzz the wire for so many seconds, from the statements of PostgreSQL's regression scripts on; needs cargo-fuzz and nightly.
+fuzz SECONDS="600": setup
+    cargo run --quiet -p db-tests --bin differential -- --seeds crates/db-wire/fuzz/corpus/conversation
+    cd crates/db-wire && cargo +nightly fuzz run conversation -- -max_total_time={{ SECONDS }} -timeout=10
+
 # What each promise comes to, by name; then our pool beside its peers in one table (target/bench/table.json).
 bench *ARGS: setup
     cargo build --quiet -p db-tests --bins

@@ -19,13 +19,14 @@ mod raw;
 mod report;
 mod runs;
 mod sample;
+mod seeds;
 mod session;
 mod snapshot;
 mod split;
 mod tap;
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +68,9 @@ struct Arguments {
     /// After how many minutes it begins no other script, and fails.
     #[arg(long, default_value_t = 60)]
     minutes: u64,
+    /// Compare nothing, but write the statements into this folder, for the wire's fuzz target.
+    #[arg(long, value_name = "FOLDER")]
+    seeds: Option<PathBuf>,
     /// The name of the report in target/differential.
     #[arg(long, default_value = "report")]
     report: String,
@@ -74,12 +78,30 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.seeds {
+        return write_seeds(folder, &arguments.files);
+    }
+    match run(&arguments).await {
         Ok(report) if report.not_run > 0 || !report.failed.is_empty() => {
             ExitCode::from(NOT_COMPARED)
         }
         Ok(report) if report.differences() > 0 => ExitCode::from(DIFFERENT),
         Ok(_) => ExitCode::SUCCESS,
+        Err(failed) => {
+            say(&format!("differential: {failed}"));
+            ExitCode::from(NOT_COMPARED)
+        }
+    }
+}
+
+fn write_seeds(folder: &Path, names: &[String]) -> ExitCode {
+    let files = corpus::folder().and_then(|corpus| corpus::load(&corpus, names));
+    match files.and_then(|files| seeds::write(folder, &files)) {
+        Ok(count) => {
+            say(&format!("{count} files in {}", folder.display()));
+            ExitCode::SUCCESS
+        }
         Err(failed) => {
             say(&format!("differential: {failed}"));
             ExitCode::from(NOT_COMPARED)
