@@ -108,6 +108,13 @@ async fn it_says_which_alter_role_makes_the_server_have_the_settings() {
             .with("APP_DB__PROFILE__STATEMENT_TIMEOUT", "7s")
             .with("APP_DB__PROFILE__SEARCH_PATH", "\"Odd one\", public");
         let endpoint = pooled(&dbctl, &database).await;
+        for pool in endpoint["pools"].as_array().unwrap() {
+            let says = &pool["says"];
+            let settings = says["settings"].as_array().unwrap();
+            assert_eq!(settings.is_empty(), is_altered, "{pool:#}");
+            assert_eq!(says["bytes"].as_u64() == Some(0), is_altered, "{pool:#}");
+            assert!(says["microseconds"].is_number(), "{pool:#}");
+        }
         let alters = endpoint["alter_role"].as_array().unwrap();
         assert_eq!(alters.is_empty(), is_altered, "{alters:?}");
         let alters = alters.iter().map(|one| one.as_str().unwrap());

@@ -3,6 +3,7 @@
 mod advice;
 mod configured_endpoint;
 mod examined;
+mod said_settings;
 
 use std::fmt::Write;
 

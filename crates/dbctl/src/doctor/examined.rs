@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use app_db::db_config::{Host, TlsMode};
-use app_db::db_pool::{ConnectFailure, Pooler, PoolerMode, Statements, connect_client, plumbing};
-use app_db::{Endpoint, Pool};
+use app_db::db_pool::{
+    ConnectFailure, Pooler, PoolerMode, Statements, WireMode, connect_client, plumbing,
+};
+use app_db::{Endpoint, Pool, PoolProfile};
 use serde::Serialize;
 
 use crate::command_failure::chain;
 use crate::doctor::configured_endpoint::{ConfiguredEndpoint, Role};
+use crate::doctor::said_settings::SaidSettings;
 
 /// What an endpoint looks like from here.
 #[derive(Serialize)]
@@ -67,6 +70,8 @@ pub(super) struct PoolReport {
     #[serde(skip)]
     pub(super) in_force: Pooler,
     statements: &'static str,
+    /// What it says before its statements, where a pooler shares the sessions.
+    says: Option<SaidSettings>,
 }
 
 /// Connects twice: once directly, for the time and the numbers of the server, and once like a pool, which
@@ -121,17 +126,12 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
     };
     drop(client);
 
-    match find_pooler(&configured).await {
-        Ok((found, assignments)) => {
-            examined.took(found, &configured);
-            let shared = matches!(examined.between, Pooler::Shared { .. });
-            let role = configured.endpoint.user.replace('"', "\"\"");
-            let alters = assignments.iter().filter(|_| shared);
-            examined.alter_role = alters
-                .map(|assignment| format!("ALTER ROLE \"{role}\" SET {assignment};"))
-                .collect();
-        }
+    match find_pooler(&configured.endpoint, &configured.name, &configured.profile).await {
+        Ok((found, _)) => examined.took(found, &configured),
         Err(error) => examined.error = Some(error),
+    }
+    if matches!(examined.between, Pooler::Shared { .. }) {
+        examined.listen_to_pools(&configured).await;
     }
     examined.tls = match configured.endpoint.tls.mode {
         _ if is_unix(&configured.endpoint) => Some(false),
@@ -145,14 +145,20 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
 }
 
 /// Which pooler is in between, as a pool finds out if nothing is configured, and which settings it says there.
-async fn find_pooler(configured: &ConfiguredEndpoint) -> Result<(Pooler, Vec<String>), String> {
-    let mut profile = configured.profile.clone();
-    profile.name = configured.name.as_str().into();
+async fn find_pooler(
+    endpoint: &Endpoint,
+    name: &str,
+    profile: &PoolProfile,
+) -> Result<(Pooler, Vec<String>), String> {
+    let mut profile = profile.clone();
+    profile.name = name.into();
     (profile.max, profile.min_idle) = (1, 0);
     profile.checkout_timeout = profile.connect_timeout;
     profile.pooler = PoolerMode::Auto;
     profile.statements = Statements::Auto;
-    let pool = Pool::connect_lazy(configured.endpoint.clone(), profile);
+    // What it lacks is asked for and not needed.
+    profile.wire = WireMode::Full;
+    let pool = Pool::connect_lazy(endpoint.clone(), profile);
     let connected = pool.get().await;
     let found = (pool.status().pooler, plumbing::assignments(&pool));
     let outcome = connected.map(drop);
@@ -162,13 +168,14 @@ async fn find_pooler(configured: &ConfiguredEndpoint) -> Result<(Pooler, Vec<Str
 
 impl Examined {
     fn unseen(configured: &ConfiguredEndpoint) -> Self {
-        let pool = |profile: &app_db::PoolProfile| PoolReport {
+        let pool = |profile: &PoolProfile| PoolReport {
             name: profile.name.to_string(),
             max: profile.max,
             mode: profile.pooler,
             naming: profile.statements,
             in_force: Pooler::Unknown,
             statements: "unknown",
+            says: None,
         };
         Self {
             name: configured.name.clone(),
@@ -224,6 +231,20 @@ impl Examined {
         self.statements = Some(naming(in_force(found, profile.pooler), profile.statements));
     }
 
+    /// Finds out what each pool has to say, and what it costs.
+    async fn listen_to_pools(&mut self, configured: &ConfiguredEndpoint) {
+        for (pool, profile) in self.pools.iter_mut().zip(&configured.pools) {
+            let found = find_pooler(&configured.endpoint, &pool.name, profile).await;
+            let Ok((_, settings)) = found else { continue };
+            let bound = profile.connect_timeout;
+            let says = SaidSettings::measured(&configured.endpoint, settings, bound).await;
+            if self.alter_role.is_empty() {
+                self.alter_role.clone_from(&says.alter_role);
+            }
+            pool.says = Some(says);
+        }
+    }
+
     /// Names and values for people to read.
     pub(super) fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
@@ -259,6 +280,11 @@ impl Examined {
             let pools = self.pools.iter();
             let pools = pools.map(|pool| format!("{} (max {})", pool.name, pool.max));
             lines.push(("pools", pools.collect::<Vec<_>>().join(", ")));
+        }
+        for pool in &self.pools {
+            if let Some(says) = &pool.says {
+                lines.push(("says", format!("pool {}: {}", pool.name, says.line())));
+            }
         }
         if let (Some(max), Some(reserved), Some(free)) = (
             self.max_connections,
