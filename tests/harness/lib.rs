@@ -16,6 +16,7 @@
 //! - `DB_TESTS_CLUSTER`: the folder of a running cluster that [`Cluster::shared`] attaches to; set by `with-cluster`.
 //! - `DB_TESTS_POSTGRES_BIN`: the folder of `postgres` and `initdb` to use instead of those found.
 //! - `DB_TESTS_PGBOUNCER`: the `pgbouncer` to use instead of the one found.
+//! - `DB_TESTS_PGPOOL`: the `pgpool` to use instead of the one found.
 
 mod account;
 mod app_servers;
@@ -32,6 +33,7 @@ mod folder;
 mod frozen;
 mod migrated;
 mod overheard;
+mod pgpool;
 mod proxy;
 mod replica;
 mod server;
@@ -53,6 +55,7 @@ pub use faults::Fault;
 pub use folder::kept_folder;
 pub use frozen::Frozen;
 pub use overheard::{listen, overheard, secret_in};
+pub use pgpool::{Pgpool, PgpoolMode};
 pub use proxy::Proxy;
 pub use server::Server;
 pub use supervisor::Stop;

@@ -59,4 +59,6 @@ fi
 
 sh tests/harness/build-pgbouncer.sh || notice "no PgBouncer of at least 1.21; tests of its prepared statements cannot run here."
 
+sh tests/harness/fetch-pgpool.sh || notice "no Pgpool-II; the tests of it cannot run here. Install it (apt-get install pgpool2), or set DB_TESTS_PGPOOL."
+
 sh tests/harness/fetch-regress.sh || notice "PostgreSQL's regression scripts cannot be fetched (by pip); the comparison with plain diesel-async will fail."

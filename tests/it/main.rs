@@ -27,6 +27,7 @@ mod lifetime;
 mod migrate;
 mod model;
 mod outage;
+mod pgpool;
 mod pool;
 mod programs;
 mod queue;

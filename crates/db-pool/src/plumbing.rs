@@ -11,6 +11,7 @@ use crate::error::PoolError;
 use crate::pool::Pool;
 use crate::upkeep::rotation::{self, Rotation};
 
+pub use crate::connect::inquiry::is_behind_pgpool;
 pub use crate::line_breaks::breaks_a_line;
 pub use crate::telemetry::observer::Observer;
 pub use crate::upkeep::rotation::Proof;

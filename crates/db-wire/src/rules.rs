@@ -8,7 +8,7 @@ use crate::sql::local_settings::LocalSettings;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "rules are written out by who sets them, the rest by `..Rules::default()`"
+    reason = "a caller writes out the rules that it sets, the rest by `..Rules::default()`"
 )]
 pub struct Rules {
     /// Whether every statement passes as its client sends it, watched and not rewritten. No rule below that rewrites,
@@ -30,6 +30,8 @@ pub struct Rules {
     pub keeps_interval_style: bool,
     /// The text by which the pool resets the session, where it does.
     pub reset: Option<Arc<str>>,
+    /// Whether a session that its holder may have altered is closed, because no reset reaches all of it.
+    pub closes_altered: bool,
     /// Whether a transaction that names no isolation level is SERIALIZABLE.
     pub serializable_by_default: bool,
     /// Whether a transaction that names no isolation level is READ COMMITTED. Then queries of a READ ONLY

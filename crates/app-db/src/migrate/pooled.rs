@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use db_config::Host;
-use db_pool::Endpoint;
+use db_pool::{Endpoint, plumbing};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::Client;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
@@ -19,13 +19,17 @@ use crate::migrate::error::MigrateError;
 /// Refuses a connection if the server process that serves it is not the one that greeted it.
 ///
 /// PgBouncer and similar poolers invent the process number in BackendKeyData, so one comparison decides.
+/// Pgpool-II passes the server's number on, and is asked for by its own command.
 /// Neon's proxy invents it too, although it keeps one server connection for each client on hosts without
 /// `-pooler`. For such hosts, and if the caller accepts a proxy, a second connection has to get a server
 /// process of its own.
 pub(super) async fn refuse(client: &Client, server: &DirectServer) -> Result<(), MigrateError> {
     let backend = backend_pid(client).await?;
     let greeted_by = announced_pid(client).await;
-    if greeted_by == Some(backend) {
+    let is_pgpool = plumbing::is_behind_pgpool(client, &server.endpoint)
+        .await
+        .map_err(MigrateError::bookkeeping("ask who answers"))?;
+    if greeted_by == Some(backend) && !is_pgpool {
         return Ok(());
     }
 
@@ -35,6 +39,8 @@ pub(super) async fn refuse(client: &Client, server: &DirectServer) -> Result<(),
             return Ok(());
         }
         format!("two connections share the server process {backend}")
+    } else if is_pgpool {
+        "Pgpool-II answers".to_owned()
     } else {
         let greeted_by = greeted_by.map_or_else(|| "nobody".to_owned(), |pid| pid.to_string());
         format!("greeted by process {greeted_by}, served by {backend}")

@@ -26,6 +26,8 @@ use db_wire::{Observed, Residue, Rules, literal};
 pub(crate) enum SessionReset {
     /// A session of our own.
     Own { text: Arc<str>, always: bool },
+    /// A session that no text resets as a whole; Pgpool-II resets it when it is closed.
+    Closed { always: bool },
     /// A session that a pooler shares with others.
     Shared { interval_style: bool },
 }
@@ -38,8 +40,11 @@ impl SessionReset {
             let interval_style = rules.keeps_interval_style;
             return Some(Self::Shared { interval_style });
         }
-        let text = rules.reset.clone()?;
         let always = policy == Reset::Always;
+        if rules.closes_altered {
+            return Some(Self::Closed { always });
+        }
+        let text = rules.reset.clone()?;
         Some(Self::Own { text, always })
     }
 
@@ -50,6 +55,10 @@ impl SessionReset {
                 Residue::Nothing if !always => Verdict::Keep,
                 Residue::Nothing | Residue::Undoable => Verdict::Reset,
                 Residue::Lasting => Verdict::Discard(CloseReason::Altered),
+            },
+            Self::Closed { always } => match observed.residue() {
+                Residue::Nothing if !always => Verdict::Keep,
+                _ => Verdict::Discard(CloseReason::Altered),
             },
             Self::Shared { interval_style } => match put_back(observed, *interval_style) {
                 None => Verdict::Keep,
@@ -69,6 +78,8 @@ impl SessionReset {
         let pool = &*registry.name;
         let text = match self {
             Self::Own { text, .. } => text.to_string(),
+            // Its verdict is never to reset.
+            Self::Closed { .. } => return false,
             Self::Shared { interval_style } => {
                 put_back(observed, *interval_style).unwrap_or_default()
             }
@@ -80,7 +91,7 @@ impl SessionReset {
                 return false;
             }
             Err(_elapsed) => {
-                tracing::warn!(target: "app_db::pool", pool, "a session was not reset within {BOUND:?}");
+                tracing::warn!(target: "app_db::pool", pool, bound = ?BOUND, "a session was not reset in time");
                 return false;
             }
         }
@@ -124,6 +135,21 @@ mod tests {
         let observed = Observed::default();
         assert_eq!(reset(Reset::Auto).verdict(&observed), Verdict::Keep);
         assert_eq!(reset(Reset::Always).verdict(&observed), Verdict::Reset);
+    }
+
+    #[test]
+    fn a_session_that_no_text_resets_is_kept_only_as_it_was() {
+        let rules = Rules {
+            closes_altered: true,
+            ..Rules::default()
+        };
+        let verdict = |policy| {
+            let reset = SessionReset::of(Some(&rules), policy).unwrap();
+            reset.verdict(&Observed::default())
+        };
+        assert_eq!(verdict(Reset::Auto), Verdict::Keep);
+        let altered = Verdict::Discard(CloseReason::Altered);
+        assert_eq!(verdict(Reset::Always), altered);
     }
 
     #[test]

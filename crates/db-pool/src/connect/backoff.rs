@@ -58,7 +58,7 @@ pub(crate) enum NotNow {
     /// A delay runs.
     Until(Instant),
     /// There is no room for another connection, or enough attempts are in flight already: whatever
-    /// changes that is announced to those who wait.
+    /// changes that is announced to the callers who wait.
     UntilChange,
 }
 
@@ -125,7 +125,7 @@ impl Backoff {
 
     /// Why a caller need not wait: waiting does not heal the last failure, or the breaker is not closed.
     ///
-    /// Asked by those who may not begin an attempt, and of no matter while a connection lives.
+    /// Asked by a caller that may not begin an attempt, and of no matter while a connection lives.
     pub(crate) fn refusal(&self) -> Option<ConnectError> {
         let attempts = self.lock();
         let failures = attempts.failures.as_ref()?;

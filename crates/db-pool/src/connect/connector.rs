@@ -163,7 +163,7 @@ impl Connector {
         newest.is_some()
     }
 
-    /// For a cancel request: the socket stays open for whoever takes the link, although tokio-postgres
+    /// For a cancel request: the socket stays open for the code that takes the link, although tokio-postgres
     /// closes it as soon as it has written.
     pub(crate) fn lingering(&self) -> Self {
         Self {

@@ -43,7 +43,7 @@ pub async fn connect_client(
     let progress = ConnectProgress::default();
     let opening = async {
         match login.open(endpoint, connect_timeout, &progress).await?.0 {
-            Opened::Tcp(client, connection) => {
+            Opened::Tcp(client, connection, _addresses) => {
                 tokio::spawn(connection);
                 Ok(client)
             }
@@ -82,7 +82,7 @@ pub(crate) struct Dialled {
 }
 
 impl Dialler {
-    /// Reads certificates, and keeps what is wrong with them for whoever connects first.
+    /// Reads certificates, and keeps what is wrong with them for the first attempt to connect.
     pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
         let settings = SessionSettings::new(endpoint, profile);
         let unless_zero = |bound: Duration| Some(bound).filter(|bound| !bound.is_zero());
@@ -172,7 +172,7 @@ impl Dialler {
             return Err(ConnectError::new(&address, ConnectFailure::Settings).explained(lacking));
         }
         let adopted = match opened {
-            Opened::Tcp(client, connection) => {
+            Opened::Tcp(client, connection, _addresses) => {
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
             }
             // A connection over a Unix socket is driven here: diesel-async takes over TCP ones only,

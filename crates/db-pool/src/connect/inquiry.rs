@@ -2,10 +2,16 @@
 //!
 //! Whether there is a pooler is decided: PostgreSQL announces the process id of the backend at login, a
 //! pooler announces a number of its own. What kind of pooler it is cannot be seen from a client under
-//! load, so that the unsafe answer needs a proof and the safe one none.
+//! load, so that the unsafe answer needs a proof and the safe one none. Pgpool-II alone passes a server's
+//! number on. It is asked for by a command of its own, where the server does not listen where the pool has
+//! connected to.
 
+use std::net::SocketAddr;
+
+use db_config::{Endpoint, Host};
 use futures_util::future::join3;
-use tokio_postgres::SimpleQueryMessage;
+use tokio::net::lookup_host;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::connect::connector::Link;
 
@@ -16,8 +22,8 @@ use crate::profile::{PoolProfile, PoolerMode, Statements};
 
 /// Finds out what is at the other end of a connection that nobody uses yet.
 ///
-/// Costs one round trip, and two more behind a pooler that may share sessions; all bounded by the connect
-/// timeout.
+/// Costs one round trip, two more behind a pooler that may share sessions, and one where Pgpool-II might
+/// answer; all bounded by the connect timeout.
 pub(crate) async fn inquire(
     opened: &mut Opened,
     link: &Link,
@@ -29,6 +35,17 @@ pub(crate) async fn inquire(
     let pooler = match recognize(link, profile, &facts) {
         Some(pooler) => pooler,
         None => examine(opened, profile, &mut facts).await?,
+    };
+    let pooler = match pooler {
+        // Its servers' numbers: with load balancing it greets with one, and another one may serve.
+        Pooler::None | Pooler::Shared { keeps_names: false }
+            if profile.pooler == PoolerMode::Auto
+                && facts.is_answered_elsewhere(opened.addresses())
+                && is_pgpool(opened).await? =>
+        {
+            Pooler::Pgpool
+        }
+        pooler => pooler,
     };
     Ok((pooler, facts))
 }
@@ -80,6 +97,46 @@ async fn examine(
         })
     };
     driven(examining, driver).await
+}
+
+async fn is_pgpool(opened: &mut Opened) -> Result<bool, tokio_postgres::Error> {
+    let (client, driver) = opened.parts();
+    driven(knows_pgpools_command(client), driver).await
+}
+
+/// Whether Pgpool-II answers on a connection to this endpoint that the caller drives.
+///
+/// Costs one round trip and the names of the hosts, and another one where something stands between.
+pub async fn is_behind_pgpool(
+    client: &Client,
+    endpoint: &Endpoint,
+) -> Result<bool, tokio_postgres::Error> {
+    let facts = SessionFacts::read(&client.simple_query(QUESTION).await?);
+    let mut looked_for = Vec::new();
+    for host in &endpoint.hosts {
+        match host {
+            Host::Tcp {
+                addr: Some(addr),
+                port,
+                ..
+            } => looked_for.push(SocketAddr::new(*addr, *port)),
+            Host::Tcp { name, port, .. } => {
+                let found = lookup_host((name.as_str(), *port)).await;
+                looked_for.extend(found.into_iter().flatten());
+            }
+            Host::Unix { .. } => {}
+        }
+    }
+    Ok(facts.is_answered_elsewhere(&looked_for) && knows_pgpools_command(client).await?)
+}
+
+/// PostgreSQL refuses this command, and logs that.
+async fn knows_pgpools_command(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    match client.simple_query("SHOW pool_version").await {
+        Ok(_version) => Ok(true),
+        Err(error) if error.is_closed() => Err(error),
+        Err(_refused) => Ok(false),
+    }
 }
 
 /// The texts in the first column of an answer.

@@ -57,7 +57,7 @@ pub(crate) async fn within<T>(
 }
 
 impl Login {
-    /// Reads certificates, and keeps what is wrong with them for whoever connects first.
+    /// Reads certificates, and keeps what is wrong with them for the first attempt to connect.
     pub(crate) fn new(
         endpoint: &Endpoint,
         settings: SessionSettings,
@@ -199,7 +199,7 @@ impl Login {
                 return Err(ConnectError::from_postgres(&address, &error));
             }
             if !self.options_refused.swap(true, Ordering::Relaxed) {
-                tracing::info!(target: "app_db::pool", address, "a pooler refuses `options` in the startup packet");
+                tracing::info!(target: "app_db::pool", address, "a pooler refuses the options of the startup packet");
             }
         }
     }
@@ -219,7 +219,7 @@ impl Login {
         }
         let Some(socket) = unix_socket(endpoint) else {
             let (client, connection) = config.connect(connector.clone()).await?;
-            return Ok(Opened::Tcp(client, connection));
+            return Ok(Opened::Tcp(client, connection, addresses.to_vec()));
         };
         // tokio-postgres keeps its error type to itself; a socket that is not there becomes one by
         // asking it to connect there.
@@ -228,7 +228,7 @@ impl Login {
             config.host_path(socket.parent().unwrap_or(Path::new("/")));
             config.port(endpoint.hosts[0].port());
             let (client, connection) = config.connect(connector.clone()).await?;
-            return Ok(Opened::Tcp(client, connection));
+            return Ok(Opened::Tcp(client, connection, addresses.to_vec()));
         };
         let wire = connector.observe(Transport::Unix(stream));
         let (client, connection) = config.connect_raw(wire, NoTls).await?;

@@ -1,5 +1,6 @@
 //! A session that is open, and that nobody uses yet.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 
@@ -12,7 +13,8 @@ use db_wire::Wire;
 
 /// A session that is open, and that nobody uses yet.
 pub(crate) enum Opened {
-    Tcp(Client, Connection<Socket, Wire<Transport>>),
+    /// With the addresses that were tried; one of them has answered.
+    Tcp(Client, Connection<Socket, Wire<Transport>>, Vec<SocketAddr>),
     Unix(Client, Connection<Wire<Transport>, NoTlsStream>, PathBuf),
 }
 
@@ -24,15 +26,23 @@ impl Opened {
 
     pub(crate) fn cancel_token(&self) -> CancelToken {
         match self {
-            Self::Tcp(client, _) | Self::Unix(client, _, _) => client.cancel_token(),
+            Self::Tcp(client, ..) | Self::Unix(client, _, _) => client.cancel_token(),
         }
     }
 
     /// What asks, and what has to be driven meanwhile as long as nobody else has the connection.
     pub(crate) fn parts(&mut self) -> (&Client, BoxFuture<'_, Result<(), tokio_postgres::Error>>) {
         match self {
-            Self::Tcp(client, connection) => (client, Box::pin(connection)),
+            Self::Tcp(client, connection, _) => (client, Box::pin(connection)),
             Self::Unix(client, connection, _) => (client, Box::pin(connection)),
+        }
+    }
+
+    /// Where the server was looked for; nowhere where only a Unix socket was.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        match self {
+            Self::Tcp(_, _, addresses) => addresses,
+            Self::Unix(..) => &[],
         }
     }
 

@@ -12,6 +12,9 @@ pub enum Pooler {
     None,
     /// The configuration says: a pooler that gives each client a server connection of its own.
     Session,
+    /// Pgpool-II, which gives each client a session of its own on each of its servers. It sends one text of several
+    /// statements to the primary alone, so that no reset reaches a session on a standby.
+    Pgpool,
     /// A pooler that may give each transaction to another server connection.
     Shared {
         /// Whether it is proven to give each client its own prepared statements back.
@@ -25,6 +28,7 @@ impl fmt::Display for Pooler {
             Self::Unknown => "not known yet",
             Self::None => "none: PostgreSQL itself answers",
             Self::Session => "a pooler in session mode, as configured",
+            Self::Pgpool => "Pgpool-II, which gives each client a session on each of its servers",
             Self::Shared { keeps_names: true } => {
                 "a pooler that may share sessions, proven to keep prepared statements by name"
             }

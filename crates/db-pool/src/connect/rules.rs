@@ -31,6 +31,7 @@ pub(crate) fn of(
         // It came with PgBouncer 1.20, and the proof of names with 1.21.
         keeps_interval_style: matches!(pooler, Pooler::Shared { keeps_names: true }),
         reset: settings.reset_text(profile.reset, pooler),
+        closes_altered: pooler == Pooler::Pgpool && profile.reset != Reset::Never,
         serializable_by_default: settings.default_isolation_is("serializable"),
         read_committed_by_default: settings.default_isolation_is("read committed"),
     }

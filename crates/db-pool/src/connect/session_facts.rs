@@ -1,6 +1,7 @@
 //! What the server says of a new session: its process, and what its settings are.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use tokio_postgres::SimpleQueryMessage;
 
@@ -15,6 +16,9 @@ use tokio_postgres::SimpleQueryMessage;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionFacts {
     backend_pid: Option<i32>,
+    /// Where the server that has answered listens; no address where that is a Unix socket.
+    address: Option<Box<str>>,
+    port: Option<u16>,
     settings: BTreeMap<Box<str>, Fact>,
 }
 
@@ -36,6 +40,8 @@ impl SessionFacts {
                 };
                 match column.name() {
                     "backend_pid" => facts.backend_pid = value.parse().ok(),
+                    "server_address" => facts.address = Some(value.into()),
+                    "server_port" => facts.port = value.parse().ok(),
                     name => facts.learn(name, value, None),
                 }
             }
@@ -71,6 +77,18 @@ impl SessionFacts {
     /// The process that has answered; not the one that has greeted, where a pooler stands between.
     pub(crate) fn backend_pid(&self) -> Option<i32> {
         self.backend_pid
+    }
+
+    /// Whether the server that has answered listens elsewhere than where it was looked for: something stands
+    /// between, be it a pooler or a translation of addresses.
+    pub(crate) fn is_answered_elsewhere(&self, looked_for: &[SocketAddr]) -> bool {
+        let (Some(address), Some(port)) = (&self.address, self.port) else {
+            return false;
+        };
+        match address.parse() {
+            Ok(address) => !looked_for.contains(&SocketAddr::new(address, port)),
+            Err(_unix_socket) => !looked_for.is_empty(),
+        }
     }
 
     /// What a setting is in the session that has answered.
@@ -161,6 +179,8 @@ fn schemas(path: &str) -> String {
 /// Asked once after login, in one message that any pooler hands on; each column is named for its setting.
 pub(crate) const QUESTION: &str = "\
     SELECT pg_catalog.pg_backend_pid() AS backend_pid, \
+    coalesce(pg_catalog.host(pg_catalog.inet_server_addr()), '') AS server_address, \
+    coalesce(pg_catalog.inet_server_port(), 0) AS server_port, \
     pg_catalog.current_setting('statement_timeout') AS statement_timeout, \
     pg_catalog.current_setting('lock_timeout') AS lock_timeout, \
     pg_catalog.current_setting('idle_in_transaction_session_timeout') \
@@ -246,6 +266,27 @@ mod tests {
         ] {
             assert!(facts.differs(name, wanted), "{name} {wanted}");
         }
+    }
+
+    /// A server that listens elsewhere than where it was looked for has something before it.
+    #[test]
+    fn a_server_that_listens_elsewhere_is_noticed() {
+        let at = |address: &str, port: u16| SessionFacts {
+            address: Some(address.into()),
+            port: Some(port),
+            ..SessionFacts::default()
+        };
+        let tcp: [SocketAddr; 2] = ["[::1]:5432", "127.0.0.1:5432"].map(|at| at.parse().unwrap());
+        assert!(!at("127.0.0.1", 5432).is_answered_elsewhere(&tcp));
+        assert!(!at("", 0).is_answered_elsewhere(&[]), "a Unix socket");
+        assert!(
+            !SessionFacts::default().is_answered_elsewhere(&tcp),
+            "unknown"
+        );
+        for (address, port) in [("127.0.0.1", 5433), ("10.0.0.1", 5432), ("", 0)] {
+            assert!(at(address, port).is_answered_elsewhere(&tcp), "{address}");
+        }
+        assert!(at("127.0.0.1", 5432).is_answered_elsewhere(&[]));
     }
 
     /// A session that another client has left altered proves nothing, whichever of the two

@@ -23,7 +23,7 @@ pub(crate) struct SessionSettings {
 }
 
 impl SessionSettings {
-    /// The profile's settings; those that the URL states win.
+    /// The profile's settings; the URL's own win.
     pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
         let mut settings: Vec<(String, String)> = Vec::new();
         let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));

@@ -33,7 +33,7 @@ impl fmt::Display for ConnectStage {
     }
 }
 
-/// The stage of one attempt, told by those who take it further to whoever ends it.
+/// The stage of one attempt. The steps of the attempt set it; the code that ends the attempt reads it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectProgress(Arc<AtomicU8>);
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use app_db::Config;
 use app_db::db_pool::{ConnectFailure, Pooler, PoolerMode, Statements};
+use app_db::{Config, Environment};
 use serde::Serialize;
 
 use crate::doctor::configured_endpoint::Role;
@@ -48,6 +48,7 @@ pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
             Some(_) => advice.extend(on_failure(endpoint)),
             None => {
                 advice.extend(on_role(endpoint, &variable));
+                advice.extend(on_functions(config, endpoint));
                 let pools = endpoint.pools.iter();
                 advice.extend(pools.filter_map(|pool| on_pool(endpoint, pool)));
             }
@@ -115,6 +116,17 @@ fn on_role(endpoint: &Examined, direct_variable: &str) -> Vec<Advice> {
     advice
 }
 
+/// Functions come in any number, each with a connection of its own.
+fn on_functions(config: &Config, endpoint: &Examined) -> Option<Advice> {
+    let reaches_the_server = endpoint.role == Role::Pooled && endpoint.found == Pooler::None;
+    let are_functions = *config.environment() == Environment::Lambda;
+    (are_functions && reaches_the_server).then(|| {
+        let message = "each function takes a connection of the server, and many of them exhaust it: connect \
+                       through a pooler";
+        note(&endpoint.name, message)
+    })
+}
+
 /// Compares what a pool is configured for with what was found.
 fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
     let name = &pool.name;
@@ -139,10 +151,22 @@ fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
             "pool `{name}` trusts the pooler to be in session mode, as configured; that cannot be \
              seen from here"
         ),
-        (PoolerMode::Session | PoolerMode::Transaction, false) => format!(
-            "pool `{name}` is configured for a pooler, but PostgreSQL itself answers: pooler = \"auto\" saves \
-             what that costs"
+        (PoolerMode::Auto, false) if endpoint.found == Pooler::Pgpool => format!(
+            "pool `{name}` closes a connection whose session was altered, since no reset reaches the sessions \
+             on standbys; with load_balance_mode = on, reads may be behind what was just written"
         ),
+        (PoolerMode::Session, false) if endpoint.found == Pooler::Pgpool => format!(
+            "pool `{name}` has pooler = \"session\", but Pgpool-II answers, whose standbys no reset reaches: \
+             set it to \"auto\""
+        ),
+        (PoolerMode::Session | PoolerMode::Transaction, false)
+            if endpoint.found == Pooler::None =>
+        {
+            format!(
+                "pool `{name}` is configured for a pooler, but PostgreSQL itself answers: pooler = \"auto\" saves \
+             what that costs"
+            )
+        }
         (PoolerMode::Auto, true) if endpoint.found == nameless => format!(
             "pool `{name}` parses each statement whenever it runs: PgBouncer keeps names from 1.21 on with \
              max_prepared_statements; for one in session mode set pooler = \"session\""

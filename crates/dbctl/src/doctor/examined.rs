@@ -223,6 +223,7 @@ impl Examined {
         self.pooler = match self.between {
             Pooler::None => Some("none"),
             Pooler::Session => Some("session"),
+            Pooler::Pgpool => Some("pgpool"),
             Pooler::Shared { keeps_names: true } => Some("shared_names_kept"),
             Pooler::Shared { keeps_names: false } => Some("shared"),
             _ => None,

@@ -149,7 +149,7 @@ fn all_that_may_begin(backoff: &Arc<Backoff>) -> Vec<(ConnectAttempt, ())> {
     std::iter::from_fn(|| backoff.begin(Urge::Caller, room).ok()).collect()
 }
 
-/// req 2.38: after an outage logins come one by one, then two, four and eight at a time.
+/// After an outage logins come one by one, then two, four and eight at a time.
 #[tokio::test(start_paused = true)]
 async fn logins_in_flight_double_with_each_round_of_successes() {
     let backoff = backoff();
