@@ -207,7 +207,7 @@ async fn config_check_lists_every_problem_and_ends_with_code_2() {
         .says("APP_DB__RETRY__ATTEMPS");
 }
 
-/// req 2.26
+/// req 2.26, req 0.37
 #[tokio::test]
 async fn health_tells_a_database_that_answers_from_one_that_does_not() {
     let database = TestDatabase::create().await.unwrap();

@@ -131,7 +131,7 @@ impl Demo {
     }
 }
 
-/// req 4.45, req 4.46, case R40
+/// req 4.45, req 4.46, case R40, req 3.36, req 3.41
 #[tokio::test]
 async fn two_rotations_under_load_fail_no_transfer_and_the_books_balance() {
     let mut demo = Demo::start("4");

@@ -153,7 +153,25 @@ async fn a_pooler_where_the_configuration_denies_one_is_a_problem() {
     }
 }
 
-/// req 0.05, req 4.03: each server's limit against the pools of one instance.
+/// req 0.26: functions that connect to the server itself exhaust it.
+#[tokio::test]
+async fn functions_without_a_pooler_are_advised_to_have_one() {
+    let database = TestDatabase::empty().await.unwrap();
+    let bouncer = bouncer(&database, PoolMode::Transaction, old()).await;
+    let through = database.pooled_url(&bouncer);
+    for (url, environment, advised) in [
+        (database.url(), "lambda", 1),
+        (database.url(), "test", 0),
+        (through, "lambda", 0),
+    ] {
+        let dbctl = doctor(&url, &database.url()).with("APP_ENV", environment);
+        let report = json(&dbctl.run("doctor --json").await.ended_with(0));
+        let found = advice(&report, "connect through a pooler");
+        assert_eq!(found.len(), advised, "{environment}: {report:#}");
+    }
+}
+
+/// req 0.05, req 4.03, req 4.10: each server's limit against the pools of one instance.
 #[tokio::test]
 async fn pools_beyond_the_servers_connections_are_a_problem() {
     let cluster = Cluster::start(ClusterOptions::default().max_connections(20))
@@ -175,7 +193,7 @@ async fn pools_beyond_the_servers_connections_are_a_problem() {
     let found = advice(&report, "18 connections, but the server has 17");
     assert_eq!((found.len(), &*found[0].0), (1, "problem"), "{report:#}");
 
-    // req 4.10: all of them but the reserve is no problem, and still no good idea.
+    // All of them but the reserve is no problem, and still no good idea.
     let report = json(&sized("12").run("doctor --json").await.ended_with(0));
     assert_eq!(advice(&report, "10 to 20 %")[0].0, "note", "{report:#}");
     let outcome = sized("11").run("doctor").await.ended_with(0);

@@ -222,7 +222,7 @@ async fn the_session_goes_to_the_host_that_takes_writes_or_does_not() {
     assert!(cause.contains(told), "{cause}");
 }
 
-/// case R05: after a failover new connections go to the standby that was promoted.
+/// case R05, req 2.02: after a failover new connections go to the standby that was promoted.
 #[tokio::test]
 async fn a_failover_is_followed() {
     let primary = Cluster::start(ClusterOptions::default()).await.unwrap();

@@ -94,7 +94,7 @@ async fn assert_the_books_balance(database: &TestDatabase) {
     assert_eq!((sum, wrong), (0, 0));
 }
 
-/// req 2.33, case R20: also where the pooler shares the server's few connections and keeps no statements.
+/// case R20: also where the pooler shares the server's few connections and keeps no statements.
 #[tokio::test]
 async fn concurrent_transfers_through_a_pooler_keep_the_books_balanced() {
     let database = TestDatabase::create().await.unwrap();

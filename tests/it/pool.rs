@@ -61,7 +61,7 @@ async fn existing_code_runs_on_a_pooled_connection() {
     pool.rests().await;
 }
 
-/// req 1.01, req 1.17: the parts of connecting are timed apart.
+/// req 1.01, req 1.17, req 3.02: the parts of connecting are timed apart.
 #[tokio::test]
 async fn the_parts_of_connecting_are_timed() {
     let db = TestDatabase::empty().await.unwrap();

@@ -118,7 +118,8 @@ async fn a_ping_outlives_the_caller_that_had_no_time_for_it() {
     pool.rests().await;
 }
 
-/// case R15; req 4.18, req 4.49: beyond the bound callers are refused at once, and waits stay bounded.
+/// case R15, req 4.18, req 4.49, req 0.12, req 0.13, req 1.18, req 3.01, req 3.21, req 3.35, req 4.32: beyond
+/// the bound callers are refused at once, and waits stay bounded.
 #[tokio::test]
 async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
     let db = TestDatabase::empty().await.unwrap();
@@ -152,7 +153,7 @@ async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
         assert_eq!(error.kind(), Kind::Busy);
     }
 
-    // req 0.13, req 3.01, req 3.21: what the queue was like is in the status.
+    // What the queue was like is in the status.
     let status = pool.status();
     assert_eq!((status.max, status.open, status.idle), (5, 5, 5));
     assert_eq!(

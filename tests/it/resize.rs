@@ -12,7 +12,8 @@ use crate::SOON;
 use crate::at_rest::open;
 use crate::pool::{sized, url};
 
-/// case R18; req 3.37: 5 → 20 → 5 under load; the server sees neither size exceeded, nobody is sent away.
+/// case R18, req 3.37, req 3.39: 5 → 20 → 5 under load; the server sees neither size exceeded, nobody is sent
+/// away.
 #[tokio::test]
 async fn a_pool_is_resized_under_load() {
     let db = TestDatabase::empty().await.unwrap();

@@ -130,7 +130,8 @@ async fn a_pool_has_the_rights_of_its_role() {
     db.sql(&format!("drop role {reader}")).await.unwrap();
 }
 
-/// req 2.20 to 2.25: a pooler that refuses `options` gets the settings after connect, on every connection.
+/// req 2.20, req 2.21, req 2.22, req 2.23, req 2.24, req 2.25: a pooler that refuses `options` gets
+/// the settings after connect, on every connection.
 #[tokio::test]
 async fn settings_arrive_through_a_session_pooler() {
     let db = TestDatabase::empty().await.unwrap();
@@ -203,7 +204,8 @@ async fn a_vertical_tab_in_a_setting_is_part_of_it() {
     );
 }
 
-/// req 2.20 to 2.25: a pooler that is told to ignore `options` gets the settings after connect as well.
+/// req 2.20, req 2.21, req 2.22, req 2.23, req 2.24, req 2.25: a pooler that is told to ignore
+/// `options` gets the settings after connect as well.
 #[tokio::test]
 async fn settings_arrive_through_a_pooler_that_ignores_options() {
     let db = TestDatabase::empty().await.unwrap();

@@ -25,8 +25,8 @@ const CLERKS: i64 = 12;
 /// To which size the pool may grow.
 const LARGEST: u32 = 10;
 
-/// case R05, case R06, case R07, case R13, case R18, case R20, case R21, case R40, case F1: nothing that happens to
-/// a service loses or doubles a transfer.
+/// case R05, case R06, case R07, case R13, case R18, case R20, case R21, case R40, case F1, req 2.01, req 4.28:
+/// nothing that happens to a service loses or doubles a transfer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_is_right_whatever_happens_to_its_connections() {
     let place = Place::new(None).await;

@@ -15,7 +15,7 @@ async fn divide(conn: &mut AsyncPgConnection, by: i32) -> QueryResult<usize> {
         .await
 }
 
-/// req 4.33, req 0.17: executions, rows, failures by code and quantiles over every pool, until they are reset.
+/// req 4.33: executions, rows, failures by code and quantiles over every pool, until they are reset.
 #[tokio::test]
 async fn statements_are_counted_by_fingerprint() {
     let db = TestDatabase::empty().await.unwrap();

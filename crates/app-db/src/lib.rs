@@ -1,6 +1,4 @@
-//! The crate that a service on PostgreSQL imports. It runs your functions in transactions and retries them
-//! after conflicts, logs slow queries, and rotates credentials without dropping work in flight. The
-//! [`cookbook`] has recipes.
+#![doc = include_str!("../README.md")]
 
 mod database;
 mod error;
@@ -38,7 +36,15 @@ pub use self::work::Work;
 #[doc = include_str!("../COOKBOOK.md")]
 pub mod cookbook {}
 
-/// Compiles the examples of the README.
+/// Compiles the examples of the documents.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/guide.md")]
+    struct Guide;
+
+    #[doc = include_str!("../../../docs/serverless.md")]
+    struct Serverless;
+}

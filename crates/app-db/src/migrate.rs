@@ -342,7 +342,7 @@ impl Migrator {
             }
             let elapsed = started.elapsed();
             let Migration { version, name, .. } = migration.clone();
-            tracing::info!(target: "app_db::migrate", version, name, elapsed_ms = elapsed.as_millis(), "{done}");
+            tracing::info!(target: "app_db::migrate", version, name, done, elapsed_ms = elapsed.as_millis(), "a migration has run");
             finished.push(FinishedMigration {
                 version,
                 name,

@@ -157,7 +157,7 @@ impl Backend {
         self.close_reason.get_or_insert(reason);
     }
 
-    /// Dooms it until it answers: if whoever asks is dropped meanwhile, the backend goes with it.
+    /// Dooms it until it answers: if the code that asks is dropped meanwhile, the backend goes with it.
     pub(crate) fn mark_until_it_answers(&mut self) {
         self.mark_for_closing(CloseReason::Silent);
         self.ping = Some(Unanswered::new(&self.registry));

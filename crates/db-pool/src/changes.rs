@@ -1,4 +1,4 @@
-//! Changes: what happens to the connections of a pool, told to whoever waits for it.
+//! Changes: what happens to the connections of a pool, told to everybody who waits for it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,7 +13,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Whoever listens asks for the next change, then looks, then waits: what happens in between is not
+    /// A listener asks for the next change, then looks, then waits: what happens in between is not
     /// missed.
     pub(crate) fn listen(&self) -> Listener<'_> {
         self.listeners.fetch_add(1, Ordering::SeqCst);
@@ -55,7 +55,7 @@ mod tests {
     use std::pin::pin;
 
     #[tokio::test]
-    async fn a_change_is_told_to_whoever_asked_before_it() {
+    async fn a_change_is_told_to_everybody_who_asked_before_it() {
         let changes = Changes::default();
         changes.tell_listeners();
         let listener = changes.listen();

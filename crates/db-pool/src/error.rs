@@ -96,9 +96,8 @@ pub enum PoolError {
     },
     /// A checkout from inside work that holds a connection of the same pool, while none was free.
     ///
-    /// Waiting for one could take as long as the work itself waits: with as many at once as the pool has
-    /// connections, nobody would ever get one. The inner checkout is to use the connection of the work, or
-    /// to wait until the work is over.
+    /// If as many callers as the pool has connections did this at once, each would wait for the others for
+    /// ever. Use the connection of the work instead, or check out after the work is over.
     #[error(
         "pool `{pool}` has no connection free for {inner}, inside work that holds one since {outer}; \
          use that one, as waiting for another could deadlock"

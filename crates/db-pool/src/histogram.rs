@@ -58,7 +58,7 @@ impl Histogram {
     pub(crate) fn quantiles_beside(&self, zeros: u64) -> Quantiles {
         let recorded = self.lock();
         let count = recorded.len() + zeros;
-        // The zeros are the shortest: a rank beyond them is one among those that were recorded.
+        // The zeros are the shortest: a rank beyond them is a rank among the recorded ones.
         let at = |quantile: f64| match (quantile * count as f64).ceil() as u64 {
             rank if rank <= zeros => Duration::ZERO,
             rank => {
@@ -140,7 +140,7 @@ mod tests {
         );
     }
 
-    /// req 3.21: those that did not wait count in a quantile of waits, without being recorded one by one.
+    /// req 3.21: callers that did not wait count in a quantile of waits, without being recorded one by one.
     #[test]
     fn zeros_beside_what_is_recorded_count_as_if_they_were() {
         let (short, long) = (Histogram::default(), Histogram::default());

@@ -1,8 +1,4 @@
-//! A PostgreSQL pool for diesel-async that cannot be poisoned.
-//!
-//! [`Pool`] hands out [`Connection`]s, which dereference to `AsyncPgConnection`, so that every
-//! function taking `&mut AsyncPgConnection` works unchanged. [`PoolProfile`] holds the numbers of an
-//! environment.
+#![doc = include_str!("../README.md")]
 
 mod backend;
 mod changes;

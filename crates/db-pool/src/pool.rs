@@ -36,8 +36,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`PoolError::Connect`] when the server refuses or cannot be reached within five seconds (req
-    /// 3.12); at once where waiting cannot help, as with a wrong password.
+    /// [`PoolError::Connect`] when the server refuses or cannot be reached within five seconds; at
+    /// once where waiting cannot help, as with a wrong password.
     ///
     /// Dropping the future closes what was opened. Must be called within a tokio runtime.
     #[track_caller]
@@ -94,11 +94,11 @@ impl Pool {
         Checkout::queueing(Arc::clone(&self.shared), patience, Location::caller())
     }
 
-    /// The same as [`Pool::get`] with a time of its own in the place of `checkout_timeout`.
+    /// The same as [`Pool::get`], but the caller waits for `patience` instead of `checkout_timeout`.
     ///
-    /// Zero means at once: a connection that is idle and needs no ping, or [`PoolError::Timeout`]. What
-    /// a caller with little time began goes on without it, so that the next one finds a connection that
-    /// has answered its ping, or a new one.
+    /// Zero means at once: the caller gets a connection that is idle and needs no ping, or
+    /// [`PoolError::Timeout`]. A ping or a login that such a caller has begun goes on without it, so that
+    /// the next caller finds its connection.
     ///
     /// # Errors
     ///
@@ -111,14 +111,14 @@ impl Pool {
         Checkout::queueing(Arc::clone(&self.shared), patience, Location::caller())
     }
 
-    /// Checks a connection out without queueing: where fewer than `max` are in use and nobody waits.
+    /// Checks a connection out without queueing: if fewer than `max` are in use and nobody waits.
     ///
-    /// It may still take time, up to `checkout_timeout`: a stale connection is pinged, and one is made
-    /// where none is idle.
+    /// It may still take time, up to `checkout_timeout`: the pool pings a connection that was idle for
+    /// long, and makes one if none is idle.
     ///
     /// # Errors
     ///
-    /// [`PoolError::InUse`] at once where [`Pool::get`] would queue, whatever `max_waiting` is; else as
+    /// [`PoolError::InUse`] at once if [`Pool::get`] would queue, whatever `max_waiting` is; otherwise as
     /// `get`. Dropping the future loses nothing.
     #[track_caller]
     pub fn try_get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
@@ -127,8 +127,8 @@ impl Pool {
 
     /// Replaces the credentials without dropping work in flight.
     ///
-    /// The new ones are proved on a connection of their own first; then every new connection is made
-    /// with them, idle older ones are closed, and those in use are closed when they come back.
+    /// The pool first proves the new credentials by a login. Then it makes every new connection with them,
+    /// closes older connections that are idle, and closes the ones in use when they come back.
     ///
     /// # Errors
     ///
@@ -145,9 +145,9 @@ impl Pool {
 
     /// Changes how many connections may be alive.
     ///
-    /// Growing takes effect at once. Shrinking closes idle connections at once and those in use when
-    /// they come back, and makes no new one until enough are gone; nobody who waits is sent away, and
-    /// nobody who holds a connection is disturbed.
+    /// Growing takes effect at once. Shrinking closes idle connections at once, and connections in use when
+    /// they come back; the pool makes no new one until enough are gone. No waiting caller is sent away, and
+    /// no holder is disturbed.
     ///
     /// # Errors
     ///
@@ -158,8 +158,8 @@ impl Pool {
 
     /// Waits until `min_idle` connections are open, so that the first requests need not log in.
     ///
-    /// Returns whether they are. It is `false` as soon as an attempt to connect fails, and when the
-    /// patience is over or the pool closed; the pool goes on trying then, and serves with what it has.
+    /// Returns whether they are. It is `false` as soon as an attempt to connect fails, when the patience is
+    /// over, and when the pool is closed. The pool goes on trying then, and serves with what it has.
     ///
     /// Dropping the future loses nothing. It costs as many logins as are missing, a few of them at a time.
     pub async fn warm_up(&self, patience: Duration) -> bool {
@@ -168,8 +168,8 @@ impl Pool {
 
     /// What the statements of this pool have cost by fingerprint, the most expensive first.
     ///
-    /// Of the 200 that cost most, and of all others together. Takes a lock for each of them in turn, as
-    /// statements do when they end. Empty where `statement_statistics` is off.
+    /// It has the 200 that cost most, and all others together. It takes a lock for each of them in turn, as
+    /// statements do when they end. It is empty if `statement_statistics` is off.
     #[must_use]
     pub fn statements(&self) -> Vec<StatementStats> {
         self.shared.registry.statements.stats()
@@ -230,11 +230,11 @@ impl Pool {
 
     /// Closes the pool: sends waiting callers away, waits for held connections, then cancels them.
     ///
-    /// Returns when the server has closed every connection, or shortly after the grace: what is still
-    /// held then is cancelled on the server, reported, and closed when it is dropped. Closing twice is
-    /// fine.
+    /// Returns when the server has closed every connection, or shortly after the grace. A connection that
+    /// is still held then is cancelled on the server and counted, and is closed when its holder drops it.
+    /// Closing twice is fine.
     ///
-    /// Dropping the future leaves the pool closed, and connections that are still held alone.
+    /// Dropping the future leaves the pool closed, and does not cancel the connections that are still held.
     pub async fn close(&self, grace: Duration) -> Closed {
         shutdown::close(&self.shared, grace).await
     }

@@ -19,7 +19,7 @@ pub struct PoolProfile {
     pub name: Arc<str>,
     /// Which URL the pool connects by.
     pub via: Via,
-    /// The most connections alive at a time, those that are just being closed included.
+    /// The most connections alive at a time; a connection that is being closed counts.
     pub max: u32,
     /// The largest `max` that [`Pool::resize`](crate::Pool::resize) may set; where code sets `max` above
     /// it, `max` is the ceiling.
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!((prod.ceiling, prod.max_waiting), (100, Some(1_000)));
     }
 
-    /// req 2.07, req 2.08, req 2.17, req 2.18, req 2.21, req 2.35
+    /// req 2.07, req 2.08, req 2.17, req 2.18, req 2.21, req 2.35, req 3.32
     #[test]
     fn a_pools_own_table_wins_over_the_profile() {
         let vars = [

@@ -114,7 +114,7 @@ impl Registry {
     }
 
     /// Runs a task on the runtime that the pool was made in: its sockets live there, and it lasts longer
-    /// than that of whoever happens to drop a connection.
+    /// than that of the code that happens to drop a connection.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.runtime);
     }

@@ -77,7 +77,7 @@ pub struct CloseCounts {
     pub by_resize: u64,
     /// They came back dirty, busy or broken, or failed their ping.
     pub discarded: u64,
-    /// Among the discarded ones, those whose last holder left them dirty: busy, in a transaction, with an
+    /// Discarded connections that their last holder left dirty: busy, in a transaction, with an
     /// instrumentation of its own, or with another connection in their place.
     pub dirty: u64,
 }

@@ -87,7 +87,7 @@ pub(crate) struct Conversation {
     meaning_borrowed: bool,
     /// How far the statements had come when something was first left behind in the session.
     dirty_since: u64,
-    /// What the texts leave behind that are prepared under a name but not kept, those that do.
+    /// What the texts that are prepared under a name, but not kept, leave behind; only the ones that leave something.
     unkept: HashMap<Box<[u8]>, Residue>,
     /// Bind and Execute of the one exchange that may be repeated.
     retained: Vec<u8>,

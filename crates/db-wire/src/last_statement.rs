@@ -1,4 +1,4 @@
-//! The statement that was sent last, for whoever asks what a connection is doing.
+//! The statement that was sent last: it tells what a connection is doing.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;

@@ -210,7 +210,7 @@ impl Observed {
     }
 
     fn status_told(&self, status: u8) {
-        // Whoever is told of a sound transaction, or of none, has nothing left to resolve. The lock is
+        // A caller that is told of a sound transaction, or of none, has nothing left to resolve. The lock is
         // taken once for each failure and not for each statement.
         if status != b'E' && self.failing.swap(false, Ordering::AcqRel) {
             let resolved = lock(&self.unresolved).take();

@@ -2,7 +2,7 @@
 //!
 //! It knows the protocol and nothing of pools. What passes is read, kept in [`Observed`], and rewritten
 //! where that removes a round trip or makes a pooler safe; see [`conversation`](crate::conversation) for how. When the
-//! connection is dropped the stream hands its transport to whoever asked for it, so that the end of the
+//! connection is dropped the stream hands its transport to the code that asked for it, so that the end of the
 //! server's work can be awaited.
 
 use std::io;

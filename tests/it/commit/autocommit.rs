@@ -16,7 +16,7 @@ async fn named(conn: &mut AsyncPgConnection, name: &str) -> QueryResult<usize> {
         .await
 }
 
-/// req 2.39: an autocommit statement whose answer is lost may have taken effect, and the error says so.
+/// An autocommit statement whose answer is lost may have taken effect, and the error says so.
 #[tokio::test]
 async fn a_lost_autocommit_statement_is_unknown() {
     for (fault, effect) in [

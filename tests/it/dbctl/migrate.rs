@@ -18,7 +18,7 @@ fn repository_migrations() -> usize {
         .count()
 }
 
-/// req 1.13
+/// req 1.13, req 4.21
 #[tokio::test]
 async fn the_repositorys_migrations_are_applied_reverted_and_redone() {
     let database = TestDatabase::empty().await.unwrap();

@@ -52,6 +52,24 @@ fn an_honest_answer_is_right() {
     assert_eq!(asked_of(Twist::Say(honest)), Ok(9));
 }
 
+/// req 2.39, req 2.40: whatever the code with which a server ends a session, the server is down. The same code
+/// in a session that goes on, which a function may raise, says nothing of the connection.
+#[test]
+fn the_codes_of_a_lost_connection_count_where_it_is_lost() {
+    for code in [
+        "08000", "08001", "08003", "08004", "08006", "57P01", "57P02", "57P03",
+    ] {
+        let of = |severity: &str| {
+            let fields = format!("S{severity}\0V{severity}\0C{code}\0Mended\0\0");
+            message(b'E', fields.as_bytes())
+        };
+        let lost = asked_of(Twist::SayAndClose(of("FATAL"))).unwrap_err();
+        assert_eq!(Error::from(lost).kind(), Kind::Down, "{code}");
+        let raised = asked_of(Twist::Say(of("ERROR"))).unwrap_err();
+        assert_eq!(Error::from(raised).kind(), Kind::Query, "{code}");
+    }
+}
+
 /// Rows that do not fit their description are errors and no values.
 #[test]
 fn a_row_that_does_not_fit_is_an_error() {

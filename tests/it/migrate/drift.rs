@@ -12,6 +12,7 @@ fn first(up: &'static str) -> EmbeddedMigration {
     EmbeddedMigration::new("1_a", up).with_down("drop table t1")
 }
 
+/// case R72
 #[tokio::test]
 async fn an_edit_is_shown_and_stops_a_run_until_it_is_accepted_or_undone() {
     let database = TestDatabase::empty().await.unwrap();

@@ -27,7 +27,8 @@ async fn fail_until_open(pool: &Pool) {
     .await;
 }
 
-/// req 0.09, req 2.37: while it is open, calls fail at once with the last cause; nobody asks, and it closes.
+/// req 0.09, req 2.37, req 2.38, req 4.39: while it is open, calls fail at once with the last cause; nobody
+/// asks, and it closes.
 #[tokio::test]
 async fn an_open_breaker_fails_calls_at_once_and_closes_by_itself() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();

@@ -15,7 +15,7 @@ use crate::pool::{sized, url};
 const NAME: &str = "outage::descriptors::a_process_without_descriptors_says_so_and_recovers";
 const CHILD: &str = "DB_TESTS_FEW_DESCRIPTORS";
 
-/// case R17, req 4.29: in a process of its own, whose limit nobody else feels.
+/// case R17: in a process of its own, whose limit nobody else feels.
 #[test]
 fn a_process_without_descriptors_says_so_and_recovers() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -21,7 +21,7 @@ async fn on_a_private_cluster(more: &[(&str, &str)]) -> (Cluster, TestDatabase, 
     (cluster, db, database)
 }
 
-/// The probe's answer, which takes no longer than twice the validation timeout (req 2.26, req 2.27).
+/// The probe's answer, which takes no longer than twice the validation timeout.
 async fn probe(database: &Database) -> Health {
     // The timer runs in the same runtime: a busy machine delays both, and the probe goes first.
     let most = VALIDATION_TIMEOUT * 2 + Duration::from_millis(250);

@@ -50,7 +50,8 @@ async fn the_first_borrower_after_an_outage_sees_no_error() {
     pool.rests().await;
 }
 
-/// case R08: a server that is starting up refuses for seconds; it is asked a few times and not in a loop.
+/// case R08, req 0.14: a server that is starting up refuses for seconds; it is asked a few times and not in a
+/// loop.
 #[tokio::test]
 async fn a_server_that_is_starting_up_is_asked_now_and_then() {
     let cluster = logging().await;
@@ -112,7 +113,7 @@ async fn a_server_that_is_starting_up_is_asked_now_and_then() {
     pool.rests_with(hasty).await;
 }
 
-/// req 2.38: many who wait for a server that is back log in a few at a time.
+/// Many who wait for a server that is back log in a few at a time.
 #[tokio::test]
 async fn a_herd_of_callers_logs_in_a_few_at_a_time() {
     const HERD: usize = 50;

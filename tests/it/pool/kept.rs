@@ -38,7 +38,7 @@ async fn terminated_idle_connections_are_not_seen_by_borrowers() {
     pool.rests().await;
 }
 
-/// case R07: a connection that ends in mid-statement is replaced, and `min_idle` is kept.
+/// case R07, req 3.33: a connection that ends in mid-statement is replaced, and `min_idle` is kept.
 #[tokio::test]
 async fn the_keeper_refills_to_min_idle() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,10 +1,12 @@
 //! Transactions on pools of their own: with retries, and with a budget of their own.
 
+use diesel_async::RunQueryDsl;
+
 use super::*;
 
 const BATCH: [(&str, &str); 1] = [("APP_DB__POOLS__BATCH__MAX", "2")];
 
-/// req 4.22, req 4.23: a tranche on the pool for batches is tried again like any other transaction.
+/// A chunk on the pool for batches is retried like any other transaction.
 #[tokio::test]
 async fn a_transaction_on_a_further_pool_is_tried_again_there() {
     let db = counting("40001").await;
@@ -41,4 +43,34 @@ async fn each_pool_has_a_budget_of_its_own() {
         .write(async |conn| Ok(attempted(conn).await?))
         .await;
     assert!(matches!(outcome, Err(Error::Conflict { attempts: 3, .. })));
+}
+
+/// req 4.22, req 4.23: a batch is cut into chunks, each of which commits by itself, in a pool that is bounded.
+#[tokio::test]
+async fn a_batch_commits_chunk_by_chunk() {
+    let db = TestDatabase::empty().await.unwrap();
+    db.sql("create table sessions (id int primary key); insert into sessions select generate_series(1, 25)")
+        .await
+        .unwrap();
+    let database = database(&db.url(), &BATCH).await;
+    let mut left = Vec::new();
+    loop {
+        let chunk = database.transaction_on("batch").unwrap();
+        let deleted = chunk
+            .run(async |conn| {
+                let deleting = "delete from sessions where id in \
+                    (select id from sessions order by id limit 10 for update skip locked)";
+                Ok::<_, Error>(diesel::sql_query(deleting).execute(conn).await?)
+            })
+            .await
+            .unwrap();
+        // Another session sees what has been committed so far.
+        let count = "select count(*) from sessions";
+        left.push(db.scalar::<i64>(count).await.unwrap());
+        if deleted == 0 {
+            break;
+        }
+    }
+    assert_eq!(left, [15, 5, 0, 0]);
+    assert_eq!(database.pool("batch").unwrap().status().max, 2);
 }

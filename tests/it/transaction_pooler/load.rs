@@ -104,7 +104,7 @@ async fn every_answer_is_right_through_a_new_pgbouncer_that_keeps_no_statements(
     every_answer_is_right(Version::NewForgetful).await;
 }
 
-/// case R32, case F2.
+/// case R32, case F2, req 1.04
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_right_through_a_new_pgbouncer_that_keeps_statements() {
     every_answer_is_right(Version::NewKeeping).await;

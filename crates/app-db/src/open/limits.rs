@@ -3,8 +3,8 @@
 use db_pool::plumbing::{self, ConnectionLimits};
 use db_pool::{Pool, Pooler};
 
-/// Warns if pools of these sizes can take more connections than the server has. It counts the pools of this
-/// instance alone. The server would refuse the surplus with 53300.
+/// Warns if pools of these sizes can take all connections that the server has, or more. Nobody could log in then
+/// to help, and the server would refuse a surplus with 53300. It counts the pools of this instance alone.
 ///
 /// Behind a pooler it says nothing, because the configuration of the pooler limits what reaches the server.
 /// It costs nothing: the server has said its limits to the first connection.
@@ -20,7 +20,7 @@ pub(crate) fn warn_of_oversize(write: &Pool, sizes: impl Iterator<Item = (String
     let sizes: Vec<_> = sizes.collect();
     let wanted: i64 = sizes.iter().map(|(_, max)| i64::from(*max)).sum();
     let available = max - reserved;
-    if wanted > available {
+    if wanted >= available {
         let pools = sizes.iter().map(|(name, max)| format!("{name} {max}"));
         tracing::warn!(target: "app_db::start_up",
             wanted,
@@ -28,7 +28,7 @@ pub(crate) fn warn_of_oversize(write: &Pool, sizes: impl Iterator<Item = (String
             max_connections = max,
             pools = pools.collect::<Vec<_>>().join(", "),
             address = write.address(),
-            "the pools may take more connections than the server has for clients"
+            "the pools may take all connections that the server has for clients"
         );
     }
 }

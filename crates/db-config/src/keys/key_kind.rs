@@ -247,6 +247,7 @@ mod tests {
         assert!(never.parse("0s").is_ok() && never.parse("1ms").is_err());
     }
 
+    /// req 3.27, case R50
     #[test]
     fn counts_words_and_text_are_checked() {
         let count = KeyKind::Count { min: 1, max: 10 };
@@ -258,7 +259,7 @@ mod tests {
             );
         }
         assert!(count.read(Found::Text("5")).is_err());
-        // req 3.27: zero is not silently without bound.
+        // Zero is not silently without bound.
         for unbounded in ["0", "unlimited"] {
             let error = count.parse(unbounded).unwrap_err();
             assert!(error.ends_with("; it has a bound always"), "{error}");
@@ -289,7 +290,7 @@ mod tests {
                 .unwrap_err()
                 .contains("one of \"pooled\", \"direct\"")
         );
-        // case R50: nothing that could break out of a startup packet or a log line
+        // Nothing that could break out of a startup packet or a log line
         assert!(KeyKind::Text.parse("a\nb").is_err() && KeyKind::Text.parse("a'; \"b\\").is_ok());
     }
 

@@ -28,7 +28,7 @@ fn another_name_needs_its_file_and_starts_from_the_numbers_of_prod() {
     assert!(error.contains("unknown environment \"canari\""), "{error}");
 }
 
-/// Bad input: a misspelt environment never falls back to another one (req 3.08 is refused).
+/// Bad input: a misspelt environment never falls back to another one.
 #[test]
 fn a_misspelt_environment_is_an_error_with_the_nearest_name() {
     let error = Site::new().error(&[("APP_ENV", "porduction"), LOCAL]);

@@ -70,7 +70,23 @@ fn the_table_of_high_load() {
     assert_eq!(row(&Environment::HighLoad), (20, 100, 30, 5, 7500, 120));
 }
 
-/// req 1.06
+/// req 3.29: where traffic is real, connections live for 1 to 30 minutes.
+#[test]
+fn lifetimes_are_neither_short_nor_long() {
+    for environment in [
+        Environment::Test,
+        Environment::Staging,
+        Environment::Prod,
+        Environment::HighLoad,
+        Environment::Lambda,
+    ] {
+        let lifetime = profile(&Config::builtin(&environment), "write").max_lifetime;
+        let minutes = lifetime.unwrap().as_secs() / 60;
+        assert!((1..=30).contains(&minutes), "{environment:?}: {minutes}");
+    }
+}
+
+/// req 1.06, req 0.03
 #[test]
 fn the_table_of_lambda() {
     assert_eq!(row(&Environment::Lambda), (0, 1, 30, 5, 7500, 300));
@@ -86,7 +102,7 @@ fn the_table_of_lambda() {
     );
 }
 
-/// req 2.18: three attempts of a transaction, and the delays of reconnecting from 1 s on.
+/// req 2.18, req 0.06: three attempts of a transaction, and the delays of reconnecting from 1 s on.
 #[test]
 fn retry_and_reconnect_have_their_numbers() {
     let config = Config::builtin(&Environment::Prod);
@@ -105,7 +121,7 @@ fn retry_and_reconnect_have_their_numbers() {
     }
 }
 
-/// req 0.23 and 2.07: 10 s on the read pool, 30 s elsewhere; req 2.30 and 2.31 with a replica.
+/// req 0.23, req 2.07, req 2.30, req 2.31: 10 s on the read pool, 30 s elsewhere; other sizes with a replica.
 #[test]
 fn the_read_pool_differs_and_a_replica_makes_the_sizes_of_the_two_pools_differ() {
     let config = Site::new().load(&[LOCAL]).unwrap();

@@ -1,4 +1,4 @@
-//! req 4.47, case R49: no public type shows a secret, however it is formatted.
+//! No public type shows a secret, however it is formatted.
 
 use db_config::{Config, Credentials, Environment, PooledUrl};
 
@@ -8,8 +8,8 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
 }
 
-/// What Config hands out can be serialized, for an endpoint of operators, and every text is the one
-/// that is displayed.
+/// req 4.47, case R49: what Config hands out can be serialized, for an endpoint of operators, and every text is
+/// the one that is displayed.
 #[test]
 fn what_is_serialized_is_what_is_displayed() {
     let site = Site::new().file("config/dev.toml", "[http]\nkey = \"Canary\"\n[databse]");
@@ -55,6 +55,7 @@ fn what_is_serialized_is_what_is_displayed() {
     assert_eq!(whole["problems"][0]["origin"], "APP_DB__PROFILE__MAX");
 }
 
+/// req 4.47, case R49
 #[test]
 fn no_public_type_shows_a_secret() {
     let url = "postgres://u:Canary@localhost/d?options=-c%20app.token%3DCanary";

@@ -51,6 +51,7 @@ fn settings(config: &Config) -> Vec<(String, String)> {
         .collect()
 }
 
+/// req 0.38
 #[test]
 fn the_shipped_files_load_as_they_are_and_change_nothing() {
     for environment in &Environment::BUILT_IN {

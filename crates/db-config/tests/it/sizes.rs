@@ -94,7 +94,7 @@ fn the_queue_may_be_unbounded_in_so_many_words() {
     }
 }
 
-/// req 3.29, req 3.30: an idle time beyond the lifetime never ends anything, which is told and not refused.
+/// req 3.30: an idle time beyond the lifetime never ends anything, which is told and not refused.
 #[test]
 fn an_idle_timeout_above_the_lifetime_is_a_warning() {
     let warnings = |more: &[(&str, &str)]| {

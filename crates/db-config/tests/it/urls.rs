@@ -28,7 +28,7 @@ fn the_application_and_migrations_read_their_own_variable() {
     );
 }
 
-/// req 1.03, req 1.04, req 1.05: behind a pooler the direct URL is never guessed, and the error names it.
+/// req 1.03, req 1.05: behind a pooler the direct URL is never guessed, and the error names it.
 #[test]
 fn behind_a_pooler_a_missing_direct_url_is_an_error_that_names_it() {
     for (url, hint, probable) in [

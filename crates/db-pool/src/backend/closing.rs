@@ -21,7 +21,7 @@ pub(crate) struct Closing {
     pub(crate) patience: Duration,
     pub(crate) live: Arc<LiveBackend>,
     pub(crate) reservation: Option<Reservation>,
-    /// Held, never read: until the end it counts among those that did not answer.
+    /// Held, never read: until the end it counts as one that did not answer.
     pub(crate) _ping: Option<Unanswered>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -43,7 +43,7 @@ impl Closing {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        // In this order: whoever is woken finds the place free.
+        // In this order: a caller that is woken finds the place free.
         self.registry.being_closed.fetch_sub(1, Ordering::AcqRel);
         self.registry.established.fetch_sub(1, Ordering::AcqRel);
         drop(self.reservation.take());

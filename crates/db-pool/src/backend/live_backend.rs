@@ -99,7 +99,7 @@ impl LiveBackend {
         self.held_since.load(Ordering::Acquire) > 0
     }
 
-    /// Where it was asked for, by whoever holds it or held it last.
+    /// Where its holder, or its last one, asked for it.
     pub(crate) fn call_site(&self) -> Option<&'static Location<'static>> {
         self.activity.holder().caller
     }

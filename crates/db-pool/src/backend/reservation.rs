@@ -6,7 +6,7 @@ use crate::queue::gate::Permit;
 
 /// The counts that a backend is in; it leaves them when the server has closed it.
 ///
-/// The fields are dropped in their order: whoever passes the gate finds the slot free.
+/// The fields are dropped in their order: a caller that passes the gate finds the slot free.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     pub(crate) slot: Slot,

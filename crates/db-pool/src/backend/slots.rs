@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Slots {
     counts: Mutex<Counts>,
-    /// What [`Counts::surplus`] is, for those who return a connection and would rather not lock.
+    /// What [`Counts::surplus`] is, for callers that return a connection and would rather not lock.
     surplus: AtomicU32,
 }
 
@@ -39,7 +39,7 @@ impl Slots {
         })
     }
 
-    /// A slot, if fewer backends than `max` are alive, those that are being closed included.
+    /// A slot, if fewer backends than `max` are alive; a backend that is being closed counts.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Slot> {
         let free = self.change(|counts| {
             let free = counts.alive < counts.max;
@@ -64,7 +64,7 @@ impl Slots {
         self.lock().alive
     }
 
-    /// How many backends have to go, beyond those that are being closed already.
+    /// How many backends have to go, beyond the ones that are being closed already.
     pub(crate) fn surplus(&self) -> u32 {
         self.surplus.load(Ordering::Acquire)
     }

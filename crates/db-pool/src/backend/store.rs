@@ -13,7 +13,7 @@ pub(crate) struct Store {
     /// The one that was returned last. Most often it is the next to go, and is spared the timer and the
     /// statistics of bb8, which take longer than all that we look at.
     ///
-    /// Locked from the look to the taking: bb8 counts whoever finds it empty as a connection to come, and
+    /// Locked from the look to the taking: bb8 counts a caller that finds it empty as a connection to come, and
     /// would refuse one of ours in its place.
     last: Mutex<Option<Stored>>,
     backends: bb8::Pool<Manager>,
@@ -93,10 +93,10 @@ impl Store {
         self.backends.get_owned().now_or_never()?.ok()
     }
 
-    /// Has all that are idle looked through, and takes out those that the look leaves out.
+    /// Has all that are idle looked through, and takes out the ones that the look rejects.
     ///
-    /// Whoever wants one meanwhile waits for the end of the look and misses none. The look must not drop any: that
-    /// is for whoever is given them, as it runs a subscriber's code.
+    /// A caller that wants one meanwhile waits for the end of the look and misses none. The look must not drop any: that
+    /// is for the code that is given them, as it runs a subscriber's code.
     pub(crate) fn sort_out(
         &self,
         look: impl FnOnce(&mut Vec<Stored>) -> Vec<Stored>,
@@ -121,7 +121,7 @@ impl Store {
     pub(crate) fn put_back(&self, backend: Stored) {
         if backend.close_reason().is_none() {
             let mut last = self.lock();
-            // Still locked, so that whoever counts in between does not miss the one before.
+            // Still locked, so that a count in between does not miss the one before.
             drop(last.replace(backend));
         }
     }

@@ -19,11 +19,10 @@ use db_wire::Observed;
 
 /// A connection of a pool; goes back when it is dropped.
 ///
-/// Dereferences to `AsyncPgConnection`. It can be borrowed and not be taken along: where `mem::swap` has put
-/// another one in its place, both are closed at their return. At its return it is kept only if the server says that no
-/// transaction is open, nothing is in flight and its credentials are still the current ones; otherwise
-/// it is closed in the background, after what it is doing has been cancelled. Dropping it never blocks
-/// and needs no runtime.
+/// It dereferences to `AsyncPgConnection`. When it comes back, the pool keeps it only if the server says that
+/// no transaction is open, nothing is in flight, and its credentials are still the current ones. Otherwise the
+/// pool cancels what it is doing, and closes it in the background. If a holder has put another connection in
+/// its place, with `mem::swap`, both are closed. Dropping it never blocks and needs no runtime.
 #[must_use = "a connection goes back to its pool when it is dropped"]
 pub struct Connection {
     /// Taken only when the connection is dropped.
@@ -68,9 +67,9 @@ impl Connection {
         self.observed().backend_pid()
     }
 
-    /// By which anybody can cancel what this connection is doing.
+    /// A token with which anybody can cancel what this connection is doing.
     ///
-    /// In the place of `AsyncPgConnection::cancel_token`, whose token knows of no connection without TLS.
+    /// Use it instead of `AsyncPgConnection::cancel_token`, whose token works over TLS alone.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
         CancelToken::new(self.backend().live().canceller().clone())
@@ -151,7 +150,7 @@ impl Held {
         if self.backend.leave_if_surplus() {
             return self.throw_away(CloseReason::Surplus);
         }
-        // In this order: whoever is woken finds the backend in the store, and whoever passes the gate
+        // In this order: a caller that is woken finds the backend in the store, and one that passes the gate
         // finds it there too.
         self.shared.store.put_back(self.backend);
         self.shared.registry.changes.tell_listeners();

@@ -1,4 +1,4 @@
-//! Diagnosis: why a caller got no connection in time, so that whoever is called at night knows where to
+//! Diagnosis: why a caller got no connection in time, so that an engineer who is called at night knows where to
 //! look.
 
 pub(crate) mod facts;
@@ -10,9 +10,9 @@ use crate::connect::connect_error::ConnectFailure;
 
 /// Why a checkout timed out.
 ///
-/// A connection counts as stuck when its holder has had it for the whole of the caller's wait. Where
-/// others were served meanwhile and less than half of what is held was stuck, the pool is too small.
-/// Otherwise it is the stuck ones, and which of them are the most: leaked, in transactions, or neither.
+/// A connection is stuck if one holder has had it for all of the caller's wait. If other callers were served
+/// meanwhile and fewer than half of the held connections are stuck, the pool is too small. Otherwise the stuck
+/// ones are the reason; the diagnosis names what most of them are: leaked, in transactions, or neither.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Diagnosis {

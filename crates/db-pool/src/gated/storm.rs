@@ -161,7 +161,8 @@ async fn storm() {
     assert_eq!(at_commit, None, "a COMMIT that was to be cancelled");
 }
 
-/// The failure cases of a pool, as chance mixes them: a hundred runs, or `STORMS` of them from number `STORM` on.
+/// req 3.40: the failure cases of a pool, as chance mixes them: a hundred runs, or `STORMS` of them from number
+/// `STORM` on.
 #[test]
 fn whatever_happens_the_pool_is_whole_afterwards() {
     let from = std::env::var("STORM").map_or(0, |from| from.parse().unwrap());

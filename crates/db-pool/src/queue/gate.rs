@@ -1,6 +1,6 @@
 //! The gate: who may hold a connection, in the order of arrival.
 //!
-//! bb8 wakes whoever happens to look first; 64 tasks on 10 connections then starve some of their
+//! bb8 wakes the task that happens to look first; 64 tasks on 10 connections then starve some of their
 //! number for seconds. A queue in front of it lets nobody overtake.
 
 use std::collections::BTreeMap;
@@ -119,7 +119,7 @@ impl Gate {
         let arrival = state.queued;
         state.queue.insert(arrival, grant);
         drop(state);
-        // A permit may have come back since we looked; whoever is first in the queue gets it.
+        // A permit may have come back since we looked; the first caller in the queue gets it.
         self.pass_on();
         let waiting = Waiting {
             gate: self,
@@ -150,7 +150,7 @@ impl Gate {
         self.lock().waiting()
     }
 
-    /// Gives free permits to those who have waited longest.
+    /// Gives free permits to the callers that have waited longest.
     fn pass_on(self: &Arc<Self>) {
         loop {
             let Some((grant, number)) = self.lock().next() else {
@@ -160,7 +160,7 @@ impl Gate {
                 gate: Arc::clone(self),
                 number,
             };
-            // Whoever is gone in this moment drops the permit, which passes it on in its turn.
+            // A caller that goes in this moment drops the permit, which passes it on in its turn.
             let _gone = grant.send(permit);
         }
     }

@@ -70,7 +70,7 @@ impl Activity {
     }
 
     /// Forgets the holder before and notes who is next. What is heard of a statement after its connection
-    /// was given back is still told of whoever had it.
+    /// was given back is still told of its last holder.
     pub(crate) fn hand_out(&self, caller: &'static Location<'static>, waited: Duration) {
         self.spans.forget();
         self.keeps_commit.store(false, Ordering::Release);
@@ -193,7 +193,7 @@ impl Observer {
             .push(Box::new(action));
     }
 
-    /// Takes what was left, in the order in which it was left; whoever commits runs or drops it.
+    /// Takes what was left, in the order in which it was left; the code that commits runs or drops it.
     pub fn take_after_commit(&mut self) -> Vec<Box<dyn FnOnce() + Send>> {
         std::mem::take(
             &mut *self

@@ -53,7 +53,7 @@ struct Entries {
 pub(crate) struct Entry {
     pub(crate) fingerprint: Fingerprint,
     id: Arc<str>,
-    /// It has left the table, and what is recorded in it is lost: whoever keeps it asks for its successor.
+    /// It has left the table, and what is recorded in it is lost: its keeper asks for its successor.
     retired: AtomicBool,
     /// What the entry had weighed whose place it took: it has to grow beyond that to be worth more.
     head_start: u64,
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_begins_anew_and_whoever_keeps_an_entry_notices() {
+    fn a_reset_begins_anew_and_the_keeper_of_an_entry_notices() {
         let table = StatementTable::new("p".into());
         let kept = table.entry(&Fingerprint::of(b"select 1"));
         record(&table, "select 1", 1);

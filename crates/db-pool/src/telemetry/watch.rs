@@ -12,7 +12,7 @@ use crate::telemetry::statement_stats::Entry;
 use crate::totals::Totals;
 use db_wire::{Command, Watcher};
 
-/// Whoever hears of every command of one connection; runs on the task that drives it, between two reads.
+/// Hears of every command of one connection; runs on the task that drives it, between two reads.
 struct Watch {
     registry: Arc<Registry>,
     activity: Arc<Activity>,
@@ -117,11 +117,11 @@ mod tests {
         let watcher = watched(&registry);
         let note = Note::default();
         watcher(&ran("select 1", &note));
-        watcher(&ran("whoever reads this has read it twice", &note));
+        watcher(&ran("who reads this has read it twice", &note));
         let stats = registry.statements.stats();
         assert_eq!((stats.len(), stats[0].count), (1, 2));
         registry.statements.reset();
-        watcher(&ran("whoever reads this has read it twice", &note));
+        watcher(&ran("who reads this has read it twice", &note));
         let stats = registry.statements.stats();
         assert_eq!((&*stats[0].text, stats[0].count), ("select ?", 1));
     }

@@ -149,7 +149,7 @@ pub(crate) fn broken_off(conversation: &Conversation) {
     }
 }
 
-/// Tells whoever watches of a finished command.
+/// Tells the watcher of a finished command.
 fn tell(conversation: &Conversation, exchange: &Exchange, rows: u64, sqlstate: Option<&SqlState>) {
     let (Some(text), Some(note)) = (&exchange.text, &exchange.note) else {
         return;

@@ -21,7 +21,7 @@ use crate::protocol::message::{put, put_error, put_ready};
 use crate::protocol::outbox::empty;
 use crate::server_error::ServerError;
 
-/// What has just been read off the transport, of which the first part is kept for the client.
+/// What has just been read off the transport; its first part is kept for the client.
 struct Fresh<'f> {
     bytes: &'f mut [u8],
     read: usize,
@@ -356,7 +356,7 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
         conversation.statements.forget_all();
         conversation.meaning_borrowed = false;
     }
-    // Whoever waited behind it is worked on only from now.
+    // The request that waited behind it is worked on only from now.
     if let Some(next) = conversation.pending.answered_mut() {
         next.began = Instant::now();
     }

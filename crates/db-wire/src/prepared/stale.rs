@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) struct Stale {
     /// What clients were told of them, until somebody asks again.
     told: HashMap<Arc<[u8]>, Box<[u8]>>,
-    /// Those that are not prepared by name any more. A pooler that keeps statements knows them by their text:
+    /// Texts that are not prepared by name any more. A pooler that keeps statements knows them by their text:
     /// to prepare one anew gives the old plan back, on every server connection that had it.
     nameless: HashSet<Arc<[u8]>>,
 }

@@ -12,7 +12,7 @@ use crate::prepared::stale::Stale;
 use crate::rules::Naming;
 use crate::sql::traits::Traits;
 
-/// A record's place, and which of those that have been there it is: an exchange may outlive it.
+/// A record's place, and its number among the records that have been there: an exchange may outlive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StatementId {
     place: u32,
@@ -248,7 +248,7 @@ impl StatementCache {
         self.uncache(id);
     }
 
-    /// Forgets a text whose plan the server refused, but not what its client was told of it: whoever asks
+    /// Forgets a text whose plan the server refused, but not what its client was told of it: a client that asks
     /// next believes that still.
     pub(crate) fn outdate(&mut self, id: StatementId) {
         if let Some(record) = self.get_mut(id) {

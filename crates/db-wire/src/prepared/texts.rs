@@ -22,7 +22,7 @@ impl Noted {
 }
 
 /// The short texts that this connection has sent lately, as COMMIT and its like come again and again; and
-/// those that its client has prepared past the cache, by its names.
+/// the ones that its client has prepared past the cache, by its names.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     recent: HashMap<Arc<[u8]>, Arc<Note>>,

@@ -1,7 +1,7 @@
 //! Frames: where one message of the server's ends and the next begins.
 //!
 //! A message is a tag byte, a length that counts itself, and a body. What the server sends is read where
-//! it lies, in the buffer of whoever reads; only a message that the wire must understand and that arrives
+//! it lies, in the buffer of the reader; only a message that the wire must understand and that arrives
 //! in pieces is copied.
 
 /// The size of a tag and a length.

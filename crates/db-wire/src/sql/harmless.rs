@@ -13,7 +13,7 @@ pub(crate) fn is_syntax(word: &[u8]) -> bool {
     SYNTAX.binary_search(&word.as_slice()).is_ok()
 }
 
-/// Functions of which no variant is volatile, those left aside that only the server itself calls or that
+/// Functions without a volatile variant, except the ones that only the server itself calls or that
 /// run a text. Of PostgreSQL 15, and by hand what later versions have added:
 ///
 /// ```sql

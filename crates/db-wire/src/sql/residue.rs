@@ -5,7 +5,7 @@
 //! its account is not seen: triggers, defaults (`nextval` of a serial column), views, rules, policies,
 //! operators, casts and domains that call functions, a function of a row written like one of its columns, and
 //! functions of the user's under a built-in name, which come first where a search path puts pg_catalog behind.
-//! Whoever has such a one change the session wants
+//! A service that has such a one change the session wants
 //! `reset = "always"`.
 
 use crate::sql::harmless::{is_harmless_function, is_syntax};
@@ -16,7 +16,7 @@ use crate::sql::tokens::{Sql, Token, Tokens};
 #[repr(u8)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "whoever gives a session on decides for each"
+    reason = "the code that gives a session on decides for each"
 )]
 pub enum Residue {
     /// Nothing that outlasts the transaction.

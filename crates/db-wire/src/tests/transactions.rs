@@ -118,7 +118,6 @@ fn after_a_begin_that_failed_nothing_reaches_the_server() {
         // Nor by a Flush: the answer comes with the Sync.
         assert_eq!(peers.local(&["B s2", "E", "H"]), NOTHING);
         assert_eq!(peers.local(&["S"]), ["E 25P02", "Z E"]);
-        // case R22
         assert_eq!(peers.local(&["Q COMMIT"]), ["C ROLLBACK", "Z I"]);
         assert_eq!(peers.observed.refused_commits(), 1);
         assert_eq!(peers.client(&["B s2", "E", "S"]), ["B s2", "E", "S"]);

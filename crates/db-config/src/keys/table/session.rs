@@ -49,8 +49,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.role",
         kind: KeyKind::Text,
         built_in: BuiltIn::Unset,
-        purpose: "The role whose rights the pool's sessions have, of which its user is a member; the \
-                   user's own when unset.",
+        purpose: "The role whose rights the pool's sessions have. The pool's user has to be a member of it. \
+                   Unset: the user's own rights.",
         too_high: "",
         too_low: "",
     },

@@ -146,7 +146,7 @@ mod tests {
             matches!(found, Diagnosis::TooSmall { served: 40 }),
             "{found}"
         );
-        // Half of it is stuck: that is what those who are waiting wait for.
+        // Half of it is stuck: that is what the waiting callers wait for.
         let mut facts = full(vec![idle(1), in_transaction(300)]);
         facts.served = 40;
         let found = facts.diagnose();

@@ -123,7 +123,7 @@ async fn no_more_callers_wait_than_may() {
     nobody.enter(soon()).await.unwrap();
 }
 
-/// case F11, req 3.38: callers that go at any moment, before or after their permit was given, lose none.
+/// case F11: callers that go at any moment, before or after their permit was given, lose none.
 #[tokio::test(start_paused = true)]
 async fn callers_that_give_up_take_no_permit_with_them() {
     fastrand::seed(11);
