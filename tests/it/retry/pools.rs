@@ -49,9 +49,12 @@ async fn each_pool_has_a_budget_of_its_own() {
 #[tokio::test]
 async fn a_batch_commits_chunk_by_chunk() {
     let db = TestDatabase::empty().await.unwrap();
-    db.sql("create table sessions (id int primary key); insert into sessions select generate_series(1, 25)")
-        .await
-        .unwrap();
+    db.sql(
+        "create table sessions (id int primary key); grant all on sessions to public; \
+         insert into sessions select generate_series(1, 25)",
+    )
+    .await
+    .unwrap();
     let database = database(&db.url(), &BATCH).await;
     let mut left = Vec::new();
     loop {

@@ -3,13 +3,13 @@
 //! Whether there is a pooler is decided: PostgreSQL announces the process id of the backend at login, a
 //! pooler announces a number of its own. What kind of pooler it is cannot be seen from a client under
 //! load, so that the unsafe answer needs a proof and the safe one none. Pgpool-II alone passes a server's
-//! number on. It is asked for by a command of its own, where the server does not listen where the pool has
-//! connected to.
+//! number on. It is asked for by a command of its own, which PostgreSQL refuses: together with the first
+//! question at an unusual port, and else where the server does not listen where the pool has connected to.
 
 use std::net::SocketAddr;
 
 use db_config::{Endpoint, Host};
-use futures_util::future::join3;
+use futures_util::future::{join, join3};
 use tokio::net::lookup_host;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -23,31 +23,46 @@ use crate::profile::{PoolProfile, PoolerMode, Statements};
 /// Finds out what is at the other end of a connection that nobody uses yet.
 ///
 /// Costs one round trip, two more behind a pooler that may share sessions, and one where Pgpool-II might
-/// answer; all bounded by the connect timeout.
+/// answer at a usual port; all bounded by the connect timeout.
 pub(crate) async fn inquire(
     opened: &mut Opened,
     link: &Link,
     profile: &PoolProfile,
 ) -> Result<(Pooler, SessionFacts), tokio_postgres::Error> {
+    let finds_out = profile.pooler == PoolerMode::Auto;
+    let asks_along = finds_out && opened.addresses().iter().any(is_unusual);
     let (client, driver) = opened.parts();
-    let answer = driven(client.simple_query(QUESTION), driver).await?;
+    let asking = async {
+        let question = client.simple_query(QUESTION);
+        if !asks_along {
+            return Ok((question.await?, None));
+        }
+        // Both travel at once.
+        let (answer, knows) = join(question, knows_pgpools_command(client)).await;
+        Ok((answer?, Some(knows?)))
+    };
+    let (answer, knows) = driven(asking, driver).await?;
     let mut facts = SessionFacts::read(&answer);
     let pooler = match recognize(link, profile, &facts) {
         Some(pooler) => pooler,
         None => examine(opened, profile, &mut facts).await?,
     };
-    let pooler = match pooler {
-        // Its servers' numbers: with load balancing it greets with one, and another one may serve.
-        Pooler::None | Pooler::Shared { keeps_names: false }
-            if profile.pooler == PoolerMode::Auto
-                && facts.is_answered_elsewhere(opened.addresses())
-                && is_pgpool(opened).await? =>
-        {
-            Pooler::Pgpool
-        }
-        pooler => pooler,
+    // With load balancing it greets with the number of one server, and another one may serve.
+    let may_be_pgpool = matches!(pooler, Pooler::None | Pooler::Shared { keeps_names: false });
+    let is_pgpool = match knows {
+        _ if !(finds_out && may_be_pgpool) => false,
+        Some(knows) => knows,
+        None => facts.is_answered_elsewhere(opened.addresses()) && is_pgpool(opened).await?,
     };
-    Ok((pooler, facts))
+    match is_pgpool {
+        true => Ok((Pooler::Pgpool, facts)),
+        false => Ok((pooler, facts)),
+    }
+}
+
+/// PostgreSQL and PgBouncer are rarely at another port, Pgpool-II is mostly.
+fn is_unusual(address: &SocketAddr) -> bool {
+    ![5432, 6432, 6543].contains(&address.port())
 }
 
 /// What is at the other end, by the configuration or by the process that has answered; `None` where the
@@ -133,7 +148,13 @@ pub async fn is_behind_pgpool(
 /// PostgreSQL refuses this command, and logs that.
 async fn knows_pgpools_command(client: &Client) -> Result<bool, tokio_postgres::Error> {
     match client.simple_query("SHOW pool_version").await {
-        Ok(_version) => Ok(true),
+        Ok(answer) => Ok(answer.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row
+                .columns()
+                .iter()
+                .any(|column| column.name() == "pool_version"),
+            _ => false,
+        })),
         Err(error) if error.is_closed() => Err(error),
         Err(_refused) => Ok(false),
     }
