@@ -143,8 +143,8 @@ impl SessionSettings {
         LocalSettings::new(&settings)
     }
 
-    /// The settings without which statements mean something else, as far as sessions may have others: those that only
-    /// bound a statement are left out.
+    /// The settings without which statements mean something else, as far as sessions may have other values. Settings
+    /// that only bound a statement are left out.
     pub(crate) fn lacking(&self, facts: &SessionFacts) -> Vec<&str> {
         let lacks = |(name, value): &&(String, String)| {
             !name.to_ascii_lowercase().ends_with("_timeout") && facts.differs(name, value)
