@@ -10,6 +10,7 @@ use db_pool::{Closed, Connection, Pool, Rotation, StatementStats, Status};
 
 use crate::error::Error;
 use crate::health::{Health, PoolHealth};
+use crate::migrate::{MigrationSource, Migrator, SchemaState};
 use crate::open::plan::Plan;
 use crate::pools::Pools;
 use crate::transaction::Transaction;
@@ -21,11 +22,16 @@ use crate::work::Work;
 #[derive(Clone, Debug)]
 pub struct Database {
     pools: Arc<Pools>,
+    /// What [`Database::schema`] compares the schema with.
+    migrations: Arc<MigrationSource>,
 }
 
 impl Database {
     /// Opens the pools that the configuration names, and makes one connection to prove that the write
     /// pool works.
+    ///
+    /// If `migrations.migrate_on_start` is on, as it may be in dev and test, it applies the pending
+    /// migrations first.
     ///
     /// Before it resolves, it makes the `min_idle` connections of every pool, for at most five seconds
     /// and as far as the server accepts them. The pools make the rest in the background.
@@ -40,11 +46,55 @@ impl Database {
     #[track_caller]
     pub fn connect(config: &Config) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
         let plan = Plan::read(config);
+        let migrator = Migrator::on_start(config);
+        let directory = Migrator::configured_directory(config);
         async move {
+            let plan = plan?;
+            // Only a caller of `schema` needs the folder, and is told there that it cannot be read.
+            let directory = directory.unwrap_or_else(|_| "migrations".into());
+            let migrations = Arc::new(MigrationSource::directory(directory));
+            if let Some(migrator) = migrator? {
+                migrator.run().await?;
+            }
             Ok(Self {
-                pools: Arc::new(Pools::open(plan?).await?),
+                pools: Arc::new(Pools::open(plan).await?),
+                migrations,
             })
         }
+    }
+
+    /// Names the migrations that this service was written for, usually those of
+    /// [`embed_migrations!`](crate::embed_migrations). Without it they are those of the folder that the
+    /// configuration names.
+    #[must_use]
+    pub fn with_migrations(mut self, migrations: MigrationSource) -> Self {
+        self.migrations = Arc::new(migrations);
+        self
+    }
+
+    /// Whether the schema is the one that this service was written for, for a readiness probe.
+    ///
+    /// It asks through the write pool, needs only SELECT, and takes no lock. A schema that is ahead of the
+    /// service is ready, because an older service has to live with it after a rollback.
+    ///
+    /// ```no_run
+    /// # async fn probe(db: &app_db::Database) -> Result<(), app_db::Error> {
+    /// let schema = db.schema().await?;
+    /// if !schema.is_ready() {
+    ///     println!("pending: {:?}, edited: {:?}", schema.pending, schema.drifted);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Migrations`] if the files of the migrations cannot be read, [`Error::Pool`] and
+    /// [`Error::Query`]. Dropping the future loses nothing.
+    pub async fn schema(&self) -> Result<SchemaState, Error> {
+        let migrations = self.migrations.read()?;
+        let mut conn = self.get().await?;
+        Ok(SchemaState::read(&mut conn, &migrations).await?)
     }
 
     /// Runs work in a READ ONLY transaction, on a replica if one is configured.

@@ -16,6 +16,7 @@ use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use self::exhausted::Exhausted;
 use self::invalid_options::InvalidOptions;
 use self::stage::Stage;
+use crate::migrate::MigrateError;
 
 /// The error that the methods of [`Database`](crate::Database) report.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum Error {
     /// The pool handed out no connection.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// Migrations could not be applied, or their files not be read.
+    #[error(transparent)]
+    Migrations(#[from] MigrateError),
     /// A statement failed.
     #[error("the query failed")]
     Query(#[source] QueryError),
@@ -100,6 +104,11 @@ impl Error {
         match self {
             Self::Config(_) | Self::Invalid(_) => Kind::Configuration,
             Self::Pool(error) => error.kind(),
+            Self::Migrations(MigrateError::Connect { .. }) => Kind::Down,
+            Self::Migrations(MigrateError::Failed(_) | MigrateError::Bookkeeping { .. }) => {
+                Kind::Query
+            }
+            Self::Migrations(_) => Kind::Configuration,
             Self::Query(error) if ServerError::is_outcome_unknown(error) => Kind::OutcomeUnknown,
             Self::Query(error) if ServerError::is_end_of_connection(error) => Kind::Down,
             Self::Silent(_) | Self::CommitAborted(_) => Kind::Down,
@@ -131,6 +140,7 @@ impl Error {
             }
             Self::Config(_)
             | Self::Invalid(_)
+            | Self::Migrations(_)
             | Self::Unfinished(_)
             | Self::Silent(_)
             | Self::AfterCommit(_)

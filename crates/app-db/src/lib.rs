@@ -27,14 +27,42 @@ pub use self::error::stage::Stage;
 pub use self::extension::ConnectionExt;
 pub use self::health::{Health, PoolHealth};
 pub use self::migrate::{
-    Blocker, EmbeddedMigration, FailedMigration, FinishedMigration, Holder, LeftBehind, LockWait,
-    MigrateError, MigrationSource, MigrationState, MigrationStatus, Migrator,
+    Blocker, ChecksumState, Column, EmbeddedMigration, FailedMigration, FileStatement,
+    FinishedMigration, Holder, LeftBehind, LockHolder, LockInfo, LockMode, LockWait, MigrateError,
+    Migration, MigrationEvent, MigrationSource, MigrationState, MigrationStatus, Migrator, Phase,
+    PlannedMigration, PlannedRelation, PlannedStatement, SchemaState, Verification,
+    VerifiedMigration,
 };
 pub use self::transaction::Transaction;
 pub use self::work::Work;
 
 #[doc = include_str!("../COOKBOOK.md")]
 pub mod cookbook {}
+
+#[doc(hidden)]
+pub use include_dir;
+
+/// Carries a folder of migrations inside the program, so that nothing has to lie beside it.
+///
+/// The folder has the layout of diesel. `$CARGO_MANIFEST_DIR` stands for the folder of the crate's
+/// `Cargo.toml`. A change of a file is noticed by cargo; a new directory only when the file with this macro is
+/// compiled again.
+///
+/// It returns `Result<MigrationSource, MigrateError>`.
+///
+/// ```
+/// let source = app_db::embed_migrations!("$CARGO_MANIFEST_DIR/../../migrations")?;
+/// assert!(!source.read()?.is_empty());
+/// # Ok::<(), app_db::MigrateError>(())
+/// ```
+#[macro_export]
+macro_rules! embed_migrations {
+    ($folder:tt) => {{
+        use $crate::include_dir;
+        static FOLDER: include_dir::Dir<'static> = include_dir::include_dir!($folder);
+        $crate::MigrationSource::included(&FOLDER)
+    }};
+}
 
 /// Compiles the examples of the documents.
 #[cfg(doctest)]
@@ -44,6 +72,9 @@ mod documents {
 
     #[doc = include_str!("../../../docs/guide.md")]
     struct Guide;
+
+    #[doc = include_str!("../../../docs/migrations.md")]
+    struct Migrations;
 
     #[doc = include_str!("../../../docs/serverless.md")]
     struct Serverless;

@@ -4,52 +4,80 @@
 //! every file before it changes anything, and reports errors with file, line and what is left behind.
 
 mod apply;
+mod back;
+mod baseline;
+mod catalogue;
 mod checksum;
+mod columns;
 mod concurrent_build;
 mod concurrent_index;
 mod count;
+mod database;
+mod diesel_toml;
 mod direct_server;
+mod effect;
 mod error;
+mod event;
 mod failed_migration;
+mod file_statement;
 mod history;
 mod holder;
 mod layout;
 mod lock;
+mod lock_info;
 mod lock_wait;
 mod lock_watch;
+mod metadata;
 mod migrator_session;
 mod options;
+mod plan;
 mod pooled;
+mod remedy;
 mod repair;
 mod report;
 mod retry;
+mod run;
+mod schema_state;
+mod script;
 mod search_path;
+mod selection;
 mod settings;
 mod side_table;
 mod source;
 mod statements;
 mod step;
 mod tokens;
+mod verify;
+mod wait;
+mod words;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use db_config::{Config, DirectUrl};
 use db_pool::Endpoint;
 
-use self::apply::Applier;
+use self::back::Back;
+pub use self::columns::Column;
 use self::direct_server::DirectServer;
+pub use self::effect::lock_mode::LockMode;
 pub use self::error::MigrateError;
+use self::event::Listener;
+pub use self::event::MigrationEvent;
 pub use self::failed_migration::{FailedMigration, LeftBehind};
+pub use self::file_statement::FileStatement;
 pub use self::holder::Holder;
+pub use self::lock_info::{LockHolder, LockInfo};
 pub use self::lock_wait::{Blocker, LockWait};
-use self::lock_watch::LockWatch;
+pub use self::metadata::Phase;
 use self::migrator_session::MigratorSession;
-pub use self::report::{FinishedMigration, MigrationState, MigrationStatus};
+pub use self::plan::planned::{PlannedMigration, PlannedRelation, PlannedStatement};
+pub use self::report::{ChecksumState, FinishedMigration, MigrationState, MigrationStatus};
+pub use self::schema_state::SchemaState;
+use self::selection::Selection;
 use self::settings::MigrationSettings;
-pub use self::source::{EmbeddedMigration, MigrationSource};
-use self::source::{Migration, reversible};
-use self::step::Step;
+pub use self::source::{EmbeddedMigration, Migration, MigrationSource};
+pub use self::verify::{Verification, VerifiedMigration};
 
 /// Applies and reverts migrations.
 ///
@@ -76,15 +104,16 @@ use self::step::Step;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a migrator does nothing until one of its methods is called"]
 pub struct Migrator {
     server: DirectServer,
     source: MigrationSource,
     settings: MigrationSettings,
-    allow_out_of_order: bool,
+    selection: Selection,
     allow_empty: bool,
     end_idle_blockers: Option<Duration>,
+    listener: Listener,
 }
 
 impl Migrator {
@@ -104,23 +133,49 @@ impl Migrator {
 
     /// A migrator for the configured direct URL, with the directory and the limits under `migrations`.
     ///
+    /// Where nothing sets the directory, `diesel.toml` may name it. In production one run does not go through
+    /// both phases of a deploy; see [`allow_both_phases`](Self::allow_both_phases).
+    ///
     /// # Errors
     ///
     /// [`MigrateError::Config`] if there is no usable direct URL.
     pub fn from_config(config: &Config) -> Result<Self, MigrateError> {
         let settings: MigrationSettings = config.section("migrations")?;
-        let source = MigrationSource::directory(&settings.directory);
+        let source = MigrationSource::directory(Self::configured_directory(config)?);
         let url = config.direct_url()?;
         let explained = config
             .explain()
             .find(|explained| explained.key == DIRECT_URL);
         let origin = explained.map(|explained| format!("{DIRECT_URL} from {}", explained.origin));
-        Ok(Self::with_settings(
-            url,
-            origin.unwrap_or_default(),
-            source,
-            settings,
-        ))
+        let origin = origin.unwrap_or_default();
+        let mut migrator = Self::with_settings(url, origin, source, settings);
+        migrator.selection.one_phase = config.environment().is_production();
+        Ok(migrator)
+    }
+
+    /// A migrator for a service that starts, if `migrations.migrate_on_start` is on.
+    pub(crate) fn on_start(config: &Config) -> Result<Option<Self>, MigrateError> {
+        let settings: MigrationSettings = config.section("migrations")?;
+        let migrates = settings.migrate_on_start;
+        migrates.then(|| Self::from_config(config)).transpose()
+    }
+
+    /// The folder of the migrations: what the configuration names, or else what `diesel.toml` does.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::Config`], and [`MigrateError::Source`] if `diesel.toml` is not understood.
+    pub fn configured_directory(config: &Config) -> Result<PathBuf, MigrateError> {
+        let settings: MigrationSettings = config.section("migrations")?;
+        let is_built_in = config.explain().any(|explained| {
+            explained.key == DIRECTORY && explained.origin.to_string().starts_with("built-in")
+        });
+        let diesels = if is_built_in {
+            diesel_toml::migrations_directory()?
+        } else {
+            None
+        };
+        Ok(diesels.unwrap_or(settings.directory))
     }
 
     fn with_settings(
@@ -146,9 +201,10 @@ impl Migrator {
             server,
             source,
             settings,
-            allow_out_of_order: false,
+            selection: Selection::default(),
             allow_empty: false,
             end_idle_blockers: None,
+            listener: Listener::default(),
         }
     }
 
@@ -165,7 +221,7 @@ impl Migrator {
     /// [`MigrateError::Source`], [`MigrateError::Connect`], [`MigrateError::Pooled`] and
     /// [`MigrateError::Bookkeeping`].
     pub async fn status(&self) -> Result<Vec<MigrationStatus>, MigrateError> {
-        let migrations = self.source.load()?;
+        let migrations = self.source.read()?;
         let session = self.open().await?;
         let applied = session.history.read(&session.client).await?;
         let notes = session.side_table.read(&session.client).await?;
@@ -202,9 +258,11 @@ impl Migrator {
     ///
     /// The errors of [`status`](Self::status), [`MigrateError::Locked`], [`MigrateError::OutOfOrder`],
     /// [`MigrateError::Drifted`], [`MigrateError::EditedUnfinished`],
-    /// [`MigrateError::TwoHistories`], [`MigrateError::LockLost`] and [`MigrateError::Failed`].
+    /// [`MigrateError::TwoHistories`], [`MigrateError::LockLost`] and [`MigrateError::Failed`]. Also
+    /// [`MigrateError::UnknownVersion`], [`MigrateError::AlreadyBeyond`], [`MigrateError::ExpandFirst`] and
+    /// [`MigrateError::BothPhases`], before any change.
     pub async fn run(&self) -> Result<Vec<FinishedMigration>, MigrateError> {
-        let migrations = self.source.load()?;
+        let migrations = self.source.read()?;
         let session = self.open_and_lock(&migrations).await?;
         let result = self.run_locked(&session, &migrations).await;
         session.close().await;
@@ -218,11 +276,18 @@ impl Migrator {
     /// The errors of [`run`](Self::run). Also [`MigrateError::Irreversible`], before any change, if one
     /// of the migrations has no `down.sql`.
     pub async fn revert(&self, count: u32) -> Result<Vec<FinishedMigration>, MigrateError> {
-        let migrations = self.source.load()?;
-        let session = self.open_and_lock(&migrations).await?;
-        let result = self.revert_locked(&session, &migrations, count).await;
-        session.close().await;
-        result
+        self.go_back(Back::Count(count as usize)).await
+    }
+
+    /// Reverts all migrations that are newer than `version`, newest first, and returns them. `version` itself
+    /// stays applied, and may be written as in the name of the directory.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`revert`](Self::revert). Also [`MigrateError::UnknownVersion`], and
+    /// [`MigrateError::Irreversible`] if `version` is not applied.
+    pub async fn revert_to(&self, version: &str) -> Result<Vec<FinishedMigration>, MigrateError> {
+        self.go_back(Back::To(version)).await
     }
 
     /// Reverts all applied migrations, newest first, and returns them.
@@ -243,134 +308,19 @@ impl Migrator {
     ///
     /// The errors of [`revert`](Self::revert).
     pub async fn redo(&self) -> Result<Option<FinishedMigration>, MigrateError> {
-        let migrations = self.source.load()?;
+        let migrations = self.source.read()?;
         let session = self.open_and_lock(&migrations).await?;
         let result = self.redo_locked(&session, &migrations).await;
         session.close().await;
         result
     }
 
-    async fn run_locked(
-        &self,
-        session: &MigratorSession,
-        migrations: &[Migration],
-    ) -> Result<Vec<FinishedMigration>, MigrateError> {
-        let applied = session.history.read(&session.client).await?;
-        let notes = session.side_table.read(&session.client).await?;
-        report::refuse_drift(report::drifted(migrations, &notes).map(|m| (&m.version, &m.name)))?;
-        let mut work = Vec::new();
-        for migration in migrations
-            .iter()
-            .filter(|m| !applied.contains_key(&m.version))
-        {
-            self.refuse_out_of_order(migration, &applied)?;
-            work.push((migration, vec![Step::up(migration, session)]));
-        }
-        self.perform(session, work, "applied").await
-    }
-
-    async fn revert_locked(
-        &self,
-        session: &MigratorSession,
-        migrations: &[Migration],
-        count: u32,
-    ) -> Result<Vec<FinishedMigration>, MigrateError> {
-        let applied = session.history.read(&session.client).await?;
-        let mut work = Vec::new();
-        for version in applied.keys().rev().take(count as usize) {
-            let (migration, down) = reversible(migrations, version)?;
-            work.push((migration, vec![Step::down(migration, down, session)]));
-        }
-        self.perform(session, work, "reverted").await
-    }
-
-    async fn redo_locked(
-        &self,
-        session: &MigratorSession,
-        migrations: &[Migration],
-    ) -> Result<Option<FinishedMigration>, MigrateError> {
-        let applied = session.history.read(&session.client).await?;
-        let Some(version) = applied.keys().next_back() else {
-            return Ok(None);
-        };
-        let (migration, down) = reversible(migrations, version)?;
-        let steps = vec![
-            Step::down(migration, down, session),
-            Step::up(migration, session),
-        ];
-        let mut finished = self
-            .perform(session, vec![(migration, steps)], "redone")
-            .await?;
-        Ok(finished.pop())
-    }
-
-    /// Checks the steps of all migrations first, and then runs them.
-    async fn perform(
-        &self,
-        session: &MigratorSession,
-        work: Vec<(&Migration, Vec<Step<'_>>)>,
-        done: &'static str,
-    ) -> Result<Vec<FinishedMigration>, MigrateError> {
-        for (_, steps) in &work {
-            steps
-                .iter()
-                .try_for_each(|step| step.check(self.allow_empty))?;
-        }
-
-        if !work.is_empty() {
-            let limit = self.settings.lock_timeout;
-            session.warn_of_autovacuum(limit).await?;
-        }
-        let applier = Applier {
-            session,
-            settings: &self.settings,
-            watch: LockWatch::new(&self.server, session.pid(), self.end_idle_blockers),
-        };
-        let mut finished = Vec::new();
-        for (migration, steps) in work {
-            let started = Instant::now();
-            let result = if migration.run_in_transaction {
-                applier.in_transaction(&steps).await
-            } else {
-                applier.without_transaction(&steps).await
-            };
-            if let Err(mut error) = result {
-                if let MigrateError::Failed(failed) = &mut error {
-                    failed.finished_before = finished.len();
-                }
-                return Err(error);
-            }
-            let elapsed = started.elapsed();
-            let Migration { version, name, .. } = migration.clone();
-            tracing::info!(target: "app_db::migrate", version, name, done, elapsed_ms = elapsed.as_millis(), "a migration has run");
-            finished.push(FinishedMigration {
-                version,
-                name,
-                elapsed,
-            });
-            if !session.reset().await? {
-                let migration = migration.title();
-                return Err(MigrateError::LockLost { migration });
-            }
-        }
-        Ok(finished)
-    }
-
-    fn refuse_out_of_order(
-        &self,
-        migration: &Migration,
-        applied: &BTreeMap<String, String>,
-    ) -> Result<(), MigrateError> {
-        match applied.keys().next_back() {
-            Some(newest) if !self.allow_out_of_order && migration.version < *newest => {
-                Err(MigrateError::OutOfOrder {
-                    version: migration.version.clone(),
-                    name: migration.name.clone(),
-                    newest: newest.clone(),
-                })
-            }
-            _ => Ok(()),
-        }
+    async fn go_back(&self, back: Back<'_>) -> Result<Vec<FinishedMigration>, MigrateError> {
+        let migrations = self.source.read()?;
+        let session = self.open_and_lock(&migrations).await?;
+        let result = self.revert_locked(&session, &migrations, back).await;
+        session.close().await;
+        result
     }
 
     async fn open(&self) -> Result<MigratorSession, MigrateError> {
@@ -387,5 +337,6 @@ impl Migrator {
     }
 }
 
-/// The key under which the configuration explains the URL.
+/// The keys under which the configuration explains the URL and the folder.
 const DIRECT_URL: &str = "database.direct_url";
+const DIRECTORY: &str = "database.migrations.directory";

@@ -46,11 +46,13 @@ pub(crate) fn contradictions(layers: &Layers, environment: &Environment) -> Vec<
         problems.extend(above(section, &table, "base_delay", "max_delay"));
     }
     if !matches!(environment, Environment::Dev | Environment::Test) {
-        problems.extend(shown_bind_values(layers).map(|origin| {
-            let message =
-                format!("expected \"off\" in {environment}; \"on\" is for dev and test alone");
-            Problem::new(BIND_VALUES, origin, message)
-        }));
+        for (section, key) in FOR_DEV_AND_TEST {
+            problems.extend(switched_on(layers, section, key).map(|origin| {
+                let message =
+                    format!("expected \"off\" in {environment}; \"on\" is for dev and test alone");
+                Problem::new(format!("database.{section}.{key}"), origin, message)
+            }));
+        }
     }
     problems
 }
@@ -76,16 +78,19 @@ pub(crate) fn doubts(layers: &Layers) -> Vec<String> {
     let shown = doubts
         .iter()
         .map(|doubt| format!("{doubt}: it is of no effect"));
-    let exposed = shown_bind_values(layers).map(|origin| {
-        format!("{BIND_VALUES} ({origin}): the slow-query log shows the values of statements")
+    let (section, key) = BIND_VALUES;
+    let exposed = switched_on(layers, section, key).map(|origin| {
+        format!(
+            "database.{section}.{key} ({origin}): the slow-query log shows the values of statements"
+        )
     });
     shown.chain(exposed).collect()
 }
 
-/// The origin of the setting that lets the slow-query log show bound values, if it is on.
-fn shown_bind_values(layers: &Layers) -> Option<Origin> {
-    let table = layers.table(&["slow_query"]);
-    let value = table.get("bind_values")?;
+/// The origin of a switch, if it is on.
+fn switched_on(layers: &Layers, section: &str, key: &str) -> Option<Origin> {
+    let table = layers.table(&[section]);
+    let value = table.get(key)?;
     (value.to_string() == "on").then(|| Origin::new(value.origin().unwrap_or_default()))
 }
 
@@ -125,4 +130,8 @@ fn quantity(value: &Value) -> Option<Duration> {
     }
 }
 
-const BIND_VALUES: &str = "database.slow_query.bind_values";
+/// Lets the slow-query log show bound values.
+const BIND_VALUES: (&str, &str) = ("slow_query", "bind_values");
+
+/// Switches that may be on in dev and test alone.
+const FOR_DEV_AND_TEST: [(&str, &str); 2] = [BIND_VALUES, ("migrations", "migrate_on_start")];

@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use crate::migrate::error::MigrateError;
+use crate::migrate::event::{Listener, MigrationEvent};
 use crate::migrate::failed_migration::{FailedMigration, LeftBehind};
 use crate::migrate::lock_watch::{LockWatch, names};
 use crate::migrate::migrator_session::MigratorSession;
@@ -18,6 +19,7 @@ pub(super) struct Applier<'a> {
     pub(super) session: &'a MigratorSession,
     pub(super) settings: &'a MigrationSettings,
     pub(super) watch: LockWatch,
+    pub(super) listener: &'a Listener,
 }
 
 impl Applier<'_> {
@@ -56,7 +58,8 @@ impl Applier<'_> {
             }
             self.set(&step.timeouts("SET LOCAL", self.settings), step)
                 .await?;
-            for statement in step.statements() {
+            for (done, statement) in step.statements().into_iter().enumerate() {
+                self.listener.tell(|| step.event(done, &statement));
                 if let Err(error) = self.send(&statement).await {
                     return Err(step.failed(statement, error, LeftBehind::Nothing).into());
                 }
@@ -110,6 +113,7 @@ impl Applier<'_> {
             };
             let mut retry = Retry::new(self.settings.lock_retry);
             self.set(timeouts, step).await?;
+            self.listener.tell(|| step.event(done, &statement));
             let before = self.before(&statement, step).await?;
             while let Err(error) = self.send(&statement).await {
                 // These may have done a part of their work.
@@ -184,6 +188,14 @@ impl Applier<'_> {
         let passing = failed.passing();
         let delay = passing.and_then(|passing| retry.failed(passing, Instant::now()));
         let waited = retry.summed_up(self.watch.take().await, Instant::now());
+        if let Some(delay) = delay {
+            self.listener.tell(|| MigrationEvent::Retried {
+                version: failed.version.clone(),
+                attempt: waited.attempts,
+                sqlstate: failed.sqlstate.as_ref().map(|code| code.code().to_owned()),
+                delay,
+            });
+        }
         match (passing, delay) {
             (Some(Passing::Lock), Some(delay)) => {
                 tracing::info!(target: "app_db::migrate",

@@ -8,8 +8,10 @@ use db_config::ConfigError;
 use db_pool::ConnectError;
 
 use crate::migrate::count::Count;
+use crate::migrate::event::MigrationEvent;
 use crate::migrate::failed_migration::FailedMigration;
 use crate::migrate::holder::Holder;
+use crate::migrate::remedy::Remedy;
 
 /// Why a migration command did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +127,82 @@ pub enum MigrateError {
         reason: String,
     },
 
+    /// The source has no migration of this version. Nothing was changed.
+    #[error(
+        "no migration has the version {version}{}",
+        newest.as_ref().map_or_else(String::new, |newest| format!(", the newest is {newest}"))
+    )]
+    #[non_exhaustive]
+    UnknownVersion {
+        /// The version as it was given.
+        version: String,
+        /// `<version>_<name>` of the newest migration that there is.
+        newest: Option<String>,
+    },
+
+    /// A run was told to end with a version, but a newer one is applied. Nothing was changed.
+    #[error(
+        "{newest} is applied, which is newer than {version}, and a run does not go back: revert with \
+         `dbctl migrate revert --to {version}` (`Migrator::revert_to`)"
+    )]
+    #[non_exhaustive]
+    AlreadyBeyond {
+        /// The version with which the run was to end.
+        version: String,
+        /// The newest applied version.
+        newest: String,
+    },
+
+    /// The phase `contract` was asked for, but a migration that belongs before it is pending. Nothing was
+    /// changed.
+    #[error(
+        "{migration} is pending and not of the phase `contract`: run `--phase expand` and deploy first"
+    )]
+    #[non_exhaustive]
+    ExpandFirst {
+        /// `<version>_<name>` of the migration.
+        migration: String,
+    },
+
+    /// In production one run would have gone through both phases of a deploy. Nothing was changed.
+    #[error(
+        "{contract} is of the phase `contract`, and others would run with it while the old code still \
+         runs: use `--phase expand`, deploy, and then `--phase contract`"
+    )]
+    #[non_exhaustive]
+    BothPhases {
+        /// `<version>_<name>` of the first migration of the phase.
+        contract: String,
+    },
+
+    /// The schema does not have what the migrations of a baseline create. Nothing was recorded.
+    #[error("cannot take {version} for the baseline, because the database does not have {}", missing.join(", "))]
+    #[non_exhaustive]
+    NoBaseline {
+        /// The version as recorded.
+        version: String,
+        /// Relations that the migrations create and the database lacks.
+        missing: Vec<String>,
+    },
+
+    /// The scratch database is not empty, so it may be somebody's. Nothing was changed.
+    #[error("the scratch database {database} is not empty, so it is left alone: name an empty one")]
+    #[non_exhaustive]
+    NotEmpty {
+        /// The database.
+        database: String,
+    },
+
+    /// [`Migrator::wait`](super::Migrator::wait) has waited in vain.
+    #[error("gave up after {waited:?} waiting until the migrations are applied: {} pending", Count(*pending, "is", "are"))]
+    #[non_exhaustive]
+    StillPending {
+        /// How long it has waited.
+        waited: Duration,
+        /// How many migrations are pending.
+        pending: usize,
+    },
+
     /// An applied migration cannot be reverted. Nothing was changed.
     #[error("cannot revert {version}: {reason}")]
     #[non_exhaustive]
@@ -190,7 +268,7 @@ pub enum MigrateError {
     },
 
     /// The migrator failed at its own bookkeeping: the lock or `__diesel_schema_migrations`.
-    #[error("cannot {action}")]
+    #[error("cannot {action}{}", Remedy(source.code()))]
     #[non_exhaustive]
     Bookkeeping {
         /// What it tried to do.
@@ -216,6 +294,41 @@ impl MigrateError {
             problem: "cannot be read".to_owned(),
             source: Some(error),
         }
+    }
+
+    /// The last event of a migration that has failed.
+    pub(super) fn event(&self, version: &str) -> MigrationEvent {
+        let failed = match self {
+            Self::Failed(failed) => Some(failed),
+            _ => None,
+        };
+        let sqlstate = match self {
+            Self::Bookkeeping { source, .. } => source.code(),
+            _ => failed.and_then(|failed| failed.sqlstate.as_ref()),
+        };
+        MigrationEvent::Failed {
+            version: version.to_owned(),
+            file: failed.map(|failed| failed.file.clone()),
+            line: failed.map(|failed| failed.line),
+            column: failed.map(|failed| failed.column),
+            sqlstate: sqlstate.map(|code| code.code().to_owned()),
+            message: self.with_causes(),
+        }
+    }
+
+    /// The error and its causes in one line.
+    pub(super) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let part = error.to_string();
+            // tokio-postgres says "db error" and has the server's words as the cause.
+            if part != "db error" && !text.ends_with(&part) {
+                text = format!("{text}: {part}");
+            }
+            cause = error.source();
+        }
+        text
     }
 
     /// Makes the error, for `map_err` after statements of the migrator itself.

@@ -8,6 +8,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use crate::migrate::count::Count;
 use crate::migrate::layout::METADATA;
 use crate::migrate::lock_wait::LockWait;
+use crate::migrate::remedy::Remedy;
 use crate::migrate::retry::Passing;
 use crate::migrate::statements::MigrationStatement;
 
@@ -161,6 +162,7 @@ impl fmt::Display for FailedMigration {
         if let Some(advice) = &self.advice {
             write!(f, "; {advice}")?;
         }
+        write!(f, "{}", Remedy(self.sqlstate.as_ref()))?;
         if self.finished_before > 0 {
             let finished = Count(self.finished_before, "migration", "migrations");
             write!(f, "; {finished} before it stay done")?;

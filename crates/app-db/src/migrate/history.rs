@@ -120,6 +120,11 @@ impl History {
         Ok(())
     }
 
+    /// The definition of the table, if a run would create it before the first migration.
+    pub(super) fn missing_definition(&self) -> Option<String> {
+        (self.state == TableState::Absent).then(|| self.definition())
+    }
+
     /// Applied versions with the time of each, in UTC.
     pub(super) async fn read(
         &self,

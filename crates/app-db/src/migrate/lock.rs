@@ -22,8 +22,8 @@ use crate::migrate::holder::Holder;
 /// database can be migrated at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LockKey {
-    classid: i32,
-    objid: i32,
+    pub(super) classid: i32,
+    pub(super) objid: i32,
 }
 
 impl LockKey {
@@ -73,9 +73,13 @@ impl LockKey {
     }
 
     async fn try_acquire(self, client: &Client) -> Result<bool, Error> {
-        let Self { classid, objid } = self;
-        let sql = format!("SELECT pg_try_advisory_lock({classid}, {objid})");
+        let sql = format!("SELECT {}", self.try_sql());
         client.query_one(&sql, &[]).await?.try_get(0)
+    }
+
+    /// The expression that takes the lock and says whether it was free.
+    pub(super) fn try_sql(self) -> String {
+        format!("pg_try_advisory_lock({}, {})", self.classid, self.objid)
     }
 
     /// Releases the lock, if this session has it.
@@ -117,7 +121,8 @@ impl LockKey {
         }
     }
 
-    async fn holder(self, client: &Client) -> Result<Option<Holder>, Error> {
+    /// The session that has the lock.
+    pub(super) async fn holder(self, client: &Client) -> Result<Option<Holder>, Error> {
         let row = client
             .query_opt(
                 "SELECT l.pid, coalesce(a.application_name, '') \

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::migrate::count::Count;
 
 /// The lock that a statement did not get, who held it, and how long the migrator has tried.
@@ -22,7 +24,7 @@ pub struct LockWait {
 }
 
 /// A session that holds a lock which a migration waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Blocker {
     /// The server process, as in `pg_stat_activity`; 0 is a prepared transaction.
@@ -32,9 +34,13 @@ pub struct Blocker {
     /// `active`, `idle in transaction`, .. ; `None` if the role may not see it.
     pub state: Option<String>,
     /// How long its transaction has been open; `None` if the role may not see it.
+    #[serde(rename = "open_for_s", serialize_with = "seconds")]
     pub open_for: Option<Duration>,
-    /// Whether it is an autovacuum worker.
+    /// Whether it is an autovacuum worker. The server cancels it for a session that waits longer than
+    /// `deadlock_timeout`.
     pub autovacuum: bool,
+    /// Whether that worker prevents a wraparound of transaction numbers. The server never cancels it.
+    pub prevents_wraparound: bool,
 }
 
 impl fmt::Display for LockWait {
@@ -72,7 +78,9 @@ impl fmt::Display for Blocker {
         }
         write!(f, "backend {}", self.pid)?;
         let mut facts = Vec::new();
-        if self.autovacuum {
+        if self.prevents_wraparound {
+            facts.push("autovacuum to prevent wraparound, which is never cancelled".to_owned());
+        } else if self.autovacuum {
             facts.push("autovacuum".to_owned());
         }
         if !self.application_name.is_empty() {
@@ -90,6 +98,10 @@ impl fmt::Display for Blocker {
     }
 }
 
+fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs()).serialize(serializer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +114,7 @@ mod tests {
             state: Some("idle in transaction".to_owned()),
             open_for: Some(Duration::from_millis(63_500)),
             autovacuum: false,
+            prevents_wraparound: false,
         };
         let hidden = Blocker {
             pid: 0,
@@ -109,6 +122,7 @@ mod tests {
             state: None,
             open_for: None,
             autovacuum: false,
+            prevents_wraparound: false,
         };
         let wait = LockWait {
             on: Some("table t1".to_owned()),

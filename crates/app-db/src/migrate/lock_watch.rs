@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, Error, Row};
 
 use crate::migrate::direct_server::DirectServer;
+use crate::migrate::event::{Listener, MigrationEvent};
 use crate::migrate::lock_wait::{Blocker, LockWait};
 
 /// Sees for one session which locks it waits for.
@@ -19,6 +20,7 @@ pub(super) struct LockWatch {
     pid: i32,
     /// Sessions idle in a transaction for this long are ended if they are in the way.
     end_idle_blockers: Option<Duration>,
+    listener: Listener,
     watcher: Mutex<Watcher>,
 }
 
@@ -37,11 +39,13 @@ impl LockWatch {
         server: &DirectServer,
         pid: i32,
         end_idle_blockers: Option<Duration>,
+        listener: Listener,
     ) -> Self {
         Self {
             server: server.clone(),
             pid,
             end_idle_blockers,
+            listener,
             watcher: Mutex::default(),
         }
     }
@@ -109,6 +113,11 @@ impl LockWatch {
                 queued = seen.queued,
                 "waiting for a lock"
             );
+            self.listener.tell(|| MigrationEvent::Waiting {
+                on: seen.on.clone(),
+                blockers: seen.blockers.clone(),
+                queued: seen.queued,
+            });
             watcher.reported = Some(seen.clone());
         }
         if let Some(limit) = self.end_idle_blockers {
@@ -179,6 +188,7 @@ fn blocker(row: &Row) -> Result<Blocker, Error> {
         state: row.try_get(2)?,
         open_for: open_for.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         autovacuum: row.try_get(4)?,
+        prevents_wraparound: row.try_get::<_, bool>(4)? && row.try_get::<_, bool>(5)?,
     })
 }
 
@@ -196,9 +206,15 @@ pub(super) fn names(blockers: &[Blocker]) -> String {
 
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 
+/// A role without the right to see others' sessions knows an autovacuum by having no user and a progress.
 const BLOCKERS: &str = "SELECT DISTINCT b.pid, coalesce(a.application_name, '')::text, a.state::text, \
      extract(epoch FROM clock_timestamp() - a.xact_start)::float8, \
-     coalesce(a.backend_type = 'autovacuum worker', false) \
+     coalesce(a.backend_type = 'autovacuum worker', false) OR (a.usesysid IS NULL AND EXISTS \
+     (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = b.pid)), \
+     coalesce(a.query LIKE 'autovacuum:%(to prevent wraparound)', false) \
+     OR EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation \
+     WHERE l.pid = $1 AND NOT l.granted AND c.relkind IN ('r', 'm') \
+     AND age(c.relfrozenxid) > current_setting('autovacuum_freeze_max_age')::int) \
      FROM unnest(pg_catalog.pg_blocking_pids($1)) AS b(pid) \
      LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid ORDER BY 1";
 

@@ -99,7 +99,7 @@ impl MigratorSession {
     /// Warns if statements give up before the server would cancel an autovacuum for them.
     pub(super) async fn warn_of_autovacuum(
         &self,
-        lock_timeout: Option<Duration>,
+        lock_timeout: Duration,
     ) -> Result<(), MigrateError> {
         let failed = MigrateError::bookkeeping("ask for deadlock_timeout");
         let sql =
@@ -107,9 +107,9 @@ impl MigratorSession {
         let row = self.client.query_one(sql, &[]).await;
         let milliseconds: i64 = row.and_then(|row| row.try_get(0)).map_err(failed)?;
         let deadlock_timeout = Duration::from_millis(milliseconds.unsigned_abs());
-        if let Some(limit) = lock_timeout.filter(|limit| *limit <= deadlock_timeout) {
+        if lock_timeout <= deadlock_timeout {
             tracing::warn!(target: "app_db::migrate",
-                lock_timeout = ?limit,
+                ?lock_timeout,
                 ?deadlock_timeout,
                 "a migration gives up before the server ends an autovacuum for it: set \
                  migrations.lock_timeout higher than deadlock_timeout"
@@ -123,14 +123,29 @@ impl MigratorSession {
         self.abandoned.pid
     }
 
-    fn lock_key(&self) -> LockKey {
+    /// The definitions of the two tables, as far as a run would create them first.
+    pub(super) fn tables_to_create(&mut self) -> Vec<String> {
+        let side_table = self.side_table.missing_definition(&self.history);
+        self.history
+            .missing_definition()
+            .into_iter()
+            .chain(side_table)
+            .collect()
+    }
+
+    /// The expression that takes the migrators' lock, if it is free.
+    pub(super) fn try_lock_sql(&self) -> String {
+        self.lock_key().try_sql()
+    }
+
+    pub(super) fn lock_key(&self) -> LockKey {
         LockKey::new(&self.history.database, &self.history.schema)
     }
 }
 
 /// The parts of `DISCARD ALL`, which cannot run in a transaction and would release the migrators' lock. The
 /// roles come first: the rest may need the rights of the session's own.
-const CLEAR: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; DEALLOCATE ALL; \
+pub(super) const CLEAR: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; DEALLOCATE ALL; \
     UNLISTEN *; DISCARD PLANS; DISCARD SEQUENCES; DISCARD TEMP";
 
 async fn prepare(client: &Client) -> Result<(), MigrateError> {
@@ -206,6 +221,6 @@ impl Drop for Abandoned {
 /// The role's `search_path` stays, because names are resolved along it. Nothing else may depend on
 /// the role. With keepalives, a migrator whose machine dies holds the lock for half a minute and not for
 /// two hours.
-const SESSION_SETTINGS: &str = "SET TimeZone = 'UTC'; \
+pub(super) const SESSION_SETTINGS: &str = "SET TimeZone = 'UTC'; \
     SET idle_in_transaction_session_timeout = '1min'; \
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4";

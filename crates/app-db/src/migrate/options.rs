@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::migrate::Migrator;
+use crate::migrate::event::{Listener, MigrationEvent};
+use crate::migrate::metadata::Phase;
 use crate::migrate::source::MigrationSource;
 
 impl Migrator {
@@ -50,7 +52,41 @@ impl Migrator {
     /// Whether to apply a pending migration that is older than an applied one, as diesel does. By
     /// default it is refused.
     pub fn allow_out_of_order(mut self, allow: bool) -> Self {
-        self.allow_out_of_order = allow;
+        self.selection.allow_out_of_order = allow;
+        self
+    }
+
+    /// Applies nothing beyond `version`, which may be written as in the name of the directory. A run fails if
+    /// a newer one is applied already, because a run never goes back.
+    pub fn to(mut self, version: impl Into<String>) -> Self {
+        self.selection.to = Some(version.into());
+        self
+    }
+
+    /// Applies at most so many migrations in one run.
+    pub fn at_most(mut self, count: u32) -> Self {
+        self.selection.most = Some(count as usize);
+        self
+    }
+
+    /// Applies the migrations of one phase of a deploy: [`Phase::Expand`] stops before the first migration
+    /// of the phase `contract`, and [`Phase::Contract`] applies those and stops before the next other one.
+    pub fn phase(mut self, phase: Phase) -> Self {
+        self.selection.phase = Some(phase);
+        self
+    }
+
+    /// Whether one run may apply migrations of the phase `contract` together with others. A migrator that is
+    /// made from a configuration for production refuses it: the old code still runs.
+    pub fn allow_both_phases(mut self, allow: bool) -> Self {
+        self.selection.one_phase = !allow;
+        self
+    }
+
+    /// Tells `listen` of everything that happens during a run. It is called between statements, so it must
+    /// not block.
+    pub fn on_event(mut self, listen: impl Fn(&MigrationEvent) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(listen);
         self
     }
 

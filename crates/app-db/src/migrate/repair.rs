@@ -3,6 +3,7 @@
 use crate::migrate::Migrator;
 use crate::migrate::checksum::checksum;
 use crate::migrate::error::MigrateError;
+use crate::migrate::layout::version_of;
 
 impl Migrator {
     /// Takes the `up.sql` of an applied migration as it is now for the one that was applied. Nothing is run.
@@ -15,12 +16,8 @@ impl Migrator {
     /// the errors of [`run`](Self::run) except the errors of running a migration. If the future is dropped, the edit is
     /// accepted or not.
     pub async fn accept(&self, version: &str) -> Result<(), MigrateError> {
-        let migrations = self.source.load()?;
-        let number = version
-            .split('_')
-            .next()
-            .unwrap_or(version)
-            .replace('-', "");
+        let migrations = self.source.read()?;
+        let number = version_of(version);
         let not_applied = |reason: &str| MigrateError::NotApplied {
             version: version.to_owned(),
             reason: reason.to_owned(),
@@ -54,12 +51,8 @@ impl Migrator {
     /// [`MigrateError::NotApplied`] if the migration is not unfinished, and the errors of
     /// [`run`](Self::run) except the errors of running a migration. If the future is dropped, it is forgotten or not.
     pub async fn restart(&self, version: &str) -> Result<(), MigrateError> {
-        let migrations = self.source.load()?;
-        let number = version
-            .split('_')
-            .next()
-            .unwrap_or(version)
-            .replace('-', "");
+        let migrations = self.source.read()?;
+        let number = version_of(version);
         let session = self.open_and_lock(&migrations).await?;
         let notes = session.side_table.read(&session.client).await?;
         let forgotten = if notes.unfinished.contains_key(&number) {

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::migrate::checksum::checksum;
 use crate::migrate::error::MigrateError;
+use crate::migrate::event::milliseconds;
+use crate::migrate::metadata::Phase;
 use crate::migrate::side_table::Notes;
 use crate::migrate::source::Migration;
 
@@ -22,6 +24,36 @@ pub struct MigrationStatus {
     pub state: MigrationState,
     /// When it was applied, in UTC, as recorded.
     pub applied_at: Option<String>,
+    /// Whether its `up.sql` is the one that was applied. `None` if it is not applied.
+    pub checksum: Option<ChecksumState>,
+    /// On which side of a deploy it runs, if it says so.
+    pub phase: Option<Phase>,
+    /// Whether it runs in a transaction. `None` if only the server knows the version.
+    pub run_in_transaction: Option<bool>,
+}
+
+/// What the checksum of an applied migration shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ChecksumState {
+    /// The file is the one that was applied.
+    Same,
+    /// The file was edited after it was applied.
+    Edited,
+    /// Nobody knows: another tool applied it, or its files are not here.
+    Unknown,
+}
+
+impl ChecksumState {
+    /// The word for it, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Edited => "edited",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Where a migration stands.
@@ -88,17 +120,18 @@ pub(super) fn compare(
         .map(|migration| migration.version.as_str())
         .collect();
     let newest = applied.keys().next_back();
-    let names: BTreeMap<&str, &str> = migrations
+    let known: BTreeMap<&str, &Migration> = migrations
         .iter()
-        .map(|m| (m.version.as_str(), m.name.as_str()))
+        .map(|migration| (migration.version.as_str(), migration))
         .collect();
-    let versions: BTreeSet<&str> = names
+    let versions: BTreeSet<&str> = known
         .keys()
         .copied()
         .chain(applied.keys().map(String::as_str))
         .collect();
     let status = versions.into_iter().map(|version| {
-        let state = match (names.contains_key(version), applied.contains_key(version)) {
+        let migration = known.get(version);
+        let state = match (migration.is_some(), applied.contains_key(version)) {
             (true, true) if edited.contains(version) => MigrationState::Drifted,
             (true, true) => MigrationState::Applied,
             (false, _) => MigrationState::Missing,
@@ -108,11 +141,19 @@ pub(super) fn compare(
             }
             (true, false) => MigrationState::Pending,
         };
+        let checksum = match state {
+            MigrationState::Drifted => ChecksumState::Edited,
+            MigrationState::Applied if notes.checksums.contains_key(version) => ChecksumState::Same,
+            _ => ChecksumState::Unknown,
+        };
         MigrationStatus {
             version: version.to_owned(),
-            name: names.get(version).copied().unwrap_or_default().to_owned(),
+            name: migration.map_or_else(String::new, |m| m.name.clone()),
             state,
             applied_at: applied.get(version).cloned(),
+            checksum: applied.contains_key(version).then_some(checksum),
+            phase: migration.and_then(|m| m.phase),
+            run_in_transaction: migration.map(|m| m.run_in_transaction),
         }
     });
     status.collect()
@@ -143,10 +184,6 @@ pub(super) fn refuse_drift<'a>(
     }
 }
 
-fn milliseconds<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +193,7 @@ mod tests {
     #[test]
     fn status_tells_applied_pending_out_of_order_and_missing_apart() {
         let source = ["1_a", "2_b", "4_d"].map(|name| EmbeddedMigration::new(name, ""));
-        let migrations = MigrationSource::embedded(source).load().unwrap();
+        let migrations = MigrationSource::embedded(source).read().unwrap();
         let applied = ["1", "3"].map(|version| (version.to_owned(), "then".to_owned()));
         let status = compare(&migrations, &BTreeMap::from(applied), &Notes::default());
         let states: Vec<_> = status

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// How migrations run. Every field has a key of the same name in `config/README.md`.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,6 +24,9 @@ pub(super) struct MigrationSettings {
     /// How long to wait for another migrator. Too low: deploys that start together fail.
     #[serde(with = "db_config::duration")]
     pub(super) lock_wait: Duration,
+    /// Whether a service applies the pending migrations before it opens its pools.
+    #[serde(deserialize_with = "on_or_off")]
+    pub(super) migrate_on_start: bool,
 }
 
 impl MigrationSettings {
@@ -35,6 +38,11 @@ impl MigrationSettings {
             lock_retry: Some(Duration::from_secs(10 * 60)),
             statement_timeout: Some(Duration::from_secs(15 * 60)),
             lock_wait: Duration::from_secs(5 * 60),
+            migrate_on_start: false,
         }
     }
+}
+
+fn on_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(String::deserialize(deserializer)? == "on")
 }

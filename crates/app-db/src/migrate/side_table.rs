@@ -93,6 +93,16 @@ impl SideTable {
         Ok(())
     }
 
+    /// The definition of the table, if it is not there. From then on its notes are written as if it were.
+    pub(super) fn missing_definition(&mut self, history: &History) -> Option<String> {
+        if self.exists {
+            return None;
+        }
+        self.writable = true;
+        self.with_record = history.lacks_schema();
+        (!self.with_record).then(|| self.definition())
+    }
+
     pub(super) async fn read(&self, client: &Client) -> Result<Notes, MigrateError> {
         if !self.readable {
             return Ok(Notes::default());

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use include_dir::{Dir, File};
 
 use crate::migrate::error::MigrateError;
-use crate::migrate::layout::{DOWN, METADATA, UP};
+use crate::migrate::layout::{DOWN, METADATA, UP, version_of};
+use crate::migrate::metadata::{Metadata, OwnLimits, Phase};
 
 /// Where a [`Migrator`](super::Migrator) finds its migrations.
 ///
@@ -41,10 +42,38 @@ impl MigrationSource {
         Self(SourceKind::Embedded(migrations.into_iter().collect()))
     }
 
-    /// All migrations, ordered by version.
+    /// Carries a whole folder inside the program. [`embed_migrations!`](crate::embed_migrations) calls it.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::Source`] if a file is not text, or a directory has no `up.sql`.
+    pub fn included(folder: &Dir<'static>) -> Result<Self, MigrateError> {
+        let mut migrations = Vec::new();
+        for directory in folder.dirs() {
+            let path = directory.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(name) = name.filter(|name| !name.starts_with('.')) else {
+                continue;
+            };
+            let up = included_text(folder, path, UP)?.ok_or_else(|| lacks_up(path))?;
+            migrations.push(EmbeddedMigration {
+                directory: Cow::Owned(name.to_owned()),
+                up: Cow::Borrowed(up),
+                down: included_text(folder, path, DOWN)?.map(Cow::Borrowed),
+                metadata: included_text(folder, path, METADATA)?.map(Cow::Borrowed),
+            });
+        }
+        Ok(Self::embedded(migrations))
+    }
+
+    /// Reads and checks all migrations, ordered by version.
     ///
     /// It blocks on the file system while it reads a few small files.
-    pub(super) fn load(&self) -> Result<Vec<Migration>, MigrateError> {
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::Source`] names the file that is missing, unreadable or not understood.
+    pub fn read(&self) -> Result<Vec<Migration>, MigrateError> {
         let mut migrations = match &self.0 {
             SourceKind::Directory(path) => read_directory(path)?,
             SourceKind::Embedded(embedded) => embedded
@@ -104,14 +133,16 @@ impl EmbeddedMigration {
     fn parse(&self) -> Result<Migration, MigrateError> {
         let path = PathBuf::from(self.directory.as_ref());
         let metadata = self.metadata.as_deref();
-        let run_in_transaction = parse_metadata(&path.join(METADATA), metadata)?;
+        let metadata = Metadata::parse(&path.join(METADATA), metadata)?;
         let (version, name) = parse_directory_name(&path, &self.directory)?;
         Ok(Migration {
             version,
             name,
             up: without_bom(self.up.to_string()),
             down: self.down.as_ref().map(|down| without_bom(down.to_string())),
-            run_in_transaction,
+            run_in_transaction: metadata.run_in_transaction,
+            phase: metadata.phase,
+            limits: metadata.limits,
             path,
         })
     }
@@ -119,16 +150,23 @@ impl EmbeddedMigration {
 
 /// One migration, read and checked, but not yet known to the server.
 #[derive(Clone, Debug)]
-pub(super) struct Migration {
+#[non_exhaustive]
+pub struct Migration {
     /// The part of the directory's name before the first `_`, without `-`, as diesel records it.
-    pub(super) version: String,
+    pub version: String,
     /// The part of the directory's name after the first `_`.
-    pub(super) name: String,
-    /// The directory, for messages.
-    pub(super) path: PathBuf,
-    pub(super) up: String,
-    pub(super) down: Option<String>,
-    pub(super) run_in_transaction: bool,
+    pub name: String,
+    /// The directory.
+    pub path: PathBuf,
+    /// The text of `up.sql`, without a byte order mark.
+    pub up: String,
+    /// The text of `down.sql`, if there is one.
+    pub down: Option<String>,
+    /// Whether it runs in a transaction of the migrator.
+    pub run_in_transaction: bool,
+    /// On which side of a deploy it runs, if `metadata.toml` says so.
+    pub phase: Option<Phase>,
+    pub(super) limits: OwnLimits,
 }
 
 impl Migration {
@@ -136,12 +174,6 @@ impl Migration {
     pub(super) fn title(&self) -> String {
         format!("{}_{}", self.version, self.name)
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Metadata {
-    run_in_transaction: Option<bool>,
 }
 
 fn read_directory(root: &Path) -> Result<Vec<Migration>, MigrateError> {
@@ -163,19 +195,37 @@ fn read_directory(root: &Path) -> Result<Vec<Migration>, MigrateError> {
 
 fn read_migration(path: &Path, directory: &str) -> Result<Migration, MigrateError> {
     let (version, name) = parse_directory_name(path, directory)?;
-    let up = read_optional(&path.join(UP))?.ok_or_else(|| {
-        MigrateError::source(path, "has no up.sql, which every migration must have")
-    })?;
+    let up = read_optional(&path.join(UP))?.ok_or_else(|| lacks_up(path))?;
     let metadata = path.join(METADATA);
-    let run_in_transaction = parse_metadata(&metadata, read_optional(&metadata)?.as_deref())?;
+    let metadata = Metadata::parse(&metadata, read_optional(&metadata)?.as_deref())?;
     Ok(Migration {
         version,
         name,
         up,
         down: read_optional(&path.join(DOWN))?,
-        run_in_transaction,
+        run_in_transaction: metadata.run_in_transaction,
+        phase: metadata.phase,
+        limits: metadata.limits,
         path: path.to_owned(),
     })
+}
+
+fn included_text(
+    folder: &Dir<'static>,
+    directory: &Path,
+    file: &str,
+) -> Result<Option<&'static str>, MigrateError> {
+    let path = directory.join(file);
+    let Some(found) = folder.get_file(&path) else {
+        return Ok(None);
+    };
+    let text = File::contents_utf8(found);
+    text.map(Some)
+        .ok_or_else(|| MigrateError::source(&path, "is not UTF-8"))
+}
+
+fn lacks_up(directory: &Path) -> MigrateError {
+    MigrateError::source(directory, "has no up.sql, which every migration must have")
 }
 
 fn read_optional(path: &Path) -> Result<Option<String>, MigrateError> {
@@ -186,32 +236,9 @@ fn read_optional(path: &Path) -> Result<Option<String>, MigrateError> {
     }
 }
 
-/// Whether the migration runs in a transaction. Without the file it does, for diesel too.
-///
-/// diesel ignores a file that it cannot parse, and then builds an index inside a transaction after all. And
-/// it takes a file without the key for `false`. Here both are errors, so that one folder means one thing.
-fn parse_metadata(path: &Path, text: Option<&str>) -> Result<bool, MigrateError> {
-    let Some(text) = text else {
-        return Ok(true);
-    };
-    let metadata: Metadata = toml::from_str(text).map_err(|error| {
-        let line = error
-            .span()
-            .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-        MigrateError::source(path, format!("line {line}: {}", error.message()))
-    })?;
-    metadata.run_in_transaction.ok_or_else(|| {
-        MigrateError::source(
-            path,
-            "does not say `run_in_transaction = true` or `run_in_transaction = false`: write the \
-             line, because diesel takes a file without it for `false`",
-        )
-    })
-}
-
 fn parse_directory_name(path: &Path, directory: &str) -> Result<(String, String), MigrateError> {
-    let (version, name) = directory.split_once('_').unwrap_or((directory, ""));
-    let version = version.replace('-', "");
+    let version = version_of(directory);
+    let (_, name) = directory.split_once('_').unwrap_or((directory, ""));
     if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(MigrateError::source(
             path,
@@ -265,7 +292,7 @@ mod tests {
     use super::*;
 
     fn load(migrations: &[EmbeddedMigration]) -> Result<Vec<Migration>, MigrateError> {
-        MigrationSource::embedded(migrations.to_vec()).load()
+        MigrationSource::embedded(migrations.to_vec()).read()
     }
 
     #[test]
@@ -298,21 +325,6 @@ mod tests {
         assert!(error.to_string().contains("same version"), "{error}");
     }
 
-    /// case F14
-    #[test]
-    fn metadata_that_does_not_parse_is_an_error_that_names_the_file_and_the_line() {
-        for metadata in [
-            "\nrun_in_transaction = nope",
-            "\nrun_in_transactions = false",
-        ] {
-            let error = load(&[EmbeddedMigration::new("1_a", "select 1").with_metadata(metadata)])
-                .unwrap_err();
-            let text = error.to_string();
-            assert!(text.contains("1_a/metadata.toml"), "{text}");
-            assert!(text.contains("line 2"), "{text}");
-        }
-    }
-
     #[test]
     fn metadata_can_take_a_migration_out_of_its_transaction() {
         let loaded = load(&[
@@ -328,18 +340,6 @@ mod tests {
                 .collect::<Vec<_>>(),
             [false, true, true]
         );
-    }
-
-    /// diesel takes such a file for `false`.
-    #[test]
-    fn metadata_without_the_key_is_refused_with_the_line_to_write() {
-        for metadata in ["", "\n", "# run_in_transaction = true"] {
-            let error = load(&[EmbeddedMigration::new("1_a", "select 1").with_metadata(metadata)])
-                .unwrap_err();
-            let text = error.to_string();
-            assert!(text.starts_with("1_a/metadata.toml"), "{text}");
-            assert!(text.contains("`run_in_transaction = true`"), "{text}");
-        }
     }
 
     #[test]
@@ -368,11 +368,11 @@ mod tests {
         std::fs::write(root.join("README.md"), "not a migration").unwrap();
         std::fs::write(migration.join(UP), "\u{feff}create table notes()").unwrap();
 
-        let loaded = MigrationSource::directory(&root).load();
+        let loaded = MigrationSource::directory(&root).read();
         std::fs::remove_file(migration.join(UP)).unwrap();
-        let without_up = MigrationSource::directory(&root).load();
+        let without_up = MigrationSource::directory(&root).read();
         std::fs::remove_dir_all(&root).unwrap();
-        let gone = MigrationSource::directory(&root).load();
+        let gone = MigrationSource::directory(&root).read();
 
         let loaded = loaded.unwrap();
         assert_eq!(loaded.len(), 1);

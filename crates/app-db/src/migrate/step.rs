@@ -6,6 +6,7 @@ use tokio_postgres::Error;
 
 use crate::migrate::checksum::checksum;
 use crate::migrate::error::MigrateError;
+use crate::migrate::event::MigrationEvent;
 use crate::migrate::failed_migration::{
     FailedMigration, FailedStatement, LeftBehind, line_and_column,
 };
@@ -87,6 +88,16 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// Tells that one of its statements begins, after `done` others.
+    pub(super) fn event(&self, done: usize, statement: &MigrationStatement<'_>) -> MigrationEvent {
+        MigrationEvent::Statement {
+            version: self.migration.version.clone(),
+            statement: done + 1,
+            of: self.statements().len(),
+            line: line_and_column(self.text, statement.offset).0,
+        }
+    }
+
     /// What stands behind the last statement: a failed COMMIT is reported there.
     pub(super) fn end(&self) -> MigrationStatement<'a> {
         MigrationStatement::end_of(self.text)
@@ -130,15 +141,22 @@ impl<'a> Step<'a> {
         MigrateError::source(&self.file, problem)
     }
 
-    /// The `SET` statements for both timeouts, except for a timeout that the file itself sets.
+    /// The `SET` statements for both timeouts, as `metadata.toml` or else the settings have them, except for a
+    /// timeout that the file itself sets.
     pub(super) fn timeouts(&self, scope: &str, settings: &MigrationSettings) -> String {
+        let own = self.migration.limits;
         [
-            ("lock_timeout", settings.lock_timeout),
-            ("statement_timeout", settings.statement_timeout),
+            ("lock_timeout", own.lock_timeout, settings.lock_timeout),
+            (
+                "statement_timeout",
+                own.statement_timeout,
+                settings.statement_timeout,
+            ),
         ]
         .into_iter()
-        .filter(|(name, _)| !mentions(self.text, name))
-        .map(|(name, limit)| {
+        .filter(|(name, _, _)| !mentions(self.text, name))
+        .map(|(name, own, configured)| {
+            let limit = own.map_or(configured, |own| own.0);
             format!(
                 "{scope} {name} = {};",
                 limit.unwrap_or_default().as_millis()
@@ -174,7 +192,7 @@ mod tests {
 
     fn migration(text: &str) -> Migration {
         let migration = EmbeddedMigration::new("1_a", text.to_owned());
-        let mut loaded = MigrationSource::embedded([migration]).load().unwrap();
+        let mut loaded = MigrationSource::embedded([migration]).read().unwrap();
         loaded.remove(0)
     }
 

@@ -119,4 +119,13 @@ pub(super) const KEYS: &[Key] = &[
         too_high: "A deployment hangs behind one that died.",
         too_low: "Instances that start together fail instead of waiting for the first.",
     },
+    Key {
+        path: "migrations.migrate_on_start",
+        kind: KeyKind::Choice(&["on", "off"]),
+        built_in: BuiltIn::Same("off"),
+        purpose: "Whether a service applies the pending migrations before it opens its pools. `on` is an error \
+                  everywhere but in dev and test.",
+        too_high: "",
+        too_low: "",
+    },
 ];

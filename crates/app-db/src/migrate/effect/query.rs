@@ -1,0 +1,144 @@
+//! Which tables a query reads, and what else a query may do.
+
+use crate::migrate::effect::lock_mode::LockMode;
+use crate::migrate::effect::touch::{Effect, Link, Reach};
+use crate::migrate::words::Words;
+
+/// Adds what the rest of a statement reads and writes. Names that are no relations, such as those of `WITH`
+/// and of functions, are left to the catalogue, which does not know them.
+pub(super) fn read(words: &Words<'_>, effect: &mut Effect) {
+    let mode = if locks_rows(words) {
+        LockMode::RowShare
+    } else {
+        LockMode::AccessShare
+    };
+    let mut words = words.clone();
+    while !words.is_empty() {
+        if words.is("(") {
+            // Each subquery locks rows, or does not, by itself.
+            read(&words.group(), effect);
+        } else if words.take("insert into") || words.take("merge into") {
+            insert(&mut words, effect);
+        } else if words.take("delete from") {
+            delete(&mut words, effect);
+        } else if words.take_any(&NO_UPDATES).is_some() {
+            // What has UPDATE in it and is none.
+        } else if words.take("update") {
+            update(&mut words, effect);
+        } else if words.take_any(&["from", "join", "using"]).is_some() {
+            sources(&mut words, mode, effect);
+        } else if words.take("table") {
+            effect.touch_all(words.name(), mode);
+        } else {
+            words.next();
+        }
+    }
+}
+
+/// `INSERT INTO` and what comes behind. A foreign key looks for each row in the other table.
+pub(super) fn insert(words: &mut Words<'_>, effect: &mut Effect) {
+    if let Some(name) = words.name() {
+        let touch = effect.touch(name, LockMode::RowExclusive);
+        touch
+            .reach(Reach::Partitions)
+            .link(Link::Referenced(LockMode::RowShare));
+    }
+}
+
+pub(super) fn update(words: &mut Words<'_>, effect: &mut Effect) {
+    let only = words.take("only");
+    if let Some(name) = words.name() {
+        let reach = if only { Reach::Alone } else { Reach::Tree };
+        effect.touch(name, LockMode::RowExclusive).reach(reach);
+    }
+}
+
+pub(super) fn delete(words: &mut Words<'_>, effect: &mut Effect) {
+    let only = words.take("only");
+    if let Some(name) = words.name() {
+        let reach = if only { Reach::Alone } else { Reach::Tree };
+        let touch = effect.touch(name, LockMode::RowExclusive).reach(reach);
+        touch.link(Link::OnDelete);
+    }
+}
+
+/// The list behind FROM, JOIN or USING: names, functions and subqueries, each with an alias perhaps.
+fn sources(words: &mut Words<'_>, mode: LockMode, effect: &mut Effect) {
+    loop {
+        words.take("lateral");
+        let only = words.take("only");
+        let name = words.name();
+        if words.is("(") {
+            // The arguments of a function, or a subquery.
+            read(&words.group(), effect);
+        } else if let Some(name) = name {
+            let reach = if only { Reach::Alone } else { Reach::Tree };
+            effect.touch(name, mode).reach(reach);
+        } else {
+            return;
+        }
+        words.take("*");
+        words.take("as");
+        if !is_clause(words) {
+            words.name();
+        }
+        words.group();
+        if !words.take(",") {
+            return;
+        }
+    }
+}
+
+/// Whether it ends with FOR UPDATE or the like, outside its subqueries.
+fn locks_rows(words: &Words<'_>) -> bool {
+    let mut words = words.clone();
+    while words.skip_past("for") {
+        if words
+            .take_any(&["update", "share", "no key update", "key share"])
+            .is_some()
+        {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_clause(words: &Words<'_>) -> bool {
+    CLAUSES.iter().any(|clause| words.is(clause))
+}
+
+/// The lock of rows, ON CONFLICT, a foreign key and MERGE.
+const NO_UPDATES: [&str; 5] = [
+    "for no key update",
+    "for update",
+    "do update",
+    "on update",
+    "then update",
+];
+
+/// What may stand behind a name in FROM and is no alias.
+const CLAUSES: [&str; 23] = [
+    "where",
+    "join",
+    "left",
+    "right",
+    "full",
+    "inner",
+    "cross",
+    "natural",
+    "on",
+    "using",
+    "group",
+    "order",
+    "having",
+    "limit",
+    "offset",
+    "fetch",
+    "union",
+    "intersect",
+    "except",
+    "for",
+    "window",
+    "when",
+    "tablesample",
+];

@@ -1,0 +1,124 @@
+//! What happens while migrations run, for those who want to follow.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::migrate::lock_wait::Blocker;
+
+/// What has just happened. Serialized, it is one line of `dbctl migrate run --json`: the field `event` names
+/// it, in lower case.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MigrationEvent {
+    /// A migration begins.
+    #[non_exhaustive]
+    Started {
+        /// The version as recorded.
+        version: String,
+        /// The rest of the directory's name.
+        name: String,
+        /// `apply`, `revert` or `redo`.
+        action: &'static str,
+    },
+    /// A statement is about to be sent.
+    #[non_exhaustive]
+    Statement {
+        /// The version as recorded.
+        version: String,
+        /// Its number within the file, from 1.
+        statement: usize,
+        /// How many statements the file has.
+        of: usize,
+        /// The line of the file on which it begins, from 1.
+        line: usize,
+    },
+    /// A statement waits for a lock, which another session has.
+    #[non_exhaustive]
+    Waiting {
+        /// The table, or the kind of lock.
+        on: Option<String>,
+        /// The sessions that are in the way.
+        blockers: Vec<Blocker>,
+        /// How many other sessions queue behind the migration.
+        queued: usize,
+    },
+    /// A statement failed by what passes, and is tried again after a delay.
+    #[non_exhaustive]
+    Retried {
+        /// The version as recorded.
+        version: String,
+        /// How often it has been tried.
+        attempt: u32,
+        /// The SQLSTATE of the failure.
+        sqlstate: Option<String>,
+        /// How long it waits before the next attempt.
+        #[serde(rename = "delay_ms", serialize_with = "milliseconds")]
+        delay: Duration,
+    },
+    /// A migration is done and recorded.
+    #[non_exhaustive]
+    Finished {
+        /// The version as recorded.
+        version: String,
+        /// The rest of the directory's name.
+        name: String,
+        /// `apply`, `revert` or `redo`.
+        action: &'static str,
+        /// How long it took, waiting for locks included.
+        #[serde(rename = "elapsed_ms", serialize_with = "milliseconds")]
+        elapsed: Duration,
+    },
+    /// A migration has failed, and none is run after it.
+    #[non_exhaustive]
+    Failed {
+        /// The version as recorded.
+        version: String,
+        /// The file with the statement, if a statement failed.
+        file: Option<PathBuf>,
+        /// The line of the failure, from 1.
+        line: Option<usize>,
+        /// The column in that line, in characters, from 1.
+        column: Option<usize>,
+        /// The SQLSTATE, if the server sent one.
+        sqlstate: Option<String>,
+        /// What happened, in words.
+        message: String,
+    },
+}
+
+/// Who is told of events.
+#[derive(Clone, Default)]
+pub(super) struct Listener(Option<Arc<Listen>>);
+
+type Listen = dyn Fn(&MigrationEvent) + Send + Sync;
+
+impl Listener {
+    pub(super) fn new(listen: impl Fn(&MigrationEvent) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listen)))
+    }
+
+    /// Tells of an event, which is only made if somebody listens.
+    pub(super) fn tell(&self, event: impl FnOnce() -> MigrationEvent) {
+        if let Some(listen) = &self.0 {
+            listen(&event());
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Listener").field(&self.0.is_some()).finish()
+    }
+}
+
+pub(super) fn milliseconds<S: Serializer>(
+    elapsed: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}

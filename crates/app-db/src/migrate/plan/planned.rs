@@ -1,0 +1,80 @@
+//! The parts of a plan.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::migrate::effect::lock_mode::LockMode;
+use crate::migrate::metadata::Phase;
+
+/// A migration that the next run would apply.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PlannedMigration {
+    /// The version as recorded.
+    pub version: String,
+    /// The rest of the directory's name.
+    pub name: String,
+    /// The directory.
+    pub path: PathBuf,
+    /// On which side of a deploy it runs, if it says so.
+    pub phase: Option<Phase>,
+    /// Whether it runs in one transaction, together with its record.
+    pub transaction: bool,
+    /// Its statements in order.
+    pub statements: Vec<PlannedStatement>,
+}
+
+/// One statement of it.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PlannedStatement {
+    /// The line in `up.sql`, from 1.
+    pub line: usize,
+    /// The text in one line, cut short.
+    pub statement: String,
+    /// Whether it runs in the migration's transaction. Its locks are then held until the end of that.
+    pub transaction: bool,
+    /// The strongest lock of a relation.
+    pub lock_mode: Option<LockMode>,
+    /// Whether a relation is written anew.
+    pub rewrite: bool,
+    /// Whether a relation is read from end to end.
+    pub scan: bool,
+    /// Whether it runs code that its text does not show, so that there may be more locks.
+    pub opaque: bool,
+    /// The relations that it locks.
+    pub relations: Vec<PlannedRelation>,
+}
+
+/// A relation that a statement locks.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct PlannedRelation {
+    /// Schema and name, quoted where necessary; as the statement names it, if it is not there yet.
+    pub relation: String,
+    /// How strongly it is locked.
+    pub lock_mode: LockMode,
+    /// Whether it is there. A pending migration may make it first.
+    pub exists: bool,
+    /// The size with indexes, as last counted by VACUUM or ANALYZE.
+    pub size_bytes: Option<i64>,
+    /// About how many rows it has. `None` if nothing was counted yet.
+    pub rows: Option<i64>,
+    /// Whether it is written anew.
+    pub rewrite: bool,
+    /// Whether it is read from end to end.
+    pub scan: bool,
+}
+
+/// A statement in one line, cut short.
+pub(super) fn shortened(sql: &str) -> String {
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+const LONGEST: usize = 100;
