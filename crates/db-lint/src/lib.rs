@@ -1,0 +1,31 @@
+//! Finds what is dangerous in migrations before they run, and tables in `schema.rs` that the database does
+//! not have.
+//!
+//! The rules are those of [squawk](https://squawkhq.com) and a few about diesel's folders. Nothing here needs a
+//! server. What a live catalogue knows comes in as [`Sizes`].
+
+mod allow;
+mod checks;
+mod diesel_schema;
+mod error;
+mod finding;
+mod formats;
+mod linter;
+mod outline;
+mod report;
+mod rules;
+mod since;
+mod sizes;
+mod squawk;
+mod squawk_toml;
+
+pub use self::diesel_schema::comparison::{Difference, compare};
+pub use self::diesel_schema::schema_rs::SchemaRs;
+pub use self::error::LintError;
+pub use self::finding::Finding;
+pub use self::formats::format::Format;
+pub use self::linter::Linter;
+pub use self::report::Report;
+pub use self::rules::{Rule, Severity};
+pub use self::since::Changes;
+pub use self::sizes::Sizes;

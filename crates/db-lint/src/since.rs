@@ -1,0 +1,116 @@
+//! What has changed since a revision of git.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::LintError;
+use crate::finding::Finding;
+use crate::rules;
+
+/// The migrations that have changed since a revision.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    since: String,
+    /// The names of their directories.
+    changed: BTreeSet<String>,
+    /// Files that were there and are not the same any more, from the folder on.
+    edited: Vec<PathBuf>,
+}
+
+impl Changes {
+    /// Asks git what has changed below `directory` since `since` branched off: commits, what is not committed,
+    /// and new files.
+    ///
+    /// # Errors
+    ///
+    /// [`LintError::Git`] if there is no git, no repository, or no such revision.
+    pub fn since(directory: &Path, since: &str) -> Result<Self, LintError> {
+        let git = |arguments: &[&str]| git(directory, since, arguments);
+        let commit = format!("{since}^{{commit}}");
+        let commit = git(&[
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &commit,
+        ])?;
+        // What came to the other branch meanwhile is no change of ours.
+        let base = git(&["merge-base", commit.trim(), "HEAD"]).unwrap_or(commit);
+        let base = base.trim();
+        let diff = [
+            "diff",
+            "--relative",
+            "--no-renames",
+            "--name-status",
+            "-z",
+            base,
+            "--",
+            ".",
+        ];
+        let diff = git(&diff)?;
+        let new = git(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+
+        let mut changes = Self {
+            since: since.to_owned(),
+            changed: new.split('\0').filter_map(directory_of).collect(),
+            edited: Vec::new(),
+        };
+        let mut parts = diff.split('\0');
+        while let (Some(status), Some(file)) = (parts.next(), parts.next()) {
+            changes.changed.extend(directory_of(file));
+            let is_migration = directory_of(file).is_some();
+            if is_migration && !status.starts_with('A') {
+                changes.edited.push(PathBuf::from(file));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Whether a migration has changed.
+    pub(crate) fn has(&self, migration: &Path) -> bool {
+        let name = migration.file_name().unwrap_or_default();
+        self.changed.contains(&*name.to_string_lossy())
+    }
+
+    /// A finding for each file that was there before. Where somebody has applied it, it must not change.
+    pub(crate) fn edited(&self, directory: &Path) -> Vec<Finding> {
+        let finding = |file: &PathBuf| {
+            let message = format!(
+                "The file is not as it was in {}, where it may be applied already.",
+                self.since
+            );
+            Finding::of_file(&rules::EDITED, directory.join(file), message)
+        };
+        self.edited.iter().map(finding).collect()
+    }
+}
+
+/// The directory of a migration that a file lies in.
+fn directory_of(file: &str) -> Option<String> {
+    let (directory, _) = file.split_once('/')?;
+    Some(directory.to_owned())
+}
+
+fn git(directory: &Path, since: &str, arguments: &[&str]) -> Result<String, LintError> {
+    let failed = |problem: String| LintError::Git {
+        since: since.to_owned(),
+        problem,
+    };
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(directory)
+        .args(arguments)
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let said = if said.is_empty() {
+            "there is no such revision".to_owned()
+        } else {
+            said
+        };
+        return Err(failed(said));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
