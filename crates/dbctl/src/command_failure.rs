@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use app_db::{ConfigError, Kind, MigrateError};
+use db_lint::LintError;
 
 use crate::exit::Exit;
 
@@ -67,16 +68,31 @@ impl From<std::io::Error> for CommandFailure {
 impl From<MigrateError> for CommandFailure {
     fn from(error: MigrateError) -> Self {
         let exit = match &error {
-            MigrateError::Config(_) => Exit::Configuration,
+            MigrateError::Config(_)
+            | MigrateError::UnknownVersion { .. }
+            | MigrateError::AlreadyBeyond { .. }
+            | MigrateError::ExpandFirst { .. }
+            | MigrateError::BothPhases { .. }
+            | MigrateError::NotEmpty { .. } => Exit::Configuration,
             MigrateError::Pooled { .. } => Exit::Pooled,
             MigrateError::OutOfOrder { .. }
             | MigrateError::Drifted { .. }
             | MigrateError::EditedUnfinished { .. } => Exit::OutOfOrder,
-            MigrateError::Locked { .. } => Exit::Locked,
+            MigrateError::Locked { .. } | MigrateError::StillPending { .. } => Exit::Locked,
             MigrateError::Connect { .. } => Exit::Connection,
             _ => Exit::Failed,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<LintError> for CommandFailure {
+    fn from(error: LintError) -> Self {
+        match error {
+            LintError::Migrations(error) => error.into(),
+            LintError::Unreadable { .. } => Self::new(Exit::Failed, error),
+            _ => Self::new(Exit::Configuration, error),
+        }
     }
 }
 

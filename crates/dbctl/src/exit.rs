@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The exit codes; scripts rely on them.
+/// The exit codes. Scripts rely on them, so that none changes its meaning before the next major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.
@@ -15,9 +15,12 @@ pub(crate) enum Exit {
     Pending = 3,
     /// The direct URL leads to a pooler.
     Pooled = 4,
-    /// A pending migration is older than an applied one, or an applied one was edited.
+    /// A pending migration is older than an applied one, an applied one was edited, or `schema.rs` and the
+    /// database differ.
     OutOfOrder = 5,
-    /// Another migrator held the lock for too long.
+    /// `migrate lint` found errors.
+    Lint = 6,
+    /// Another migrator held the lock for too long, or `migrate wait` waited in vain.
     Locked = 7,
     /// No connection to the server.
     Connection = 8,
@@ -32,8 +35,9 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   2    wrong arguments or configuration
   3    migrations are pending (migrate status --check)
   4    the direct URL leads to a pooler
-  5    a pending migration is older than an applied one, or what has run was edited
-  7    another migrator held the lock for too long
+  5    a pending migration is older than an applied one, what has run was edited, or schema.rs differs
+  6    migrate lint found errors
+  7    another migrator held the lock for too long, or migrations were still pending (migrate wait)
   8    no connection to the server
   130  interrupted by a signal";
 
@@ -56,6 +60,7 @@ mod tests {
             Exit::Pending,
             Exit::Pooled,
             Exit::OutOfOrder,
+            Exit::Lint,
             Exit::Locked,
             Exit::Connection,
             Exit::Interrupted,

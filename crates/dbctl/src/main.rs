@@ -5,11 +5,13 @@
 
 mod command_failure;
 mod config;
+mod database;
 mod doctor;
 mod exit;
 mod health;
 mod migrate;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::command_failure::CommandFailure;
 use self::exit::{EXIT_CODES, Exit};
+use self::progress::Progress;
 
 /// Migrations, configuration, health and diagnosis of the database behind this directory's configuration.
 ///
@@ -36,6 +39,9 @@ enum Command {
     /// Apply, revert, list and create migrations, on the direct URL
     #[command(subcommand, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
     Migrate(migrate::Command),
+    /// Create or drop the database of the direct URL
+    #[command(subcommand, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+    Database(database::Command),
     /// Show the configuration in force, or check it
     #[command(subcommand)]
     Config(config::Command),
@@ -48,9 +54,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let progress = Progress::new();
+    let log = progress.clone();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG.into()))
-        .with_writer(std::io::stderr)
+        .with_writer(move || log.clone())
         .with_ansi(false)
         .with_target(false)
         .with_level(false)
@@ -64,7 +72,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&CommandFailure::new(Exit::Failed, error)),
     };
-    match runtime.block_on(run(cli.command)) {
+    let outcome = runtime.block_on(run(cli.command, &progress));
+    progress.clear();
+    match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => report(&failure),
     }
@@ -72,19 +82,20 @@ fn main() -> ExitCode {
 
 /// Runs a command until it ends or a signal arrives. A signal drops what is in progress, and the server
 /// rolls it back when this process closes its connection.
-async fn run(command: Command) -> Result<Exit, CommandFailure> {
+async fn run(command: Command, progress: &Progress) -> Result<Exit, CommandFailure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        result = dispatch(command) => result,
+        result = dispatch(command, progress) => result,
         _ = interrupt.recv() => Err(CommandFailure::interrupted("SIGINT")),
         _ = terminate.recv() => Err(CommandFailure::interrupted("SIGTERM")),
     }
 }
 
-async fn dispatch(command: Command) -> Result<Exit, CommandFailure> {
+async fn dispatch(command: Command, progress: &Progress) -> Result<Exit, CommandFailure> {
     match command {
-        Command::Migrate(command) => migrate::run(command, &config::load()?).await,
+        Command::Migrate(command) => migrate::run(command, &config::load()?, progress).await,
+        Command::Database(command) => database::run(command, &config::load()?, progress).await,
         Command::Config(command) => config::run(&command),
         Command::Health(arguments) => health::run(&arguments, &config::load()?).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config::load()?).await,

@@ -1,37 +1,61 @@
 //! `dbctl migrate`.
 
+pub(crate) mod confirmation;
+mod diesel_files;
+mod lint;
+mod lock;
 mod new;
+mod plan;
+pub(crate) mod run;
+mod schema;
+mod status;
+mod verify;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use app_db::{Config, FinishedMigration, MigrationState, Migrator};
+use app_db::{Config, Migrator, Phase};
 use clap::{Args, Subcommand};
-use serde::Deserialize;
 
+use self::confirmation::Confirmation;
+use self::run::Back;
 use crate::command_failure::CommandFailure;
 use crate::exit::Exit;
 use crate::output;
+use crate::progress::Progress;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Apply all pending migrations
+    /// Apply pending migrations
+    #[command(alias = "up")]
     Run {
-        /// Apply pending migrations that are older than an applied one too
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Print what would be done, as `plan` does, and do nothing
         #[arg(long)]
-        allow_out_of_order: bool,
+        dry_run: bool,
+        /// Print what would be done as a script for psql, and do nothing
+        #[arg(long, conflicts_with_all = ["dry_run", "json"])]
+        sql: bool,
+        /// Print each event as a line of JSON
+        #[arg(long)]
+        json: bool,
         /// End sessions that hold a lock which a migration waits for, if they have been idle in their
         /// transaction for so long, as in `5min`
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         end_idle_blockers: Option<Duration>,
         #[command(flatten)]
         confirmation: Confirmation,
+    },
+    /// Print what a run would do: locks, sizes, and what is written anew; takes no lock
+    Plan {
         #[command(flatten)]
-        files: Files,
-        #[command(flatten)]
-        route: Route,
+        chosen: Chosen,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Revert the newest applied migrations, newest first
+    #[command(alias = "down")]
     Revert {
         /// How many
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -39,6 +63,12 @@ pub(crate) enum Command {
         /// Revert all applied migrations
         #[arg(long, conflicts_with = "step")]
         all: bool,
+        /// Revert everything that is newer than this version, which stays
+        #[arg(long, value_name = "VERSION", conflicts_with_all = ["step", "all"])]
+        to: Option<String>,
+        /// Print each event as a line of JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         confirmation: Confirmation,
         #[command(flatten)]
@@ -48,6 +78,9 @@ pub(crate) enum Command {
     },
     /// Revert the newest applied migration and apply it again
     Redo {
+        /// Print each event as a line of JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         confirmation: Confirmation,
         #[command(flatten)]
@@ -63,6 +96,54 @@ pub(crate) enum Command {
         /// Exit with code 5 if an applied migration was edited, or 3 if migrations are pending
         #[arg(long)]
         check: bool,
+        #[command(flatten)]
+        route: Route,
+    },
+    /// Look for what is dangerous in migrations; needs no server; exit code 6 if there are errors
+    Lint(lint::Arguments),
+    /// Apply, revert and apply every migration in a scratch database, and compare the catalogue
+    #[command(alias = "verify-down")]
+    Verify {
+        /// The URL of an empty database, instead of one that is created beside that of the direct URL
+        #[arg(long, value_name = "URL")]
+        scratch_url: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        confirmation: Confirmation,
+        #[command(flatten)]
+        files: Files,
+        #[command(flatten)]
+        route: Route,
+    },
+    /// Compare schema.rs with the database
+    Schema {
+        #[command(flatten)]
+        arguments: schema::Arguments,
+        #[command(flatten)]
+        route: Route,
+    },
+    /// Record migrations as applied without running them, if the database has what they create
+    Baseline {
+        /// The last version to record
+        #[arg(long, value_name = "VERSION")]
+        to: String,
+        #[command(flatten)]
+        route: Route,
+    },
+    /// Wait until somebody else has applied the migrations; exit code 7 if that takes too long
+    Wait {
+        /// How long, as in `5min`
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5min")]
+        timeout: Duration,
+        #[command(flatten)]
+        route: Route,
+    },
+    /// Show or end the session that has the migrators' lock
+    Lock {
+        #[command(subcommand)]
+        command: lock::Command,
         #[command(flatten)]
         route: Route,
     },
@@ -82,14 +163,30 @@ pub(crate) enum Command {
     New {
         /// What the migration does, as in `create_accounts`: lower-case letters, digits and `_`
         name: new::MigrationName,
+        #[command(flatten)]
+        template: new::Template,
     },
 }
 
+/// Which of the pending migrations.
 #[derive(Args)]
-pub(crate) struct Confirmation {
-    /// The name of the database; needed in production to revert, or to end sessions
-    #[arg(long, value_name = "DBNAME")]
-    confirm: Option<String>,
+pub(crate) struct Chosen {
+    /// Apply nothing beyond this version
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+    /// Apply so many at most
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    step: Option<u32>,
+    /// Apply those of one phase: `expand` before the new code starts, `contract` after the old code is gone
+    #[arg(long, value_name = "PHASE")]
+    phase: Option<Phase>,
+    /// Apply pending migrations that are older than an applied one too
+    #[arg(long)]
+    allow_out_of_order: bool,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    route: Route,
 }
 
 #[derive(Args)]
@@ -106,135 +203,147 @@ pub(crate) struct Files {
     allow_empty: bool,
 }
 
-pub(crate) async fn run(command: Command, config: &Config) -> Result<Exit, CommandFailure> {
+pub(crate) async fn run(
+    command: Command,
+    config: &Config,
+    progress: &Progress,
+) -> Result<Exit, CommandFailure> {
+    let reached = |route: &Route| -> Result<Migrator, CommandFailure> {
+        Ok(Migrator::from_config(config)?.through_proxy(route.through_proxy))
+    };
     match command {
         Command::Run {
-            allow_out_of_order,
+            chosen,
+            dry_run,
+            sql,
+            json,
             end_idle_blockers,
             confirmation,
-            files,
-            route,
         } => {
-            let mut migrator = migrator(config, &route)?
-                .allow_empty(files.allow_empty)
-                .allow_out_of_order(allow_out_of_order);
+            let mut migrator = chosen.migrator(config)?;
             if let Some(limit) = end_idle_blockers {
-                confirm(config, &migrator, &confirmation, "ending sessions")?;
+                confirmation.require(config, migrator.database(), "ending sessions")?;
                 migrator = migrator.end_idle_blockers(limit);
             }
-            summarise(&migrator.run().await?, "applied")
+            if confirmation.is_given() {
+                confirmation.require_name(migrator.database(), "applying both phases")?;
+                migrator = migrator.allow_both_phases(true);
+            }
+            if dry_run {
+                plan::show(&migrator, json).await
+            } else if sql {
+                output::data(migrator.script().await?.trim_end())?;
+                Ok(Exit::Done)
+            } else {
+                run::apply(migrator, json, progress).await
+            }
         }
+        Command::Plan { chosen, json } => plan::show(&chosen.migrator(config)?, json).await,
         Command::Revert {
             step,
             all,
+            to,
+            json,
             confirmation,
             files,
             route,
         } => {
-            let migrator = migrator(config, &route)?.allow_empty(files.allow_empty);
-            confirm(config, &migrator, &confirmation, "reverting")?;
-            let step = if all { u32::MAX } else { step };
-            summarise(&migrator.revert(step).await?, "reverted")
+            let migrator = reached(&route)?.allow_empty(files.allow_empty);
+            confirmation.require(config, migrator.database(), "reverting")?;
+            let back = match to {
+                Some(version) => Back::To(version),
+                None if all => Back::All,
+                None => Back::Steps(step),
+            };
+            run::revert(migrator, back, json, progress).await
         }
         Command::Redo {
+            json,
             confirmation,
             files,
             route,
         } => {
-            let migrator = migrator(config, &route)?.allow_empty(files.allow_empty);
-            confirm(config, &migrator, &confirmation, "reverting")?;
-            summarise(migrator.redo().await?.as_slice(), "redone")
+            let migrator = reached(&route)?.allow_empty(files.allow_empty);
+            confirmation.require(config, migrator.database(), "reverting")?;
+            run::redo(migrator, json, progress).await
         }
-        Command::Status { json, check, route } => {
-            status(&migrator(config, &route)?, json, check).await
+        Command::Status { json, check, route } => status::run(&reached(&route)?, json, check).await,
+        Command::Lint(arguments) => lint::run(&arguments, config).await,
+        Command::Verify {
+            scratch_url,
+            json,
+            confirmation,
+            files,
+            route,
+        } => {
+            let migrator = reached(&route)?.allow_empty(files.allow_empty);
+            if scratch_url.is_none() {
+                confirmation.require(config, migrator.database(), "creating a scratch database")?;
+            }
+            verify::run(&migrator, scratch_url.as_deref(), json).await
         }
+        Command::Schema { arguments, route } => schema::run(&arguments, &reached(&route)?).await,
+        Command::Baseline { to, route } => baseline(&reached(&route)?, &to).await,
+        Command::Wait { timeout, route } => {
+            reached(&route)?.wait(timeout).await?;
+            Ok(Exit::Done)
+        }
+        Command::Lock { command, route } => lock::run(&command, &reached(&route)?).await,
         Command::Repair {
             accept,
             restart,
             route,
-        } => {
-            let migrator = migrator(config, &route)?;
-            if let Some(version) = accept {
-                migrator.accept(&version).await?;
-                output::progress(format_args!("accepted {version}"));
-            }
-            if let Some(version) = restart {
-                migrator.restart(&version).await?;
-                output::progress(format_args!("{version} starts again from its beginning"));
-            }
-            Ok(Exit::Done)
-        }
-        Command::New { name } => {
-            let section: Section = config.section("migrations")?;
-            output::data(new::create(&section.directory, &name)?.display())?;
+        } => repair(&reached(&route)?, accept, restart).await,
+        Command::New { name, template } => {
+            let directory = Migrator::configured_directory(config)?;
+            output::data(new::create(&directory, &name, &template)?.display())?;
             Ok(Exit::Done)
         }
     }
 }
 
-async fn status(migrator: &Migrator, json: bool, check: bool) -> Result<Exit, CommandFailure> {
-    let status = migrator.status().await?;
-    if json {
-        output::json(&status)?;
-    } else {
-        let mut table = output::table(&["version", "name", "state", "applied at"]);
-        for migration in &status {
-            table.add_row([
-                migration.version.as_str(),
-                &migration.name,
-                migration.state.as_str(),
-                migration.applied_at.as_deref().unwrap_or_default(),
-            ]);
+impl Chosen {
+    fn migrator(&self, config: &Config) -> Result<Migrator, CommandFailure> {
+        let mut migrator = Migrator::from_config(config)?
+            .through_proxy(self.route.through_proxy)
+            .allow_empty(self.files.allow_empty)
+            .allow_out_of_order(self.allow_out_of_order);
+        if let Some(version) = &self.to {
+            migrator = migrator.to(version);
         }
-        output::data(table.trim_fmt())?;
+        if let Some(count) = self.step {
+            migrator = migrator.at_most(count);
+        }
+        if let Some(phase) = self.phase {
+            migrator = migrator.phase(phase);
+        }
+        Ok(migrator)
     }
-    let any = |state: fn(MigrationState) -> bool| status.iter().any(|m| state(m.state));
-    Ok(if check && any(|state| state == MigrationState::Drifted) {
-        Exit::OutOfOrder
-    } else if check && any(MigrationState::is_pending) {
-        Exit::Pending
-    } else {
-        Exit::Done
-    })
 }
 
-fn migrator(config: &Config, route: &Route) -> Result<Migrator, CommandFailure> {
-    Ok(Migrator::from_config(config)?.through_proxy(route.through_proxy))
-}
-
-/// In production it undoes and ends nothing unless the caller names the database.
-fn confirm(
-    config: &Config,
-    migrator: &Migrator,
-    confirmation: &Confirmation,
-    deed: &str,
-) -> Result<(), CommandFailure> {
-    let database = migrator.database();
-    let given = confirmation.confirm.as_deref();
-    if given == Some(database) || (given.is_none() && !config.environment().is_production()) {
-        return Ok(());
+async fn baseline(migrator: &Migrator, to: &str) -> Result<Exit, CommandFailure> {
+    let recorded = migrator.baseline(to).await?;
+    for title in &recorded {
+        output::progress(format_args!("recorded {title}"));
     }
-    let environment = config.environment();
-    Err(CommandFailure::new(
-        Exit::Configuration,
-        match given {
-            None => format!("{deed} in {environment} needs `--confirm {database}`"),
-            Some(given) => format!("--confirm {given}: the database is {database}"),
-        },
-    ))
-}
-
-/// Reports how many migrations it was. The migrator logs each of them as it happens.
-fn summarise(finished: &[FinishedMigration], done: &str) -> Result<Exit, CommandFailure> {
-    match finished.len() {
-        0 => output::progress("nothing to do"),
-        1 => output::progress(format_args!("1 migration {done}")),
-        count => output::progress(format_args!("{count} migrations {done}")),
+    if recorded.is_empty() {
+        output::progress("nothing to do");
     }
     Ok(Exit::Done)
 }
 
-#[derive(Deserialize)]
-struct Section {
-    directory: PathBuf,
+async fn repair(
+    migrator: &Migrator,
+    accept: Option<String>,
+    restart: Option<String>,
+) -> Result<Exit, CommandFailure> {
+    if let Some(version) = accept {
+        migrator.accept(&version).await?;
+        output::progress(format_args!("accepted {version}"));
+    }
+    if let Some(version) = restart {
+        migrator.restart(&version).await?;
+        output::progress(format_args!("{version} starts again from its beginning"));
+    }
+    Ok(Exit::Done)
 }

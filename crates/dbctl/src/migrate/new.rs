@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use app_db::Phase;
+use clap::Args;
+
 use crate::command_failure::CommandFailure;
 use crate::exit::Exit;
 
@@ -26,12 +29,77 @@ impl FromStr for MigrationName {
     }
 }
 
+/// What is written into the files.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Template {
+    /// Write the statements that build an index concurrently, as in `entries(account_id)`
+    #[arg(long, value_name = "TABLE(COLUMN,..)")]
+    concurrent_index: Option<IndexOn>,
+    /// Write no down.sql: the migration cannot be reverted
+    #[arg(long)]
+    no_down: bool,
+    /// Write the phase into metadata.toml: `expand` or `contract`
+    #[arg(long, value_name = "PHASE")]
+    phase: Option<Phase>,
+}
+
+impl Template {
+    fn metadata(&self) -> Option<String> {
+        let in_transaction = self.concurrent_index.is_none();
+        let flag = format!("run_in_transaction = {in_transaction}\n");
+        match self.phase {
+            Some(phase) => Some(format!("{flag}\n[dbctl]\nphase = \"{}\"\n", phase.as_str())),
+            None => (!in_transaction).then_some(flag),
+        }
+    }
+}
+
+/// A table with the columns of an index.
+#[derive(Clone, Debug)]
+struct IndexOn {
+    table: String,
+    columns: String,
+}
+
+impl IndexOn {
+    /// `entries_account_id_idx`, as the server would name it.
+    fn name(&self) -> String {
+        let table = self.table.rsplit('.').next().unwrap_or(&self.table);
+        let columns: Vec<&str> = self.columns.split(',').map(str::trim).collect();
+        format!("{table}_{}_idx", columns.join("_"))
+    }
+}
+
+impl FromStr for IndexOn {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected a table and its columns, as in `entries(account_id, created_at)`";
+        let inner = text.strip_suffix(')').and_then(|text| text.split_once('('));
+        let (table, columns) = inner.ok_or(expected)?;
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        if !table.split('.').all(is_name) || !columns.split(',').map(str::trim).all(is_name) {
+            return Err(expected);
+        }
+        Ok(Self {
+            table: table.to_owned(),
+            columns: columns.to_owned(),
+        })
+    }
+}
+
 /// Makes `<directory>/<now>_<name>/{up,down}.sql`. It never touches what exists.
 ///
 /// Of several that are made within a second each gets a second of its own, because two migrations of one
 /// version cannot be run.
-pub(crate) fn create(directory: &Path, name: &MigrationName) -> Result<PathBuf, CommandFailure> {
-    write_next(directory, name, SystemTime::now()).map_err(|error| {
+pub(crate) fn create(
+    directory: &Path,
+    name: &MigrationName,
+    template: &Template,
+) -> Result<PathBuf, CommandFailure> {
+    write_next(directory, name, template, SystemTime::now()).map_err(|error| {
         let absolute = std::path::absolute(directory);
         let directory = absolute.as_deref().unwrap_or(directory);
         let problem = format!(
@@ -42,7 +110,12 @@ pub(crate) fn create(directory: &Path, name: &MigrationName) -> Result<PathBuf, 
     })
 }
 
-fn write_next(directory: &Path, name: &MigrationName, mut time: SystemTime) -> io::Result<PathBuf> {
+fn write_next(
+    directory: &Path,
+    name: &MigrationName,
+    template: &Template,
+    mut time: SystemTime,
+) -> io::Result<PathBuf> {
     fs::create_dir_all(directory)?;
     // Until the file is closed, others that make a migration wait here. A file system without locks is
     // no hindrance: then the directories alone tell.
@@ -53,7 +126,7 @@ fn write_next(directory: &Path, name: &MigrationName, mut time: SystemTime) -> i
         time += Duration::from_secs(1);
     }
     let migration = directory.join(format!("{}_{}", version(time), name.0));
-    write(&migration)?;
+    write(&migration, template)?;
     Ok(migration)
 }
 
@@ -69,10 +142,23 @@ fn versions(directory: &Path) -> io::Result<HashSet<String>> {
     Ok(versions)
 }
 
-fn write(migration: &Path) -> io::Result<()> {
+fn write(migration: &Path, template: &Template) -> io::Result<()> {
+    let (mut up, mut down) = (UP.to_owned(), DOWN.to_owned());
+    if let Some(index) = &template.concurrent_index {
+        let IndexOn { table, columns } = index;
+        let name = index.name();
+        up = format!("CREATE INDEX CONCURRENTLY {name} ON {table} ({columns});\n");
+        down = format!("DROP INDEX CONCURRENTLY IF EXISTS {name};\n");
+    }
     fs::create_dir(migration)?;
-    fs::write(migration.join("up.sql"), UP)?;
-    fs::write(migration.join("down.sql"), DOWN)
+    fs::write(migration.join("up.sql"), up)?;
+    if !template.no_down {
+        fs::write(migration.join("down.sql"), down)?;
+    }
+    match template.metadata() {
+        Some(metadata) => fs::write(migration.join("metadata.toml"), metadata),
+        None => Ok(()),
+    }
 }
 
 /// `2026-11-20-123456`, in UTC, as diesel's command line names its migrations.
@@ -115,7 +201,8 @@ mod tests {
                 .map(|n| {
                     let name: MigrationName = format!("m{n}").parse().unwrap();
                     let root = &root;
-                    scope.spawn(move || write_next(root, &name, time).unwrap())
+                    scope
+                        .spawn(move || write_next(root, &name, &Template::default(), time).unwrap())
                 })
                 .collect();
             makers
@@ -134,12 +221,40 @@ mod tests {
         let root = std::env::temp_dir().join(format!("dbctl-kept-{}", std::process::id()));
         let migration = root.join("2026-11-20-123456_a");
         fs::create_dir_all(&root).unwrap();
-        write(&migration).unwrap();
+        write(&migration, &Template::default()).unwrap();
         fs::write(migration.join("up.sql"), "mine").unwrap();
-        let error = write(&migration).unwrap_err();
+        let error = write(&migration, &Template::default()).unwrap_err();
         let kept = fs::read_to_string(migration.join("up.sql")).unwrap();
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(kept, "mine");
+    }
+
+    #[test]
+    fn a_template_writes_the_index_outside_a_transaction_and_the_phase() {
+        let root = std::env::temp_dir().join(format!("dbctl-template-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        let template = Template {
+            concurrent_index: Some("app.entries(account_id, at)".parse().unwrap()),
+            no_down: true,
+            phase: Some(Phase::Contract),
+        };
+        write(&root.join("1_a"), &template).unwrap();
+        let up = fs::read_to_string(root.join("1_a/up.sql")).unwrap();
+        let metadata = fs::read_to_string(root.join("1_a/metadata.toml")).unwrap();
+        let down = root.join("1_a/down.sql").exists();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(
+            up,
+            "CREATE INDEX CONCURRENTLY entries_account_id_at_idx ON app.entries (account_id, at);\n"
+        );
+        assert_eq!(
+            metadata,
+            "run_in_transaction = false\n\n[dbctl]\nphase = \"contract\"\n"
+        );
+        assert!(!down);
+        for wrong in ["entries", "entries()", "(a)", "entries(a", "e; drop(a)"] {
+            assert!(wrong.parse::<IndexOn>().is_err(), "{wrong}");
+        }
     }
 }

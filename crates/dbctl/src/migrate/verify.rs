@@ -1,0 +1,54 @@
+//! `dbctl migrate verify`.
+
+use app_db::{DirectUrl, Migrator, VerifiedMigration};
+
+use crate::command_failure::CommandFailure;
+use crate::exit::Exit;
+use crate::output;
+
+/// Applies, reverts and applies every migration in a scratch database, and prints what is not as before.
+pub(super) async fn run(
+    migrator: &Migrator,
+    scratch: Option<&str>,
+    json: bool,
+) -> Result<Exit, CommandFailure> {
+    let scratch = scratch.map(DirectUrl::parse).transpose()?;
+    let verified = migrator.verify(scratch.as_ref()).await?;
+    if json {
+        output::json(&verified)?;
+    } else {
+        for migration in &verified.migrations {
+            print(migration)?;
+        }
+    }
+    let one_way = verified.migrations.iter().filter(|m| !m.reversible).count();
+    let wrong = verified.migrations.iter().filter(|m| !m.is_clean()).count();
+    output::progress(format_args!(
+        "{} migrations verified: {wrong} not taken back by their down.sql, {one_way} without one",
+        verified.migrations.len()
+    ));
+    Ok(if verified.is_clean() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+fn print(migration: &VerifiedMigration) -> Result<(), CommandFailure> {
+    let title = format!("{}_{}", migration.version, migration.name);
+    let kinds = [
+        ("left behind by down.sql", &migration.left),
+        ("not brought back by down.sql", &migration.missing),
+        ("not as before after down.sql", &migration.changed),
+        (
+            "different after up.sql has run again",
+            &migration.different_again,
+        ),
+    ];
+    for (what, objects) in kinds {
+        for object in objects {
+            output::data(format_args!("{title}: {object} is {what}"))?;
+        }
+    }
+    Ok(())
+}
