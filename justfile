@@ -30,6 +30,14 @@ down:
 migrate *ARGS:
     @cargo run -q -p dbctl -- migrate run {{ ARGS }}
 
+# What `just migrate` would do: locks, sizes, and what is written anew.
+plan *ARGS:
+    @cargo run -q -p dbctl -- migrate plan {{ ARGS }}
+
+# Look for what is dangerous in the migrations; needs no server: `just lint-migrations --since origin/main`.
+lint-migrations *ARGS:
+    @cargo run -q -p dbctl -- migrate lint {{ ARGS }}
+
 # Write the folder of a new migration: `just new-migration add_index_on_entries`.
 new-migration NAME *ARGS:
     @cargo run -q -p dbctl -- migrate new {{ NAME }} {{ ARGS }}
@@ -68,6 +76,16 @@ differential *ARGS: setup
 fuzz SECONDS="600": setup
     cargo run --quiet -p db-tests --bin differential -- --seeds crates/db-wire/fuzz/corpus/conversation
     cd crates/db-wire && cargo +nightly fuzz run conversation -- -max_total_time={{ SECONDS }} -timeout=10
+
+# The migrations of somebody else's checkout, by psql and by the migrator: same schema, up and down, times.
+migration-corpus FOLDER: setup
+    cargo build --quiet -p db-tests --bins
+    {{ with_cluster }} -- target/debug/migration-corpus {{ FOLDER }}
+
+# So many sets of migrations by chance, whose runs are killed at random; the history is always a prefix.
+migration-kills SETS="100": setup
+    cargo build --quiet -p db-tests --bins
+    DB_TESTS_MIGRATION_SETS={{ SETS }} {{ with_cluster }} -- cargo test --quiet -p db-tests --test it migrate::random_sets -- --nocapture
 
 # What each promise comes to, by name; then our pool beside its peers in one table (target/bench/table.json).
 bench *ARGS: setup

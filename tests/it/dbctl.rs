@@ -1,7 +1,12 @@
 //! The command line as a person or a script meets it: output, exit codes, no secrets.
 
+mod databases;
+mod lint;
 mod migrate;
 mod migration_files;
+mod operating;
+mod planned;
+mod sarif_schema;
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +35,7 @@ impl Dbctl {
     }
 
     /// For a database, with the repository's migrations.
-    fn on(database: &TestDatabase) -> Self {
+    pub(crate) fn on(database: &TestDatabase) -> Self {
         let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
         Self::new()
             .with("DATABASE_URL", database.url())
@@ -39,13 +44,13 @@ impl Dbctl {
     }
 
     /// For a database, with one migration of its own.
-    fn with_migration(database: &TestDatabase, name: &str, up: &str) -> Self {
+    pub(crate) fn with_migration(database: &TestDatabase, name: &str, up: &str) -> Self {
         let dbctl = Self::on(database).with("APP_DB__MIGRATIONS__DIRECTORY", "migrations");
         dbctl.add_migration(name, up);
         dbctl
     }
 
-    fn add_migration(&self, name: &str, up: &str) {
+    pub(crate) fn add_migration(&self, name: &str, up: &str) {
         let folder = self.path("migrations").join(name);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("up.sql"), up).unwrap();
@@ -57,11 +62,11 @@ impl Dbctl {
         self
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn command(&self, arguments: &str) -> Command {
+    pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(programs::dbctl());
         command
             .args(arguments.split_whitespace())
@@ -85,7 +90,7 @@ impl Dbctl {
 pub(crate) struct Outcome {
     code: Option<i32>,
     pub(crate) stdout: String,
-    stderr: String,
+    pub(crate) stderr: String,
     elapsed: Duration,
 }
 
@@ -109,6 +114,23 @@ impl Outcome {
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "no {text:?} in {self:?}");
         self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Standard output as one JSON value per line.
+    #[track_caller]
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        let lines = self.stdout.lines();
+        lines
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
     }
 
     #[track_caller]

@@ -1,14 +1,26 @@
 //! The migrator against a real server.
 
+mod autovacuum;
+mod baselined;
 mod blocked;
 mod concurrent;
+mod diesels;
 mod drift;
+mod environment;
+mod events;
 mod histories;
 mod left_in_session;
 mod locks;
+mod many;
+mod phases;
+mod plan;
 mod psql;
+mod random_sets;
+mod readiness;
 mod refused;
 mod resumed;
+mod script;
+mod verified;
 
 use std::time::Duration;
 

@@ -1,0 +1,62 @@
+//! Runs the migrations of somebody else's service: `just migration-corpus FOLDER`.
+//!
+//! Each folder of diesel migrations below FOLDER is applied twice, to two fresh databases of a server of its own:
+//! by psql, file by file, and by the migrator. pg_dump has to show the same schema. Then everything is reverted
+//! as far as the files go, and applied again. It prints a line for each folder, with times.
+
+mod folder;
+mod psql;
+mod trial;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use harness::Cluster;
+
+use self::trial::Trial;
+
+/// Compares the migrator with psql by the migrations of a checkout.
+#[derive(Parser)]
+#[command(name = "migration-corpus")]
+struct Arguments {
+    /// The checkout; every folder below it with diesel migrations is tried.
+    folder: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let folders = folder::below(&arguments.folder);
+    if folders.is_empty() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "no migrations below {}",
+            arguments.folder.display()
+        );
+        return ExitCode::from(2);
+    }
+    let cluster = match Cluster::shared().await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut all_well = true;
+    for folder in folders {
+        let outcome = Trial::of(cluster.server(), &folder).await;
+        let line = match &outcome {
+            Ok(trial) => trial.to_string(),
+            Err(problem) => problem.clone(),
+        };
+        all_well &= outcome.is_ok_and(|trial| trial.is_well());
+        let _ = writeln!(std::io::stdout(), "{}: {line}", folder.display());
+    }
+    if all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
