@@ -1,4 +1,4 @@
-//! What happens while migrations run, for those who want to follow.
+//! What happens while migrations run, for a caller who wants to follow.
 
 use std::fmt;
 use std::path::PathBuf;

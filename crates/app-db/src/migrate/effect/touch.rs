@@ -40,9 +40,9 @@ pub(in crate::migrate) enum Reach {
 /// Other tables that are locked because they are tied to this one.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::migrate) enum Link {
-    /// Those that its foreign keys point to.
+    /// The tables that its foreign keys point to.
     Referenced(LockMode),
-    /// Those whose foreign keys point to it.
+    /// The tables whose foreign keys point to it.
     Referencing(LockMode),
     /// The same on DELETE: they are read, or changed if the key says so.
     OnDelete,

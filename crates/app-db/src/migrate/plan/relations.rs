@@ -1,4 +1,4 @@
-//! The relations that a statement locks: those it names, and those that are tied to them.
+//! The relations that a statement locks: the ones that it names, and the ones that are tied to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
