@@ -1,7 +1,4 @@
-//! The command line of the connection layer: migrations, configuration, health, diagnosis.
-//!
-//! Data goes to standard output, progress and errors go to standard error. The exit codes are part of the
-//! interface; [`Exit`] lists them.
+#![doc = include_str!("../README.md")]
 
 mod command_failure;
 mod config;
