@@ -19,6 +19,7 @@ pub(crate) fn contradictions(layers: &Layers, environment: &Environment) -> Vec<
         let validation = table.get("validation_timeout");
         let pairs = [
             (true, "min_idle", "max"),
+            (true, "min_idle", "max_idle"),
             (true, "max", "ceiling"),
             // The pool bounds a built-in validation_timeout by the deadline of the checkout.
             (

@@ -72,22 +72,29 @@ impl Layers {
             unreachable!("layers hold checked paths, and merging them reads nothing");
         };
         let mut table: BTreeMap<_, _> = table.into_iter().collect();
-        fit_to_max(&mut table, "min_idle", Ordering::Greater, "lowered");
-        fit_to_max(&mut table, "ceiling", Ordering::Less, "raised");
+        fit(&mut table, "min_idle", "max", Ordering::Greater, "lowered");
+        fit(
+            &mut table,
+            "min_idle",
+            "max_idle",
+            Ordering::Greater,
+            "lowered",
+        );
+        fit(&mut table, "ceiling", "max", Ordering::Less, "raised");
         table
     }
 }
 
-/// Replaces a built-in value by the configured `max` if it is on the wrong side of it.
-fn fit_to_max(table: &mut BTreeMap<String, Value>, key: &str, wrong: Ordering, how: &str) {
-    let (Some(max), Some(value)) = (table.get("max"), table.get(key)) else {
+/// Replaces a built-in value by a configured bound if it is on the wrong side of it.
+fn fit(table: &mut BTreeMap<String, Value>, key: &str, bound: &str, wrong: Ordering, how: &str) {
+    let (Some(limit), Some(value)) = (table.get(bound), table.get(key)) else {
         return;
     };
-    let (ValueKind::U64(most), ValueKind::U64(count)) = (&max.kind, &value.kind) else {
+    let (ValueKind::U64(most), ValueKind::U64(count)) = (&limit.kind, &value.kind) else {
         return;
     };
-    if count.cmp(most) == wrong && is_built_in(value) && !is_built_in(max) {
-        let origin = format!("{}, {how} to max", value.origin().unwrap_or_default());
+    if count.cmp(most) == wrong && is_built_in(value) && !is_built_in(limit) {
+        let origin = format!("{}, {how} to {bound}", value.origin().unwrap_or_default());
         let fitted = Value::new(Some(&origin), *most);
         table.insert(key.to_owned(), fitted);
     }

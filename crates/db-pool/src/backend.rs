@@ -62,6 +62,11 @@ pub(crate) struct Backend {
     /// connections made together must not all end together.
     ends: Option<Instant>,
     most_uses: u32,
+    /// The share of its lifetime that is kept, and the version of the settings that `ends` was made from.
+    kept: f64,
+    settings: u32,
+    /// When it was last handed out.
+    held_since: Instant,
     idle_since: Instant,
     uses: u32,
     close_reason: Option<CloseReason>,
@@ -104,6 +109,7 @@ impl Backend {
         link.observed.remember_parameters();
         let now = Instant::now();
         let kept = 1.0 - fastrand::f64() / 4.0;
+        let ends = end_of_life(&registry, now, kept);
         registry.established.fetch_add(1, Ordering::AcqRel);
         let live = LiveBackend::new(canceller, Arc::clone(&link.observed), Arc::clone(&activity));
         Self {
@@ -113,13 +119,14 @@ impl Backend {
             observed: link.observed,
             activity,
             live: Arc::new(live),
+            kept,
+            settings: registry.settings.version(),
+            held_since: now,
             registry,
             in_slot,
             reset: SessionReset::of(link.steering.rules().as_deref(), profile.reset),
             born: now,
-            ends: profile
-                .max_lifetime
-                .and_then(|full| now.checked_add(full.mul_f64(kept))),
+            ends,
             most_uses: match profile.max_uses {
                 0 => u32::MAX,
                 full => full - (f64::from(full) * (1.0 - kept)) as u32,
@@ -151,6 +158,20 @@ impl Backend {
 
     pub(crate) fn live(&self) -> &Arc<LiveBackend> {
         &self.live
+    }
+
+    /// Goes by the settings that are in force now, where they have changed.
+    pub(crate) fn keep_up(&mut self) {
+        let version = self.registry.settings.version();
+        if self.settings != version {
+            self.settings = version;
+            self.ends = end_of_life(&self.registry, self.born, self.kept);
+        }
+    }
+
+    /// For how long its holder has had it.
+    pub(crate) fn held_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.held_since)
     }
 
     pub(crate) fn mark_for_closing(&mut self, reason: CloseReason) {
@@ -238,18 +259,20 @@ impl Backend {
         now: Instant,
     ) {
         self.uses = self.uses.saturating_add(1);
+        self.held_since = now;
         self.observed.forget_error();
         self.activity.hand_out(caller, waited);
         self.live.handed_out(now.into_std());
     }
 
     /// Decides whether it may be handed out again. Must not block: it runs in a `Drop`.
-    pub(crate) fn check_in(&mut self) -> Verdict {
+    pub(crate) fn check_in(&mut self, now: Instant) -> Verdict {
+        self.keep_up();
         if let Some(held) = self.live.returned() {
             long_hold::report_return(&self.registry.name, self.live.call_site(), held);
         }
         self.activity.forget_holder();
-        match (self.judge(), &self.reset) {
+        match (self.judge(now), &self.reset) {
             (Verdict::Keep, Some(reset)) => reset.verdict(&self.observed),
             (verdict, _) => verdict,
         }
@@ -273,7 +296,7 @@ impl Backend {
     }
 
     /// Decides the same whatever is left in the session.
-    pub(crate) fn judge(&mut self) -> Verdict {
+    pub(crate) fn judge(&mut self, now: Instant) -> Verdict {
         if std::thread::panicking() {
             return Verdict::Discard(CloseReason::Discarded);
         }
@@ -302,7 +325,6 @@ impl Backend {
         {
             return Verdict::Discard(CloseReason::InTransaction);
         }
-        let now = Instant::now();
         match self.overdue(now) {
             Some(reason) => Verdict::Discard(reason),
             None => {
@@ -321,26 +343,9 @@ impl Drop for Backend {
             reservation.slot.leave();
         }
         let totals = &self.registry.totals;
-        Totals::count(match reason {
-            CloseReason::Retired => &totals.retired,
-            CloseReason::Idle => &totals.idle_closed,
-            CloseReason::Lifetime => &totals.lifetime_closed,
-            CloseReason::Uses => &totals.uses_closed,
-            CloseReason::Surplus | CloseReason::PoolClosed => &totals.surplus_closed,
-            CloseReason::Lost
-            | CloseReason::Busy
-            | CloseReason::InTransaction
-            | CloseReason::Unobserved
-            | CloseReason::Altered
-            | CloseReason::Discarded
-            | CloseReason::Outdated
-            | CloseReason::Silent => &totals.discarded,
-        });
+        totals.count_closed(reason);
         if matches!(reason, CloseReason::Lost | CloseReason::Silent) || self.observed.is_closed() {
             Totals::count(&totals.lost);
-        }
-        if reason.is_dirty() {
-            Totals::count(&totals.dirty_returned);
         }
         reason.report(&ClosedBackend {
             pool: &self.registry.name,
@@ -367,6 +372,12 @@ impl Drop for Backend {
         self.registry.being_closed.fetch_add(1, Ordering::AcqRel);
         self.registry.spawn(closing.run());
     }
+}
+
+/// When a backend that was made then has lived for the share that it keeps of its lifetime.
+fn end_of_life(registry: &Registry, born: Instant, kept: f64) -> Option<Instant> {
+    let full = registry.settings.max_lifetime()?;
+    born.checked_add(full.mul_f64(kept))
 }
 
 /// How long a discarded backend may keep its reservation.

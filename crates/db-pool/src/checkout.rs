@@ -6,6 +6,7 @@ pub(crate) mod dial;
 pub(crate) mod nested;
 pub(crate) mod queued;
 pub(crate) mod timed_out;
+pub(crate) mod trouble;
 pub(crate) mod turn;
 pub(crate) mod validate;
 
@@ -38,6 +39,9 @@ pub(crate) struct Checkout {
     caller: &'static Location<'static>,
     queued: Queued,
     deadline: Instant,
+    /// Whether it has stood in the queue, and whether a connection had to be made for it.
+    has_queued: bool,
+    has_dialled: bool,
 }
 
 impl Checkout {
@@ -50,7 +54,8 @@ impl Checkout {
         patience: Duration,
         caller: &'static Location<'static>,
     ) -> Result<Connection, PoolError> {
-        let checkout = Self::begin(shared, patience, caller);
+        let mut checkout = Self::begin(shared, patience, caller);
+        checkout.keep_rate()?;
         let shared = &checkout.shared;
         let arrived = checkout.queued.arrived;
         let (permit, now) = match nested::outer(&shared.registry) {
@@ -59,7 +64,10 @@ impl Checkout {
                 // No time has passed that would be worth another look at the clock.
                 Ok(permit) => (permit, arrived),
                 Err(_queue) => match shared.gate.enter(checkout.deadline).await {
-                    Ok(permit) => (permit, Instant::now()),
+                    Ok(permit) => {
+                        checkout.has_queued = true;
+                        (permit, Instant::now())
+                    }
                     Err(refusal) => return Err(checkout.refusal(refusal)),
                 },
             },
@@ -72,8 +80,9 @@ impl Checkout {
         shared: Arc<Shared>,
         caller: &'static Location<'static>,
     ) -> Result<Connection, PoolError> {
-        let patience = shared.profile.checkout_timeout;
+        let patience = shared.registry.settings.checkout_timeout();
         let checkout = Self::begin(shared, patience, caller);
+        checkout.keep_rate()?;
         let arrived = checkout.queued.arrived;
         match checkout.shared.gate.try_enter() {
             Ok(permit) => checkout.hand_out(permit, arrived).await,
@@ -88,7 +97,23 @@ impl Checkout {
             deadline: deadline(arrived, patience),
             shared,
             caller,
+            has_queued: false,
+            has_dialled: false,
         }
+    }
+
+    /// Refuses the caller where more ask than the pool's `rate_limit` lets.
+    fn keep_rate(&self) -> Result<(), PoolError> {
+        let Some(limit) = &self.shared.rate_limit else {
+            return Ok(());
+        };
+        limit.take().map_err(|limited| {
+            Totals::count(&self.shared.registry.totals.refused);
+            PoolError::RateLimited {
+                pool: self.shared.name(),
+                limited,
+            }
+        })
     }
 
     /// Hands out what is at hand, or looks for more. The looking is in a box: a future is copied each time
@@ -108,7 +133,11 @@ impl Checkout {
     }
 
     /// Finds or makes a connection for a caller that has passed the gate; `first` is one that may do.
-    async fn find(self, first: Option<Stored>, permit: Permit) -> Result<Connection, PoolError> {
+    async fn find(
+        mut self,
+        first: Option<Stored>,
+        permit: Permit,
+    ) -> Result<Connection, PoolError> {
         let shared = Arc::clone(&self.shared);
         let registry = &shared.registry;
         let mut turn = Turn::new(registry, permit.number());
@@ -136,7 +165,10 @@ impl Checkout {
             let dials = !given_away || registry.turns.is_short_of_connections();
             if dialling.is_none() && dials {
                 match dial_in_background(&shared, Urge::Caller) {
-                    Ok(report) => dialling = Some(report),
+                    Ok(report) => {
+                        self.has_dialled = true;
+                        dialling = Some(report);
+                    }
                     Err(not_now) => {
                         // Nothing lives and nothing will for now: told at once what the last failure was.
                         if let Some(source) = shared.backoff.refusal()
@@ -186,6 +218,12 @@ impl Checkout {
     }
 
     fn connection(self, stored: Stored, permit: Permit, now: Instant) -> Connection {
+        let totals = &self.shared.registry.totals;
+        if self.has_dialled {
+            Totals::count(&totals.served_new);
+        } else if self.has_queued {
+            Totals::count(&totals.served_after_queueing);
+        }
         Connection::new(stored, permit, self.shared, self.caller, &self.queued, now)
     }
 

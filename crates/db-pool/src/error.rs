@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::checkout::diagnosis::Diagnosis;
 use crate::connect::connect_error::ConnectError;
+use crate::rate_limit::RateLimited;
 use crate::status::Status;
 
 /// Whose fault an error is, and therefore what a caller can do about it.
@@ -94,6 +95,23 @@ pub enum PoolError {
         /// The largest that the pool can have: the key `ceiling` of its profile.
         ceiling: u32,
     },
+    /// The settings would not be right, and none of them has changed.
+    #[error("the settings of pool `{pool}` stay as they are: {}", .problems.join("; "))]
+    Settings {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// Everything that is wrong, each with what was expected.
+        problems: Vec<String>,
+    },
+    /// More callers ask than the pool's `rate_limit` lets.
+    #[error("pool `{pool}` is asked for more connections than its rate_limit")]
+    RateLimited {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// How many it lets, and when there is room again.
+        #[source]
+        limited: RateLimited,
+    },
     /// A checkout from inside work that holds a connection of the same pool, while none was free.
     ///
     /// If as many callers as the pool has connections did this at once, each would wait for the others for
@@ -132,7 +150,9 @@ impl PoolError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Config { .. } | Self::Resize { .. } => Kind::Configuration,
+            Self::Config { .. } | Self::Resize { .. } | Self::Settings { .. } => {
+                Kind::Configuration
+            }
             Self::Timeout {
                 status,
                 last_failure: Some(_),
@@ -142,6 +162,7 @@ impl PoolError {
             Self::Timeout { .. }
             | Self::QueueFull { .. }
             | Self::InUse { .. }
+            | Self::RateLimited { .. }
             | Self::Nested { .. } => Kind::Busy,
             Self::Connect { source, .. } if source.is_permanent() => Kind::Configuration,
             Self::Connect { .. } => Kind::Down,

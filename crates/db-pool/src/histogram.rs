@@ -9,6 +9,9 @@ use std::time::Duration;
 /// longest duration, to some 30 kB for an hour.
 pub(crate) struct Histogram(Mutex<hdrhistogram::Histogram<u64>>);
 
+/// Durations in microseconds, each with how often it was recorded.
+pub type Recorded = Vec<(u64, u64)>;
+
 /// What a [`Histogram`] holds, in the numbers that people ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,6 +43,15 @@ impl Histogram {
     /// How many durations were recorded.
     pub(crate) fn count(&self) -> u64 {
         self.lock().len()
+    }
+
+    /// The durations as microseconds, each with how often it was recorded.
+    pub(crate) fn recorded(&self) -> Recorded {
+        let recorded = self.lock();
+        let values = recorded.iter_recorded();
+        values
+            .map(|value| (value.value_iterated_to(), value.count_at_value()))
+            .collect()
     }
 
     /// Adds all that another one holds.

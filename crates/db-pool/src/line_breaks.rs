@@ -16,6 +16,14 @@ pub fn breaks_a_line(char: char) -> bool {
     is_invisible || char.is_control()
 }
 
+/// The text with everything escaped that breaks a line.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    push_escaped(&mut line, text);
+    line
+}
+
 /// Escapes what breaks a line.
 pub(crate) fn push_escaped(text: &mut String, piece: &str) {
     for char in piece.chars() {

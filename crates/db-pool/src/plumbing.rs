@@ -4,15 +4,21 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use db_config::Credentials;
+use diesel_async::AsyncPgConnection;
 
 use crate::checkout::connection::Connection;
 use crate::checkout::{Checkout, nested};
+use crate::connect::dialler::Dialled;
+use crate::connect::phases::ConnectPhases;
 use crate::error::PoolError;
+use crate::fingerprint::Fingerprint;
 use crate::pool::Pool;
+use crate::pool_times::TimeListener;
 use crate::upkeep::rotation::{self, Rotation};
 
 pub use crate::connect::inquiry::is_behind_pgpool;
-pub use crate::line_breaks::breaks_a_line;
+pub use crate::histogram::Recorded;
+pub use crate::line_breaks::{breaks_a_line, escaped};
 pub use crate::telemetry::observer::Observer;
 pub use crate::upkeep::rotation::Proof;
 pub use db_wire::{Observed, Unresolved};
@@ -24,7 +30,7 @@ pub fn get_for(
     caller: &'static Location<'static>,
 ) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
     let shared = Arc::clone(pool.shared());
-    let patience = shared.profile.checkout_timeout;
+    let patience = shared.registry.settings.checkout_timeout();
     Checkout::queueing(shared, patience, caller)
 }
 
@@ -72,7 +78,60 @@ pub fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
 pub async fn probe(pool: &Pool) -> Result<(), PoolError> {
     let shared = pool.shared();
     let endpoint = shared.registry.generations.current().endpoint.clone();
-    rotation::log_in_beside(shared, endpoint).await
+    rotation::log_in_beside(shared, endpoint).await.map(drop)
+}
+
+/// A session that no pool counts, for questions that are to be answered when every connection is in use.
+pub struct SessionBeside(Dialled);
+
+impl SessionBeside {
+    /// The session.
+    pub fn conn(&mut self) -> &mut AsyncPgConnection {
+        &mut self.0.conn
+    }
+
+    /// How long the parts of connecting took.
+    #[must_use]
+    pub fn phases(&self) -> ConnectPhases {
+        self.0.phases
+    }
+}
+
+impl std::fmt::Debug for SessionBeside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SessionBeside").finish_non_exhaustive()
+    }
+}
+
+/// Opens such a session with the pool's current credentials. It ends when it is dropped.
+///
+/// # Errors
+///
+/// [`PoolError::Connect`] after the connect timeout at the latest, [`PoolError::Closed`]. Dropping the
+/// future closes the connection.
+pub async fn session_beside(pool: &Pool) -> Result<SessionBeside, PoolError> {
+    let shared = pool.shared();
+    let endpoint = shared.registry.generations.current().endpoint.clone();
+    let dialled = rotation::log_in_beside(shared, endpoint).await?;
+    Ok(SessionBeside(dialled))
+}
+
+/// A text of SQL with `?` for its values, on one line; of a very long one the beginning.
+#[must_use]
+pub fn without_values(sql: &str) -> Arc<str> {
+    Fingerprint::of(sql.as_bytes()).text
+}
+
+/// Has every time of a pool told to a listener from now on, if it is the first. It runs where the times are
+/// measured, and costs each checkout what it takes.
+pub fn listen_to_times(pool: &Pool, listener: TimeListener) -> bool {
+    pool.shared().registry.times.listen(listener)
+}
+
+/// The times of each fingerprint of a pool, as they were recorded.
+#[must_use]
+pub fn statement_times(pool: &Pool) -> Vec<(Arc<str>, Recorded)> {
+    pool.shared().registry.statements.times()
 }
 
 /// Refuses checkouts from now on, sends waiting callers away and closes idle connections, without

@@ -10,10 +10,13 @@ use crate::checkout::Checkout;
 use crate::checkout::connection::Connection;
 use crate::error::PoolError;
 use crate::profile::PoolProfile;
+use crate::settings::PoolSettings;
 use crate::shared::Shared;
+use crate::snapshot::{PoolSnapshot, snapshot};
 use crate::status::{Closed, Status};
 use crate::telemetry::statement_stats::StatementStats;
 use crate::upkeep::keeper::Keeper;
+use crate::upkeep::reconfigure::reconfigure;
 use crate::upkeep::resize::resize;
 use crate::upkeep::rotation::{self, Rotation};
 use crate::upkeep::shutdown;
@@ -90,7 +93,7 @@ impl Pool {
     /// costs no round trip, unless that one was idle for longer than `validate_after`.
     #[track_caller]
     pub fn get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
-        let patience = self.shared.profile.checkout_timeout;
+        let patience = self.shared.registry.settings.checkout_timeout();
         Checkout::queueing(Arc::clone(&self.shared), patience, Location::caller())
     }
 
@@ -154,6 +157,36 @@ impl Pool {
     /// [`PoolError::Resize`] for zero and above the profile's `ceiling`; nothing has changed then.
     pub fn resize(&self, max: u32) -> Result<(), PoolError> {
         resize(&self.shared, max)
+    }
+
+    /// Changes settings while the pool is in use: all that the closure changes, or nothing.
+    ///
+    /// The closure gets the settings in force. Idle connections go by the new ones at once; those in use are not
+    /// disturbed and go by them when they come back. Callers that wait already keep their `checkout_timeout`.
+    /// Two changes at the same time come one after the other. It never waits for anything else.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Settings`] with everything that is wrong with them; nothing has changed then.
+    pub fn reconfigure(
+        &self,
+        change: impl FnOnce(&mut PoolSettings),
+    ) -> Result<PoolSettings, PoolError> {
+        reconfigure(&self.shared, change)
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> PoolSettings {
+        self.shared.registry.settings.read(self.shared.max())
+    }
+
+    /// Everything that can be told of the pool at this instant; never waits.
+    ///
+    /// It costs some microseconds and two short locks for each connection in use.
+    #[must_use]
+    pub fn snapshot(&self) -> PoolSnapshot {
+        snapshot(&self.shared)
     }
 
     /// Waits until `min_idle` connections are open, so that the first requests need not log in.

@@ -26,6 +26,14 @@ pub struct PoolProfile {
     pub ceiling: u32,
     /// How many idle connections are kept ready.
     pub min_idle: u32,
+    /// How many connections may be idle: what comes back beyond that is closed; `None` is any number.
+    #[serde(deserialize_with = "count_or_unlimited")]
+    pub max_idle: Option<u32>,
+    /// Whether the size follows the load, where somebody sees to it.
+    pub sizing: Sizing,
+    /// How many connections may be asked for in a second; `None` is any number.
+    #[serde(deserialize_with = "count_or_unlimited")]
+    pub rate_limit: Option<u32>,
     /// How many callers may wait for a connection, the next being refused at once; `None` is any number.
     #[serde(deserialize_with = "count_or_unlimited")]
     pub max_waiting: Option<u32>,
@@ -159,6 +167,18 @@ pub enum WireMode {
     /// `lock_timeout` and `idle_in_transaction_session_timeout` are not in force. A query that diesel itself keeps
     /// prepared keeps the meaning that its literals had under the settings of the borrower who prepared it.
     Observe,
+}
+
+/// Who decides how large a pool is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Sizing {
+    /// The configuration, and a service that calls [`Pool::resize`](crate::Pool::resize).
+    #[default]
+    Fixed,
+    /// The load, within the pool's `ceiling`.
+    Adaptive,
 }
 
 /// How statements are named on the server.

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,10 @@ use crate::changes::Changes;
 use crate::connect::phases::ConnectPhases;
 use crate::generation::Generations;
 use crate::histogram::Histogram;
+use crate::pool_times::PoolTimes;
+use crate::profile::PoolProfile;
 use crate::queue::turns::Turns;
+use crate::settings::LiveSettings;
 use crate::telemetry::statement_stats::StatementTable;
 use crate::totals::Totals;
 
@@ -24,6 +28,8 @@ pub(crate) struct Registry {
     pub(crate) name: Arc<str>,
     pub(crate) generations: Generations,
     pub(crate) totals: Totals,
+    pub(crate) settings: LiveSettings,
+    pub(crate) times: PoolTimes,
     pub(crate) statements: StatementTable,
     pub(crate) changes: Changes,
     /// Whose turn it is to have one.
@@ -32,6 +38,8 @@ pub(crate) struct Registry {
     pub(crate) established: AtomicU32,
     /// How many of these are on their way out.
     pub(crate) being_closed: AtomicU32,
+    /// How many have come back and wait for the rest of an answer, or for their session to be reset.
+    pub(crate) settling: AtomicU32,
     /// How many rotations are proving new credentials.
     pub(crate) proving: AtomicU32,
     /// How many connections have been pinged and have not answered; those given up on count until their
@@ -58,16 +66,19 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// Must be called within the runtime that connections are to be ended on.
-    pub(crate) fn new(name: Arc<str>, generations: Generations) -> Self {
+    pub(crate) fn new(profile: &PoolProfile, generations: Generations) -> Self {
         Self {
-            statements: StatementTable::new(Arc::clone(&name)),
-            name,
+            statements: StatementTable::new(Arc::clone(&profile.name)),
+            name: Arc::clone(&profile.name),
+            settings: LiveSettings::new(profile),
+            times: PoolTimes::default(),
             generations,
             totals: Totals::default(),
             changes: Changes::default(),
             turns: Turns::default(),
             established: AtomicU32::new(0),
             being_closed: AtomicU32::new(0),
+            settling: AtomicU32::new(0),
             proving: AtomicU32::new(0),
             unanswered: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
@@ -121,6 +132,7 @@ impl Registry {
 
     pub(crate) fn connected(&self, phases: ConnectPhases) {
         self.connect_times.record(phases.total());
+        self.times.connected(&phases);
         *self
             .last_connect
             .lock()
@@ -157,14 +169,17 @@ impl Registry {
         self.handed_out.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn connection_handed_out(&self) {
+    /// To a caller that has waited for so long, whatever for.
+    pub(crate) fn connection_handed_out(&self, waited: Duration) {
         self.in_use.fetch_add(1, Ordering::AcqRel);
         self.handed_out.fetch_add(1, Ordering::Relaxed);
+        self.times.checked_out(waited);
     }
 
     /// Tells a pool that closes, which waits for the last one. Either this sees that it closes, or it sees
     /// the count: both write before they look, in the one order of all that is `SeqCst`.
-    pub(crate) fn connection_returned(&self) {
+    pub(crate) fn connection_returned(&self, held: Duration) {
+        self.times.held(held);
         self.in_use.fetch_sub(1, Ordering::SeqCst);
         if self.is_closed() {
             self.changes.tell();
@@ -179,6 +194,22 @@ impl Registry {
         self.live_backends
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one backend that has come back and is not idle yet.
+pub(crate) struct Settling(Arc<Registry>);
+
+impl Settling {
+    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
+        registry.settling.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(registry))
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.0.settling.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every part of a pool works on.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -7,6 +8,7 @@ use db_config::Endpoint;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::backend::close_reason::CloseReason;
 use crate::backend::live_backend::LiveBackend;
 use crate::backend::slots::Slots;
 use crate::backend::store::{Store, Stored};
@@ -16,6 +18,7 @@ use crate::error::PoolError;
 use crate::generation::Generations;
 use crate::profile::PoolProfile;
 use crate::queue::gate::Gate;
+use crate::rate_limit::RateLimit;
 use crate::registry::Registry;
 use crate::status::{CheckoutCounts, CloseCounts, ConnectCounts, Status};
 
@@ -30,7 +33,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) backoff: Arc<Backoff>,
     pub(crate) keeper: Notify,
-    /// Orders changes of size.
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// Orders changes of size and of other settings.
     pub(crate) resizing: Mutex<()>,
 }
 
@@ -43,7 +47,7 @@ impl Shared {
             ..profile
         };
         let generations = Generations::new(endpoint.clone());
-        let registry = Arc::new(Registry::new(Arc::clone(&profile.name), generations));
+        let registry = Arc::new(Registry::new(&profile, generations));
         Arc::new(Self {
             dialler: Dialler::new(endpoint, &profile),
             gate: Gate::new(max, profile.max_waiting),
@@ -54,6 +58,10 @@ impl Shared {
                 profile.reconnect.clone(),
             )),
             keeper: Notify::new(),
+            rate_limit: profile
+                .rate_limit
+                .and_then(NonZeroU32::new)
+                .map(|limit| RateLimit::new(limit, limit)),
             resizing: Mutex::default(),
             profile,
             registry,
@@ -99,13 +107,14 @@ impl Shared {
                 times: registry.connect_times.quantiles(),
             },
             closed: CloseCounts {
-                by_rotation: count(&totals.retired),
-                by_idle_timeout: count(&totals.idle_closed),
-                by_age: count(&totals.lifetime_closed),
-                by_uses: count(&totals.uses_closed),
-                by_resize: count(&totals.surplus_closed),
-                discarded: count(&totals.discarded),
-                dirty: count(&totals.dirty_returned),
+                by_rotation: totals.closed(&[CloseReason::Retired]),
+                by_idle_timeout: totals.closed(&[CloseReason::Idle]),
+                by_max_idle: totals.closed(&[CloseReason::Spare]),
+                by_age: totals.closed(&[CloseReason::Lifetime]),
+                by_uses: totals.closed(&[CloseReason::Uses]),
+                by_resize: totals.closed(&[CloseReason::Surplus, CloseReason::PoolClosed]),
+                discarded: totals.closed(&CloseReason::UNFIT),
+                dirty: totals.closed(&CloseReason::DIRTY),
             },
             checkouts: CheckoutCounts {
                 queued: self.gate.waits.count(),
@@ -121,11 +130,23 @@ impl Shared {
         }
     }
 
+    /// How many idle connections are to be ready.
+    pub(crate) fn min_idle(&self) -> u32 {
+        self.registry.settings.min_idle().min(self.max())
+    }
+
+    /// Whether a connection that comes back now is one more than may be idle, and nobody waits for it.
+    pub(crate) fn has_idle_enough(&self) -> bool {
+        let most = self.registry.settings.max_idle();
+        most.is_some_and(|most| self.store.idle() >= most && self.gate.waiting() == 0)
+    }
+
     /// Closes every idle backend that must not stay, and keeps the others in their order.
     pub(crate) fn sweep(&self) {
         let overdue = self.store.sort_out(|idle| {
             let now = Instant::now();
             let is_overdue = |stored: &mut Stored| {
+                stored.keep_up();
                 let reason = stored.overdue(now);
                 reason
                     .inspect(|reason| stored.mark_for_closing(*reason))

@@ -69,6 +69,8 @@ pub struct CloseCounts {
     pub by_rotation: u64,
     /// They were idle for longer than `idle_timeout`.
     pub by_idle_timeout: u64,
+    /// As many as `max_idle` were idle when they came back.
+    pub by_max_idle: u64,
     /// They were older than `max_lifetime`.
     pub by_age: u64,
     /// They had been used `max_uses` times.

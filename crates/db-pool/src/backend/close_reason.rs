@@ -25,6 +25,8 @@ pub(crate) enum CloseReason {
     Retired,
     /// It was idle for longer than the profile lets it be.
     Idle,
+    /// As many as `max_idle` were idle already.
+    Spare,
     /// It is older than the profile lets it be.
     Lifetime,
     /// It was used as often as the profile lets it be.
@@ -47,6 +49,40 @@ pub(crate) struct ClosedBackend<'c> {
 }
 
 impl CloseReason {
+    /// Every reason, in the order of their declaration.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Lost,
+        Self::Busy,
+        Self::InTransaction,
+        Self::Unobserved,
+        Self::Altered,
+        Self::Discarded,
+        Self::Outdated,
+        Self::Silent,
+        Self::Retired,
+        Self::Idle,
+        Self::Spare,
+        Self::Lifetime,
+        Self::Uses,
+        Self::Surplus,
+        Self::PoolClosed,
+    ];
+
+    /// The reasons for which a backend was unfit to be used again.
+    pub(crate) const UNFIT: [Self; 8] = [
+        Self::Lost,
+        Self::Busy,
+        Self::InTransaction,
+        Self::Unobserved,
+        Self::Altered,
+        Self::Discarded,
+        Self::Outdated,
+        Self::Silent,
+    ];
+
+    /// Those of them for which its last holder is to blame.
+    pub(crate) const DIRTY: [Self; 3] = [Self::Busy, Self::InTransaction, Self::Unobserved];
+
     /// The reason as one word of the log.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -60,6 +96,7 @@ impl CloseReason {
             Self::Silent => "silent",
             Self::Retired => "retired",
             Self::Idle => "idle",
+            Self::Spare => "max_idle",
             Self::Lifetime => "lifetime",
             Self::Uses => "uses",
             Self::Surplus => "surplus",
@@ -69,7 +106,7 @@ impl CloseReason {
 
     /// Whether its last holder gave it back in a state that nobody else may find.
     pub(crate) fn is_dirty(self) -> bool {
-        matches!(self, Self::Busy | Self::InTransaction | Self::Unobserved)
+        Self::DIRTY.contains(&self)
     }
 
     /// The one event of a connection's end: a warning where its holder left it dirty, information where
@@ -99,5 +136,18 @@ impl CloseReason {
                 "a connection is closed"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_place() {
+        for (place, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place, "{reason:?}");
+        }
+        assert_eq!(CloseReason::PoolClosed as usize, CloseReason::ALL.len() - 1);
     }
 }

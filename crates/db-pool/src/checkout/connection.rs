@@ -14,6 +14,7 @@ use crate::backend::verdict::Verdict;
 use crate::checkout::queued::Queued;
 use crate::connect::cancel_token::CancelToken;
 use crate::queue::gate::Permit;
+use crate::registry::Settling;
 use crate::shared::Shared;
 use db_wire::Observed;
 
@@ -44,8 +45,9 @@ impl Connection {
         queued: &Queued,
         now: Instant,
     ) -> Self {
-        backend.check_out(caller, queued.waited(now), now);
-        shared.registry.connection_handed_out();
+        let waited = queued.waited(now);
+        backend.check_out(caller, waited, now);
+        shared.registry.connection_handed_out(waited);
         let held = Some(Held {
             backend,
             permit,
@@ -127,19 +129,29 @@ impl Drop for Connection {
         let Some(mut held) = self.held.take() else {
             return;
         };
-        held.shared.registry.connection_returned();
-        match held.backend.check_in() {
+        let now = Instant::now();
+        let held_for = held.backend.held_for(now);
+        held.shared.registry.connection_returned(held_for);
+        match held.backend.check_in(now) {
             Verdict::Keep => held.give_back(),
             Verdict::Discard(reason) => held.throw_away(reason),
             Verdict::Settle => {
                 // Until it has settled it is no good: if the task is dropped, it goes with it.
                 held.backend.mark_for_closing(CloseReason::Busy);
                 let registry = Arc::clone(&held.shared.registry);
-                registry.spawn(held.settle());
+                let settling = Settling::new(&registry);
+                registry.spawn(async move {
+                    let _settling = settling;
+                    held.settle().await;
+                });
             }
             Verdict::Reset => {
                 let registry = Arc::clone(&held.shared.registry);
-                registry.spawn(held.reset());
+                let settling = Settling::new(&registry);
+                registry.spawn(async move {
+                    let _settling = settling;
+                    held.reset().await;
+                });
             }
         }
     }
@@ -149,6 +161,9 @@ impl Held {
     fn give_back(mut self) {
         if self.backend.leave_if_surplus() {
             return self.throw_away(CloseReason::Surplus);
+        }
+        if self.shared.has_idle_enough() {
+            return self.throw_away(CloseReason::Spare);
         }
         // In this order: a caller that is woken finds the backend in the store, and one that passes the gate
         // finds it there too.
@@ -174,7 +189,7 @@ impl Held {
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
         self.backend.unmark();
-        match self.backend.check_in() {
+        match self.backend.check_in(Instant::now()) {
             Verdict::Keep => self.give_back(),
             Verdict::Discard(reason) => self.throw_away(reason),
             Verdict::Settle => self.throw_away(CloseReason::Busy),
@@ -195,7 +210,7 @@ impl Held {
         if is_clean {
             self.backend.unmark();
         }
-        match self.backend.judge() {
+        match self.backend.judge(Instant::now()) {
             Verdict::Keep => self.give_back(),
             Verdict::Discard(reason) => self.throw_away(reason),
             Verdict::Settle | Verdict::Reset => self.throw_away(CloseReason::Busy),

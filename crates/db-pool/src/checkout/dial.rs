@@ -79,6 +79,9 @@ impl Dial {
             }
             Err(error) => {
                 Totals::count(&shared.registry.totals.connect_failures);
+                if error.failure() == ConnectFailure::TooManyConnections {
+                    Totals::count(&shared.registry.totals.too_many_connections);
+                }
                 tracing::warn!(target: "app_db::pool", pool = &*shared.registry.name, %error, "connecting failed");
                 // In this order: a caller that hears of the failure finds the place free again and the
                 // delay set. What fails with credentials that have been replaced meanwhile says nothing
@@ -109,7 +112,7 @@ fn park(shared: &Shared, mut backend: Backend, attempt: ConnectAttempt) {
     if shared.registry.is_closed() {
         shared.sweep();
     }
-    if shared.registry.established() < shared.profile.min_idle {
+    if shared.registry.established() < shared.min_idle() {
         shared.wake_keeper();
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::checkout::diagnosis::facts::{Facts, WaitStage};
 use crate::checkout::queued::Queued;
+use crate::checkout::trouble::holds;
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::error::PoolError;
 use crate::shared::Shared;
@@ -13,12 +14,8 @@ use crate::totals::Totals;
 /// Counts the timeout and says what was found.
 pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: WaitStage) -> PoolError {
     Totals::count(&shared.registry.totals.timeouts);
-    let live_backends = shared.registry.live_backends();
-    let holds: Vec<_> = live_backends
-        .iter()
-        .filter_map(|live| live.hold())
-        .collect();
-    let longest = holds.iter().max_by_key(|hold| hold.held);
+    let holds = holds(shared);
+    let longest = holds.first();
     let longest_held = longest.map(|hold| (hold.held, hold.call_site));
     let waited = Duration::from_millis(queued.arrived.elapsed().as_millis() as u64);
     let status = shared.status();
@@ -42,7 +39,7 @@ pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: WaitStage) -> P
         unanswered: shared.registry.unanswered.load(Ordering::Acquire),
         failure: last_failure.as_ref().map(ConnectError::failure),
         served: shared.registry.handed_out() - queued.handed_out,
-        leak_threshold: shared.profile.leak_threshold,
+        leak_threshold: shared.registry.settings.leak_threshold(),
         holds,
     };
     PoolError::Timeout {

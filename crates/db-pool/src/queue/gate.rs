@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -31,8 +32,16 @@ struct State {
     /// Callers that ever had to queue.
     queued: u64,
     /// Who waits, by the number of their arrival.
-    queue: BTreeMap<u64, oneshot::Sender<Permit>>,
+    queue: BTreeMap<u64, Waiter>,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    grant: oneshot::Sender<Permit>,
+    since: Instant,
+    /// How many permits had been given out when it came.
+    issued: u64,
 }
 
 /// Why the gate refused a caller.
@@ -117,7 +126,13 @@ impl Gate {
         }
         state.queued += 1;
         let arrival = state.queued;
-        state.queue.insert(arrival, grant);
+        let issued = state.issued;
+        let waiter = Waiter {
+            grant,
+            since,
+            issued,
+        };
+        state.queue.insert(arrival, waiter);
         drop(state);
         // A permit may have come back since we looked; the first caller in the queue gets it.
         self.pass_on();
@@ -148,6 +163,13 @@ impl Gate {
     /// How many callers wait.
     pub(crate) fn waiting(&self) -> u32 {
         self.lock().waiting()
+    }
+
+    /// For how long the first in the queue has waited, and how many others were let through meanwhile.
+    pub(crate) fn longest_wait(&self) -> Option<(Duration, u64)> {
+        let state = self.lock();
+        let (_, first) = state.queue.first_key_value()?;
+        Some((first.since.elapsed(), state.issued - first.issued))
     }
 
     /// Gives free permits to the callers that have waited longest.
@@ -186,8 +208,8 @@ impl State {
         if self.out >= self.max {
             return None;
         }
-        let (_, grant) = self.queue.pop_first()?;
-        Some((grant, self.issue()))
+        let (_, waiter) = self.queue.pop_first()?;
+        Some((waiter.grant, self.issue()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 use crate::fingerprint::Fingerprint;
-use crate::histogram::{Histogram, Quantiles};
+use crate::histogram::{Histogram, Quantiles, Recorded};
 use crate::telemetry::throttle::Throttle;
 use db_wire::Command;
 
@@ -22,6 +22,8 @@ pub struct StatementStats {
     pub fingerprint: Arc<str>,
     /// The text with `?` for its values, and lists and rows folded into one; empty for `other`.
     pub text: Arc<str>,
+    /// What it does and to which table, as in `SELECT users`; empty for `other`.
+    pub summary: Arc<str>,
     /// How often they ran, failures included.
     pub count: u64,
     /// Their failures by SQLSTATE, the most frequent first; 08006 where the connection ended before the
@@ -105,6 +107,13 @@ impl StatementTable {
             .collect();
         stats.sort_by_key(|stats| std::cmp::Reverse(stats.total));
         stats
+    }
+
+    /// The times of each fingerprint but `other`, as they were recorded.
+    pub(crate) fn times(&self) -> Vec<(Arc<str>, Recorded)> {
+        let entries: Vec<_> = self.lock().entries.values().cloned().collect();
+        let times = |entry: Arc<Entry>| (Arc::clone(&entry.id), entry.times.recorded());
+        entries.into_iter().map(times).collect()
     }
 
     /// Begins anew. What is recorded at the same moment may be lost.
@@ -208,6 +217,7 @@ impl Entry {
             pool: Arc::clone(pool),
             fingerprint: Arc::clone(&self.id),
             text: Arc::clone(&self.fingerprint.text),
+            summary: Arc::clone(&self.fingerprint.summary),
             count: times.count,
             errors,
             rows: self.rows.load(Ordering::Relaxed),

@@ -1,7 +1,6 @@
 //! What becomes of every command that the wire has seen the end of: statistics, the slow-query log, its span.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use crate::fingerprint::Fingerprint;
 use crate::profile::PoolProfile;
@@ -16,8 +15,6 @@ use db_wire::{Command, Watcher};
 struct Watch {
     registry: Arc<Registry>,
     activity: Arc<Activity>,
-    /// From which duration on a command is logged.
-    slow: Option<Duration>,
     counts: bool,
 }
 
@@ -30,7 +27,6 @@ pub(crate) fn watcher(
     let watch = Watch {
         registry: Arc::clone(registry),
         activity: Arc::clone(activity),
-        slow: profile.slow_query,
         counts: profile.statement_statistics,
     };
     Box::new(move |command| watch.saw(command))
@@ -38,7 +34,8 @@ pub(crate) fn watcher(
 
 impl Watch {
     fn saw(&self, command: &Command<'_>) {
-        let is_slow = self.slow.is_some_and(|slow| command.duration >= slow);
+        let slow = self.registry.settings.slow_query();
+        let is_slow = slow.is_some_and(|slow| command.duration >= slow);
         let spans = &self.activity.spans;
         if !self.counts && !is_slow && spans.is_empty() {
             return;
@@ -46,6 +43,7 @@ impl Watch {
         let entry = self.entry(command);
         if self.counts {
             entry.record(command);
+            self.registry.times.ran(command.duration, command.sqlstate);
         }
         let (span, values) = spans.completed(command, &entry.fingerprint);
         if is_slow {
@@ -83,11 +81,14 @@ mod tests {
     use crate::telemetry::statement_span::StatementSpans;
     use db_config::{Endpoint, Environment, PooledUrl};
     use db_wire::Note;
+    use std::time::Duration;
 
     fn registry() -> Arc<Registry> {
         let url = PooledUrl::parse("postgres://u:p@localhost/d").unwrap();
         let generations = Generations::new(Endpoint::from(url));
-        Arc::new(Registry::new("p".into(), generations))
+        let mut profile = PoolProfile::of(&Environment::Test);
+        profile.name = "p".into();
+        Arc::new(Registry::new(&profile, generations))
     }
 
     fn watched(registry: &Arc<Registry>) -> Watcher {

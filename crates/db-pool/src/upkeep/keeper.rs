@@ -19,35 +19,40 @@ use crate::totals::Totals;
 
 /// The background task of a pool; one each.
 ///
-/// Started with the pool. Woken once a second, more often where the profile's times are short, and
-/// whenever a connection is thrown away. Ends when the pool closes or its last handle is dropped.
+/// Started with the pool. Woken once a second, more often where the settings' times are short, and
+/// whenever a connection is thrown away or the settings change. Ends when the pool closes or its last handle is dropped.
 pub(crate) struct Keeper {
     pool: Weak<Shared>,
     closing: CancellationToken,
     period: Duration,
 }
 
+/// How often a pool's times ask for it.
+fn period(shared: &Shared) -> Duration {
+    let settings = &shared.registry.settings;
+    let times = [
+        settings.idle_timeout(),
+        settings.max_lifetime(),
+        settings.leak_threshold(),
+        shared.dialler.statement_timeout(),
+    ];
+    let shortest = times
+        .into_iter()
+        .flatten()
+        .fold(LONGEST_PERIOD * 4, Duration::min);
+    (shortest / 4).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
+}
+
 impl Keeper {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        let profile = &shared.profile;
-        let times = [
-            profile.idle_timeout,
-            profile.max_lifetime,
-            profile.leak_threshold,
-            shared.dialler.statement_timeout(),
-        ];
-        let shortest = times
-            .into_iter()
-            .flatten()
-            .fold(LONGEST_PERIOD * 4, Duration::min);
         Self {
             pool: Arc::downgrade(shared),
             closing: shared.registry.closing.clone(),
-            period: (shortest / 4).clamp(SHORTEST_PERIOD, LONGEST_PERIOD),
+            period: period(shared),
         }
     }
 
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut ticks = interval_at(Instant::now(), self.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -64,6 +69,12 @@ impl Keeper {
             replenish(&shared);
             report_long_holds(&shared);
             cancel_overrunning(&shared);
+            let period = period(&shared);
+            if period != self.period {
+                self.period = period;
+                ticks = interval_at(Instant::now() + period, period);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            }
         }
     }
 }
@@ -76,15 +87,17 @@ async fn woken(pool: &Weak<Shared>) {
     }
 }
 
-/// Ends what has been idle for too long and is not needed to keep `min_idle` ready, and what is
-/// beyond a size that has shrunk.
+/// Ends what has been idle for too long and is not needed to keep `min_idle` ready, what is beyond `max_idle`,
+/// and what is beyond a size that has shrunk.
 fn end_idle(shared: &Shared) {
     let ended = shared.store.sort_out(|idle| not_needed(shared, idle));
     drop(ended);
 }
 
 fn not_needed(shared: &Shared, idle: &mut Vec<Stored>) -> Vec<Stored> {
-    let needed = shared.profile.min_idle.min(shared.max()) as usize;
+    let settings = &shared.registry.settings;
+    let needed = shared.min_idle() as usize;
+    let most = settings.max_idle().map_or(usize::MAX, |most| most as usize);
     let now = Instant::now();
     // The stalest at the end. The store has them in this order but for new ones, which come between.
     idle.sort_by_key(|stored| stored.idle_for(now));
@@ -93,14 +106,15 @@ fn not_needed(shared: &Shared, idle: &mut Vec<Stored>) -> Vec<Stored> {
         let Some(mut stalest) = idle.pop() else {
             break;
         };
-        let too_long = shared
-            .profile
-            .idle_timeout
+        let too_long = settings
+            .idle_timeout()
             .is_some_and(|bound| stalest.idle_for(now) >= bound);
         if stalest.leave_if_surplus() {
             stalest.mark_for_closing(CloseReason::Surplus);
         } else if too_long {
             stalest.mark_for_closing(CloseReason::Idle);
+        } else if idle.len() >= most {
+            stalest.mark_for_closing(CloseReason::Spare);
         } else {
             idle.push(stalest);
             break;
@@ -121,11 +135,7 @@ fn replenish(shared: &Arc<Shared>) {
         .occupied()
         .saturating_sub(idle + shared.registry.in_use() + ending);
     let doubtful = shared.backoff.breaker() != Breaker::Closed && shared.is_hopeless();
-    let wanted = shared
-        .profile
-        .min_idle
-        .min(shared.max())
-        .max(doubtful.into());
+    let wanted = shared.min_idle().max(doubtful.into());
     for _ in idle + coming..wanted {
         // What it makes, or why it fails, is seen to by the task itshared.
         let Ok(_report) = dial_in_background(shared, Urge::Keeper) else {
@@ -136,7 +146,7 @@ fn replenish(shared: &Arc<Shared>) {
 
 /// Reports every hold that has become too long since this was called last.
 fn report_long_holds(shared: &Shared) {
-    let Some(threshold) = shared.profile.leak_threshold else {
+    let Some(threshold) = shared.registry.settings.leak_threshold() else {
         return;
     };
     if shared.registry.in_use() == 0 {

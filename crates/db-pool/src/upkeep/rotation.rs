@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use db_config::{Credentials, Endpoint};
 
+use crate::connect::dialler::Dialled;
 use crate::error::PoolError;
 use crate::generation::Generation;
 use crate::registry::Registry;
@@ -77,17 +78,20 @@ pub(crate) async fn prove(shared: &Shared, credentials: &Credentials) -> Result<
         .current()
         .endpoint
         .with_credentials(credentials);
-    log_in_beside(shared, endpoint).await?;
+    let _proven = log_in_beside(shared, endpoint).await?;
     Ok(proof)
 }
 
-/// Makes one connection that no pool counts, and drops it.
-pub(crate) async fn log_in_beside(shared: &Shared, endpoint: Endpoint) -> Result<(), PoolError> {
+/// Makes one connection that no pool counts.
+pub(crate) async fn log_in_beside(
+    shared: &Shared,
+    endpoint: Endpoint,
+) -> Result<Dialled, PoolError> {
     if shared.registry.is_closed() {
         return Err(shared.closed());
     }
     match shared.dialler.dial(&Generation::beside(endpoint)).await {
-        Ok(_proof) => Ok(()),
+        Ok(dialled) => Ok(dialled),
         Err(source) => Err(PoolError::Connect {
             pool: shared.name(),
             source,

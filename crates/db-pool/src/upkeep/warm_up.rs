@@ -19,7 +19,7 @@ async fn warmed_up(shared: &Shared) -> bool {
         let mut changed = std::pin::pin!(listener.next());
         changed.as_mut().enable();
         let status = shared.status();
-        if status.idle + status.in_use >= shared.profile.min_idle.min(status.max) {
+        if status.idle + status.in_use >= shared.min_idle() {
             return true;
         }
         if status.connects.failed > failures {

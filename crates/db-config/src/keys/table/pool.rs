@@ -49,6 +49,39 @@ pub(super) const KEYS: &[Key] = &[
         too_low: "A burst waits for connections to be made, 50 to 160 ms each over TLS.",
     },
     Key {
+        path: "profile.max_idle",
+        kind: KeyKind::CountOr {
+            min: 0,
+            max: 10_000,
+            word: "unlimited",
+        },
+        built_in: BuiltIn::Same("unlimited"),
+        purpose: "",
+        too_high: "Connections of a peak stay until `idle_timeout`, and others cannot have them.",
+        too_low: "Each burst closes connections and makes them again; 20 to 50 % of `max` is usual, and 0 keeps none.",
+    },
+    Key {
+        path: "profile.sizing",
+        kind: KeyKind::Choice(&["fixed", "adaptive"]),
+        built_in: BuiltIn::Same("fixed"),
+        purpose: "Who decides how large the pool is. `adaptive`: the load, from `max` as the start up to \
+                   `ceiling`, where the service runs an `Operations` task.",
+        too_high: "",
+        too_low: "",
+    },
+    Key {
+        path: "profile.rate_limit",
+        kind: KeyKind::CountOr {
+            min: 1,
+            max: 1_000_000,
+            word: "unlimited",
+        },
+        built_in: BuiltIn::Same("unlimited"),
+        purpose: "",
+        too_high: "A flood of requests reaches the queue: how many connections may be asked for in a second.",
+        too_low: "Honest requests are refused at once.",
+    },
+    Key {
         path: "profile.max_waiting",
         kind: KeyKind::CountOr {
             min: 0,
