@@ -13,6 +13,7 @@ use crate::health::{Health, PoolHealth};
 use crate::migrate::{MigrationSource, Migrator, SchemaState};
 use crate::open::plan::Plan;
 use crate::pools::Pools;
+use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
 use crate::work::Work;
 
@@ -307,6 +308,20 @@ impl Database {
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
         self.pools.open_pools().iter().map(Pool::status).collect()
+    }
+
+    /// Everything that can be told of every open pool at this instant, the write pool first. It never waits.
+    ///
+    /// A pool that is closed is not in it.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.pools.snapshot()
+    }
+
+    /// Every open pool, the write pool first.
+    #[must_use]
+    pub fn open_pools(&self) -> Vec<Pool> {
+        self.pools.open_pools()
     }
 
     /// What the statements of each open pool have cost, grouped by fingerprint, the most expensive

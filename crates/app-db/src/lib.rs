@@ -7,6 +7,7 @@ mod health;
 mod migrate;
 mod open;
 mod pools;
+mod snapshot;
 mod transaction;
 mod work;
 
@@ -16,7 +17,8 @@ pub use db_config::{
 };
 pub use db_pool::{
     self, Breaker, CancelToken, Closed, ConnectError, Connection, Diagnosis, Hold, Kind, Pool,
-    PoolError, PoolProfile, Quantiles, Rotation, ServerError, SqlState, StatementStats, Status,
+    PoolError, PoolProfile, PoolSettings, PoolSnapshot, Quantiles, RateLimit, RateLimited,
+    Rotation, ServerError, SqlState, StatementStats, Status,
 };
 
 pub use self::database::Database;
@@ -33,6 +35,7 @@ pub use self::migrate::{
     PlannedMigration, PlannedRelation, PlannedStatement, SchemaState, Verification,
     VerifiedMigration,
 };
+pub use self::snapshot::{RetryCount, Snapshot};
 pub use self::transaction::Transaction;
 pub use self::work::Work;
 

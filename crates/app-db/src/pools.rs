@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::open::limits;
 use crate::open::plan::{FurtherPool, Plan};
 use crate::open::start_up::{log_profile, warm_up};
+use crate::snapshot::{RetryCount, Snapshot};
 use crate::transaction::budget::RetryBudget;
 use crate::transaction::retry::Retry;
 
@@ -147,6 +148,25 @@ impl Pools {
             .chain(self.beside_write())
             .cloned()
             .collect()
+    }
+
+    /// All pools that are open and not closed, at one instant.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let pools = self.open_pools();
+        let mut pools: Vec<_> = pools.iter().map(Pool::snapshot).collect();
+        pools.retain(|pool| !pool.is_closed);
+        let further = self
+            .further
+            .iter()
+            .filter(|(_, further)| further.pool.get().is_some())
+            .map(|(name, further)| (name.as_str(), &further.budget));
+        let budgets = [("write", &self.write_budget), ("read", &self.read_budget)];
+        let retries = budgets
+            .into_iter()
+            .chain(further)
+            .flat_map(|(pool, budget)| RetryCount::of(pool, budget.retries()))
+            .collect();
+        Snapshot { pools, retries }
     }
 
     fn open_further<'f>(&self, further: &'f FurtherPool) -> &'f Pool {

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use db_pool::SqlState;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -19,6 +20,8 @@ pub(crate) struct Percent(pub(crate) u32);
 pub(crate) struct RetryBudget {
     share: Percent,
     account: Mutex<Account>,
+    /// How many retries there were, by the SQLSTATE of the conflict.
+    retries: Mutex<Vec<(SqlState, u64)>>,
 }
 
 /// Both in hundredths of a token.
@@ -39,6 +42,7 @@ impl RetryBudget {
                 balance: lent,
                 lent,
             }),
+            retries: Mutex::default(),
         }
     }
 
@@ -57,6 +61,24 @@ impl RetryBudget {
         let rest = account.balance.checked_sub(TOKEN);
         account.balance = rest.unwrap_or(account.balance);
         rest.is_some()
+    }
+
+    /// Notes that a transaction is tried again after this conflict. There are few kinds of conflicts.
+    pub(crate) fn retried(&self, sqlstate: &SqlState) {
+        let mut retries = self.lock_retries();
+        match retries.iter_mut().find(|(known, _)| known == sqlstate) {
+            Some((_, count)) => *count += 1,
+            None => retries.push((sqlstate.clone(), 1)),
+        }
+    }
+
+    /// How many retries there were, by the SQLSTATE of the conflict.
+    pub(crate) fn retries(&self) -> Vec<(SqlState, u64)> {
+        self.lock_retries().clone()
+    }
+
+    fn lock_retries(&self) -> MutexGuard<'_, Vec<(SqlState, u64)>> {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a transaction has committed.

@@ -45,6 +45,7 @@ impl<'b> Retries<'b> {
         } else if !self.budget.take() {
             Exhausted::Budget
         } else {
+            self.budget.retried(last.sqlstate());
             return Ok(delay);
         };
         Err(Error::Conflict {
