@@ -103,6 +103,13 @@ cost: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- cargo bench -p db-tests --bench cost
 
+# The alerts of grafana/ with promtool, if it is there (Debian's package prometheus has it).
+rules:
+    @if ! command -v promtool >/dev/null; then \
+        echo "promtool is not installed (apt-get install prometheus)" >&2; exit 1; fi
+    promtool check rules grafana/rules.yaml
+    promtool test rules grafana/rules_test.yaml
+
 # The ledger service under load, with a password rotated under it; cleans up after itself.
 demo *ARGS: _build-demo
     @exec {{ demo }} {{ ARGS }}

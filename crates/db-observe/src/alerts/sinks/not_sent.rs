@@ -1,0 +1,21 @@
+//! Why an alert was not sent.
+
+use std::time::Duration;
+
+/// Why an alert was not sent; neither the place's address nor a secret is in it.
+#[derive(Debug)]
+pub(crate) struct NotSent {
+    pub(crate) reason: String,
+    /// When the place wants to be asked again.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl NotSent {
+    #[cfg(any(feature = "webhook", feature = "mail"))]
+    pub(crate) fn because(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            retry_after: None,
+        }
+    }
+}

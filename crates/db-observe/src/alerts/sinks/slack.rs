@@ -1,0 +1,54 @@
+//! Slack, by an incoming webhook.
+
+use secrecy::SecretString;
+use serde::Serialize;
+
+use crate::alerts::alert::Alert;
+use crate::alerts::sinks::http::{NoUrl, PostAddress};
+use crate::alerts::sinks::not_sent::NotSent;
+
+/// A channel of Slack, or of what understands the same messages.
+#[derive(Clone, Debug)]
+pub struct Slack(PostAddress);
+
+#[derive(Serialize)]
+struct Message {
+    text: String,
+}
+
+impl Slack {
+    /// The channel behind an incoming webhook, whose URL is a secret.
+    ///
+    /// # Errors
+    ///
+    /// [`NoUrl`] where it is none.
+    pub fn new(url: impl Into<SecretString>) -> Result<Self, NoUrl> {
+        PostAddress::new(url.into()).map(Self)
+    }
+
+    pub(crate) async fn send(&self, alert: &Alert) -> Result<(), NotSent> {
+        let text = escaped(&alert.line());
+        self.0.post(&Message { text }).await
+    }
+}
+
+/// Slack's three characters that are not text.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// req 3.26
+    #[test]
+    fn markup_is_escaped() {
+        assert_eq!(
+            escaped("a < b && <!channel>"),
+            "a &lt; b &amp;&amp; &lt;!channel&gt;"
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! Metrics: one table of families, read from a snapshot, for everything that exports them.
+
+pub(crate) mod exporter;
+pub(crate) mod families;
+pub(crate) mod family;
+#[cfg(feature = "otel")]
+pub(crate) mod otel;

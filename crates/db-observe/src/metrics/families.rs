@@ -1,0 +1,360 @@
+//! Every family that is exported, made from a snapshot.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use app_db::db_pool::{Breaker, PoolSnapshot};
+use app_db::{RetryCount, Snapshot};
+
+use crate::metrics::family::{Definition, Family, MetricKind, Value};
+use crate::statement_counts::StatementCount;
+
+/// What the families are made from.
+pub(crate) struct Sources<'s> {
+    pub(crate) snapshot: &'s Snapshot,
+    /// The replicas' lag in seconds, by pool, where a monitor has asked for it.
+    pub(crate) lags: &'s [(String, f64)],
+    /// What statements have cost, where the labels are wanted.
+    pub(crate) statements: &'s [StatementCount],
+}
+
+/// All families, in the order of [`DEFINITIONS`]; those without series are left out.
+pub(crate) fn families(sources: &Sources<'_>) -> Vec<Family> {
+    let mut families: Vec<_> = DEFINITIONS.iter().map(Family::new).collect();
+    for pool in &sources.snapshot.pools {
+        of_pool(&mut Writer(&mut families), pool);
+    }
+    let mut writer = Writer(&mut families);
+    for retries in &sources.snapshot.retries {
+        let RetryCount {
+            pool,
+            sqlstate,
+            count,
+            ..
+        } = retries;
+        let labels = [
+            ("pool", Cow::Owned(pool.clone())),
+            ("sqlstate", sqlstate.code().to_owned().into()),
+        ];
+        writer.put("app_db.retries", labels, Value::Count(*count));
+    }
+    for (pool, lag) in sources.lags {
+        let labels = [("pool", pool.clone().into())];
+        writer.put("app_db.replica_lag", labels, Value::Number(*lag));
+    }
+    for statement in sources.statements {
+        let labels = || {
+            [
+                ("pool", Cow::Owned(statement.pool.to_string())),
+                ("fingerprint", statement.fingerprint.to_string().into()),
+                ("summary", statement.summary.to_string().into()),
+            ]
+        };
+        writer.put("app_db.statements", labels(), Value::Count(statement.count));
+        let seconds = Value::Number(statement.total.as_secs_f64());
+        writer.put("app_db.statement_time", labels(), seconds);
+    }
+    families.retain(|family| !family.series.is_empty());
+    families
+}
+
+struct Writer<'f>(&'f mut Vec<Family>);
+
+impl Writer<'_> {
+    fn put(
+        &mut self,
+        name: &str,
+        labels: impl IntoIterator<Item = (&'static str, Cow<'static, str>)>,
+        value: Value,
+    ) {
+        let family = self
+            .0
+            .iter_mut()
+            .find(|family| family.definition.name == name);
+        debug_assert!(family.is_some(), "{name} is not defined");
+        if let Some(family) = family {
+            family.push(labels, value);
+        }
+    }
+}
+
+fn of_pool(writer: &mut Writer<'_>, pool: &PoolSnapshot) {
+    let status = &pool.status;
+    let name = status.pool.to_string();
+    let standard = || (POOL_NAME, Cow::Owned(name.clone()));
+    let ours = || ("pool", Cow::Owned(name.clone()));
+    let number = |count: u32| Value::Number(f64::from(count));
+
+    for (state, count) in [("idle", status.idle), ("used", status.in_use)] {
+        let labels = [standard(), (STATE, state.into())];
+        writer.put("db.client.connection.count", labels, number(count));
+    }
+    let max_idle = pool.settings.max_idle.unwrap_or(status.max);
+    for (metric, count) in [
+        ("db.client.connection.idle.max", max_idle),
+        ("db.client.connection.idle.min", pool.settings.min_idle),
+        ("db.client.connection.max", status.max),
+        ("db.client.connection.pending_requests", status.waiting),
+    ] {
+        writer.put(metric, [standard()], number(count));
+    }
+    let timeouts = Value::Count(status.checkouts.timed_out);
+    writer.put("db.client.connection.timeouts", [standard()], timeouts);
+    for (metric, times) in [
+        ("db.client.connection.create_time", pool.times.connected),
+        ("db.client.connection.wait_time", pool.times.checked_out),
+        ("db.client.connection.use_time", pool.times.held),
+    ] {
+        writer.put(metric, [standard()], Value::Times(times));
+    }
+    operations(writer, pool, &name);
+
+    for (state, count) in [
+        ("idle", status.idle),
+        ("used", status.in_use),
+        ("dialling", pool.dialling),
+        ("settling", pool.settling),
+        ("closing", pool.closing),
+    ] {
+        writer.put(
+            "app_db.connections",
+            [ours(), ("state", state.into())],
+            number(count),
+        );
+    }
+    for (source, count) in [
+        ("idle", pool.handed_out_idle()),
+        ("new", pool.handed_out_new),
+        ("queued", pool.handed_out_queued),
+    ] {
+        let labels = [ours(), ("source", source.into())];
+        writer.put("app_db.checkouts", labels, Value::Count(count));
+    }
+    for (phase, times) in pool.times.phases {
+        let labels = [ours(), ("phase", phase.into())];
+        writer.put("app_db.connect_phase", labels, Value::Times(times));
+    }
+    for (reason, count) in &pool.closed {
+        let labels = [ours(), ("reason", (*reason).into())];
+        writer.put("app_db.closed", labels, Value::Count(*count));
+    }
+    for (state, word) in [
+        (Breaker::Closed, "closed"),
+        (Breaker::HalfOpen, "half_open"),
+        (Breaker::Open, "open"),
+    ] {
+        let labels = [ours(), ("state", word.into())];
+        let is_it = number((status.breaker == state).into());
+        writer.put("app_db.breaker_state", labels, is_it);
+    }
+    let generation = Value::Number(status.generation as f64);
+    writer.put("app_db.credential_generation", [ours()], generation);
+    for (metric, count) in [
+        ("app_db.slow_queries", status.slow_queries),
+        ("app_db.connects", status.connects.opened),
+        ("app_db.connect_failures", status.connects.failed),
+        ("app_db.refused", status.checkouts.refused),
+        ("app_db.long_holds", status.long_holds),
+        ("app_db.resets", status.resets),
+    ] {
+        writer.put(metric, [ours()], Value::Count(count));
+    }
+}
+
+fn operations(writer: &mut Writer<'_>, pool: &PoolSnapshot, name: &str) {
+    let labels = |failed: Option<&str>| {
+        let mut labels = vec![
+            (POOL_NAME, Cow::Owned(name.to_owned())),
+            ("db.system.name", "postgresql".into()),
+            ("db.namespace", pool.database.clone().into()),
+        ];
+        if let Some((host, port)) = &pool.server {
+            labels.push(("server.address", host.clone().into()));
+            if *port != POSTGRES_PORT {
+                labels.push(("server.port", port.to_string().into()));
+            }
+        }
+        if let Some(code) = failed {
+            labels.push(("error.type", code.to_owned().into()));
+            if code != "_OTHER" {
+                labels.push(("db.response.status_code", code.to_owned().into()));
+            }
+        }
+        labels
+    };
+    let metric = "db.client.operation.duration";
+    writer.put(metric, labels(None), Value::Times(pool.times.ran));
+    for (code, times) in &pool.times.failed {
+        writer.put(metric, labels(Some(code)), Value::Times(*times));
+    }
+}
+
+/// Every metric, in the order in which they are exported.
+pub(crate) static DEFINITIONS: [Definition; 26] = [
+    Definition {
+        name: "db.client.connection.count",
+        help: "Connections that are in the state described by the state label",
+        unit: "{connection}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "db.client.connection.idle.max",
+        help: "The most idle connections allowed",
+        unit: "{connection}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "db.client.connection.idle.min",
+        help: "The idle connections that are kept ready",
+        unit: "{connection}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "db.client.connection.max",
+        help: "The most open connections allowed",
+        unit: "{connection}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "db.client.connection.pending_requests",
+        help: "Callers that wait in the queue for a connection",
+        unit: "{request}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "db.client.connection.timeouts",
+        help: "Callers that got no connection in time",
+        unit: "{timeout}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "db.client.connection.create_time",
+        help: "The time it took to make a connection",
+        unit: "s",
+        kind: TIMES,
+    },
+    Definition {
+        name: "db.client.connection.wait_time",
+        help: "The time it took to obtain a connection from the pool, connecting included",
+        unit: "s",
+        kind: TIMES,
+    },
+    Definition {
+        name: "db.client.connection.use_time",
+        help: "The time between borrowing a connection and returning it to the pool",
+        unit: "s",
+        kind: TIMES,
+    },
+    Definition {
+        name: "db.client.operation.duration",
+        help: "The time of a statement until its last row",
+        unit: "s",
+        kind: MetricKind::Histogram {
+            first: Duration::from_millis(1),
+        },
+    },
+    Definition {
+        name: "app_db.connections",
+        help: "Connections by everything that they can be doing",
+        unit: "{connection}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "app_db.checkouts",
+        help: "Connections handed out, by where they came from: idle, made new, or waited for in the queue",
+        unit: "{checkout}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.connect_phase",
+        help: "The time of each part of making a connection",
+        unit: "s",
+        kind: TIMES,
+    },
+    Definition {
+        name: "app_db.closed",
+        help: "Connections closed, by reason",
+        unit: "{connection}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.retries",
+        help: "Transactions run again after a conflict",
+        unit: "{retry}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.breaker_state",
+        help: "Whether the pool believes in its server: 1 for the state it is in",
+        unit: "",
+        kind: MetricKind::Gauge,
+    },
+    Definition {
+        name: "app_db.credential_generation",
+        help: "The number of the credentials in use",
+        unit: "",
+        kind: MetricKind::Gauge,
+    },
+    Definition {
+        name: "app_db.replica_lag",
+        help: "How far a replica is behind, as the monitor has found last",
+        unit: "s",
+        kind: MetricKind::Gauge,
+    },
+    Definition {
+        name: "app_db.slow_queries",
+        help: "Statements slower than the threshold",
+        unit: "{statement}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.connects",
+        help: "Connections made",
+        unit: "{connection}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.connect_failures",
+        help: "Attempts to connect that failed",
+        unit: "{attempt}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.refused",
+        help: "Callers refused at once, because the queue was full or the rate limit reached",
+        unit: "{checkout}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.long_holds",
+        help: "Connections held for longer than leak_threshold",
+        unit: "{checkout}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.resets",
+        help: "Sessions that were reset when their connection came back",
+        unit: "{reset}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.statements",
+        help: "Statements run, by fingerprint",
+        unit: "{statement}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.statement_time",
+        help: "The time that statements took, by fingerprint",
+        unit: "s",
+        kind: MetricKind::Counter,
+    },
+];
+
+/// Most checkouts take less than OpenTelemetry's first bound.
+const TIMES: MetricKind = MetricKind::Histogram {
+    first: Duration::ZERO,
+};
+const POOL_NAME: &str = "db.client.connection.pool.name";
+const STATE: &str = "db.client.connection.state";
+const POSTGRES_PORT: u16 = 5432;

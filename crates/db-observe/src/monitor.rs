@@ -1,0 +1,214 @@
+//! The monitor: a look at every pool at an interval, and what the last looks have found.
+
+pub(crate) mod probe;
+pub(crate) mod sample;
+pub(crate) mod summary;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use app_db::Database;
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::monitor::probe::probe;
+use crate::monitor::sample::Sample;
+use crate::monitor::summary::Summary;
+
+/// Looks at every open pool at an interval; clones share everything.
+///
+/// Each look opens a session beside the pool and asks it `SELECT 1`, so that a pool whose connections are all in
+/// use is measured too. The look is over when the server has answered or the pool's `connect_timeout` has passed
+/// twice.
+#[derive(Clone, Debug)]
+pub struct Monitor(Arc<State>);
+
+/// How a monitor looks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MonitorOptions {
+    /// How long it waits from one look to the next; 60 s by default.
+    pub interval: Duration,
+    /// How many samples of each pool it keeps; 100 by default.
+    pub history: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    db: Database,
+    options: MonitorOptions,
+    /// The samples of each pool, the oldest first.
+    rings: Mutex<BTreeMap<Arc<str>, VecDeque<Sample>>>,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Default for MonitorOptions {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            history: 100,
+        }
+    }
+}
+
+impl Monitor {
+    /// A monitor that does nothing until it is started.
+    #[must_use]
+    pub fn new(db: &Database, options: MonitorOptions) -> Self {
+        Self(Arc::new(State {
+            db: db.clone(),
+            options,
+            rings: Mutex::default(),
+            running: Mutex::default(),
+        }))
+    }
+
+    /// Begins to look: at once, and then at the interval. If it has begun already this does nothing.
+    ///
+    /// It ends with [`Monitor::stop`], or when the last clone is dropped. Call it inside a tokio runtime.
+    pub fn start(&self) {
+        let mut running = self.0.lock_running();
+        if running
+            .as_ref()
+            .is_some_and(|running| !running.task.is_finished())
+        {
+            return;
+        }
+        let stop = CancellationToken::new();
+        let looking = Looking {
+            state: Arc::downgrade(&self.0),
+            interval: self.0.options.interval,
+            stop: stop.clone(),
+        };
+        let task = tokio::spawn(looking.run());
+        *running = Some(Running { stop, task });
+    }
+
+    /// Ends the looks; what was found stays. It may be started again. A monitor that does not run is not
+    /// disturbed.
+    ///
+    /// Dropping the future early stops it all the same.
+    pub async fn stop(&self) {
+        let running = self.0.lock_running().take();
+        if let Some(running) = running {
+            running.stop.cancel();
+            // A task that panicked has ended too.
+            let _ended = running.task.await;
+        }
+    }
+
+    /// Looks once, now, beside the interval.
+    ///
+    /// Dropping the future closes the sessions that it has opened.
+    pub async fn look(&self) {
+        look(&self.0).await;
+    }
+
+    /// The names of the pools with samples.
+    #[must_use]
+    pub fn pools(&self) -> Vec<Arc<str>> {
+        self.0.lock_rings().keys().cloned().collect()
+    }
+
+    /// All samples of a pool, the oldest first.
+    #[must_use]
+    pub fn samples(&self, pool: &str) -> Vec<Sample> {
+        let rings = self.0.lock_rings();
+        rings
+            .get(pool)
+            .map(|ring| ring.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// The latest sample of a pool.
+    #[must_use]
+    pub fn latest(&self, pool: &str) -> Option<Sample> {
+        self.0.lock_rings().get(pool)?.back().cloned()
+    }
+
+    /// The samples of a pool in a few numbers; `None` where there are none.
+    #[must_use]
+    pub fn summary(&self, pool: &str) -> Option<Summary> {
+        Summary::of(&self.samples(pool))
+    }
+
+    pub(crate) fn replica_lags(&self) -> Vec<(String, f64)> {
+        let rings = self.0.lock_rings();
+        let lag = |(pool, ring): (&Arc<str>, &VecDeque<Sample>)| {
+            let lag = ring.back()?.figures()?.replica_lag?;
+            Some((pool.to_string(), lag.as_secs_f64()))
+        };
+        rings.iter().filter_map(lag).collect()
+    }
+}
+
+impl State {
+    fn lock_rings(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, VecDeque<Sample>>> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Some(running) = self.lock_running().take() {
+            running.stop.cancel();
+        }
+    }
+}
+
+/// The background task of a monitor.
+///
+/// Started by [`Monitor::start`], woken at the interval, ended by [`Monitor::stop`] or when the last monitor is gone.
+struct Looking {
+    state: Weak<State>,
+    interval: Duration,
+    stop: CancellationToken,
+}
+
+impl Looking {
+    async fn run(self) {
+        let mut ticks = interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                _tick = ticks.tick() => {}
+            }
+            let Some(state) = self.state.upgrade() else {
+                return;
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = look(&state) => {}
+            }
+        }
+    }
+}
+
+async fn look(state: &State) {
+    let pools = state.db.open_pools();
+    let samples = join_all(pools.iter().map(probe)).await;
+    let mut rings = state.lock_rings();
+    for sample in samples.into_iter().flatten() {
+        sample.log();
+        let ring = rings.entry(Arc::clone(&sample.pool)).or_default();
+        ring.push_back(sample);
+        let beyond = ring.len().saturating_sub(state.options.history.max(1));
+        ring.drain(..beyond);
+    }
+}
