@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod advise;
 mod command_failure;
 mod config;
+mod connections;
 mod database;
 mod doctor;
 mod exit;
@@ -9,6 +11,7 @@ mod health;
 mod migrate;
 mod output;
 mod progress;
+mod top;
 
 use std::process::ExitCode;
 
@@ -47,6 +50,13 @@ enum Command {
     /// Connect to every URL and say what stands between, what it allows, and what to change
     #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
     Doctor(doctor::Arguments),
+    /// Say how large the pools should be, and what each number rests on
+    Advise(advise::Arguments),
+    /// List the sessions of the database: states, waits, who blocks whom, which are ours
+    #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+    Connections(connections::Arguments),
+    /// Show a running service's pools live, from its status page
+    Top(top::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -96,6 +106,9 @@ async fn dispatch(command: Command, progress: &Progress) -> Result<Exit, Command
         Command::Config(command) => config::run(&command),
         Command::Health(arguments) => health::run(&arguments, &config::load()?).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config::load()?).await,
+        Command::Advise(arguments) => advise::run(&arguments, &config::load()?).await,
+        Command::Connections(arguments) => connections::run(&arguments, &config::load()?).await,
+        Command::Top(arguments) => top::run(&arguments).await,
     }
 }
 

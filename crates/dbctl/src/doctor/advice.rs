@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use app_db::db_pool::{ConnectFailure, Pooler, PoolerMode, Statements};
 use app_db::{Config, Environment};
@@ -51,6 +52,8 @@ pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
                 advice.extend(on_functions(config, endpoint));
                 let pools = endpoint.pools.iter();
                 advice.extend(pools.filter_map(|pool| on_pool(endpoint, pool)));
+                let pools = endpoint.pools.iter();
+                advice.extend(pools.filter_map(|pool| on_times(endpoint, pool)));
             }
         }
     }
@@ -174,6 +177,30 @@ fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
         _ => return None,
     };
     Some(note(&endpoint.name, message))
+}
+
+/// Compares how long a pool leaves a connection idle with how long the server does: the one with the shorter time ends
+/// it, and if that is the server a caller finds out. What `min_idle` keeps is idle until `max_lifetime`.
+fn on_times(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
+    let servers = u64::try_from(endpoint.idle_session_timeout_ms?).ok()?;
+    let servers = Duration::from_millis(servers);
+    let settings = &pool.settings;
+    let (key, longest) = match settings.min_idle {
+        0 => (
+            "idle_timeout",
+            settings.idle_timeout.or(settings.max_lifetime),
+        ),
+        _ => ("max_lifetime", settings.max_lifetime),
+    };
+    if longest.is_some_and(|longest| longest < servers) {
+        return None;
+    }
+    let message = format!(
+        "pool `{}` may leave connections idle for longer than the server does, whose idle_session_timeout is \
+         {servers:?}: set {key} below that",
+        pool.name
+    );
+    Some(problem(&endpoint.name, message))
 }
 
 /// Compares the pools of one instance, taken together, with what each server has.

@@ -6,7 +6,7 @@ use app_db::db_config::{Host, TlsMode};
 use app_db::db_pool::{
     ConnectFailure, Pooler, PoolerMode, Statements, WireMode, connect_client, plumbing,
 };
-use app_db::{Endpoint, Pool, PoolProfile};
+use app_db::{Endpoint, Pool, PoolProfile, PoolSettings};
 use serde::Serialize;
 
 use crate::command_failure::chain;
@@ -47,6 +47,8 @@ pub(super) struct Examined {
     /// How many of these are reserved for superusers and special roles.
     pub(super) reserved_connections: Option<i64>,
     pub(super) free_connections: Option<i64>,
+    /// The server's own `idle_session_timeout`, where it has one.
+    pub(super) idle_session_timeout_ms: Option<i64>,
     /// How many connections the pools of one instance may take here.
     pub(super) configured_max: i64,
     pub(super) url_hint: Option<String>,
@@ -69,6 +71,8 @@ pub(super) struct PoolReport {
     /// Which kind of pooler the pool assumes.
     #[serde(skip)]
     pub(super) in_force: Pooler,
+    #[serde(skip)]
+    pub(super) settings: PoolSettings,
     statements: &'static str,
     /// What it says before its statements, where a pooler shares the sessions.
     says: Option<SaidSettings>,
@@ -111,6 +115,7 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
         examined.reserved_connections = Some(reserved);
         examined.free_connections = Some((max - reserved - used).max(0));
         examined.server = Some(row.try_get(6)?);
+        examined.idle_session_timeout_ms = row.try_get(7)?;
         Ok::<Option<bool>, Box<dyn std::error::Error>>(row.try_get(5)?)
     };
     let servers_tls = match tokio::time::timeout(bound, asking).await {
@@ -174,6 +179,7 @@ impl Examined {
             mode: profile.pooler,
             naming: profile.statements,
             in_force: Pooler::Unknown,
+            settings: profile.settings(),
             statements: "unknown",
             says: None,
         };
@@ -198,6 +204,7 @@ impl Examined {
             max_connections: None,
             reserved_connections: None,
             free_connections: None,
+            idle_session_timeout_ms: None,
             configured_max: configured
                 .pools
                 .iter()
@@ -346,7 +353,8 @@ SELECT split_part(current_setting('server_version'), ' ', 1),
         FROM pg_stat_activity
         WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND pid <> pg_backend_pid()),
        (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
-       pg_postmaster_start_time()::text";
+       pg_postmaster_start_time()::text,
+       (SELECT nullif(setting::int8, 0) FROM pg_settings WHERE name = 'idle_session_timeout')";
 
 /// The connection is idle: the server only has to hang up.
 const GRACE: Duration = Duration::from_secs(1);
