@@ -16,7 +16,8 @@
 //! 503 with `Retry-After` means busy or no database; the request was not carried out.
 //!
 //! `LEDGER_LISTEN` is the address to listen on, `127.0.0.1:8080` by default; the first line on standard
-//! output is the address in use. `LEDGER_DRAIN_MS` is how long the service goes on serving after it has
+//! output is the address in use. With `LEDGER_PAGE_LISTEN` set, which has to be a loopback address such as
+//! `127.0.0.1:8081`, a port of its own has the status page of the pools, and the second line is its address. `LEDGER_DRAIN_MS` is how long the service goes on serving after it has
 //! withdrawn its readiness, so that a load balancer notices; 1000 by default. SIGTERM and SIGINT shut
 //! down, SIGHUP reads the credentials anew. With `LEDGER_ENDS_WITH_INPUT` set it shuts down as well when the
 //! pipe on its standard input closes, so that it does not outlive the program that started it.
@@ -26,6 +27,7 @@ mod error;
 mod ledger;
 mod lifecycle;
 mod log;
+mod operate;
 mod probes;
 mod schema;
 mod transfers;
@@ -64,12 +66,14 @@ async fn serve(config: Result<Config, ConfigError>) -> Result<(), Box<dyn std::e
 
     let listener = TcpListener::bind(&listen).await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
+    let operations = operate::watch(&db).await?;
     let app = router(Ledger {
         db: db.clone(),
         lifecycle: lifecycle.clone(),
     });
     lifecycle.serve(listener, app, drain).await?;
 
+    operations.stop().await;
     let closed = db.shutdown(lifecycle::GRACE).await;
     tracing::info!(?closed, "the ledger has shut down");
     Ok(())

@@ -1,0 +1,26 @@
+//! What an operator sees of the service: its pools are watched, and a port of its own has their page.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use app_db::Database;
+use db_observe::{Operations, Page};
+use tokio::net::TcpListener;
+
+/// Begins to watch the pools, and serves their page where `LEDGER_PAGE_LISTEN` says so; it ends with the process.
+pub(crate) async fn watch(db: &Database) -> Result<Operations, Box<dyn std::error::Error>> {
+    let operations = Operations::of(db).fingerprints(20).start();
+    if let Ok(listen) = std::env::var("LEDGER_PAGE_LISTEN") {
+        let address: SocketAddr = listen.parse().map_err(|_| {
+            format!("LEDGER_PAGE_LISTEN: {listen:?}, expected an address such as 127.0.0.1:8081")
+        })?;
+        if !address.ip().is_loopback() {
+            return Err(format!("LEDGER_PAGE_LISTEN: {address} is no loopback address").into());
+        }
+        let listener = TcpListener::bind(address).await?;
+        writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
+        let page = Page::new(&operations).router();
+        tokio::spawn(async move { axum::serve(listener, page).await });
+    }
+    Ok(operations)
+}
