@@ -27,6 +27,7 @@ mod libpq;
 mod lifetime;
 mod migrate;
 mod model;
+mod operate;
 mod outage;
 mod pgpool;
 mod pool;

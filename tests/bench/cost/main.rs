@@ -69,6 +69,14 @@ async fn main() {
                 traced.above(ours)
             ));
         }
+        if work == Workload::Checkout {
+            let told = meter.cost(work, Side::Told);
+            say(&format!(
+                "{}, told to OpenTelemetry: {}",
+                work.title(),
+                told.above(ours)
+            ));
+        }
         match work {
             Workload::FreshConnection => memory::judge(&ours, &plain),
             Workload::Connection => memory::tell_of_statements(&ours, &plain),

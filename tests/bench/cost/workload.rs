@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use app_db::db_pool::{TimeEvent, plumbing};
 use app_db::{Config, Database, Environment, Pool, PoolProfile, PooledUrl};
 use diesel::QueryResult;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -39,6 +43,8 @@ pub(crate) enum Side {
     Unwatched,
     /// Ours with a subscriber that wants the spans of statements and transactions, and does nothing with them.
     Traced,
+    /// Ours with its times told to histograms of OpenTelemetry.
+    Told,
     /// A peer's.
     Plain,
 }
@@ -141,6 +147,7 @@ impl Workload {
             }
             (Self::Checkout, _) => {
                 let pool = pool(url, side, 1);
+                let _meter = (side == Side::Told).then(|| told(&pool));
                 for _ in 0..rounds {
                     drop(pool.get().await.unwrap());
                 }
@@ -181,15 +188,20 @@ impl Side {
             Self::Ours => "ours",
             Self::Unwatched => "unwatched",
             Self::Traced => "traced",
+            Self::Told => "told",
             Self::Plain => "plain",
         }
     }
 
     pub(crate) fn named(title: &str) -> Self {
-        [Self::Ours, Self::Unwatched, Self::Traced, Self::Plain]
-            .into_iter()
-            .find(|side| side.title() == title)
-            .unwrap()
+        let all = [
+            Self::Ours,
+            Self::Unwatched,
+            Self::Traced,
+            Self::Told,
+            Self::Plain,
+        ];
+        all.into_iter().find(|side| side.title() == title).unwrap()
     }
 
     /// Sets up what the process of this side needs.
@@ -230,6 +242,25 @@ async fn database(url: &str, side: Side) -> Database {
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let config = Config::load_from(Path::new("/nonexistent"), variables).unwrap();
     Database::connect(&config).await.unwrap()
+}
+
+/// Has the times of a checkout and of its hold recorded, as `OtelExport` does.
+fn told(pool: &Pool) -> SdkMeterProvider {
+    let reader = PeriodicReader::builder(InMemoryMetricExporter::default()).build();
+    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    let meter = provider.meter("app-db");
+    let wait = meter
+        .f64_histogram("db.client.connection.wait_time")
+        .build();
+    let used = meter.f64_histogram("db.client.connection.use_time").build();
+    let name = [KeyValue::new("db.client.connection.pool.name", "pool")];
+    let listener = Box::new(move |event: TimeEvent<'_>| match event {
+        TimeEvent::CheckedOut(time) => wait.record(time.as_secs_f64(), &name),
+        TimeEvent::Held(time) => used.record(time.as_secs_f64(), &name),
+        _ => {}
+    });
+    assert!(plumbing::listen_to_times(pool, listener));
+    provider
 }
 
 async fn plain(url: &str) -> AsyncPgConnection {
