@@ -30,11 +30,9 @@ impl Account {
                 switch: false,
             });
         }
-        let passwd =
-            fs::read_to_string("/etc/passwd").doing(|| "reading /etc/passwd".to_owned())?;
-        ["postgres", "nobody"]
-            .iter()
-            .find_map(|name| find(&passwd, name))
+        let found = app_db_test::plumbing::unprivileged();
+        found
+            .doing(|| "reading /etc/passwd".to_owned())?
             .map(|(uid, gid)| Self {
                 uid,
                 gid,
@@ -95,28 +93,5 @@ impl Account {
                     meta.mode() & 0o001 != 0 || (meta.uid() == self.uid && meta.mode() & 0o100 != 0)
                 })
             })
-    }
-}
-
-fn find(passwd: &str, name: &str) -> Option<(u32, u32)> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next()? == name).then_some(())?;
-        let uid = fields.nth(1)?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
-        Some((uid, gid))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::find;
-
-    #[test]
-    fn an_account_is_found_by_its_whole_name() {
-        let passwd =
-            "postgresql:x:1:2::/:/bin/sh\npostgres:x:101:104:PostgreSQL,,,:/var:/bin/bash\n";
-        assert_eq!(find(passwd, "postgres"), Some((101, 104)));
-        assert_eq!(find(passwd, "nobody"), None);
     }
 }

@@ -6,8 +6,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use app_db_test::plumbing::{installations, versions};
+
 use crate::HarnessError;
 use crate::account::Account;
+use crate::error::Doing;
+use crate::folder::{base, lock};
 
 /// One installed PostgreSQL: the folder of `postgres` and `initdb`, and its version.
 #[derive(Debug, Clone)]
@@ -17,14 +21,22 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Finds a server: `DB_TESTS_POSTGRES_BIN`, then `PATH`, `pg_config`, the distributions' folders.
+    /// Finds a server: `DB_TESTS_POSTGRES_BIN`, then `PATH`, `pg_config`, the distributions' folders, and what
+    /// `fetch-postgres.sh` has fetched. With `PG=18` only one of that version.
     pub fn find() -> Result<Self, HarnessError> {
         if let Some(folder) = env::var_os("DB_TESTS_POSTGRES_BIN") {
             return Self::at(Path::new(&folder));
         }
-        candidates()
+        let wanted = env::var("PG").ok().filter(|wanted| !wanted.is_empty());
+        installations()
             .iter()
-            .find_map(|folder| Self::at(folder).ok())
+            .chain(&fetched()?)
+            .filter_map(|folder| Self::at(folder).ok())
+            .find(|found| {
+                wanted
+                    .as_ref()
+                    .is_none_or(|wanted| *wanted == found.major().to_string())
+            })
             .ok_or(HarnessError::NoPostgres)
     }
 
@@ -62,6 +74,11 @@ impl Binaries {
         digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
     }
 
+    /// The folder of `postgres`; in a whole installation of the client programs too.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -74,76 +91,34 @@ impl Binaries {
     }
 }
 
-fn candidates() -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
-        // PATH often has a link; initdb looks for its companions beside the real file.
-        if let Ok(program) = folder.join("postgres").canonicalize() {
-            folders.extend(program.parent().map(Path::to_owned));
-        }
-    }
-    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-        folders.push(PathBuf::from(
-            String::from_utf8_lossy(&output.stdout).trim(),
-        ));
-    }
-    for (parent, prefix, below) in DISTRIBUTIONS {
-        folders.extend(
-            versions(Path::new(parent), prefix)
-                .into_iter()
-                .map(|found| found.join(below)),
-        );
-    }
-    folders
+/// What lies in `target/tools`, the newest first; copied where the servers' account cannot get there.
+fn fetched() -> Result<Vec<PathBuf>, HarnessError> {
+    let account = Account::of_servers()?;
+    let installed = versions(Path::new(FETCHED), "").into_iter();
+    let installed = installed.filter(|found| found.join("bin/postgres").is_file());
+    let reachable = installed.map(|found| match account.reaches(&found.join("bin/postgres")) {
+        true => Ok(found.join("bin")),
+        false => Ok(copied(account, &found)?.join("bin")),
+    });
+    reachable.collect()
 }
 
-/// The folders in `parent` whose names are `prefix` and a version, the newest first.
-fn versions(parent: &Path, prefix: &str) -> Vec<PathBuf> {
-    let number = |name: &str| {
-        name.trim_matches(|c: char| !c.is_ascii_digit())
-            .parse::<f32>()
-            .unwrap_or(0.0)
-    };
-    let mut found: Vec<(f32, PathBuf)> = fs::read_dir(parent)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            name.starts_with(prefix)
-                .then(|| (number(&name), entry.path()))
-        })
-        .collect();
-    found.sort_by(|one, other| other.0.total_cmp(&one.0));
-    found.into_iter().map(|(_, path)| path).collect()
-}
-
-/// Parent folder, prefix of the version's folder, the programs' folder below that.
-const DISTRIBUTIONS: [(&str, &str, &str); 8] = [
-    ("/usr/lib/postgresql", "", "bin"),
-    ("/usr", "pgsql-", "bin"),
-    ("/usr/libexec", "postgresql", ""),
-    ("/usr/local", "pgsql", "bin"),
-    ("/usr/lib", "postgresql", "bin"),
-    ("/opt/homebrew/opt", "postgresql", "bin"),
-    ("/usr/local/opt", "postgresql", "bin"),
-    ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
-];
-
-#[cfg(test)]
-mod tests {
-    use super::versions;
-
-    #[test]
-    fn the_newest_version_comes_first() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["pgsql-9.6", "pgsql-15", "pgsql-16", "other"] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        let names: Vec<_> = versions(folder.path(), "pgsql-")
-            .into_iter()
-            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(names, ["pgsql-16", "pgsql-15", "pgsql-9.6"]);
+/// A copy in the base folder, made once. Blocks.
+fn copied(account: Account, installed: &Path) -> Result<PathBuf, HarnessError> {
+    let mut hasher = DefaultHasher::new();
+    installed.hash(&mut hasher);
+    let copy = base(account)?.join(format!("postgres-{:016x}", hasher.finish()));
+    let _lock = lock(account)?;
+    if !copy.join("bin/postgres").is_file() {
+        let growing = copy.with_extension("growing");
+        let _ = fs::remove_dir_all(&growing);
+        // Not as the servers' account, which cannot read it.
+        let mut copying = Command::new("cp");
+        account.run(copying.arg("-R").arg(installed).arg(&growing))?;
+        // The rename makes it appear whole or not at all.
+        fs::rename(&growing, &copy).doing(|| format!("naming {}", copy.display()))?;
     }
+    Ok(copy)
 }
+
+const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/postgres");

@@ -12,6 +12,7 @@ pub(crate) mod login;
 pub(crate) mod opened;
 pub(crate) mod phases;
 pub(crate) mod pooler;
+pub(crate) mod provider;
 pub(crate) mod rules;
 pub(crate) mod session_facts;
 pub(crate) mod session_settings;

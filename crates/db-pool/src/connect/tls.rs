@@ -16,6 +16,7 @@ use rustls::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
+use crate::connect::provider;
 
 /// Prepares what a handshake needs; `None` where TLS is off.
 ///
@@ -29,6 +30,8 @@ use crate::connect::connect_error::{ConnectError, ConnectFailure};
 /// | `verify-ca` | yes | yes | no |
 /// | `verify-full` | yes | yes | yes |
 pub(crate) fn prepare(tls: &Tls, address: &str) -> Result<Option<MakeRustlsConnect>, ConnectError> {
+    // Also where there is no TLS: what this crate brings is in the process either way.
+    let provider = provider::of_process();
     let trust = match tls.mode {
         TlsMode::Disable => return Ok(None),
         TlsMode::Require if tls.root_cert.is_some() => Trust::Chain,
@@ -38,7 +41,7 @@ pub(crate) fn prepare(tls: &Tls, address: &str) -> Result<Option<MakeRustlsConne
     };
     let refused = |what: String| ConnectError::new(address, ConnectFailure::Tls).explained(what);
 
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider.ok_or_else(|| refused(provider::MISSING.to_owned()))?;
     let verifier = verifier(trust, tls.root_cert.as_deref(), &provider).map_err(refused)?;
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

@@ -1,0 +1,147 @@
+//! The database of one test.
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::Path;
+use std::time::Duration;
+
+use app_db::{Database, Endpoint, SecretString};
+use tokio_postgres::Client;
+
+use crate::admin::{self, Admin};
+use crate::error::TestDatabaseError;
+use crate::leftovers;
+use crate::project::Project;
+use crate::server::Server;
+use crate::template::Template;
+
+/// A migrated database for one test, which dereferences to a [`Database`].
+///
+/// It is removed on drop, with whatever connections are left.
+pub struct TestDatabase {
+    // Dropped in this order: the handle first, then its database.
+    database: Database,
+    copy: DatabaseCopy,
+}
+
+impl TestDatabase {
+    /// A database with the migrations of the nearest folder `migrations`, from the tested crate upwards.
+    ///
+    /// It is made on the server of `DATABASE_URL` (`DATABASE_URL_DIRECT`), and on a private one where there is
+    /// no such URL. It costs about 30 ms; the first one also pays for the migrations, and for the start of a private
+    /// server about half a second.
+    ///
+    /// # Errors
+    ///
+    /// [`TestDatabaseError`] tells what is missing: migrations, a PostgreSQL, a right of the role, or what a
+    /// migration has failed with.
+    ///
+    /// Dropping the future leaves at most a database that the next test process removes. Call it inside a tokio
+    /// runtime.
+    pub async fn new() -> Result<Self, TestDatabaseError> {
+        Self::of(Project::nearest()?).await
+    }
+
+    /// The same with the migrations of a folder; `config/` is looked for beside it.
+    ///
+    /// # Errors
+    ///
+    /// As [`TestDatabase::new`].
+    pub async fn migrated(folder: impl AsRef<Path>) -> Result<Self, TestDatabaseError> {
+        Self::of(Project::of(folder.as_ref())?).await
+    }
+
+    async fn of(project: Project) -> Result<Self, TestDatabaseError> {
+        let server = Server::of(&project).await?;
+        let admin = Admin::connect(server.endpoint()).await?;
+        leftovers::sweep_once(&admin, &project).await;
+        let template = Template::ready(&admin, &project).await?;
+        let copy = DatabaseCopy::of(&template, admin).await?;
+        let database = Database::connect(&project.config(&copy.endpoint)?).await?;
+        Ok(Self { database, copy })
+    }
+
+    /// Another handle to the same database: for the state of a web framework.
+    pub fn database(&self) -> Database {
+        self.database.clone()
+    }
+
+    /// The URL of the database, with its password: `DATABASE_URL` for another process.
+    pub fn url(&self) -> SecretString {
+        self.copy.endpoint.to_url()
+    }
+
+    /// The name of the database.
+    pub fn name(&self) -> &str {
+        &self.copy.endpoint.dbname
+    }
+}
+
+impl Deref for TestDatabase {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
+/// The URL has the password as `***`.
+impl fmt::Debug for TestDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TestDatabase")
+            .field(&self.copy.endpoint)
+            .finish()
+    }
+}
+
+/// A copy of a template.
+struct DatabaseCopy {
+    endpoint: Endpoint,
+    /// Holds a lock on its name for as long as it lives, by which a sweep knows that somebody still wants it.
+    _owner: Client,
+    /// Of the database in which the locks are.
+    server: Endpoint,
+}
+
+impl DatabaseCopy {
+    async fn of(template: &Template, admin: Admin) -> Result<Self, TestDatabaseError> {
+        let name = format!("{}{:012x}", admin.prefix(), fastrand::u64(..1 << 48));
+        admin.lock(&name).await?;
+        admin
+            .run(&format!(
+                "CREATE DATABASE {name} TEMPLATE {}",
+                template.name()
+            ))
+            .await?;
+        let (client, server) = admin.into_parts();
+        let mut endpoint = server.clone();
+        endpoint.dbname = name;
+        Ok(Self {
+            endpoint,
+            _owner: client,
+            server,
+        })
+    }
+}
+
+impl Drop for DatabaseCopy {
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.endpoint.dbname.clone());
+        // A thread of its own works inside and outside of a runtime.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            if let Ok(runtime) = runtime {
+                // What cannot be removed now is removed by the next sweep.
+                let _ = runtime.block_on(tokio::time::timeout(
+                    PATIENCE,
+                    admin::drop_database(&server, &name),
+                ));
+            }
+        });
+        let _ = dropping.join();
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
