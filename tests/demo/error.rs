@@ -35,6 +35,8 @@ pub(crate) enum DemoError {
     Ended { status: ExitStatus, log: String },
     #[error("the ledger did not end within {seconds} s of SIGTERM")]
     Overdue { seconds: u64 },
+    #[error("one side of the comparison could not be set up")]
+    Side(#[from] Box<dyn std::error::Error + Send + Sync>),
     #[error("a task of the load ended early")]
     Task(#[from] tokio::task::JoinError),
 }

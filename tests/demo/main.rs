@@ -2,12 +2,14 @@
 //!
 //! Starts a private PostgreSQL with a PgBouncer in front, in transaction mode unless told otherwise, migrates
 //! through the direct URL, runs the built `ledger` example through the pooled URL, moves money by HTTP, rotates
-//! the password twice in mid-run, and checks the books in SQL. `target/demo` gets `report.json` and
+//! the password twice in mid-run, and checks the books in SQL. Then the same load meets the same faults on plain
+//! diesel-async and bb8, and on ours, side by side. `target/demo` gets `report.json`, `comparison.json` and
 //! `ledger.log`; nothing else stays, also after a signal.
 //!
-//! Exit code: 0 when no request failed and the books balance, 1 when not, 128 + n after signal n.
+//! Exit code: 0 when no request of ours failed and the books balance, 1 when not, 128 + n after signal n.
 
 mod books;
+mod compare;
 mod error;
 mod ledger;
 mod load;
@@ -40,6 +42,10 @@ enum End {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(side) = options.instance {
+        let served = runtime().and_then(|runtime| runtime.block_on(compare::instance::be(side)));
+        return served.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
+    }
     let Some(scratch) = options.scratch.clone() else {
         return failed(&scratch::begin_again_in_one());
     };

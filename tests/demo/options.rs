@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
-/// Runs the ledger service under load and rotates its password twice.
+use crate::compare::Side;
+
+/// Runs the ledger service under load and rotates its password twice, then compares with plain diesel-async.
 #[derive(Parser, Clone)]
 #[command(name = "demo", version)]
 pub(crate) struct Options {
@@ -18,7 +20,13 @@ pub(crate) struct Options {
     /// When PgBouncer takes the server's connection back: at the end of the session or of each transaction.
     #[arg(long, value_enum, default_value_t = Mode::Transaction)]
     pub(crate) pooler: Mode,
-    /// The folder for report.json and ledger.log.
+    /// Leaves out the comparison with plain diesel-async and bb8.
+    #[arg(long)]
+    pub(crate) ledger_only: bool,
+    /// Is one of two services behind PgBouncer in that comparison. Set by the demo itself.
+    #[arg(long, hide = true)]
+    pub(crate) instance: Option<Side>,
+    /// The folder for report.json, comparison.json and ledger.log.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/demo"), hide_default_value = true)]
     pub(crate) folder: PathBuf,
     /// The folder for all that is removed at the end; it must not exist. Set by the demo itself.

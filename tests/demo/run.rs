@@ -8,6 +8,7 @@ use app_db::{DirectUrl, MigrationSource, Migrator};
 use harness::{AppServers, BouncerBinary, BouncerOptions, ClusterOptions, HarnessError, PoolMode};
 
 use crate::books::Books;
+use crate::compare::compare;
 use crate::error::{DemoError, Doing};
 use crate::ledger::{Ledger, Pool};
 use crate::load::{Counts, Load, open_accounts};
@@ -30,8 +31,16 @@ pub(crate) async fn run(
     fs::create_dir_all(&options.folder).doing(|| format!("making {}", options.folder.display()))?;
     // A run that is broken off must not leave the report of another.
     let _ = fs::remove_file(&report);
+    let _ = fs::remove_file(options.folder.join("comparison.json"));
 
-    let (servers, pooler) = start_servers(options.pooler, progress).await?;
+    // The one that is named for the tests, else the newest of all.
+    let binary = match std::env::var_os("DB_TESTS_PGBOUNCER") {
+        Some(_) => BouncerBinary::find().ok(),
+        None => BouncerBinary::all()
+            .into_iter()
+            .max_by_key(BouncerBinary::version),
+    };
+    let (servers, pooler) = start_servers(binary.clone(), options.pooler, progress).await?;
     let mut login = Login::new(&servers, scratch.path()).await?;
     let url = DirectUrl::parse(&login.direct_url())?;
     let applied = Migrator::new(url, MigrationSource::directory(MIGRATIONS))
@@ -92,29 +101,31 @@ pub(crate) async fn run(
     }
     result.write(&report)?;
     result.print()?;
+    let compared = match options.ledger_only {
+        true => None,
+        false => Some(compare(servers.cluster(), binary.as_ref(), progress).await?),
+    };
+    if let Some(comparison) = &compared {
+        comparison.write(&options.folder.join("comparison.json"))?;
+        comparison.print()?;
+    }
     let folder = options
         .folder
         .canonicalize()
         .unwrap_or_else(|_| options.folder.clone());
     progress.say(&format!(
-        "report.json and ledger.log are in {}",
+        "report.json, comparison.json and ledger.log are in {}",
         folder.display()
     ));
-    Ok(result.is_good())
+    Ok(result.is_good() && compared.is_none_or(|comparison| comparison.is_good()))
 }
 
-/// A private server with the newest PgBouncer in front, and what that is; without one where there is none.
+/// A private server with this PgBouncer in front, and what that is; without one where there is none.
 async fn start_servers(
+    binary: Option<BouncerBinary>,
     mode: Mode,
     progress: &Progress,
 ) -> Result<(AppServers, Option<Pooler>), DemoError> {
-    // The one that is named for the tests, else the newest of all.
-    let binary = match std::env::var_os("DB_TESTS_PGBOUNCER") {
-        Some(_) => BouncerBinary::find().ok(),
-        None => BouncerBinary::all()
-            .into_iter()
-            .max_by_key(BouncerBinary::version),
-    };
     let pooler = binary.as_ref().map(|binary| Pooler {
         version: format!("{}.{}", binary.version().0, binary.version().1),
         mode,

@@ -28,13 +28,15 @@ impl Demo {
     fn start(seconds: &str) -> Self {
         // The demo starts the ledger that lies beside it, so that is built here.
         programs::ledger();
-        Self::start_by(Command::new(env!("CARGO_BIN_EXE_demo")), seconds)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+        command.arg("--ledger-only");
+        Self::start_by(command, seconds)
     }
 
     /// As a newcomer does, who has just cloned the repository.
     fn run(seconds: &str) -> Self {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../run"));
-        command.arg("demo");
+        command.arg("demo").env("DEMO_PROFILE", "dev");
         Self::start_by(command, seconds)
     }
 
@@ -158,6 +160,46 @@ async fn two_rotations_under_load_fail_no_transfer_and_the_books_balance() {
     assert!(0.0 < number("p50_ms") && number("p50_ms") <= number("p99_ms"));
     let log = demo.result("ledger.log").unwrap();
     assert!(log.contains(r#""generation":3"#), "{log}");
+    demo.assert_nothing_remains().await;
+}
+
+/// The same faults on plain diesel-async and bb8, and on ours.
+#[tokio::test]
+async fn the_comparison_shows_what_each_fault_does_to_either_side() {
+    programs::ledger();
+    let mut demo = Demo::start_by(Command::new(env!("CARGO_BIN_EXE_demo")), "3");
+    demo.progress_says("seconds each of: no fault").await;
+    let (code, printed) = demo.ended().await;
+    assert_eq!(code, Some(0), "{printed}");
+    let told: Value = serde_json::from_str(&demo.result("comparison.json").unwrap()).unwrap();
+    let rows = told["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 6, "{told}");
+    for row in rows {
+        let fault = row["fault"].as_str().unwrap();
+        assert!(printed.contains(fault), "{printed}");
+        for wrong in ["errors", "wrong_answers", "money"] {
+            assert_eq!(row["ours"][wrong], 0, "{told}");
+        }
+        assert!(
+            row["ours"]["transfers_per_second"].as_u64() > Some(0),
+            "{told}"
+        );
+    }
+    let plain = |fault: &str, column: &str| {
+        let row = rows
+            .iter()
+            .find(|row| row["fault"].as_str().unwrap().contains(fault));
+        row.unwrap()["plain"][column].as_u64().unwrap()
+    };
+    assert_eq!(
+        (plain("no fault", "errors"), plain("no fault", "money")),
+        (0, 0),
+        "{told}"
+    );
+    assert!(plain("hang up", "worst_wait_ms") > 1000, "{told}");
+    assert!(plain("COMMIT", "money") > 0, "{told}");
+    assert!(plain("password", "errors") > 0, "{told}");
+    assert!(plain("reports", "worst_wait_ms") > 500, "{told}");
     demo.assert_nothing_remains().await;
 }
 
