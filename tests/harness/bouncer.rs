@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -93,7 +92,7 @@ impl Bouncer {
 
     /// Starts it at its old port and waits until it answers.
     pub async fn start_again(&self) -> Result<(), HarnessError> {
-        let mut command = Command::new(self.binary.path());
+        let mut command = self.binary.command();
         command.arg(self.file("pgbouncer.ini"));
         let (log, end) = (
             self.file("pgbouncer.log"),

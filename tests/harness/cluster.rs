@@ -146,6 +146,11 @@ impl Cluster {
         self.data.parent().unwrap_or(&self.data)
     }
 
+    /// The installation that it runs.
+    pub fn binaries(&self) -> Result<&Binaries, HarnessError> {
+        Ok(&self.own("ask for its programs")?.binaries)
+    }
+
     /// Stops the server; its data stay.
     pub async fn stop(&self, how: Stop) -> Result<(), HarnessError> {
         let process = self.own("stop it")?.process.lock().await.take();

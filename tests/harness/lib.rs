@@ -14,6 +14,7 @@
 //!
 //! Variables of the environment:
 //! - `DB_TESTS_CLUSTER`: the folder of a running cluster that [`Cluster::shared`] attaches to; set by `with-cluster`.
+//! - `PG`: the major version of PostgreSQL to use, `18`; without it the one found first.
 //! - `DB_TESTS_POSTGRES_BIN`: the folder of `postgres` and `initdb` to use instead of those found.
 //! - `DB_TESTS_PGBOUNCER`: the `pgbouncer` to use instead of the one found.
 //! - `DB_TESTS_PGPOOL`: the `pgpool` to use instead of the one found.
@@ -31,6 +32,7 @@ mod error;
 mod faults;
 mod folder;
 mod frozen;
+mod lacking;
 mod migrated;
 mod overheard;
 mod pgpool;
@@ -54,6 +56,7 @@ pub use error::HarnessError;
 pub use faults::Fault;
 pub use folder::kept_folder;
 pub use frozen::Frozen;
+pub use lacking::{Lacking, lacking};
 pub use overheard::{listen, overheard, secret_in};
 pub use pgpool::{Pgpool, PgpoolMode};
 pub use proxy::Proxy;

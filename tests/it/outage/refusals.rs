@@ -135,12 +135,17 @@ async fn what_tls_refuses_is_said_at_once() {
     let error = pool.get().await.unwrap_err();
     assert_eq!(error.connect_error().unwrap().stage(), ConnectStage::Tls);
     pool.rests_unserved().await;
+}
 
+/// case R47, case R48: nor does a certificate that is too old.
+#[tokio::test]
+async fn what_is_refused_over_tls_is_said_at_once() {
     let authority = harness::Authority::new().unwrap();
     let options = ClusterOptions::default().tls(authority.expired_server().unwrap());
     let cluster = Cluster::start(options).await.unwrap();
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let root = cluster.root_cert().display().to_string();
+    let separator = if db.url().contains('?') { '&' } else { '?' };
     let expired = format!(
         "{}{separator}sslmode=verify-full&sslrootcert={root}",
         db.url()

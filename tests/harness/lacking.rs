@@ -1,0 +1,66 @@
+//! What some tests ask of a server and not every build of PostgreSQL can do.
+//!
+//! Such a test has a word for it in its name. `cargo-tests.sh` leaves it out where the server lacks the ability,
+//! and counts it.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::{Cluster, HarnessError};
+
+/// An ability that the server has not.
+#[derive(Debug)]
+pub struct Lacking {
+    /// What the names of the tests contain that need it.
+    word: &'static str,
+    why: String,
+}
+
+/// `WORD why`, as `cargo-tests.sh` reads it.
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.word, self.why)
+    }
+}
+
+/// Everything that tests need and this cluster cannot do.
+pub async fn lacking(cluster: &Cluster) -> Result<Vec<Lacking>, HarnessError> {
+    let binaries = cluster.binaries()?;
+    let name = format!("PostgreSQL {}", binaries.version());
+    let mut lacking = Vec::new();
+    if cluster
+        .scalar::<String>("SHOW ssl_library")
+        .await?
+        .is_empty()
+    {
+        let why = format!("need TLS, which this {name} was built without");
+        lacking.push(Lacking {
+            word: "over_tls",
+            why,
+        });
+    }
+    let translation = format!(
+        "SELECT setting || '/de/LC_MESSAGES/postgres-{}.mo' FROM pg_config WHERE name = 'LOCALEDIR'",
+        binaries.major()
+    );
+    if !Path::new(&cluster.scalar::<String>(&translation).await?).is_file() {
+        let why = format!("need a server that speaks German, and this {name} has no translations");
+        lacking.push(Lacking {
+            word: "in_german",
+            why,
+        });
+    } else if !Path::new(LOCALE).exists() {
+        let why = "need a German locale, and this machine has not what localedef makes it of (Debian: `locales`)";
+        lacking.push(Lacking {
+            word: "in_german",
+            why: why.to_owned(),
+        });
+    }
+    if !binaries.folder().join("pg_dump").is_file() {
+        let why = format!("need the client programs, and this {name} is the server alone");
+        lacking.push(Lacking { word: "psql", why });
+    }
+    Ok(lacking)
+}
+
+const LOCALE: &str = "/usr/share/i18n/locales/de_DE";
