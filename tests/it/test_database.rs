@@ -4,7 +4,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use app_db::{Database, Error};
 use app_db_test::{TestDatabase, TestDatabaseError};
@@ -20,7 +20,8 @@ const CHILD: &str = "DB_TESTS_PROJECT";
 const NOTES: &str =
     "CREATE TABLE notes (id BIGINT GENERATED ALWAYS AS IDENTITY, text TEXT NOT NULL);";
 
-/// A project with a crate below its root, and a temporary folder that servers of root can enter too.
+/// A project with a crate below its root, and a temporary folder in which servers of root can do what they can in
+/// `/tmp`.
 struct Project {
     root: TempDir,
     temporary: TempDir,
@@ -28,7 +29,7 @@ struct Project {
 
 impl Project {
     fn new() -> Self {
-        let passable = Permissions::from_mode(0o711);
+        let passable = Permissions::from_mode(0o1777);
         let temporary = tempfile::Builder::new()
             .permissions(passable)
             .tempdir()
@@ -164,9 +165,16 @@ async fn a_private_server_serves_all_processes_and_ends_after_the_last() {
         test.env("APP_DB_TEST_POSTGRES_BIN", folder);
         test
     };
-    let started: Vec<_> = (0..3).map(|_| test().spawn().unwrap()).collect();
-    for mut child in started {
-        assert!(child.wait().unwrap().success());
+    let begin = || {
+        test()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let started: Vec<_> = (0..3).map(|_| begin()).collect();
+    for child in started {
+        assert_passed(&child.wait_with_output().unwrap());
     }
     assert!(!test().env("KILLED", "1").output().unwrap().status.success());
     project.migrate("2_more", "ALTER TABLE notes ADD COLUMN more TEXT;");

@@ -261,6 +261,8 @@ fn random_word() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// The file of a dead process goes at once, before another one gets its number.
+///
 /// Arguments: the folder, the server's command. Who registers while it decides is found in the renamed folder.
 /// It stays in its folder, which may get another name, and then is no longer its own to remove.
 const SUPERVISE: &str = r#"
@@ -269,10 +271,11 @@ cd "$folder"
 "$@" & server=$!
 lives() { kill -0 "$1" 2>/dev/null || [ -d "/proc/$1" ]; }
 anybody() {
+    found=1
     for user in "$1"/*; do
-        if lives "${user##*/}"; then return 0; fi
+        if lives "${user##*/}"; then found=0; else rm -f "$user"; fi
     done
-    return 1
+    return $found
 }
 idle=0
 while [ $idle -lt 10 ]; do

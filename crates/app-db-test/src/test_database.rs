@@ -134,10 +134,10 @@ impl Drop for DatabaseCopy {
                 .build();
             if let Ok(runtime) = runtime {
                 // What cannot be removed now is removed by the next sweep.
-                let _ = runtime.block_on(tokio::time::timeout(
-                    PATIENCE,
-                    admin::drop_database(&server, &name),
-                ));
+                let dropping = async {
+                    tokio::time::timeout(PATIENCE, admin::drop_database(&server, &name)).await
+                };
+                let _ = runtime.block_on(dropping);
             }
         });
         let _ = dropping.join();

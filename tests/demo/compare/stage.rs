@@ -48,12 +48,12 @@ impl Stage {
         &self.proxy
     }
 
-    /// A PgBouncer in transaction mode before it, with its defaults and as many connections as the pools have.
+    /// A PgBouncer in transaction mode before it, with its defaults and a quarter of the connections that both instances have.
     pub(crate) async fn bouncer(
         &self,
         binary: Option<&BouncerBinary>,
     ) -> Result<(Bouncer, String), DemoError> {
-        let options = BouncerOptions::mode(PoolMode::Transaction).pool_size(10);
+        let options = BouncerOptions::mode(PoolMode::Transaction).pool_size(5);
         let options = match binary {
             Some(binary) => options.binary(binary.clone()),
             None => options,
