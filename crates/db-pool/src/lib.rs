@@ -46,7 +46,9 @@ pub use self::error::{Kind, PoolError};
 pub use self::histogram::Quantiles;
 pub use self::pool::Pool;
 pub use self::pool_times::{TimeEvent, TimeListener, Times};
-pub use self::profile::{PoolProfile, PoolerMode, Reconnect, Reset, Sizing, Statements, Via, WireMode};
+pub use self::profile::{
+    PoolProfile, PoolerMode, Reconnect, Reset, Sizing, Statements, Via, WireMode,
+};
 pub use self::rate_limit::{RateLimit, RateLimited};
 pub use self::settings::PoolSettings;
 pub use self::snapshot::PoolSnapshot;
