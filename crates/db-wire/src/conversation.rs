@@ -99,6 +99,8 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     pub(crate) fn new(observed: Arc<Observed>, steering: Arc<Steering>) -> Self {
+        // The startup packet, which is answered by a ReadyForQuery as well.
+        observed.request_sent(Request::Housekeeping);
         Self {
             observed,
             steering,
@@ -111,7 +113,6 @@ impl Conversation {
             to_client: Outbox::default(),
             reading: Reading::default(),
             held: Vec::new(),
-            // The startup packet is answered by a ReadyForQuery as well.
             pending: Pending::new(Exchange::new(Request::Housekeeping)),
             statements: StatementCache::new(0, Naming::Named, false),
             texts: Texts::default(),
@@ -149,6 +150,10 @@ impl Conversation {
 
     pub(crate) fn observed(&self) -> &Arc<Observed> {
         &self.observed
+    }
+
+    pub(crate) fn steering(&self) -> &Steering {
+        &self.steering
     }
 
     /// Notes a request that goes to the server.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -11,6 +11,7 @@ use crate::parameters::Parameters;
 use crate::request::Request;
 use crate::server_error::ServerError;
 use crate::sql::residue::Residue;
+use crate::sql::statement_timeout::timeout_of;
 use crate::transaction_status::TransactionStatus;
 use crate::unresolved::Unresolved;
 
@@ -23,6 +24,9 @@ use crate::unresolved::Unresolved;
 pub struct Observed {
     status: AtomicU8,
     working: AtomicU32,
+    unanswered: AtomicU32,
+    /// The longest time in milliseconds that a text has given to statements since that was forgotten; 0 for none.
+    own_timeout: AtomicU64,
     committing: AtomicU32,
     statements: AtomicU64,
     bytes_sent: AtomicU64,
@@ -70,6 +74,34 @@ impl Observed {
     #[must_use]
     pub fn is_working(&self) -> bool {
         self.working.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether anything that was sent is still unanswered, if only a text to be prepared.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.unanswered.load(Ordering::Acquire) > 0
+    }
+
+    /// A text that is sent now sets the time that statements have.
+    pub(crate) fn note_own_timeout(&self, text: &[u8]) {
+        self.own_timeout
+            .fetch_max(timeout_of(text), Ordering::AcqRel);
+    }
+
+    /// The longest time that a text has given to statements since that was forgotten; `Some(None)` where one has
+    /// taken the bound away, or cannot be understood.
+    #[must_use]
+    pub fn own_timeout(&self) -> Option<Option<Duration>> {
+        match self.own_timeout.load(Ordering::Acquire) {
+            0 => None,
+            u64::MAX => Some(None),
+            milliseconds => Some(Some(Duration::from_millis(milliseconds))),
+        }
+    }
+
+    /// The session has the pool's own times again.
+    pub fn forget_own_timeout(&self) {
+        self.own_timeout.store(0, Ordering::Release);
     }
 
     /// Whether a COMMIT has been sent whose answer is still missing.
@@ -183,6 +215,7 @@ impl Observed {
     }
 
     pub(crate) fn request_sent(&self, request: Request) {
+        self.unanswered.fetch_add(1, Ordering::AcqRel);
         if request.works() {
             self.working.fetch_add(1, Ordering::AcqRel);
         }
@@ -196,6 +229,7 @@ impl Observed {
         if let Some(status) = told {
             self.status_told(status);
         }
+        self.unanswered.fetch_sub(1, Ordering::AcqRel);
         if request == Request::Commit {
             self.committing.fetch_sub(1, Ordering::AcqRel);
         }

@@ -1,10 +1,12 @@
 //! An error as the server sent it.
 
+mod in_diesel;
+
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
-use diesel::result::DatabaseErrorKind;
 use tokio_postgres::error::SqlState;
 
 /// An error as the server sent it, with the code that diesel does not keep.
@@ -13,7 +15,7 @@ use tokio_postgres::error::SqlState;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError(Arc<Fields>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Fields {
     severity: String,
     sqlstate: SqlState,
@@ -25,70 +27,36 @@ struct Fields {
     column: Option<String>,
     routine: Option<String>,
     position: Option<i32>,
+    rider: Rider,
 }
 
-/// The errors that stand as the information in a diesel error somewhere, as far as they still do.
-///
-/// diesel's error keeps its information as a trait object without a way back to the type, and no field of
-/// it is free for a code. The address of the message, which nobody else can have while it lives, leads from
-/// the one to the other.
-static IN_DIESEL: Mutex<Vec<Weak<Fields>>> = Mutex::new(Vec::new());
+/// What somebody has put into an error on its way through diesel's; no part of what the server said.
+#[derive(Clone, Debug, Default)]
+struct Rider(Option<Arc<dyn Any + Send + Sync>>);
+
+impl PartialEq for Rider {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Rider {}
 
 impl ServerError {
-    /// Puts this error in the place of what diesel-async kept of it; then [`ServerError::behind`] finds it
-    /// again.
-    ///
-    /// Only if it is the same error, or the server's last words before the end of the connection that
-    /// diesel-async reports.
+    /// The same error, with something that its reader finds again by [`ServerError::rider`].
     #[must_use]
-    pub fn put_into(&self, error: diesel::result::Error) -> diesel::result::Error {
-        match error {
-            diesel::result::Error::DatabaseError(kind, info)
-                if info.message() == self.message()
-                    || (self.is_fatal() && is_end(info.message())) =>
-            {
-                let closed = DatabaseErrorKind::ClosedConnection;
-                let kind = if self.is_fatal() { closed } else { kind };
-                let mut known = IN_DIESEL.lock().unwrap_or_else(PoisonError::into_inner);
-                known.retain(|error| error.strong_count() > 0);
-                known.push(Arc::downgrade(&self.0));
-                diesel::result::Error::DatabaseError(kind, Box::new(self.clone()))
-            }
-            error => error,
-        }
+    pub fn with_rider(&self, rider: Arc<dyn Any + Send + Sync>) -> Self {
+        let rider = Rider(Some(rider));
+        Self(Arc::new(Fields {
+            rider,
+            ..Fields::clone(&self.0)
+        }))
     }
 
-    /// Whether a diesel error says that the connection has ended.
+    /// What was put into this error with [`ServerError::with_rider`].
     #[must_use]
-    pub fn is_end_of_connection(error: &diesel::result::Error) -> bool {
-        match error {
-            diesel::result::Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => true,
-            diesel::result::Error::DatabaseError(_, info) => is_end(info.message()),
-            _ => false,
-        }
-    }
-
-    /// Whether a diesel error says that the connection was lost and that nobody knows what became of what was
-    /// asked last: a COMMIT, or a statement outside a transaction that may have changed something.
-    #[must_use]
-    pub fn is_outcome_unknown(error: &diesel::result::Error) -> bool {
-        match error {
-            diesel::result::Error::DatabaseError(_, info) => info.message() == OUTCOME_UNKNOWN,
-            _ => false,
-        }
-    }
-
-    /// The error that was put into a diesel error.
-    #[must_use]
-    pub fn behind(error: &diesel::result::Error) -> Option<Self> {
-        let diesel::result::Error::DatabaseError(_, info) = error else {
-            return None;
-        };
-        let known = IN_DIESEL.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = known.iter().filter_map(Weak::upgrade);
-        known
-            .find(|fields| std::ptr::eq(&*fields.message, info.message()))
-            .map(Self)
+    pub fn rider(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.0.rider.0.as_ref()
     }
 
     /// Reads the body of an ErrorResponse.
@@ -104,6 +72,7 @@ impl ServerError {
             column: None,
             routine: None,
             position: None,
+            rider: Rider::default(),
         };
         for field in body.split(|byte| *byte == 0) {
             let [name, value @ ..] = field else { continue };
@@ -124,6 +93,16 @@ impl ServerError {
             }
         }
         Self(Arc::new(fields))
+    }
+
+    /// Made up from its severity, code and message, for the tests of other crates; a pooler's, having no routine.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn for_tests(said: &str) -> Self {
+        let mut parts = said.splitn(3, ' ');
+        let mut part = || parts.next().unwrap_or_default();
+        let fields = format!("V{}\0C{}\0M{}\0\0", part(), part(), part());
+        Self::from_fields(fields.as_bytes())
     }
 
     /// The SQLSTATE, the same in every language of the server.
@@ -186,6 +165,41 @@ impl ServerError {
         self.0.severity != "ERROR"
     }
 
+    /// Whether a pooler or proxy said it in the server's place: PostgreSQL names the routine, and others do not.
+    #[must_use]
+    pub fn is_poolers(&self) -> bool {
+        self.routine().is_none()
+    }
+
+    /// Whether a pooler said it that had found no server connection in time, so that nothing has run.
+    #[must_use]
+    pub fn is_wait_for_server(&self) -> bool {
+        self.is_poolers() && self.message().contains("query_wait_timeout")
+    }
+
+    /// Whether a pooler said it that had given no server connection to its client, so that nothing has run.
+    pub(crate) fn is_from_before_any_server(&self) -> bool {
+        self.is_wait_for_server()
+            || (self.is_poolers() && self.message().contains("client_idle_timeout"))
+    }
+
+    /// Whether the server ended the session since nothing was asked of it: whatever was sent meanwhile, a COMMIT too,
+    /// it has not read.
+    #[must_use]
+    pub fn is_for_idleness(&self) -> bool {
+        let code = self.sqlstate();
+        let idle = *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+            || *code == SqlState::IDLE_SESSION_TIMEOUT;
+        idle && !self.is_poolers()
+    }
+
+    /// Whether the connection, or the one behind the pooler, has ended with it or cannot be had: the session ended,
+    /// or the pooler speaks of connections (class 08).
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        self.is_fatal() || (self.is_poolers() && self.sqlstate().code().starts_with("08"))
+    }
+
     /// Whether the whole transaction may be tried again: 40001 or 40P01.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
@@ -194,14 +208,7 @@ impl ServerError {
     }
 }
 
-/// How tokio-postgres itself, and no server, says that a connection has ended.
-fn is_end(message: &str) -> bool {
-    message == "connection closed"
-        || message == OUTCOME_UNKNOWN
-        || message.starts_with("error communicating with the server")
-}
-
-/// What the wire says when a connection ends with such a request unanswered.
+/// What the wire says when a connection ends with such a request unanswered; a pooler's last words may follow.
 pub(crate) const OUTCOME_UNKNOWN: &str =
     "connection closed before the server answered, outcome unknown";
 
@@ -258,28 +265,6 @@ mod tests {
         assert!(error.is_fatal());
         assert_eq!(error.sqlstate(), &SqlState::ADMIN_SHUTDOWN);
         assert!(!error.is_conflict());
-    }
-
-    #[test]
-    fn an_error_is_found_again_inside_diesels() {
-        use diesel::result::{DatabaseErrorKind, Error};
-        let error = ServerError::from_fields(b"VERROR\0C57014\0Mzu lang\0P7\0\0");
-        let of = |message: &str| {
-            Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned()))
-        };
-        assert_eq!(ServerError::behind(&of("zu lang")), None);
-        let put = error.put_into(of("zu lang"));
-        drop(error);
-        assert_eq!(
-            ServerError::behind(&put).unwrap().sqlstate().code(),
-            "57014"
-        );
-        let Error::DatabaseError(_, info) = &put else {
-            panic!("{put:?}")
-        };
-        assert_eq!(info.statement_position(), Some(7));
-        let another = ServerError::from_fields(b"VERROR\0C40001\0Mother\0\0");
-        assert_eq!(ServerError::behind(&another.put_into(of("zu lang"))), None);
     }
 
     #[test]

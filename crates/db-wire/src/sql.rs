@@ -8,6 +8,7 @@ pub(crate) mod reads;
 pub(crate) mod residue;
 pub(crate) mod session_objects;
 pub(crate) mod settings;
+pub(crate) mod statement_timeout;
 pub(crate) mod statements;
 pub(crate) mod tokens;
 pub(crate) mod traits;

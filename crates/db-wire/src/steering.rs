@@ -1,7 +1,8 @@
 //! What the owner of one connection tells its wire.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Waker;
 
 use arc_swap::ArcSwapOption;
 
@@ -17,6 +18,10 @@ pub struct Steering {
     rules: ArcSwapOption<Rules>,
     watcher: OnceLock<Watcher>,
     commits_next: AtomicBool,
+    /// Why the connection is to end now.
+    cut: OnceLock<String>,
+    /// The reader that waits for the server to say something.
+    reader: Mutex<Option<Waker>>,
 }
 
 impl Steering {
@@ -39,6 +44,32 @@ impl Steering {
     /// Sets who is told of finished commands; only the first call has an effect.
     pub fn set_watcher(&self, watcher: Watcher) {
         let _first = self.watcher.set(watcher);
+    }
+
+    /// Ends the connection from outside, whatever its server does: its client is told these words in the server's
+    /// place, and that the outcome is unknown where it is. Only the first call has an effect.
+    pub fn cut(&self, why: String) {
+        if self.cut.set(why).is_ok() {
+            let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(reader) = &*reader {
+                reader.wake_by_ref();
+            }
+        }
+    }
+
+    /// Why the connection is to end now, if it is.
+    #[must_use]
+    pub fn is_cut(&self) -> Option<&str> {
+        self.cut.get().map(String::as_str)
+    }
+
+    /// The reader that is to be woken when it is.
+    pub(crate) fn note_reader(&self, waker: &Waker) {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *reader {
+            Some(known) => known.clone_from(waker),
+            unknown => *unknown = Some(waker.clone()),
+        }
     }
 
     /// The rules, once they are set.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use crate::conversation::Conversation;
-use crate::conversation::lost::connection_lost;
+use crate::conversation::lost::{connection_cut, connection_lost};
 use crate::conversation::outcome::broken_off;
 use crate::conversation::replies::server_sent;
 use crate::conversation::requests::client_sent;
@@ -91,8 +91,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
             let Some(transport) = this.transport.as_mut() else {
                 return Poll::Ready(Ok(()));
             };
+            if let Some(why) = this.conversation.steering().is_cut() {
+                let (why, told_before) = (why.to_owned(), this.conversation.observed().is_closed());
+                connection_cut(&mut this.conversation, &why);
+                if told_before || this.conversation.for_client().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
             let before = buf.filled().len();
-            let outcome = ready!(Pin::new(transport).poll_read(cx, buf));
+            let outcome = match Pin::new(transport).poll_read(cx, buf) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => {
+                    this.conversation.steering().note_reader(cx.waker());
+                    return Poll::Pending;
+                }
+            };
             let fresh = &mut buf.filled_mut()[before..];
             if outcome.is_err() || fresh.is_empty() {
                 connection_lost(&mut this.conversation);
@@ -125,6 +139,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.conversation.steering().is_cut().is_some() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if this.conversation.for_server().waiting().len() > MAX_WAITING {
             ready!(this.poll_drain(cx))?;
         }

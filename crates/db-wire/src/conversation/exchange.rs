@@ -76,11 +76,13 @@ pub(crate) struct Exchange {
     pub(crate) read_anew: bool,
     /// Its rows have more values than the client was told of columns: so many of them are passed.
     pub(crate) narrow: Option<u16>,
-    /// A plain SELECT: lost in mid-answer, it has changed nothing.
+    /// A query that changes nothing, as far as its text shows: lost in mid-answer, it has changed nothing.
     pub(crate) only_reads: bool,
     /// It reads outside the transaction that the client believes to be in, whose BEGIN is held back still.
     pub(crate) reads_alone: bool,
     pub(crate) failed: bool,
+    /// An error that proves nothing before ReadyForQuery follows it.
+    pub(crate) unproven: Option<Box<[u8]>>,
     /// The last error of it.
     pub(crate) sqlstate: Option<SqlState>,
     /// Something of the answer has gone to the client.
@@ -162,6 +164,7 @@ impl Exchange {
             only_reads: false,
             reads_alone: false,
             failed: false,
+            unproven: None,
             sqlstate: None,
             passed: false,
             committed: false,

@@ -147,6 +147,9 @@ pub(super) fn send_execute(
         commit_behind(conversation, &mut exchange, traits);
     }
     leaves(conversation, traits.residue);
+    if traits.sets_timeout {
+        conversation.observed.note_own_timeout(&tail);
+    }
     let bare = traits.is_bare(rules);
     exchange.controls = rules.local_settings.is_some() && traits.controls;
     put_head(conversation, rules, &mut exchange, bare);

@@ -7,6 +7,7 @@ use crate::protocol::message::{put, split_text};
 use crate::request::Request;
 use crate::rules::Rules;
 use crate::sql::residue::Residue;
+use crate::sql::statement_timeout::sets_timeout;
 
 /// Notes what a request that is sent now may leave behind.
 pub(super) fn leaves(conversation: &mut Conversation, residue: Residue) {
@@ -28,6 +29,9 @@ pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames
                 let Some((name, rest)) = split_text(body) else {
                     continue;
                 };
+                if sets_timeout(rest) {
+                    conversation.observed.note_own_timeout(rest);
+                }
                 match split_text(rest).map_or(Residue::Undoable, |(sql, _)| {
                     Residue::of(conversation.sql(sql))
                 }) {
@@ -47,10 +51,13 @@ pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames
                     conversation.unkept.remove(name);
                 }
             }
-            b'Q' => leaves(
-                conversation,
-                Residue::of(conversation.sql(body.strip_suffix(b"\0").unwrap_or(body))),
-            ),
+            b'Q' => {
+                if sets_timeout(body) {
+                    conversation.observed.note_own_timeout(body);
+                }
+                let text = body.strip_suffix(b"\0").unwrap_or(body);
+                leaves(conversation, Residue::of(conversation.sql(text)));
+            }
             // A function by its number.
             b'F' => leaves(conversation, Residue::Undoable),
             _ => {}

@@ -7,6 +7,7 @@ use tokio_postgres::error::SqlState;
 use crate::command::Command;
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part, Repeat};
+use crate::conversation::lost::{may_have_taken_effect, proves_nothing, tell_unknown};
 use crate::protocol::frame::Fate;
 use crate::protocol::message::{put, rows_of, split_text};
 use crate::request::Request;
@@ -54,6 +55,7 @@ pub(super) fn error(
             _ => {}
         }
     }
+    let (is_unproven, is_fatal) = (proves_nothing(exchange, &error), error.is_fatal());
     if has_lost_a_type(&error) {
         conversation.observed.outdate();
         conversation.observed.stale_statement_reported(error);
@@ -62,15 +64,23 @@ pub(super) fn error(
     } else {
         conversation.observed.error_reported(error);
     }
-    if let Some(moved) = moved {
-        put(conversation.to_client.end(), b'E', &[&moved]);
+    if exchange.silent {
         return Fate::Drop;
     }
-    if exchange.silent {
-        Fate::Drop
-    } else {
-        Fate::Pass
+    let body = moved.as_deref().unwrap_or(body);
+    if is_unproven && may_have_taken_effect(conversation, exchange) {
+        exchange.unproven = Some(body.into());
+        if is_fatal {
+            // The connection ends with it, and no ReadyForQuery follows.
+            tell_unknown(conversation, exchange, None);
+        }
+        return Fate::Drop;
     }
+    if moved.is_some() {
+        put(conversation.to_client.end(), b'E', &[body]);
+        return Fate::Drop;
+    }
+    Fate::Pass
 }
 
 pub(super) fn completed(

@@ -86,8 +86,8 @@ impl Pending {
     }
 
     /// The first exchange that its client is told of, unless an answer of the wire's comes before.
-    pub(crate) fn told_next(&self) -> Option<&Exchange> {
-        match self.0.iter().find(|expected| !expected.is_silent()) {
+    pub(crate) fn told_next_mut(&mut self) -> Option<&mut Exchange> {
+        match self.0.iter_mut().find(|expected| !expected.is_silent()) {
             Some(Expect::Remote(exchange)) => Some(exchange),
             _ => None,
         }

@@ -278,6 +278,10 @@ fn ready_for_query(conversation: &mut Conversation, status: u8) -> Fate {
         conversation.pending.put_back(exchange);
         return Fate::Drop;
     }
+    if let Some(error) = exchange.unproven.take() {
+        // The connection goes on behind it: it was the answer.
+        put(conversation.to_client.end(), b'E', &[&error]);
+    }
     if (exchange.failed || exchange.mismatch) && !exchange.silent {
         // Before the status is that of the time after it.
         tell_failure(conversation, &exchange);

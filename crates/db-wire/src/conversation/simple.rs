@@ -12,6 +12,7 @@ use crate::protocol::message::{EMPTY_QUERY, put};
 use crate::request::Request;
 use crate::rules::Rules;
 use crate::sql::reads::Reads;
+use crate::sql::statement_timeout::sets_timeout;
 use crate::sql::statements::is_blank;
 use crate::sql::tokens::Sql;
 use crate::sql::traits::Traits;
@@ -39,6 +40,9 @@ pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, text: &[u8]
         && conversation.status == b'I'
         && let Some(opening) = Opening::parse(sql)
     {
+        if sets_timeout(text) {
+            conversation.observed.note_own_timeout(text);
+        }
         conversation.transaction = ClientTransaction::Held(opening);
         return conversation.answer_complete(b"BEGIN", None);
     }
@@ -122,6 +126,9 @@ fn send_simple(
         Request::Work
     });
     leaves(conversation, traits.residue);
+    if traits.sets_timeout {
+        conversation.observed.note_own_timeout(sql.text);
+    }
     exchange.partial_rollback = traits.partial_rollback;
     exchange.changes_meaning =
         traits.changes_meaning || (conversation.meaning_borrowed && traits.partial_rollback);

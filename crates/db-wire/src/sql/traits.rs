@@ -7,6 +7,7 @@ use crate::sql::local_settings::LocalSettings;
 use crate::sql::reads::Reads;
 use crate::sql::residue::Residue;
 use crate::sql::settings::changes_meaning;
+use crate::sql::statement_timeout::sets_timeout;
 use crate::sql::tokens::{Sql, Token, Tokens};
 use crate::sql::transactions::{controls_transaction, is_partial_rollback, may_commit};
 
@@ -31,6 +32,8 @@ pub(crate) struct Traits {
     pub(crate) residue: Residue,
     /// COMMIT may travel behind it in the same request.
     pub(crate) may_be_last: bool,
+    /// It may set the time that statements have.
+    pub(crate) sets_timeout: bool,
     /// The highest number among its parameters.
     pub(crate) parameters: u16,
 }
@@ -49,6 +52,7 @@ impl Traits {
             partial_rollback: is_partial_rollback(sql),
             residue: Residue::of(sql),
             may_be_last: may_be_last(sql),
+            sets_timeout: sets_timeout(sql.text),
             parameters: parameters(sql),
         }
     }

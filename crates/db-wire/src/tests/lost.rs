@@ -89,3 +89,37 @@ fn an_answer_that_has_begun_is_left_alone() {
     assert_eq!(kept, row.len());
     assert_eq!(at_the_end(&mut cut), NOTHING);
 }
+
+/// An error proves what became of a request if it is the server's own, or ReadyForQuery follows.
+#[test]
+fn last_words_of_others_than_the_server_prove_nothing() {
+    let commit = &["Q COMMIT"][..];
+    let autocommit = &["B s1", "E", "S"][..];
+    for (request, words, told, at_last) in [
+        (autocommit, "F 08P01 -", &UNKNOWN[..], &NOTHING[..]),
+        (autocommit, "E 08P01 -", &NOTHING, &UNKNOWN),
+        (
+            autocommit,
+            "F 57P01 ProcessInterrupts",
+            &["E 57P01"],
+            &NOTHING,
+        ),
+        (commit, "E 23503 ri_ReportViolation", &NOTHING, &UNKNOWN),
+        (commit, "F 57P01 ProcessInterrupts", &UNKNOWN, &NOTHING),
+        (commit, "F 25P03 ProcessInterrupts", &["E 25P03"], &NOTHING),
+    ] {
+        let mut peers = peers();
+        if request == commit {
+            peers.local(&["Q BEGIN"]);
+            peers.client(autocommit);
+            peers.server(&["1", "2", "C BEGIN", "2", "C UPDATE 1", "Z T"]);
+        }
+        peers.client(request);
+        assert_eq!(peers.server(&[words]), told, "{words}");
+        assert_eq!(at_the_end(&mut peers), at_last, "{words}");
+    }
+    let mut answered = peers();
+    answered.client(autocommit);
+    assert_eq!(answered.server(&["E 08P01 -", "Z I"]), ["E 08P01", "Z I"]);
+    assert_eq!(at_the_end(&mut answered), NOTHING);
+}

@@ -138,8 +138,8 @@ pub(super) fn frontend(text: &str) -> Vec<u8> {
     out
 }
 
-/// `1`, `2`, `3`, `t`, `n`, `T name:oid,..`, `D value,..`, `C tag`, `I`, `Z status`, `E code routine`, and
-/// others by their tag and body.
+/// `1`, `2`, `3`, `t`, `n`, `T name:oid,..`, `D value,..`, `C tag`, `I`, `Z status`, `E code routine`,
+/// `F code routine` (FATAL; `-` is no routine), and others by their tag and body.
 pub(super) fn backend(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let (tag, rest) = (text.as_bytes()[0], text.get(2..).unwrap_or_default());
@@ -167,20 +167,15 @@ pub(super) fn backend(text: &str) -> Vec<u8> {
             put(&mut out, tag, &[&body]);
         }
         b'C' => put(&mut out, tag, &[rest.as_bytes(), b"\0"]),
-        b'E' => {
+        b'E' | b'F' => {
             let (code, routine) = rest.split_once(' ').unwrap_or((rest, "routine"));
-            let (code, routine) = (code.as_bytes(), routine.as_bytes());
-            put(
-                &mut out,
-                tag,
-                &[
-                    b"SFEHLER\0VERROR\0C",
-                    code,
-                    b"\0MFehler\0R",
-                    routine,
-                    b"\0\0",
-                ],
-            );
+            let severity = if tag == b'F' { "FATAL" } else { "ERROR" };
+            let routine = match routine {
+                "-" => String::new(),
+                routine => format!("R{routine}\0"),
+            };
+            let fields = format!("SFEHLER\0V{severity}\0C{code}\0MFehler\0{routine}\0");
+            put(&mut out, b'E', &[fields.as_bytes()]);
         }
         b'S' => {
             let (name, value) = rest.split_once('=').unwrap();
