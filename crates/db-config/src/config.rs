@@ -77,6 +77,13 @@ impl Config {
         Ok(self)
     }
 
+    /// Trusts the certificates in this text of PEM as well, whatever the URL: see [`Endpoint::trusting`].
+    #[must_use]
+    pub fn trusting(mut self, pem: impl Into<Vec<u8>>) -> Config {
+        self.urls.trust(&pem.into());
+        self
+    }
+
     /// The environment that the process runs in.
     pub fn environment(&self) -> &Environment {
         &self.environment

@@ -66,6 +66,16 @@ impl Endpoint {
         }
     }
 
+    /// Trusts the certificates in this text of PEM as well, beside the file of the URL or the system's: for a
+    /// service that brings the authority of its provider along (`include_bytes!`).
+    ///
+    /// They count where the server is verified: with `verify-ca` and `verify-full`.
+    #[must_use]
+    pub fn trusting(mut self, pem: impl Into<Vec<u8>>) -> Endpoint {
+        self.tls.extra_roots.push(pem.into());
+        self
+    }
+
     /// Whether every host is a loopback address or a Unix socket.
     pub fn is_local(&self) -> bool {
         self.hosts.iter().all(Host::is_local)
@@ -144,6 +154,9 @@ pub struct Tls {
     pub mode: TlsMode,
     /// The file of trusted certificates. `None` means the system's store.
     pub root_cert: Option<PathBuf>,
+    /// Further trusted certificates, as PEM: see [`Endpoint::trusting`].
+    #[serde(skip)]
+    pub extra_roots: Vec<Vec<u8>>,
     /// The client's certificate and its key.
     pub client_cert: Option<(PathBuf, PathBuf)>,
     /// Whether TLS starts at once, without asking the server first: `sslnegotiation=direct`.

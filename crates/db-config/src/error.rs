@@ -41,10 +41,17 @@ impl fmt::Display for Problem {
 }
 
 /// Every problem found in the configuration, one per line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", listed(problems))]
 pub struct ConfigError {
     problems: Vec<Problem>,
+}
+
+/// As it is displayed: `main` prints this of an error that it returns.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl ConfigError {

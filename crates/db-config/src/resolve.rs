@@ -22,6 +22,18 @@ pub(crate) struct Urls {
     pub(crate) pooled_origin: Option<Origin>,
 }
 
+impl Urls {
+    /// Every URL trusts these certificates too.
+    pub(crate) fn trust(&mut self, pem: &[u8]) {
+        let replicas = self.replicas.iter_mut().map(PooledUrl::endpoint_mut);
+        let pooled = self.pooled.as_mut().ok().map(PooledUrl::endpoint_mut);
+        let direct = self.direct.as_mut().ok().map(DirectUrl::endpoint_mut);
+        for endpoint in replicas.chain(pooled).chain(direct) {
+            endpoint.tls.extra_roots.push(pem.to_vec());
+        }
+    }
+}
+
 impl Inputs<'_> {
     /// Finds every URL. A malformed URL is a problem right away, a missing one is not.
     pub(crate) fn resolve(&self, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Urls {

@@ -54,6 +54,10 @@ impl PooledUrl {
         &self.0
     }
 
+    pub(crate) fn endpoint_mut(&mut self) -> &mut Endpoint {
+        &mut self.0
+    }
+
     pub(crate) fn into_endpoint(self) -> Endpoint {
         self.0
     }
@@ -72,6 +76,10 @@ impl DirectUrl {
     /// The parts of the URL.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0
+    }
+
+    pub(crate) fn endpoint_mut(&mut self) -> &mut Endpoint {
+        &mut self.0
     }
 
     pub(crate) fn into_endpoint(self) -> Endpoint {

@@ -55,7 +55,7 @@ prop_compose! {
         let client_cert = client_cert.map(|(cert, key)| (cert.into(), key.into()));
         let mut endpoint = Endpoint {
             hosts, dbname, user, password: password.map(Into::into),
-            tls: Tls { mode, root_cert, client_cert, direct: mode >= TlsMode::VerifyCa, channel_binding: binding },
+            tls: Tls { mode, root_cert, extra_roots: Vec::new(), client_cert, direct: mode >= TlsMode::VerifyCa, channel_binding: binding },
             connect_timeout: seconds[0], tcp_user_timeout: tcp_user_timeout.map(|ms| Duration::from_millis(ms.into())),
             keepalives, keepalives_idle: seconds[1], keepalives_interval: seconds[2], keepalives_retries: retries,
             target_session_attrs, load_balance_hosts, application_name, settings,

@@ -110,6 +110,7 @@ fn sslmode_has_libpqs_meaning() {
     }
     let tls = parsed("postgres://u@h/d?sslmode=verify-full&sslrootcert=ca&sslcert=c&sslkey=k&sslnegotiation=direct&channel_binding=require").tls;
     let expected = Tls {
+        extra_roots: Vec::new(),
         mode: TlsMode::VerifyFull,
         root_cert: Some("ca".into()),
         client_cert: Some(("c".into(), "k".into())),

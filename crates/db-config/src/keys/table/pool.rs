@@ -1,6 +1,6 @@
 //! The keys of a pool: its size, its timeouts and its connections.
 
-use super::bounds::{DAY, HOUR, MINUTE, MONTH, MS, SECOND, duration};
+use super::bounds::{DAY, HOUR, MINUTE, MONTH, MS, SECOND, WEEK, duration};
 use crate::keys::key::{BuiltIn, Key};
 use crate::keys::key_kind::KeyKind;
 
@@ -160,6 +160,15 @@ pub(super) const KEYS: &[Key] = &[
         purpose: "",
         too_high: "A checkout hangs on a connection that will not answer.",
         too_low: "Sound connections are thrown away when the server is busy.",
+    },
+    Key {
+        path: "profile.answer_timeout",
+        kind: duration(SECOND, WEEK, Some("never")),
+        built_in: BuiltIn::Same("1h"),
+        purpose: "",
+        too_high: "Where a statement has no `statement_timeout`, a caller waits for a server that is silent and \
+                   will not answer.",
+        too_low: "A long statement without `statement_timeout` is given up on a healthy server.",
     },
     Key {
         path: "profile.leak_threshold",

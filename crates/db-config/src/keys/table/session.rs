@@ -69,6 +69,15 @@ pub(super) const KEYS: &[Key] = &[
         too_low: "",
     },
     Key {
+        path: "profile.read_only",
+        kind: KeyKind::Choice(&["on", "off"]),
+        built_in: BuiltIn::Same("off"),
+        purpose: "Whether transactions of the pool are READ ONLY, so that a statement that writes fails with \
+                   25006: for a replica, or for work that must not write.",
+        too_high: "",
+        too_low: "",
+    },
+    Key {
         path: "profile.timezone",
         kind: KeyKind::Text,
         built_in: BuiltIn::Same("UTC"),

@@ -45,6 +45,7 @@ pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, hosts: &[H
     }
     let (mode, root_cert) = verification(reader, defaults, mode, asked.is_some());
     Tls {
+        extra_roots: Vec::new(),
         mode,
         root_cert,
         client_cert: client_cert(reader, defaults),
