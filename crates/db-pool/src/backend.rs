@@ -34,7 +34,7 @@ use crate::connect::cancel_token::CancelToken;
 use crate::connect::connector::HandBack;
 use crate::connect::dialler::Dialled;
 use crate::generation::Member;
-use crate::profile::PoolProfile;
+use crate::profile::{PoolProfile, Reset};
 use crate::queue::gate::Permit;
 use crate::registry::Registry;
 use crate::registry::Unanswered;
@@ -57,6 +57,8 @@ pub(crate) struct Backend {
     /// A second handle of the observer in diesel's slot: alone, when a holder evicted it.
     in_slot: Arc<()>,
     reset: Option<SessionReset>,
+    /// What a holder sets stays for the next one.
+    keeps_settings: bool,
     born: Instant,
     /// When its lifetime ends, and after how many uses. Up to a quarter of either is left out at random:
     /// connections made together must not all end together.
@@ -111,7 +113,12 @@ impl Backend {
         let kept = 1.0 - fastrand::f64() / 4.0;
         let ends = end_of_life(&registry, now, kept);
         registry.established.fetch_add(1, Ordering::AcqRel);
-        let live = LiveBackend::new(canceller, Arc::clone(&link.observed), Arc::clone(&activity));
+        let live = LiveBackend::new(
+            canceller,
+            Arc::clone(&link.observed),
+            Arc::clone(&activity),
+            Arc::clone(&link.steering),
+        );
         Self {
             conn: Some(conn),
             hand_back: Some(link.hand_back),
@@ -125,6 +132,7 @@ impl Backend {
             registry,
             in_slot,
             reset: SessionReset::of(link.steering.rules().as_deref(), profile.reset),
+            keeps_settings: profile.reset == Reset::Never,
             born: now,
             ends,
             most_uses: match profile.max_uses {
@@ -261,6 +269,9 @@ impl Backend {
         self.uses = self.uses.saturating_add(1);
         self.held_since = now;
         self.observed.forget_error();
+        if !self.keeps_settings {
+            self.observed.forget_own_timeout();
+        }
         self.activity.hand_out(caller, waited);
         self.live.handed_out(now.into_std());
     }
@@ -323,7 +334,11 @@ impl Backend {
         if self.observed.transaction_status() != TransactionStatus::Idle
             || AnsiTransactionManager::is_broken_transaction_manager(self.conn_mut())
         {
-            return Verdict::Discard(CloseReason::InTransaction);
+            return Verdict::Discard(match self.activity.holder().attempt {
+                // A helper ends its transaction unless its future is dropped.
+                Some(_attempt) => CloseReason::Abandoned,
+                None => CloseReason::InTransaction,
+            });
         }
         match self.overdue(now) {
             Some(reason) => Verdict::Discard(reason),

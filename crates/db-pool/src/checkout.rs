@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod diagnosis;
 pub(crate) mod dial;
+pub(crate) mod entering;
 pub(crate) mod nested;
 pub(crate) mod queued;
 pub(crate) mod timed_out;
@@ -42,6 +43,8 @@ pub(crate) struct Checkout {
     /// Whether it has stood in the queue, and whether a connection had to be made for it.
     has_queued: bool,
     has_dialled: bool,
+    /// The caller would rather have an answer than a connection: the first failure to connect is one.
+    wants_an_answer: bool,
 }
 
 impl Checkout {
@@ -63,13 +66,16 @@ impl Checkout {
             None => match shared.gate.try_enter() {
                 // No time has passed that would be worth another look at the clock.
                 Ok(permit) => (permit, arrived),
-                Err(_queue) => match shared.gate.enter(checkout.deadline).await {
-                    Ok(permit) => {
-                        checkout.has_queued = true;
-                        (permit, Instant::now())
+                Err(_queue) => {
+                    let deadline = checkout.deadline;
+                    match entering::enter(&checkout.shared, caller, arrived, deadline).await {
+                        Ok(permit) => {
+                            checkout.has_queued = true;
+                            (permit, Instant::now())
+                        }
+                        Err(refusal) => return Err(checkout.refusal(refusal)),
                     }
-                    Err(refusal) => return Err(checkout.refusal(refusal)),
-                },
+                }
             },
         };
         checkout.hand_out(permit, now).await
@@ -81,7 +87,10 @@ impl Checkout {
         caller: &'static Location<'static>,
     ) -> Result<Connection, PoolError> {
         let patience = shared.registry.settings.checkout_timeout();
-        let checkout = Self::begin(shared, patience, caller);
+        let checkout = Self {
+            wants_an_answer: true,
+            ..Self::begin(shared, patience, caller)
+        };
         checkout.keep_rate()?;
         let arrived = checkout.queued.arrived;
         match checkout.shared.gate.try_enter() {
@@ -99,6 +108,7 @@ impl Checkout {
             caller,
             has_queued: false,
             has_dialled: false,
+            wants_an_answer: false,
         }
     }
 
@@ -150,6 +160,7 @@ impl Checkout {
             return Ok(self.connection(fit, permit, Instant::now()));
         }
         let listener = registry.changes.listen();
+        let mut asks_at = entering::half_way(self.queued.arrived, self.deadline);
         loop {
             let mut changed = std::pin::pin!(listener.next());
             changed.as_mut().enable();
@@ -171,7 +182,11 @@ impl Checkout {
                     }
                     Err(not_now) => {
                         // Nothing lives and nothing will for now: told at once what the last failure was.
-                        if let Some(source) = shared.backoff.refusal()
+                        let failure = match self.wants_an_answer {
+                            true => shared.backoff.last_failure(),
+                            false => shared.backoff.refusal(),
+                        };
+                        if let Some(source) = failure
                             && shared.is_hopeless()
                         {
                             return Err(self.cannot_connect(source));
@@ -188,11 +203,19 @@ impl Checkout {
                     given_away = failure.is_none();
                     // While a connection lives there is hope for this caller too: during a rotation
                     // the old credentials fail, and the connections made with them work on.
-                    if let Some(source) = failure.filter(ConnectError::is_permanent)
+                    let is_final =
+                        |failure: &ConnectError| self.wants_an_answer || failure.is_permanent();
+                    if let Some(source) = failure.filter(is_final)
                         && shared.is_hopeless()
                     {
                         return Err(self.cannot_connect(source));
                     }
+                }
+                () = sleep_until(asks_at.unwrap_or(self.deadline)),
+                    if asks_at.is_some() && dialling.is_some() =>
+                {
+                    asks_at = None;
+                    entering::ask_for_a_sign_of_life(&shared);
                 }
                 () = sleep_until(again_at.unwrap_or(self.deadline)), if again_at.is_some() => {}
                 () = sleep_until(self.deadline) => {

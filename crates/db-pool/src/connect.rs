@@ -1,5 +1,6 @@
 //! From an endpoint to a session that is set up, and when connecting is tried.
 
+pub(crate) mod addresses;
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 pub(crate) mod cancel_token;
@@ -8,6 +9,7 @@ pub(crate) mod connect_error;
 pub(crate) mod connector;
 pub(crate) mod dialler;
 pub(crate) mod inquiry;
+pub(crate) mod knock;
 pub(crate) mod login;
 pub(crate) mod opened;
 pub(crate) mod phases;

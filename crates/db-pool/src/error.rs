@@ -1,5 +1,6 @@
 //! What can go wrong between asking for a connection and holding one.
 
+use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use db_config::ConfigError;
 use tokio_postgres::error::SqlState;
 
+use crate::causes::with_causes;
 use crate::checkout::diagnosis::Diagnosis;
 use crate::connect::connect_error::ConnectError;
 use crate::rate_limit::RateLimited;
@@ -35,7 +37,7 @@ pub enum Kind {
 }
 
 /// Why a pool handed out no connection.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
     /// The configuration does not describe a pool.
@@ -145,6 +147,13 @@ pub enum PoolError {
     },
 }
 
+/// With all its causes, in one line: `main` prints this of an error that it returns.
+impl fmt::Debug for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&with_causes(self))
+    }
+}
+
 impl PoolError {
     /// Whose fault it is.
     #[must_use]
@@ -158,6 +167,7 @@ impl PoolError {
                 last_failure: Some(_),
                 ..
             } if status.open == 0 => Kind::Down,
+            Self::Timeout { diagnosis, .. } if diagnosis.is_silence() => Kind::Down,
             // Nested is a defect of the program that shows under load only, and passes with it.
             Self::Timeout { .. }
             | Self::QueueFull { .. }

@@ -3,6 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::serialized::seconds;
+
 /// Durations by how often they occurred, to two significant digits, in microseconds.
 ///
 /// Recording takes a lock for some tens of nanoseconds. It begins with about a kilobyte and grows with the
@@ -13,20 +17,25 @@ pub(crate) struct Histogram(Mutex<hdrhistogram::Histogram<u64>>);
 pub type Recorded = Vec<(u64, u64)>;
 
 /// What a [`Histogram`] holds, in the numbers that people ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Quantiles {
     /// How many durations were recorded.
     pub count: u64,
     /// Their mean.
+    #[serde(serialize_with = "seconds")]
     pub mean: Duration,
     /// Half of them were no longer.
+    #[serde(serialize_with = "seconds")]
     pub p50: Duration,
     /// 95 of 100 were no longer.
+    #[serde(serialize_with = "seconds")]
     pub p95: Duration,
     /// 99 of 100 were no longer.
+    #[serde(serialize_with = "seconds")]
     pub p99: Duration,
     /// The longest.
+    #[serde(serialize_with = "seconds")]
     pub max: Duration,
 }
 

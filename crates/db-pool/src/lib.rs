@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod causes;
 mod changes;
 mod checkout;
 mod connect;
@@ -20,8 +21,10 @@ mod profile;
 mod queue;
 mod rate_limit;
 mod registry;
+mod serialized;
 mod settings;
 mod shared;
+mod sign_of_life;
 mod snapshot;
 mod status;
 mod telemetry;
@@ -29,7 +32,7 @@ mod time_buckets;
 mod totals;
 mod upkeep;
 
-pub use db_config::{Credentials, DirectUrl, Endpoint, PooledUrl};
+pub use db_config::{Credentials, DirectUrl, Endpoint, Environment, PooledUrl};
 pub use db_wire::{ServerError, TransactionStatus};
 
 pub use self::backend::hold::Hold;

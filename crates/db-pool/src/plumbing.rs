@@ -16,6 +16,7 @@ use crate::pool::Pool;
 use crate::pool_times::TimeListener;
 use crate::upkeep::rotation::{self, Rotation};
 
+pub use crate::causes::with_causes;
 pub use crate::connect::inquiry::is_behind_pgpool;
 pub use crate::histogram::Recorded;
 pub use crate::line_breaks::{breaks_a_line, escaped};

@@ -117,12 +117,15 @@ impl Pool {
     /// Checks a connection out without queueing: if fewer than `max` are in use and nobody waits.
     ///
     /// It may still take time, up to `checkout_timeout`: the pool pings a connection that was idle for
-    /// long, and makes one if none is idle.
+    /// long, and makes one if none is idle. A caller with something to fall back on uses this: while no
+    /// connection lives, it gets the first failure to connect as its answer, where `get` tries on until
+    /// the breaker opens (`reconnect.attempts`).
     ///
     /// # Errors
     ///
-    /// [`PoolError::InUse`] at once if [`Pool::get`] would queue, whatever `max_waiting` is; otherwise as
-    /// `get`. Dropping the future loses nothing.
+    /// [`PoolError::InUse`] at once if [`Pool::get`] would queue, whatever `max_waiting` is;
+    /// [`PoolError::Connect`] at once after a failure; otherwise as `get`. Dropping the future loses
+    /// nothing.
     #[track_caller]
     pub fn try_get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
         Checkout::at_once(Arc::clone(&self.shared), Location::caller())

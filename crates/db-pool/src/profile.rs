@@ -1,5 +1,7 @@
 //! The numbers of a pool: how many connections, how long they live, what their sessions are set to.
 
+mod setters;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +59,10 @@ pub struct PoolProfile {
     /// How long that ping may take.
     #[serde(with = "db_config::duration")]
     pub validation_timeout: Duration,
+    /// How long the server may be silent on a statement that no `statement_timeout` bounds, before the connection
+    /// is closed; `None` is for ever. Where one does, it is that and at most five seconds.
+    #[serde(with = "db_config::duration::optional")]
+    pub answer_timeout: Option<Duration>,
     /// From how long on a hold of a connection is reported as too long; `None` reports none.
     #[serde(with = "db_config::duration::optional")]
     pub leak_threshold: Option<Duration>,
@@ -100,6 +106,9 @@ pub struct PoolProfile {
     pub role: Option<String>,
     /// The session's `default_transaction_isolation`.
     pub default_transaction_isolation: String,
+    /// Whether transactions are READ ONLY unless they say otherwise: the session's `default_transaction_read_only`.
+    #[serde(deserialize_with = "on_or_off")]
+    pub read_only: bool,
     /// The session's `TimeZone`.
     pub timezone: String,
     /// The session's `client_encoding`; diesel understands UTF8 only.

@@ -19,6 +19,7 @@ use crate::pool_times::PoolTimes;
 use crate::profile::PoolProfile;
 use crate::queue::turns::Turns;
 use crate::settings::LiveSettings;
+use crate::sign_of_life::SignOfLife;
 use crate::telemetry::statement_stats::StatementTable;
 use crate::totals::Totals;
 
@@ -45,6 +46,8 @@ pub(crate) struct Registry {
     /// How many connections have been pinged and have not answered; those given up on count until their
     /// place is free.
     pub(crate) unanswered: AtomicU32,
+    /// Whether the server has answered when callers who waited asked for a sign of life.
+    pub(crate) sign_of_life: SignOfLife,
     /// How many connections are handed out.
     pub(crate) in_use: AtomicU32,
     /// How many have ever been handed out.
@@ -81,6 +84,7 @@ impl Registry {
             settling: AtomicU32::new(0),
             proving: AtomicU32::new(0),
             unanswered: AtomicU32::new(0),
+            sign_of_life: SignOfLife::default(),
             in_use: AtomicU32::new(0),
             handed_out: AtomicU64::new(0),
             any_outdated: AtomicBool::new(false),

@@ -4,22 +4,30 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::connect::breaker::Breaker;
 use crate::connect::phases::ConnectPhases;
 use crate::connect::pooler::Pooler;
 use crate::histogram::Quantiles;
+use crate::serialized::{displayed, seconds};
 
 /// A pool at one instant: what it has now, and what it has counted since it began.
-#[derive(Clone, Debug)]
+///
+/// Serialized, times are seconds.
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Status {
     /// The pool's name.
+    #[serde(serialize_with = "displayed")]
     pub pool: Arc<str>,
     /// The number of the current generation of credentials; it begins at 1.
     pub generation: u64,
     /// What stands between the pool and its server.
+    #[serde(serialize_with = "displayed")]
     pub pooler: Pooler,
     /// Whether the pool still believes in its server.
+    #[serde(serialize_with = "displayed")]
     pub breaker: Breaker,
     /// The most connections alive at a time; [`Pool::resize`](crate::Pool::resize) changes it.
     pub max: u32,
@@ -48,7 +56,7 @@ pub struct Status {
 }
 
 /// How connecting went, since the pool began.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ConnectCounts {
     /// Connections made.
@@ -62,7 +70,7 @@ pub struct ConnectCounts {
 }
 
 /// How many connections were closed since the pool began, by the reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CloseCounts {
     /// Their credentials were replaced.
@@ -85,12 +93,13 @@ pub struct CloseCounts {
 }
 
 /// How callers fared that asked for a connection, since the pool began.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CheckoutCounts {
     /// Callers that had to queue, however that ended.
     pub queued: u64,
     /// How long these queued, taken together.
+    #[serde(serialize_with = "seconds")]
     pub queued_for: Duration,
     /// How long every caller queued, zero where it did not; the time of connecting is not in it.
     pub waits: Quantiles,
@@ -98,7 +107,8 @@ pub struct CheckoutCounts {
     pub timed_out: u64,
     /// Callers refused because as many as `max_waiting` were in the queue.
     pub refused: u64,
-    /// Callers inside work that held a connection of the same pool, refused or not.
+    /// Callers inside work that held a connection of the same pool, refused or not; and callers that had to queue
+    /// in a task that held one in a transaction of diesel's own.
     pub nested: u64,
 }
 

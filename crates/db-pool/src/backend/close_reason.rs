@@ -11,6 +11,8 @@ pub(crate) enum CloseReason {
     Busy,
     /// A transaction is open.
     InTransaction,
+    /// The future of a helper's transaction was dropped between two of its statements.
+    Abandoned,
     /// A holder put an instrumentation of its own into diesel's slot, or another connection in its place.
     Unobserved,
     /// Something was left in its session that a reset does not take away, or the reset failed.
@@ -50,10 +52,11 @@ pub(crate) struct ClosedBackend<'c> {
 
 impl CloseReason {
     /// Every reason, in the order of their declaration.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Lost,
         Self::Busy,
         Self::InTransaction,
+        Self::Abandoned,
         Self::Unobserved,
         Self::Altered,
         Self::Discarded,
@@ -69,10 +72,11 @@ impl CloseReason {
     ];
 
     /// The reasons for which a backend was unfit to be used again.
-    pub(crate) const UNFIT: [Self; 8] = [
+    pub(crate) const UNFIT: [Self; 9] = [
         Self::Lost,
         Self::Busy,
         Self::InTransaction,
+        Self::Abandoned,
         Self::Unobserved,
         Self::Altered,
         Self::Discarded,
@@ -81,7 +85,12 @@ impl CloseReason {
     ];
 
     /// Those of them for which its last holder is to blame.
-    pub(crate) const DIRTY: [Self; 3] = [Self::Busy, Self::InTransaction, Self::Unobserved];
+    pub(crate) const DIRTY: [Self; 4] = [
+        Self::Busy,
+        Self::InTransaction,
+        Self::Abandoned,
+        Self::Unobserved,
+    ];
 
     /// The reason as one word of the log.
     pub(crate) fn word(self) -> &'static str {
@@ -89,6 +98,7 @@ impl CloseReason {
             Self::Lost => "lost",
             Self::Busy => "busy",
             Self::InTransaction => "in_transaction",
+            Self::Abandoned => "abandoned",
             Self::Unobserved => "unobserved",
             Self::Altered => "altered",
             Self::Discarded => "discarded",
@@ -104,13 +114,9 @@ impl CloseReason {
         }
     }
 
-    /// Whether its last holder gave it back in a state that nobody else may find.
-    pub(crate) fn is_dirty(self) -> bool {
-        Self::DIRTY.contains(&self)
-    }
-
-    /// The one event of a connection's end: a warning where its holder left it dirty, information where
-    /// it was lost, and what is only said on demand where everything went as planned.
+    /// The one event of a connection's end: a warning where its holder has left it dirty by mistake, information
+    /// where it was lost, and what is only said on demand where everything went as planned. A future that is dropped
+    /// in the middle is no mistake: its client has hung up.
     pub(crate) fn report(self, closed: &ClosedBackend<'_>) {
         let ClosedBackend {
             pool,
@@ -123,9 +129,13 @@ impl CloseReason {
         let reason = self.word();
         let call_site = call_site.map(tracing::field::display);
         match self {
-            _ if self.is_dirty() => tracing::warn!(
+            Self::InTransaction | Self::Unobserved => tracing::warn!(
                 target: "app_db::pool", pool, reason, call_site, backend_pid, generation, age_ms, uses,
                 "a connection came back dirty and is closed"
+            ),
+            Self::Busy | Self::Abandoned => tracing::debug!(
+                target: "app_db::pool", pool, reason, call_site, backend_pid, generation, age_ms, uses,
+                "a connection was given up in the middle of its work and is closed"
             ),
             Self::Lost | Self::Silent | Self::Altered | Self::Outdated => tracing::info!(
                 target: "app_db::pool", pool, reason, backend_pid, generation, age_ms, uses,

@@ -23,6 +23,8 @@ pub struct Hold {
     /// The beginning of that statement, or of the last one of this holder: up to its first literal, so
     /// that no value is in it.
     pub statement: Option<Box<str>>,
+    /// The task of tokio that asked for the connection, where a task did.
+    pub task: Option<tokio::task::Id>,
 }
 
 impl Hold {
@@ -130,6 +132,7 @@ mod tests {
             transaction: TransactionStatus::Idle,
             running: None,
             statement: None,
+            task: None,
         };
         let line = hold.call_site;
         assert!(hold.is_idle());

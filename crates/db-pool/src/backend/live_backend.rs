@@ -1,14 +1,15 @@
 //! What others may know of a backend that is alive, and do to it, without disturbing its holder.
 
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::hold::{Hold, shown};
 use crate::connect::canceller::Canceller;
+use crate::profile::PoolProfile;
 use crate::telemetry::observer::Activity;
-use db_wire::Observed;
+use db_wire::{Observed, Steering, TransactionStatus};
 
 /// Who holds a backend, since when, and how to stop it.
 pub(crate) struct LiveBackend {
@@ -22,6 +23,9 @@ pub(crate) struct LiveBackend {
     /// When it was last asked to end a statement that overran: milliseconds since `made`, plus one; 0 for never.
     overran: AtomicU64,
     made: Instant,
+    /// How much had passed on it when it was last seen to be no more than before, and when that was.
+    quiet_since: Mutex<(u64, Instant)>,
+    steering: Arc<Steering>,
 }
 
 impl LiveBackend {
@@ -29,8 +33,11 @@ impl LiveBackend {
         canceller: Canceller,
         observed: Arc<Observed>,
         activity: Arc<Activity>,
+        steering: Arc<Steering>,
     ) -> Self {
         Self {
+            quiet_since: Mutex::new((0, Instant::now())),
+            steering,
             canceller,
             observed,
             activity,
@@ -43,6 +50,26 @@ impl LiveBackend {
 
     pub(crate) fn canceller(&self) -> &Canceller {
         &self.canceller
+    }
+
+    /// Whether the server was asked something that it has not answered.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.observed.is_waiting()
+    }
+
+    /// Where this task asked for it, if it has a transaction open there that no helper has begun.
+    pub(crate) fn plain_transaction_of(
+        &self,
+        task: tokio::task::Id,
+    ) -> Option<&'static Location<'static>> {
+        let holder = self.activity.holder();
+        let is_its = self.is_held() && holder.task == Some(task) && holder.attempt.is_none();
+        let status = self.observed.transaction_status();
+        let is_open = matches!(
+            status,
+            TransactionStatus::InTransaction | TransactionStatus::Failed
+        );
+        holder.caller.filter(|_| is_its && is_open)
     }
 
     /// Whether its socket is open.
@@ -60,6 +87,47 @@ impl LiveBackend {
         if working && !committing && !self.observed.is_closed() {
             self.canceller.cancel().await;
         }
+    }
+
+    /// For how long the server has answered nothing to what it was asked, seen from one call to the next.
+    pub(crate) fn silent_for(&self) -> Duration {
+        let passed = self.observed.bytes_received() + self.observed.bytes_sent();
+        let now = Instant::now();
+        let mut quiet = self
+            .quiet_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if quiet.0 != passed || !self.observed.is_waiting() || self.observed.is_closed() {
+            *quiet = (passed, now);
+        }
+        now.saturating_duration_since(quiet.1)
+    }
+
+    /// How long the server may be silent: as long as its statements may take by what bounds them there, and a
+    /// little longer.
+    pub(crate) fn may_be_silent_for(
+        &self,
+        profile: &PoolProfile,
+        statement: Option<Duration>,
+    ) -> Option<Duration> {
+        let bound = match (statement, self.observed.own_timeout()) {
+            (Some(pools), None) => Some(pools),
+            (Some(pools), Some(Some(own))) => Some(pools.max(own)),
+            _ => None,
+        };
+        match bound {
+            Some(bound) => Some(bound.saturating_add(GRACE)),
+            None => profile.answer_timeout,
+        }
+    }
+
+    /// Ends it, whatever its server does.
+    pub(crate) fn cut(&self, why: String) {
+        self.steering.cut(why);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.steering.is_cut().is_some()
     }
 
     /// Whether its statement has been at work for so long without a bound of the server's. Of one statement that is
@@ -123,6 +191,7 @@ impl LiveBackend {
             transaction: self.observed.transaction_status(),
             running,
             statement: last.and_then(|(text, _)| shown(&text)),
+            task: self.activity.holder().task,
         })
     }
 
@@ -148,6 +217,10 @@ impl LiveBackend {
 fn whole_ms(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64)
 }
+
+/// How much longer than its statements the server may be silent. With a tick before it is seen to be, and another
+/// until that is looked at, it is five seconds at most.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// How soon a statement that overran is cancelled once more, in milliseconds.
 const AGAIN_MS: u64 = 1_000;

@@ -33,6 +33,22 @@ pub enum Diagnosis {
         /// How many.
         unanswered: u32,
     },
+    /// The server takes connections and answers nothing on any of them: its processes are stopped, or the network
+    /// holds its words back.
+    ServerSilent {
+        /// How many connections wait for it.
+        held: u32,
+    },
+    /// The pooler before the server takes logins and runs nothing.
+    PoolerSilent {
+        /// How many connections wait for it.
+        held: u32,
+    },
+    /// The task that waits has a connection of this pool itself, and has had it all the time.
+    HeldByItself {
+        /// That connection.
+        own: Hold,
+    },
     /// Connecting has not failed, and takes longer than the caller waited.
     Connecting {
         /// How many connections are being made.
@@ -72,6 +88,13 @@ pub enum Diagnosis {
     },
 }
 
+impl Diagnosis {
+    /// Whether it is no load that keeps callers waiting, but a server or a pooler that answers nobody.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::ServerSilent { .. } | Self::PoolerSilent { .. })
+    }
+}
+
 /// One line: what it is, in numbers, and what to do about it.
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,6 +111,21 @@ impl fmt::Display for Diagnosis {
             Self::Silent { unanswered } => write!(
                 f,
                 "{unanswered} open connections do not answer: look at the network and the server"
+            ),
+            Self::ServerSilent { held } => write!(
+                f,
+                "the server is silent, {held} connections wait for its answers and a new one gets none: look \
+                 whether its processes are stopped, its disk or the network hangs"
+            ),
+            Self::PoolerSilent { held } => write!(
+                f,
+                "the pooler is silent, {held} connections wait for its answers and a new one gets none: look \
+                 whether it is paused (PAUSE) or has no connection to its server"
+            ),
+            Self::HeldByItself { own } => write!(
+                f,
+                "the waiting task itself has held one since {}: use that one, or give it back first; it is {own}",
+                own.call_site
             ),
             Self::Connecting { dialling } => write!(
                 f,

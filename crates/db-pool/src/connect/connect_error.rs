@@ -11,10 +11,10 @@ use tokio_postgres::error::SqlState;
 use crate::connect::stage::ConnectStage;
 
 /// Why one attempt to connect failed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConnectError(Box<Details>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Details {
     address: Arc<str>,
     failure: ConnectFailure,
@@ -47,6 +47,10 @@ pub enum ConnectFailure {
     Refused,
     /// Sessions do not have the pool's settings, and this pool may not say them.
     Settings,
+    /// The server refuses what is asked of the session: a setting, a role, a right (classes 0A, 22, 28, 3F, 42).
+    Rejected,
+    /// Something answered that does not speak PostgreSQL's protocol.
+    NotPostgres,
     /// This process or its machine has no file descriptor left for a socket (EMFILE, ENFILE).
     NoDescriptors,
     /// The establishing task panicked; a defect of this library or of a callback in it.
@@ -84,7 +88,22 @@ impl ConnectError {
         self
     }
 
+    /// Says what is likely where a name has no other addresses than these and none of them is reached.
+    pub(crate) fn with_ipv6_alone(self) -> Self {
+        match self.0.failure {
+            ConnectFailure::Unreachable | ConnectFailure::TimedOut => {
+                let detail = self.0.detail.as_deref().unwrap_or("not reached");
+                let detail = format!("{detail}; its name has IPv6 addresses alone: {IPV6_ALONE}");
+                self.explained(detail)
+            }
+            _ => self,
+        }
+    }
+
     pub(crate) fn because(mut self, sent: &ServerError) -> Self {
+        if self.0.failure == ConnectFailure::Refused && never_heals(sent.sqlstate()) {
+            self.0.failure = ConnectFailure::Rejected;
+        }
         self.0.sqlstate = Some(sent.sqlstate().clone());
         self.0.detail = Some(sent.message().into());
         self
@@ -94,7 +113,14 @@ impl ConnectError {
     pub(crate) fn from_postgres(address: &str, error: &tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
             let mut chain = Vec::new();
-            let mut failure = ConnectFailure::Unreachable;
+            // These texts are the driver's own, which keeps the kinds of its errors to itself.
+            let mut failure = match error.to_string().as_str() {
+                "invalid configuration" | "authentication error" => ConnectFailure::Authentication,
+                "unexpected message from server" | "error parsing response from server" => {
+                    ConnectFailure::NotPostgres
+                }
+                _ => ConnectFailure::Unreachable,
+            };
             let mut cause: Option<&(dyn StdError + 'static)> = error.source();
             while let Some(error) = cause {
                 if is_about_tls(error) {
@@ -102,6 +128,8 @@ impl ConnectError {
                 } else if error.to_string() == LACKS_TLS {
                     let refused = Self::new(address, ConnectFailure::Tls);
                     return refused.explained("the server does not speak TLS");
+                } else if error.downcast_ref().is_some_and(is_no_postgres) {
+                    failure = ConnectFailure::NotPostgres;
                 } else if error.downcast_ref().is_some_and(lacks_descriptors) {
                     failure = ConnectFailure::NoDescriptors;
                 }
@@ -114,6 +142,10 @@ impl ConnectError {
                 error.to_string()
             } else {
                 chain.join(": ")
+            };
+            let detail = match detail.as_str() {
+                "password missing" => "it asks for a password, and none is configured".to_owned(),
+                _ => detail,
             };
             return Self::new(address, failure).explained(detail);
         };
@@ -130,9 +162,16 @@ impl ConnectError {
             {
                 ConnectFailure::Authentication
             }
-            code if *code == SqlState::INVALID_CATALOG_NAME => ConnectFailure::NoSuchDatabase,
+            code if *code == SqlState::INVALID_CATALOG_NAME
+                || (*code == SqlState::PROTOCOL_VIOLATION
+                    && db.routine().is_none()
+                    && db.message().contains("no such database")) =>
+            {
+                ConnectFailure::NoSuchDatabase
+            }
             code if *code == SqlState::TOO_MANY_CONNECTIONS => ConnectFailure::TooManyConnections,
             code if *code == SqlState::CANNOT_CONNECT_NOW => ConnectFailure::Unavailable,
+            code if never_heals(code) => ConnectFailure::Rejected,
             _ => ConnectFailure::Refused,
         };
         Self(Box::new(Details {
@@ -169,14 +208,32 @@ impl ConnectError {
             self.0.failure,
             ConnectFailure::Authentication
                 | ConnectFailure::NoSuchDatabase
-                | ConnectFailure::Tls
+                | ConnectFailure::Rejected
                 | ConnectFailure::Settings
+                | ConnectFailure::Tls
         )
     }
 }
 
+const IPV6_ALONE: &str = "if this machine has IPv4 only, use a host that has an IPv4 address, as the pooler of many \
+     providers does";
+
 /// What tokio-postgres says, in a type of its own, where it has asked for TLS and there is none.
 const LACKS_TLS: &str = "server does not support TLS";
+
+/// The classes of SQLSTATE, and one code, of which a server says the same to the same session at any time.
+const NEVER_HEALS: [&str; 6] = ["0A", "22", "28", "3F", "42", "55P02"];
+
+fn never_heals(code: &SqlState) -> bool {
+    NEVER_HEALS
+        .iter()
+        .any(|class| code.code().starts_with(class))
+}
+
+/// The wire could make nothing of the first bytes.
+fn is_no_postgres(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
 
 /// EMFILE or ENFILE.
 fn lacks_descriptors(error: &io::Error) -> bool {
@@ -191,6 +248,19 @@ fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
     error.is::<rustls::Error>()
         || error.is::<TlsRefused>()
         || wrapped.is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
+}
+
+/// Whether a login was refused for its `options`, which not everything between us and PostgreSQL takes: RDS Proxy
+/// says 0A000, PgBouncer 08P01, others what they like. PostgreSQL itself takes options, names its routine where
+/// one of them is wrong, and has no use for 0A000 at login.
+pub(crate) fn may_refuse_options(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|refusal| {
+        let words = ["parameter", "option", "startup", "setting", "supported"];
+        let message = refusal.message().to_ascii_lowercase();
+        let is_about_them = || words.iter().any(|word| message.contains(word));
+        *refusal.code() == SqlState::FEATURE_NOT_SUPPORTED
+            || (refusal.routine().is_none() && is_about_them())
+    })
 }
 
 /// PgBouncer refuses a client in its own English words, which no `lc_messages` changes.
@@ -218,6 +288,8 @@ impl fmt::Display for ConnectError {
             ConnectFailure::Unavailable => "does not accept connections for now",
             ConnectFailure::Refused => "refuses the connection",
             ConnectFailure::Settings => "does not have the settings of this pool",
+            ConnectFailure::Rejected => "refuses a session with these settings",
+            ConnectFailure::NotPostgres => "was reached, and does not speak PostgreSQL",
             ConnectFailure::NoDescriptors => "was not reached: there is no file descriptor left",
             ConnectFailure::Panicked => "was not reached: the establishing task panicked",
         };
@@ -232,6 +304,13 @@ impl fmt::Display for ConnectError {
             Some(code) => write!(f, " (SQLSTATE {})", code.code()),
             None => Ok(()),
         }
+    }
+}
+
+/// As it is displayed: `main` prints this of an error that it returns.
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 #[cfg(not(test))]
 pub(crate) use tokio::net::UnixStream;
@@ -172,10 +173,10 @@ impl Connector {
         }
     }
 
-    /// Notes that the host's name is resolved.
-    pub(crate) fn resolved(&mut self) {
+    /// Notes that the host's name is resolved, and when that was.
+    pub(crate) fn resolved(&mut self, clock: Clock) {
         self.progress.reach(ConnectStage::Socket);
-        self.clock.resolved = Instant::now();
+        self.clock = clock;
     }
 
     /// The link of the connection that was made last.
@@ -228,21 +229,41 @@ impl Connector {
                         self.speaks_tls.store(true, Ordering::Relaxed);
                         return Err(TlsRefused("the server speaks TLS, and is asked again").into());
                     }
-                    _ => return Err(TlsRefused("the server does not speak TLS").into()),
+                    b'E' => return Err(TlsRefused("the server does not speak TLS").into()),
+                    other => {
+                        let other = char::from(other);
+                        let said = format!("it answered a request for TLS with {other:?}");
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, said).into());
+                    }
                 }
             }
             _ => return Ok(self.observe(Transport::Plain(socket))),
         };
         let handshake = MakeTlsConnect::<Socket>::make_tls_connect(&mut tls, &domain)?;
-        let stream = handshake.connect(socket).await?;
+        let stream = handshake.connect(socket).await.map_err(in_words)?;
         Ok(self.observe(Transport::Tls(Box::new(stream))))
     }
 }
 
+/// What to do where the server has found no way to sign the handshake that this client would understand.
+fn in_words(error: io::Error) -> ConnectorError {
+    let alert = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match alert {
+        Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)) => {
+            TlsRefused(HANDSHAKE_FAILURE).into()
+        }
+        _ => error.into(),
+    }
+}
+
+const HANDSHAKE_FAILURE: &str = "the server ended the handshake (handshake_failure): its certificate may have a key of a \
+     kind that this client does not know, such as ECDSA on P-521 or a brainpool curve, Ed448 or DSA; one on P-256 or \
+     P-384, Ed25519 or RSA serves";
+
 type ConnectorError = Box<dyn StdError + Send + Sync>;
 
 /// The packet that asks for TLS: its length and the code 1234.5679.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 impl MakeTlsConnect<Socket> for Connector {
     type Stream = Wire<Transport>;

@@ -12,6 +12,7 @@ use crate::connect::canceller::Canceller;
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::Link;
 use crate::connect::inquiry;
+use crate::connect::knock::knock;
 use crate::connect::login::{Login, SocketBounds, within};
 use crate::connect::opened::Opened;
 use crate::connect::phases::ConnectPhases;
@@ -141,6 +142,11 @@ impl Dialler {
             self.establish(generation, &progress),
         )
         .await
+    }
+
+    /// Resolves as soon as the server gives any sign of life.
+    pub(crate) async fn knock(&self, endpoint: &Endpoint) {
+        knock(endpoint, self.login.answered_last()).await;
     }
 
     /// How far the attempt has come that began last.

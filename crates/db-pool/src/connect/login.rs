@@ -1,21 +1,20 @@
 //! Login: from an endpoint to an open session, host by host.
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs, TlsMode};
-use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::NoTls;
 use tokio_postgres::config as pg;
-use tokio_postgres::error::SqlState;
 
-use crate::connect::connect_error::{ConnectError, ConnectFailure};
+use crate::connect::addresses::{Failures, HostMemory, has_ipv6_alone, resolve, unix_socket};
+use crate::connect::connect_error::{ConnectError, ConnectFailure, may_refuse_options};
 use crate::connect::connector::{Connector, Negotiation, Transport, UnixStream};
-use crate::connect::opened::Opened;
+use crate::connect::opened::{Opened, admit};
+use crate::connect::phases::Clock;
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::connect::tls;
@@ -26,12 +25,12 @@ pub(crate) struct Login {
     connector: Result<Connector, ConnectError>,
     settings: SessionSettings,
     bounds: SocketBounds,
-    /// A pooler has refused the startup packet's `options`; it will again.
+    /// The startup packet's `options` were refused, and a login without them was not; it will be so again.
     options_refused: AtomicBool,
     /// The index of the host that answered last.
     answered_last: AtomicUsize,
-    /// By the hosts' indices, where the URL leaves TLS to the server: whether it spoke it last.
-    speaks_tls: Box<[AtomicBool]>,
+    /// What is known of each host, by its index.
+    hosts: Box<[HostMemory]>,
 }
 
 /// What the kernel is told of a socket unless the URL says otherwise; `None` leaves the system's own.
@@ -39,6 +38,12 @@ pub(crate) struct Login {
 pub(crate) struct SocketBounds {
     pub(crate) keepalive_idle: Option<Duration>,
     pub(crate) user_timeout: Option<Duration>,
+}
+
+/// The addresses of a host, and the time that it took to know them.
+struct Resolved {
+    addresses: Vec<Option<SocketAddr>>,
+    clock: Clock,
 }
 
 pub(crate) async fn within<T>(
@@ -71,10 +76,10 @@ impl Login {
             bounds,
             options_refused: AtomicBool::new(false),
             answered_last: AtomicUsize::new(0),
-            speaks_tls: endpoint
+            hosts: endpoint
                 .hosts
                 .iter()
-                .map(|_| AtomicBool::default())
+                .map(|_| HostMemory::default())
                 .collect(),
         }
     }
@@ -90,6 +95,11 @@ impl Login {
 
     pub(crate) fn settings(&self) -> &SessionSettings {
         &self.settings
+    }
+
+    /// The index of the host that answered last.
+    pub(crate) fn answered_last(&self) -> usize {
+        self.answered_last.load(Ordering::Relaxed)
     }
 
     /// Opens the session on the first host that will do, beginning with the one that did last.
@@ -120,7 +130,7 @@ impl Login {
             .iter()
             .flat_map(|attrs| order.iter().map(move |index| (*attrs, index)))
             .collect();
-        let mut last = ConnectError::new(&endpoint.address(), ConnectFailure::Unreachable);
+        let mut failures = Failures::default();
         for (tried, (attrs, index)) in order.iter().enumerate() {
             let mut single = endpoint.clone();
             single.hosts = vec![endpoint.hosts[**index].clone()];
@@ -128,7 +138,7 @@ impl Login {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / (order.len() - tried) as u32;
             let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
-            let opening = self.open_on(&single, &self.speaks_tls[**index], progress);
+            let opening = self.open_on(&single, &self.hosts[**index], share, progress);
             match within(share, &single, progress, opening).await {
                 Ok(opened) => {
                     self.answered_last.store(**index, Ordering::Relaxed);
@@ -136,37 +146,91 @@ impl Login {
                 }
                 // As with libpq: a refused login is refused, whichever host it was.
                 Err(error) if error.is_permanent() => return Err(error),
-                Err(error) => last = error,
+                Err(error) => failures.add(error),
             }
         }
-        Err(last)
+        Err(failures.most_telling(&endpoint.address()))
     }
 
-    /// Opens the session on one host; once more without `options` where a pooler refuses them, and once
-    /// more where the server has TLS and was thought to have none, or the other way round.
+    /// Opens the session at the first address of one host that will do, beginning with the one that did last.
+    ///
+    /// Each address has its share of the host's time: one that swallows packets must not use up what the others
+    /// need.
     async fn open_on(
         &self,
         endpoint: &Endpoint,
-        speaks_tls: &AtomicBool,
+        memory: &HostMemory,
+        share: Duration,
         progress: &ConnectProgress,
     ) -> Result<(Opened, Connector), ConnectError> {
-        let mut connector = self.connector.clone()?.afresh(progress.clone());
-        let address = endpoint.address();
+        let deadline = deadline(Instant::now(), share);
+        let mut clock = Clock::start();
         progress.reach(ConnectStage::Name);
         let addresses = resolve(endpoint)
             .await
-            .map_err(|error| ConnectError::unresolved(&address, &error))?;
-        connector.resolved();
+            .map_err(|error| ConnectError::unresolved(&endpoint.address(), &error))?;
+        clock.resolved = std::time::Instant::now();
+        let resolved = Resolved { addresses, clock };
+        self.open_among(endpoint, memory, resolved, deadline, progress)
+            .await
+    }
+
+    async fn open_among(
+        &self,
+        endpoint: &Endpoint,
+        memory: &HostMemory,
+        resolved: Resolved,
+        deadline: Instant,
+        progress: &ConnectProgress,
+    ) -> Result<(Opened, Connector), ConnectError> {
+        let Resolved {
+            mut addresses,
+            clock,
+        } = resolved;
+        memory.put_best_first(&mut addresses);
+        let mut failures = Failures::default();
+        for (tried, address) in addresses.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let part = left / (addresses.len() - tried) as u32;
+            // In a box: its future is large, and each caller around it would have it on its stack.
+            let opening = Box::pin(self.open_at(endpoint, memory, *address, clock, progress));
+            match within(part, endpoint, progress, opening).await {
+                Ok(opened) => {
+                    memory.answered(*address);
+                    return Ok(opened);
+                }
+                Err(error) if error.is_permanent() => return Err(error),
+                Err(error) => failures.add(error),
+            }
+        }
+        let failure = failures.most_telling(&endpoint.address());
+        Err(match has_ipv6_alone(endpoint, &addresses) {
+            true => failure.with_ipv6_alone(),
+            false => failure,
+        })
+    }
+
+    /// Opens the session at one address; once more without `options` where they are refused, and once more
+    /// where the server has TLS and was thought to have none, or the other way round.
+    async fn open_at(
+        &self,
+        endpoint: &Endpoint,
+        memory: &HostMemory,
+        at: Option<SocketAddr>,
+        clock: Clock,
+        progress: &ConnectProgress,
+    ) -> Result<(Opened, Connector), ConnectError> {
+        let mut connector = self.connector.clone()?.afresh(progress.clone());
+        connector.resolved(clock);
+        let address = endpoint.address();
         let leaves_tls_open = matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow);
-        if leaves_tls_open && !speaks_tls.load(Ordering::Relaxed) {
+        if leaves_tls_open && !memory.speaks_tls.load(Ordering::Relaxed) {
             connector.negotiated(Negotiation::Open);
         }
         let mut changes_its_mind = leaves_tls_open;
+        let mut with_options = !self.options_refused.load(Ordering::Relaxed);
         loop {
-            let with_options = !self.options_refused.load(Ordering::Relaxed);
-            let outcome = self
-                .attempt(endpoint, &addresses, &connector, with_options)
-                .await;
+            let outcome = self.attempt(endpoint, at, &connector, with_options).await;
             let another = match (connector.negotiation(), &outcome) {
                 // Without a stream of the connector's there is no wire: the server has no TLS any more.
                 (Negotiation::Handshake, Ok(opened)) if !opened.has_wire(&connector) => {
@@ -180,38 +244,39 @@ impl Login {
             if let Some(another) = another
                 && std::mem::take(&mut changes_its_mind)
             {
-                speaks_tls.store(another == Negotiation::Handshake, Ordering::Relaxed);
+                let speaks_tls = another == Negotiation::Handshake;
+                memory.speaks_tls.store(speaks_tls, Ordering::Relaxed);
                 connector.negotiated(another);
                 continue;
             }
-            let error = match outcome {
-                Ok(mut opened) => {
-                    if connector.negotiation() == Negotiation::Open {
-                        // That is how cancel requests go, too.
-                        connector.negotiated(Negotiation::Plain);
-                    }
-                    admit(&mut opened, endpoint).await?;
-                    return Ok((opened, connector));
+            let mut opened = match outcome {
+                Ok(opened) => opened,
+                Err(error) if with_options && may_refuse_options(&error) => {
+                    with_options = false;
+                    continue;
                 }
-                Err(error) => error,
+                Err(error) => return Err(ConnectError::from_postgres(&address, &error)),
             };
-            if !(with_options && refuses_startup_parameter(&error)) {
-                return Err(ConnectError::from_postgres(&address, &error));
-            }
-            if !self.options_refused.swap(true, Ordering::Relaxed) {
+            if !with_options && !self.options_refused.swap(true, Ordering::Relaxed) {
                 tracing::info!(target: "app_db::pool", address, "a pooler refuses the options of the startup packet");
             }
+            if connector.negotiation() == Negotiation::Open {
+                // That is how cancel requests go, too.
+                connector.negotiated(Negotiation::Plain);
+            }
+            admit(&mut opened, endpoint).await?;
+            return Ok((opened, connector));
         }
     }
 
     async fn attempt(
         &self,
         endpoint: &Endpoint,
-        addresses: &[SocketAddr],
+        at: Option<SocketAddr>,
         connector: &Connector,
         with_options: bool,
     ) -> Result<Opened, tokio_postgres::Error> {
-        let mut config = self.login(endpoint, addresses, connector.negotiation());
+        let mut config = self.login(endpoint, at, connector.negotiation());
         // What an attempt before has left says nothing of this one.
         drop(connector.take_link());
         if with_options {
@@ -219,7 +284,7 @@ impl Login {
         }
         let Some(socket) = unix_socket(endpoint) else {
             let (client, connection) = config.connect(connector.clone()).await?;
-            return Ok(Opened::Tcp(client, connection, addresses.to_vec()));
+            return Ok(Opened::Tcp(client, connection, at.into_iter().collect()));
         };
         // tokio-postgres keeps its error type to itself; a socket that is not there becomes one by
         // asking it to connect there.
@@ -228,7 +293,7 @@ impl Login {
             config.host_path(socket.parent().unwrap_or(Path::new("/")));
             config.port(endpoint.hosts[0].port());
             let (client, connection) = config.connect(connector.clone()).await?;
-            return Ok(Opened::Tcp(client, connection, addresses.to_vec()));
+            return Ok(Opened::Tcp(client, connection, at.into_iter().collect()));
         };
         let wire = connector.observe(Transport::Unix(stream));
         let (client, connection) = config.connect_raw(wire, NoTls).await?;
@@ -239,7 +304,7 @@ impl Login {
     fn login(
         &self,
         endpoint: &Endpoint,
-        addresses: &[SocketAddr],
+        at: Option<SocketAddr>,
         negotiation: Negotiation,
     ) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
@@ -301,83 +366,21 @@ impl Login {
                 TargetSessionAttrs::ReadOnly => pg::TargetSessionAttrs::ReadOnly,
                 _ => pg::TargetSessionAttrs::Any,
             });
-        if let [Host::Tcp { name, .. }] = endpoint.hosts.as_slice() {
-            for address in addresses {
-                // The name stays, for the certificate.
-                config
-                    .host(name)
-                    .hostaddr(address.ip())
-                    .port(address.port());
-            }
+        if let ([Host::Tcp { name, .. }], Some(address)) = (endpoint.hosts.as_slice(), at) {
+            // The name stays, for the certificate.
+            config
+                .host(name)
+                .hostaddr(address.ip())
+                .port(address.port());
         }
         config
     }
-}
-
-/// Turns a server away that is in recovery, or is not, where the URL wants the other; `read-write` and
-/// `read-only` are asked for by tokio-postgres.
-async fn admit(opened: &mut Opened, endpoint: &Endpoint) -> Result<(), ConnectError> {
-    let wants_standby = match endpoint.target_session_attrs {
-        TargetSessionAttrs::Primary => false,
-        TargetSessionAttrs::Standby => true,
-        _ => return Ok(()),
-    };
-    let address = endpoint.address();
-    match opened.is_standby().await {
-        Ok(is_standby) if is_standby == wants_standby => Ok(()),
-        Ok(_) => Err(
-            ConnectError::new(&address, ConnectFailure::Unreachable).explained(format!(
-                "it is {}, and target_session_attrs is {}",
-                if wants_standby {
-                    "no standby"
-                } else {
-                    "a standby"
-                },
-                endpoint.target_session_attrs,
-            )),
-        ),
-        Err(error) => Err(ConnectError::from_postgres(&address, &error)),
-    }
-}
-
-/// The addresses of a TCP host; none for a Unix socket.
-async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
-    match endpoint.hosts.as_slice() {
-        [
-            Host::Tcp {
-                addr: Some(addr),
-                port,
-                ..
-            },
-        ] => Ok(vec![SocketAddr::new(*addr, *port)]),
-        [Host::Tcp { name, port, .. }] => {
-            let found: Vec<_> = lookup_host((name.as_str(), *port)).await?.collect();
-            if found.is_empty() {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            Ok(found)
-        }
-        _ => Ok(Vec::new()),
-    }
-}
-
-/// The socket's file, where the endpoint is one Unix socket.
-fn unix_socket(endpoint: &Endpoint) -> Option<PathBuf> {
-    match endpoint.hosts.as_slice() {
-        [Host::Unix { dir, port }] => Some(dir.join(format!(".s.PGSQL.{port}"))),
-        _ => None,
-    }
-}
-
-/// PgBouncer says "unsupported startup parameter: options" or "… in options: statement_timeout".
-fn refuses_startup_parameter(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_some_and(|db| {
-        *db.code() == SqlState::PROTOCOL_VIOLATION
-            && db.message().contains("unsupported startup parameter")
-    })
 }
 
 /// How far apart keepalive probes follow the first one, and after how many without an answer the peer is
 /// gone.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 
+use db_config::{Endpoint, TargetSessionAttrs};
 use futures_util::future::{BoxFuture, Either, select};
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{CancelToken, Client, Connection, SimpleQueryMessage, Socket};
 
+use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::{Connector, Transport};
 use db_wire::Wire;
 
@@ -74,5 +76,31 @@ pub(crate) async fn driven<T>(
         Either::Left((answer, _driver)) => answer,
         Either::Right((Err(ended), _)) => Err(ended),
         Either::Right((Ok(()), asking)) => asking.await,
+    }
+}
+
+/// Turns a server away that is in recovery, or is not, where the URL wants the other; `read-write` and
+/// `read-only` are asked for by tokio-postgres.
+pub(crate) async fn admit(opened: &mut Opened, endpoint: &Endpoint) -> Result<(), ConnectError> {
+    let wants_standby = match endpoint.target_session_attrs {
+        TargetSessionAttrs::Primary => false,
+        TargetSessionAttrs::Standby => true,
+        _ => return Ok(()),
+    };
+    let address = endpoint.address();
+    match opened.is_standby().await {
+        Ok(is_standby) if is_standby == wants_standby => Ok(()),
+        Ok(_) => Err(
+            ConnectError::new(&address, ConnectFailure::Unreachable).explained(format!(
+                "it is {}, and target_session_attrs is {}",
+                if wants_standby {
+                    "no standby"
+                } else {
+                    "a standby"
+                },
+                endpoint.target_session_attrs,
+            )),
+        ),
+        Err(error) => Err(ConnectError::from_postgres(&address, &error)),
     }
 }

@@ -3,19 +3,28 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
+use crate::serialized::seconds;
+
 /// The parts of one successful connect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ConnectPhases {
     /// Resolving the host's name.
+    #[serde(serialize_with = "seconds")]
     pub dns: Duration,
     /// Opening the socket.
+    #[serde(serialize_with = "seconds")]
     pub tcp: Duration,
     /// Agreeing on TLS; next to nothing where there is none.
+    #[serde(serialize_with = "seconds")]
     pub tls: Duration,
     /// Logging in, until the server named its backend.
+    #[serde(serialize_with = "seconds")]
     pub authentication: Duration,
     /// Finding out what is at the other end, and the session's settings.
+    #[serde(serialize_with = "seconds")]
     pub set_up: Duration,
 }
 

@@ -22,6 +22,13 @@ pub enum Pooler {
     },
 }
 
+impl Pooler {
+    /// Whether a pooler is known to stand before the server.
+    pub(crate) fn stands_between(self) -> bool {
+        !matches!(self, Self::None | Self::Unknown)
+    }
+}
+
 impl fmt::Display for Pooler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -49,6 +49,9 @@ impl SessionSettings {
             "default_transaction_isolation",
             profile.default_transaction_isolation.clone(),
         );
+        if profile.read_only {
+            set("default_transaction_read_only", "on".to_owned());
+        }
         set("TimeZone", profile.timezone.clone());
         for (name, value) in &endpoint.settings {
             settings.retain(|(ours, _)| !ours.eq_ignore_ascii_case(name));

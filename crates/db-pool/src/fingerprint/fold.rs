@@ -41,6 +41,24 @@ impl PieceKind {
 }
 
 impl Piece<'_> {
+    /// Whether a bracket behind it has arguments, and no list of values.
+    fn names_a_function(&self) -> bool {
+        let is = |word: &&str| self.text.eq_ignore_ascii_case(word);
+        match self.kind {
+            PieceKind::Word => !["in", "values", "any", "all", "some", "row"].iter().any(is),
+            PieceKind::QuotedName => true,
+            _ => false,
+        }
+    }
+
+    /// Whether an operator may stand behind it.
+    fn ends_an_operand(&self) -> bool {
+        matches!(
+            self.kind,
+            PieceKind::Word | PieceKind::QuotedName | PieceKind::Value | PieceKind::Close
+        )
+    }
+
     fn stands_for_a_value(&self) -> bool {
         let is = |word: &&str| self.text.eq_ignore_ascii_case(word);
         self.kind == PieceKind::Word && ["null", "true", "false", "default"].iter().any(is)
@@ -161,6 +179,8 @@ struct Folding<'s> {
 
 /// An open bracket, and where its last two items begin.
 struct List {
+    /// It has the arguments of a function: with one more it is another call.
+    is_call: bool,
     open: usize,
     previous: Option<usize>,
     item: usize,
@@ -181,6 +201,9 @@ impl<'s> Folding<'s> {
             TokenKind::Comma => PieceKind::Comma,
             TokenKind::OpenParen | TokenKind::OpenBracket => PieceKind::Open,
             TokenKind::CloseParen | TokenKind::CloseBracket => PieceKind::Close,
+            TokenKind::Question if self.is_operator_of_json(&self.sql[end..]) => {
+                PieceKind::Operator
+            }
             // A `?` is what a value has become already. What cannot be told may be a part of one.
             TokenKind::Literal { .. }
             | TokenKind::PositionalParam { .. }
@@ -194,8 +217,11 @@ impl<'s> Folding<'s> {
             PieceKind::Operator => self.push_operator(start, end),
             PieceKind::Open => {
                 let open = self.pieces.len();
+                let is_call =
+                    text == "(" && self.pieces.last().is_some_and(Piece::names_a_function);
                 self.put(kind, text);
                 self.lists.push(List {
+                    is_call,
                     open,
                     previous: None,
                     item: open + 1,
@@ -214,6 +240,17 @@ impl<'s> Folding<'s> {
             _ => self.put(kind, text),
         }
         self.glued = true;
+    }
+
+    /// Whether a `?` before this text asks jsonb for a key (`?`, `?|`, `?&`): it stands between two operands.
+    fn is_operator_of_json(&self, rest: &str) -> bool {
+        let next = rest.trim_start();
+        let operand = next.starts_with(['\'', '$', '?', '('])
+            || next
+                .get(..5)
+                .is_some_and(|word| word.eq_ignore_ascii_case("array"));
+        let goes_on = rest.starts_with(['|', '&']) && !rest.starts_with("||");
+        self.pieces.last().is_some_and(Piece::ends_an_operand) && (goes_on || operand)
     }
 
     fn put(&mut self, kind: PieceKind, text: &'s str) {
@@ -280,7 +317,9 @@ impl<'s> Folding<'s> {
         let Some(before) = open.checked_sub(1 + length) else {
             return;
         };
-        if self.pieces[open - 1].kind == PieceKind::Comma && self.repeats(before, open) {
+        let in_call = self.lists.last().is_some_and(|outer| outer.is_call);
+        if !in_call && self.pieces[open - 1].kind == PieceKind::Comma && self.repeats(before, open)
+        {
             self.pieces.truncate(open - 1);
             if let Some(outer) = self.lists.last_mut() {
                 outer.item = outer.previous.take().unwrap_or(outer.item);
@@ -298,6 +337,7 @@ impl<'s> Folding<'s> {
             (item.kind, item.text) = (PieceKind::Value, "?");
         }
         let Some(&List {
+            is_call: false,
             previous: Some(previous),
             item,
             ..

@@ -89,6 +89,27 @@ fn lists_and_rows_are_there_once() {
             "select a is null, null, (true and b) from t",
             "select a is null, null, (true and b) from t",
         ),
+        // The arguments of a function are no list: with one more it is another call.
+        ("select substr(x, 1)", "select substr(x, ?)"),
+        ("select substr(x, 1, 2)", "select substr(x, ?, ?)"),
+        (
+            "select \"f\"(1, 2), g((1), (2))",
+            "select \"f\"(?, ?), g((?), (?))",
+        ),
+        (
+            "select * from t where a in (f(1, 2), f(3, 4))",
+            "select * from t where a in (f(?, ?))",
+        ),
+        // A question that jsonb is asked is no value.
+        ("select d ? 'k' from t", "select d ? ? from t"),
+        (
+            "select d->'a' ?| array['b'], d ?& $1",
+            "select d -> ? ?| array[?], d ?& ?",
+        ),
+        (
+            "select ? from t where a = ? and b in (?)",
+            "select ? from t where a = ? and b in (?)",
+        ),
         // What has no value is not a repetition.
         (
             "select (a, a), (a, a) from t",

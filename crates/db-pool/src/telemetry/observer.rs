@@ -37,6 +37,8 @@ pub(crate) struct Holder {
     pub(crate) attempt: Option<u32>,
     /// How long the holder waited for the connection.
     pub(crate) waited: Duration,
+    /// The task that asked for it.
+    pub(crate) task: Option<tokio::task::Id>,
 }
 
 /// What is left to be done after COMMIT, and how much of it there was when each savepoint began.
@@ -77,6 +79,7 @@ impl Activity {
         *self.lock_holder() = Holder {
             caller: Some(caller),
             waited,
+            task: tokio::task::try_id(),
             ..Holder::default()
         };
     }
@@ -216,6 +219,9 @@ impl Instrumentation for Observer {
             InstrumentationEvent::FinishQuery { query, error, .. } => {
                 self.activity.finished.fetch_add(1, Ordering::AcqRel);
                 self.activity.committing.store(false, Ordering::Release);
+                if let (Some(error), Some(said)) = (error, self.observed.last_error()) {
+                    said.heard_as(error);
+                }
                 let is_working = self.observed.is_working();
                 let spans = &self.activity.spans;
                 spans.finished(query, error.is_some(), is_working);

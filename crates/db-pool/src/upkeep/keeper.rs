@@ -69,6 +69,7 @@ impl Keeper {
             replenish(&shared);
             report_long_holds(&shared);
             cancel_overrunning(&shared);
+            cut_silent(&shared);
             let period = period(&shared);
             if period != self.period {
                 self.period = period;
@@ -177,6 +178,32 @@ fn cancel_overrunning(shared: &Arc<Shared>) {
             );
             shared.registry.spawn(async move { live.cancel().await });
         }
+    }
+}
+
+/// Closes connections whose server has said nothing to a request for longer than its statements may take: its
+/// processes are stopped, a pooler before it is paused, or the network has forgotten the connection.
+fn cut_silent(shared: &Arc<Shared>) {
+    let timeout = shared.dialler.statement_timeout();
+    for live in shared.registry.live_backends() {
+        let silent = live.silent_for();
+        let Some(bound) = live.may_be_silent_for(&shared.profile, timeout) else {
+            continue;
+        };
+        if silent < bound || live.is_cut() {
+            continue;
+        }
+        tracing::warn!(
+            target: "app_db::pool",
+            pool = &*shared.registry.name,
+            call_site = live.call_site().map(tracing::field::display),
+            silent_ms = silent.as_millis() as u64,
+            "the server is silent, and the connection is closed"
+        );
+        live.cut(format!(
+            "no answer for {} ms, the server is silent",
+            silent.as_millis()
+        ));
     }
 }
 

@@ -25,6 +25,12 @@ pub(crate) struct Facts {
     pub(crate) dialling: u32,
     pub(crate) unanswered: u32,
     pub(crate) failure: Option<ConnectFailure>,
+    /// The server was asked for a sign of life and has given none.
+    pub(crate) is_silent: bool,
+    /// A pooler stands before it.
+    pub(crate) by_pooler: bool,
+    /// The task that waits.
+    pub(crate) task: Option<tokio::task::Id>,
     pub(crate) served: u64,
     pub(crate) leak_threshold: Option<Duration>,
     pub(crate) holds: Vec<Hold>,
@@ -34,6 +40,12 @@ impl Facts {
     /// What they mean; see [`Diagnosis`] for the rules.
     pub(crate) fn diagnose(self) -> Diagnosis {
         let held = self.holds.len() as u32;
+        if self.is_silent && self.open > 0 {
+            return match self.by_pooler {
+                true => Diagnosis::PoolerSilent { held },
+                false => Diagnosis::ServerSilent { held },
+            };
+        }
         if let Some(failure) = self.failure
             && (self.open == 0 || held < self.max)
         {
@@ -56,8 +68,19 @@ impl Facts {
         self.blame()
     }
 
+    /// The connection that the waiting task has had itself all the time.
+    fn held_by_itself(&self) -> Option<Hold> {
+        let task = self.task?;
+        let mut own = self.holds.iter();
+        own.find(|hold| hold.task == Some(task) && hold.held >= self.waited)
+            .cloned()
+    }
+
     /// Everything is held: by whom, or by too many.
     fn blame(self) -> Diagnosis {
+        if let Some(own) = self.held_by_itself() {
+            return Diagnosis::HeldByItself { own };
+        }
         let (held, served) = (self.holds.len(), self.served);
         let (waited, threshold) = (self.waited, self.leak_threshold);
         let mut stuck = self.holds;
@@ -104,6 +127,7 @@ mod tests {
             transaction: TransactionStatus::Idle,
             running: None,
             statement: None,
+            task: None,
         }
     }
 
@@ -130,6 +154,9 @@ mod tests {
             dialling: 0,
             unanswered: 0,
             failure: None,
+            is_silent: false,
+            by_pooler: false,
+            task: None,
             served: 0,
             leak_threshold: Some(THRESHOLD),
             holds,
@@ -185,6 +212,52 @@ mod tests {
                 "{found}"
             );
         }
+    }
+
+    /// faults 1.11: a server that answers nobody is not blamed on the load.
+    #[test]
+    fn silence_is_a_cause_of_its_own() {
+        for by_pooler in [false, true] {
+            let facts = Facts {
+                is_silent: true,
+                by_pooler,
+                served: 40,
+                ..full(vec![in_transaction(300), running(9, 9)])
+            };
+            let found = facts.diagnose().to_string();
+            let who = if by_pooler {
+                "the pooler is silent"
+            } else {
+                "the server is silent"
+            };
+            assert!(found.starts_with(who), "{found}");
+        }
+    }
+
+    /// Issue 12, point 3: who waits for what it has itself is told so.
+    #[tokio::test]
+    async fn a_task_that_waits_for_itself_is_told_so() {
+        let task = tokio::spawn(async { tokio::task::id() }).await.ok();
+        let own = Hold { task, ..idle(6) };
+        let facts = |holds| Facts {
+            task,
+            ..full(holds)
+        };
+        let found = facts(vec![in_transaction(300), own.clone()])
+            .diagnose()
+            .to_string();
+        assert!(
+            found.starts_with("the waiting task itself has held one since"),
+            "{found}"
+        );
+        let new = Hold {
+            held: Duration::from_secs(1),
+            ..own
+        };
+        let found = facts(vec![new]).diagnose();
+        assert!(matches!(found, Diagnosis::TooSmall { .. }), "{found}");
+        let found = facts(vec![idle(6)]).diagnose();
+        assert!(matches!(found, Diagnosis::Withheld { .. }), "{found}");
     }
 
     /// req 0.30

@@ -1,0 +1,57 @@
+//! Knocking: whether anybody answers at an address, without logging in.
+
+use std::net::SocketAddr;
+
+use db_config::{Endpoint, Host};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::connect::addresses::{resolve, unix_socket};
+use crate::connect::connector::{SSL_REQUEST, UnixStream};
+
+/// Resolves as soon as there is any answer from a host, a refusal among them; never, where it is silent.
+///
+/// It asks whether the server speaks TLS, which each server answers at once and without a login. No session is made,
+/// and the server's log has nothing of it.
+pub(crate) async fn knock(endpoint: &Endpoint, host: usize) {
+    let mut single = endpoint.clone();
+    let Some(host) = endpoint.hosts.get(host).or(endpoint.hosts.first()) else {
+        return;
+    };
+    single.hosts = vec![host.clone()];
+    match (host, unix_socket(&single)) {
+        (Host::Tcp { .. }, _) => {
+            let Ok(addresses) = resolve(&single).await else {
+                return;
+            };
+            for address in addresses.into_iter().flatten() {
+                if answers(address).await {
+                    return;
+                }
+            }
+        }
+        (_, Some(socket)) => {
+            if let Ok(stream) = UnixStream::connect(&socket).await {
+                ask(stream).await;
+            }
+        }
+        _ => {}
+    }
+}
+
+async fn answers(address: SocketAddr) -> bool {
+    match TcpStream::connect(address).await {
+        Ok(stream) => {
+            ask(stream).await;
+            true
+        }
+        Err(_refused) => false,
+    }
+}
+
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    if stream.write_all(&SSL_REQUEST).await.is_ok() {
+        // Whatever comes, the end included, comes from somebody who is awake.
+        let _answer = stream.read_u8().await;
+    }
+}

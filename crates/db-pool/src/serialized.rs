@@ -1,0 +1,17 @@
+//! How what a pool tells is written for machines: times in seconds, names as they are displayed.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use serde::Serializer;
+
+pub(crate) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+pub(crate) fn displayed<S: Serializer>(
+    value: &impl Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
