@@ -29,6 +29,7 @@ mod migrate;
 mod model;
 mod operate;
 mod outage;
+mod outcomes;
 mod pgpool;
 mod pool;
 mod programs;

@@ -1,5 +1,7 @@
 //! Encryption, where the URL asks for it and only as far as the certificate is right.
 
+mod as_libpq;
+
 use app_db::{Pool, PoolError};
 use db_pool::ConnectFailure;
 use diesel::sql_types::{Bool, Text};

@@ -1,15 +1,16 @@
 //! What can go wrong around the work of a caller.
 
+pub(crate) mod conversions;
 pub(crate) mod exhausted;
 pub(crate) mod invalid_options;
 pub(crate) mod stage;
 
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::fmt;
 use std::time::Duration;
 
 use db_config::ConfigError;
-use db_pool::plumbing::Observed;
+use db_pool::plumbing::with_causes;
 use db_pool::{Kind, PoolError, ServerError, SqlState};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
@@ -19,7 +20,7 @@ use self::stage::Stage;
 use crate::migrate::MigrateError;
 
 /// The error that the methods of [`Database`](crate::Database) report.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration is wrong.
@@ -62,12 +63,16 @@ pub enum Error {
         #[source]
         last: ServerError,
     },
-    /// The connection was lost after COMMIT was sent and before it was answered. The work may be
-    /// committed or not.
+    /// The connection was lost after the last statement of the work and before COMMIT was sent. Nothing was
+    /// committed, so that it is safe to run the transaction again.
+    #[error("the connection was lost before COMMIT, so that nothing was committed")]
+    Lost(#[source] QueryError),
+    /// COMMIT was sent, and its answer did not come: the connection was lost, or the time was over. The
+    /// work may be committed or not.
     ///
     /// The helper never retries it. The caller can look for what the work wrote, or ask for
     /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit), which asks the server.
-    #[error("the connection was lost during COMMIT, so that its outcome is unknown")]
+    #[error("COMMIT was sent and not answered, so that its outcome is unknown")]
     CommitUnknown(#[source] QueryError),
     /// The connection was lost after COMMIT was sent, and the server said afterwards that it had rolled
     /// the transaction back. It is safe to run the transaction again.
@@ -109,23 +114,21 @@ impl Error {
                 Kind::Query
             }
             Self::Migrations(_) => Kind::Configuration,
-            Self::Query(error) if ServerError::is_outcome_unknown(error) => Kind::OutcomeUnknown,
-            Self::Query(error) if ServerError::is_end_of_connection(error) => Kind::Down,
-            Self::Silent(_) | Self::CommitAborted(_) => Kind::Down,
-            Self::TimedOut {
-                during: Stage::Checkout,
-                ..
-            } => Kind::Busy,
-            Self::Query(_) | Self::Aborted(_) | Self::Unfinished(_) | Self::TimedOut { .. } => {
-                Kind::Query
-            }
+            Self::Query(error) => kind_of_query(error),
+            Self::Silent(_) | Self::Lost(_) | Self::CommitAborted(_) => Kind::Down,
             Self::Conflict { .. } => Kind::Conflict,
+            // The time went where the transactions met: nothing is wrong with the statements.
+            Self::TimedOut { last_conflict, .. } => match last_conflict {
+                Some(_) => Kind::Conflict,
+                None => Kind::Busy,
+            },
+            Self::Aborted(_) | Self::Unfinished(_) => Kind::Query,
             Self::CommitUnknown(_) => Kind::OutcomeUnknown,
             Self::AfterCommit(_) => Kind::Committed,
         }
     }
 
-    /// The server's SQLSTATE, if the server gave one and it was kept.
+    /// The server's SQLSTATE, if the server gave one and it was kept; 08007 if nobody knows the outcome.
     #[must_use]
     pub fn sqlstate(&self) -> Option<SqlState> {
         match self {
@@ -133,19 +136,50 @@ impl Error {
             Self::Aborted(error) | Self::Conflict { last: error, .. } => {
                 Some(error.sqlstate().clone())
             }
-            Self::Query(error) | Self::CommitUnknown(error) | Self::CommitAborted(error) => {
+            Self::CommitUnknown(_) => Some(SqlState::TRANSACTION_RESOLUTION_UNKNOWN),
+            Self::Query(error) | Self::Lost(error) | Self::CommitAborted(error) => {
+                let error = decisive(error);
                 ServerError::behind(error)
                     .map(|error| error.sqlstate().clone())
                     .or_else(|| code_of(error))
+            }
+            Self::TimedOut { last_conflict, .. } => {
+                last_conflict.as_ref().map(|error| error.sqlstate().clone())
             }
             Self::Config(_)
             | Self::Invalid(_)
             | Self::Migrations(_)
             | Self::Unfinished(_)
             | Self::Silent(_)
-            | Self::AfterCommit(_)
-            | Self::TimedOut { .. } => None,
+            | Self::AfterCommit(_) => None,
         }
+    }
+
+    /// Whether a value was there already that may be there once: SQLSTATE 23505.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        self.sqlstate() == Some(SqlState::UNIQUE_VIOLATION)
+    }
+
+    /// The constraint that the statement violated, by its name in the database.
+    #[must_use]
+    pub fn constraint_name(&self) -> Option<&str> {
+        match self {
+            Self::Query(error) => match decisive(error) {
+                QueryError::DatabaseError(_, said) => said.constraint_name(),
+                _ => None,
+            },
+            Self::Aborted(error) => error.constraint(),
+            _ => None,
+        }
+    }
+
+    /// The error with all its causes, in one line: what `main` prints that returns it, and what a log wants.
+    ///
+    /// `Display` alone has no causes: a log that shows the sources of an error adds them.
+    #[must_use]
+    pub fn report(&self) -> String {
+        with_causes(self)
     }
 
     /// The error of the statement that failed.
@@ -155,60 +189,38 @@ impl Error {
             _ => None,
         }
     }
+}
 
-    /// Finds an error of this library inside the error that a closure returned, whatever its type.
-    #[must_use]
-    pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref::<Self>() {
-                return Some(found);
-            }
-            // diesel prints the error inside this variant, but does not return it from
-            // `source()`.
-            next = match error.downcast_ref::<QueryError>() {
-                Some(QueryError::QueryBuilderError(inner)) => Some(&**inner),
-                _ => error.source(),
-            };
-        }
-        None
+/// As [`Error::report`] has it: `main` prints this of an error that it returns.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report())
     }
 }
 
-/// Inside work that a helper runs, the error keeps what the server said, with the exact SQLSTATE.
-impl From<QueryError> for Error {
-    fn from(error: QueryError) -> Self {
-        let said = CURRENT_CONNECTION
-            .try_with(|observed| observed.last_error())
-            .ok()
-            .flatten();
-        Self::Query(match said {
-            Some(said) => said.put_into(error),
-            None => error,
-        })
+/// What decides about an error of diesel: of a COMMIT that failed and could not be rolled back, the COMMIT.
+fn decisive(error: &QueryError) -> &QueryError {
+    match error {
+        QueryError::RollbackErrorOnCommit { commit_error, .. } => decisive(commit_error),
+        error => error,
     }
 }
 
-tokio::task_local! {
-    /// The connection on which the current work runs.
-    pub(crate) static CURRENT_CONNECTION: Arc<Observed>;
-}
-
-/// For closures that return `QueryResult`. A conflict becomes the diesel error of its last attempt. Errors
-/// that diesel has no variant for travel in a box, where [`Error::find`] finds them.
-impl From<Error> for QueryError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Query(error) => error,
-            Error::Conflict { last, .. } => {
-                let message = Box::new(last.message().to_owned());
-                last.put_into(Self::DatabaseError(
-                    DatabaseErrorKind::SerializationFailure,
-                    message,
-                ))
-            }
-            other => Self::QueryBuilderError(Box::new(other)),
-        }
+/// The kind of an error of diesel: by what the server said, as far as that is known.
+pub(crate) fn kind_of_query(error: &QueryError) -> Kind {
+    let error = decisive(error);
+    if ServerError::is_outcome_unknown(error) {
+        return Kind::OutcomeUnknown;
+    }
+    match ServerError::behind(error) {
+        Some(said) if said.is_wait_for_server() => Kind::Busy,
+        Some(said) if said.is_conflict() => Kind::Conflict,
+        Some(said) if said.is_loss() => Kind::Down,
+        _ if ServerError::is_end_of_connection(error) => Kind::Down,
+        _ => match error {
+            QueryError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Kind::Conflict,
+            _ => Kind::Query,
+        },
     }
 }
 
@@ -231,35 +243,4 @@ fn code_of(error: &QueryError) -> Option<SqlState> {
         DatabaseErrorKind::ReadOnlyTransaction => SqlState::READ_ONLY_SQL_TRANSACTION,
         _ => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("the service failed")]
-    struct Service(#[source] QueryError);
-
-    #[test]
-    fn ours_is_found_inside_what_a_closure_returned() {
-        let timed_out = || Error::TimedOut {
-            after: Duration::from_secs(1),
-            attempt: 2,
-            during: Stage::Work,
-            last_conflict: None,
-        };
-        let service = Service(QueryError::from(timed_out()));
-        let found = Error::find(&service).unwrap();
-        assert!(matches!(found, Error::TimedOut { attempt: 2, .. }));
-        assert!(Error::find(&timed_out()).is_some());
-        assert!(Error::find(&Service(QueryError::NotFound)).is_none());
-    }
-
-    #[test]
-    fn a_query_error_survives_the_way_there_and_back() {
-        let error = QueryError::from(Error::Query(QueryError::NotFound));
-        assert_eq!(error, QueryError::NotFound);
-        assert_eq!(Error::Query(error).kind(), Kind::Query);
-    }
 }

@@ -79,6 +79,9 @@ mod documents {
     #[doc = include_str!("../../../docs/migrations.md")]
     struct Migrations;
 
+    #[doc = include_str!("../../../docs/errors.md")]
+    struct Errors;
+
     #[doc = include_str!("../../../docs/serverless.md")]
     struct Serverless;
 }

@@ -33,9 +33,8 @@ pub(crate) struct Pools {
     /// share the next one.
     pub(crate) write_budget: RetryBudget,
     read_budget: RetryBudget,
-    /// Every rotation so far: the user it replaced, and the new credentials. Holding this lock also
-    /// orders rotations, the opening of further pools, and closing.
-    rotated: Mutex<Vec<(String, Credentials)>>,
+    /// Orders rotations, the opening of further pools, and closing.
+    order: Mutex<()>,
     /// Lets one rotation run at a time.
     rotating: tokio::sync::Mutex<()>,
     closed: AtomicBool,
@@ -62,7 +61,7 @@ impl Pools {
             retry: plan.retry,
             write_budget: RetryBudget::new(plan.retry.budget),
             read_budget: RetryBudget::new(plan.retry.budget),
-            rotated: Mutex::default(),
+            order: Mutex::default(),
             rotating: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
         })
@@ -100,12 +99,14 @@ impl Pools {
             .filter(|pool| pool.user() == user)
             .map(|pool| plumbing::prove(pool, &credentials));
         let _proofs = futures_util::future::try_join_all(proofs).await?;
-        // A further pool that opens after this finds the rotation in the list. One that opened while
-        // the new credentials were proved is among the open pools now.
-        let mut rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
+        // A further pool that opens after this finds the new credentials. One that opened while they were
+        // proved is among the open pools now.
+        let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let mut concerned = self.open_pools();
         concerned.retain(|pool| pool.user() == user);
-        rotated.push((user, credentials.clone()));
+        for further in self.further.values() {
+            further.rotate(&user, &credentials);
+        }
         Ok(plumbing::put_in_place(&concerned, &credentials))
     }
 
@@ -113,7 +114,7 @@ impl Pools {
     pub(crate) async fn close(&self, grace: Duration) -> Closed {
         let pools = {
             // A further pool that opens after this closes itself.
-            let _rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
+            let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
             self.closed.store(true, Ordering::Release);
             self.open_pools()
         };
@@ -126,13 +127,13 @@ impl Pools {
 
     /// Whether a pool logs in as this user, or a further pool would do so once it opens.
     fn is_used(&self, user: &str) -> bool {
-        let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
+        let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let mut unopened = self
             .further
             .values()
             .filter(|further| further.pool.get().is_none());
         self.open_pools().iter().any(|pool| pool.user() == user)
-            || unopened.any(|further| further.current(&rotated).user == user)
+            || unopened.any(|further| further.endpoint().user == user)
     }
 
     pub(crate) fn beside_write(&self) -> impl Iterator<Item = &Pool> {
@@ -171,8 +172,9 @@ impl Pools {
 
     fn open_further<'f>(&self, further: &'f FurtherPool) -> &'f Pool {
         further.pool.get_or_init(|| {
-            let rotated = self.rotated.lock().unwrap_or_else(PoisonError::into_inner);
-            let pool = Pool::connect_lazy(further.current(&rotated), further.profile.clone());
+            let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+            let endpoint = further.endpoint().clone();
+            let pool = Pool::connect_lazy(endpoint, further.profile.clone());
             log_profile(&pool);
             if self.closed.load(Ordering::Acquire) {
                 plumbing::begin_close(&pool);

@@ -20,14 +20,14 @@ use std::time::Duration;
 
 use db_pool::plumbing::{Observed, Observer};
 use db_pool::{Connection, Pool};
-use diesel::result::Error as QueryError;
 use diesel_async::AnsiTransactionManager;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::error::Error;
+use crate::error::conversions::CURRENT_CONNECTION;
 use crate::error::exhausted::Exhausted;
 use crate::error::invalid_options::{InvalidOption, InvalidOptions};
 use crate::error::stage::Stage;
-use crate::error::{CURRENT_CONNECTION, Error};
 use crate::transaction::attempt::{
     AttemptOutcome, Before, NotCommitted, commit, every_connection_ended, has_ended, may_commit,
     roll_back,
@@ -62,7 +62,7 @@ impl<'db> Transaction<'db> {
             pool,
             retry,
             budget,
-            options: Options::default(),
+            options: Options::of(pool.profile().read_only),
             timeout: None,
             label: None,
             resolves_commit: false,
@@ -272,24 +272,10 @@ impl<'db> Transaction<'db> {
         };
         // It is asked how far it has come before it is dropped, and its connection is somebody else's.
         let mut running = pin!(running);
-        let timed_out = match timeout(bound, running.as_mut()).await {
-            Ok(outcome) => return outcome,
-            Err(_elapsed) => || Error::TimedOut {
-                after: bound,
-                attempt: progress.attempt(),
-                during: progress.stage(),
-                last_conflict: progress.last_conflict(),
-            },
-        };
-        Err(match progress.early_commit() {
-            EarlyCommit::Done => Error::AfterCommit(Box::new(timed_out())),
-            EarlyCommit::Unknown => Error::CommitUnknown(QueryError::BrokenTransactionManager),
-            EarlyCommit::None if progress.stage() == Stage::Commit => {
-                Error::CommitUnknown(QueryError::BrokenTransactionManager)
-            }
-            EarlyCommit::None => timed_out(),
+        match timeout(bound, running.as_mut()).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(progress.timed_out(bound).into()),
         }
-        .into())
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -250,7 +250,8 @@ async fn a_session_ended_before_commit_is_known_to_have_rolled_back() {
         })
         .await;
     let error = outcome.unwrap_err();
-    assert!(matches!(error, Error::Aborted(_)), "{error:?}");
+    assert!(matches!(error, Error::Lost(_)), "{error:?}");
+    assert_eq!(error.kind(), Kind::Down);
     assert_eq!(error.sqlstate().unwrap().code(), "25P03");
     assert_eq!(committed(&db).await, 0);
     database.rests().await;

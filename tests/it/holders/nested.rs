@@ -3,7 +3,7 @@
 use app_db::{Error, Kind, PoolError};
 use db_pool::plumbing;
 use diesel::sql_types::Integer;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::TestDatabase;
 use tokio::sync::oneshot;
 
@@ -12,6 +12,31 @@ use crate::transaction::database;
 async fn pid(conn: &mut AsyncPgConnection) -> Result<i32, Error> {
     let pid = diesel::dsl::sql::<Integer>("select pg_backend_pid()");
     Ok(pid.get_result(conn).await?)
+}
+
+/// faults 8.7: a transaction of diesel's own is known too. Who waits inside of it is counted, and told so in the end.
+#[tokio::test]
+async fn a_checkout_inside_a_plain_transaction_is_counted() {
+    let db = TestDatabase::empty().await.unwrap();
+    let more = [
+        ("APP_DB__PROFILE__MAX", "1"),
+        ("APP_DB__PROFILE__CHECKOUT_TIMEOUT", "200ms"),
+    ];
+    let database = database(&db.url(), &more).await;
+    let status = database.clone();
+    let nested = tokio::spawn(async move {
+        let mut conn = database.get().await.unwrap();
+        conn.batch_execute("begin; select 1").await.unwrap();
+        database.get().await.unwrap_err()
+    });
+    let error = nested.await.unwrap();
+    assert!(
+        error
+            .report()
+            .contains("the waiting task itself has held one since"),
+        "{error:?}"
+    );
+    assert_eq!(status.status()[0].checkouts.nested, 1);
 }
 
 /// The deadlock of work that waits for itself is reported at once, with both lines.

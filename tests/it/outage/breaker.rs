@@ -133,3 +133,32 @@ async fn callers_who_wait_when_the_breaker_opens_are_told() {
     assert!((3..=10).contains(&status.connects.failed), "{status:?}");
     assert_eq!(status.checkouts.timed_out, 0);
 }
+
+/// faults 8.6: a caller with something to fall back on has an answer at once, and the first of them too, before the
+/// breaker opens; one without it waits, as a restart is soon over.
+#[tokio::test]
+async fn a_caller_that_does_not_queue_is_told_at_once_that_the_server_is_gone() {
+    let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let pool = Pool::connect(url(&db.url()), sized(5)).await.unwrap();
+    cluster.stop(Stop::Immediate).await.unwrap();
+    for _ in 0..20 {
+        let began = Instant::now();
+        let error = pool.try_get().await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_millis(400), "{error:?}");
+        assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
+        assert_eq!(error.kind(), Kind::Down);
+    }
+    assert_eq!(pool.status().breaker, Breaker::Closed);
+    let began = Instant::now();
+    let patience = Duration::from_millis(300);
+    let error = pool.get_timeout(patience).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Down, "{error:?}");
+    assert!(began.elapsed() >= patience);
+    let mut eager = sized(5);
+    eager.reconnect.attempts = 1;
+    let eager = Pool::connect_lazy(url(&db.url()), eager);
+    let began = Instant::now();
+    assert_eq!(eager.get().await.unwrap_err().kind(), Kind::Down);
+    assert!(began.elapsed() < Duration::from_secs(1));
+}

@@ -58,7 +58,7 @@ impl IntoResponse for LedgerError {
         // What the database says is for the log; the client learns whether to try again.
         let message = match &self {
             Self::Database(error) => {
-                tracing::warn!(error = chain(error), %status, "request failed");
+                tracing::warn!(error = error.report(), %status, "request failed");
                 status.canonical_reason().unwrap_or_default().to_lowercase()
             }
             other => other.to_string(),

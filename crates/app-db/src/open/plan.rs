@@ -1,7 +1,7 @@
 //! Reads from the configuration which pools there are and where each of them connects.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use db_config::{Config, Credentials, Endpoint};
 use db_pool::{Pool, PoolProfile, Via};
@@ -65,7 +65,7 @@ impl Plan {
             further.insert(
                 name,
                 FurtherPool {
-                    endpoint,
+                    endpoint: Mutex::new(endpoint),
                     profile,
                     budget: RetryBudget::new(retry.budget),
                     pool,
@@ -85,24 +85,23 @@ impl Plan {
 /// A pool that is opened when the service first asks for it. An unused one costs nothing.
 #[derive(Debug)]
 pub(crate) struct FurtherPool {
-    endpoint: Endpoint,
+    /// Where the pool connects once it is opened. A rotation changes it.
+    pub(crate) endpoint: Mutex<Endpoint>,
     pub(crate) profile: PoolProfile,
     pub(crate) budget: RetryBudget,
     pub(crate) pool: OnceLock<Pool>,
 }
 
 impl FurtherPool {
-    /// Where the pool connects now. It applies every rotation in order, because each of them may have
-    /// renamed the user again.
-    pub(crate) fn current(&self, rotated: &[(String, Credentials)]) -> Endpoint {
-        rotated
-            .iter()
-            .fold(self.endpoint.clone(), |endpoint, (user, credentials)| {
-                if endpoint.user == *user {
-                    endpoint.with_credentials(credentials)
-                } else {
-                    endpoint
-                }
-            })
+    pub(crate) fn endpoint(&self) -> MutexGuard<'_, Endpoint> {
+        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the pool log in with these credentials once it is opened, if it would have done so as this user.
+    pub(crate) fn rotate(&self, user: &str, credentials: &Credentials) {
+        let mut endpoint = self.endpoint();
+        if endpoint.user == user {
+            *endpoint = endpoint.with_credentials(credentials);
+        }
     }
 }

@@ -139,6 +139,9 @@ pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result
     Err(match refusal {
         // The server may have committed the work and sent this FATAL while it waited for its
         // standby.
+        Some(last_words) if last_words.is_for_idleness() => {
+            NotCommitted::Failed(Error::Lost(last_words.put_into(error)))
+        }
         Some(last_words) if last_words.is_fatal() => {
             NotCommitted::Failed(Error::CommitUnknown(last_words.put_into(error)))
         }
@@ -160,16 +163,21 @@ pub(crate) async fn may_commit(
     if plumbing::is_unfinished(conn) {
         return Err(Error::Unfinished("a statement of it was still running"));
     }
-    // The work may have received an error before the wire saw the ReadyForQuery that follows it.
-    let _in_time = timeout(SETTLE, observed.settled()).await;
+    let last = observed.last_statement().sent_at();
+    if last.is_some_and(|sent| sent.elapsed() >= UNHEARD) {
+        // The server may have ended the session while the work did something else. Its words lie in the
+        // socket: yielding lets the runtime look there, and then the driver of the connection read them.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+    }
+    // The work may have received an error before the wire saw the ReadyForQuery that follows it, or have
+    // taken the first of many rows.
+    drain(observed).await;
+    if observed.is_closed() {
+        return Err(Error::Lost(lost(observed)));
+    }
     if observed.is_working() {
         return Err(Error::Unfinished("a statement of it was still running"));
-    }
-    if observed.is_closed() {
-        return Err(match observed.last_error() {
-            Some(error) if error.is_fatal() => Error::Aborted(error),
-            _ => Error::Query(QueryError::BrokenTransactionManager),
-        });
     }
     if let Some(ended) = has_ended_itself(observed, before) {
         return Err(ended);
@@ -190,6 +198,27 @@ pub(crate) async fn may_commit(
             Err(Error::Unfinished("a nested transaction of it was open"))
         }
         _ => Err(Error::Unfinished(ENDED)),
+    }
+}
+
+/// Waits for the rest of an answer for as long as more of it arrives.
+async fn drain(observed: &Observed) {
+    loop {
+        let received = observed.bytes_received();
+        let settled = timeout(DRAIN, observed.settled()).await.is_ok();
+        if settled || observed.bytes_received() == received {
+            return;
+        }
+    }
+}
+
+/// How the connection was lost: in the words of the server, if it had any.
+fn lost(observed: &Observed) -> QueryError {
+    let closed = Box::new("connection closed".to_owned());
+    let error = QueryError::DatabaseError(DatabaseErrorKind::ClosedConnection, closed);
+    match observed.last_error() {
+        Some(last_words) if last_words.is_fatal() => last_words.put_into(error),
+        _ => error,
     }
 }
 
@@ -217,6 +246,12 @@ const ENDED: &str = "it had ended the transaction itself";
 
 /// How long to wait for the rest of an answer after the work has received its beginning.
 const SETTLE: Duration = Duration::from_millis(250);
+
+/// How long nothing more of an answer may arrive before it counts as one that does not come.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// From how long after its last statement the connection is looked at before COMMIT.
+const UNHEARD: Duration = Duration::from_millis(5);
 
 /// How soon the use of a session shows that it had ended while idle.
 const AT_ONCE: Duration = Duration::from_millis(100);

@@ -15,6 +15,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The options of a transaction that asks for none, in a pool that only reads or in another one.
+    pub(crate) fn of(read_only: bool) -> Self {
+        Self {
+            access: if read_only { "READ ONLY" } else { "READ WRITE" },
+            ..Self::default()
+        }
+    }
+
     /// The SQL that begins the transaction.
     ///
     /// The wire holds this text back and sends it with the first statement, so that the timeouts cost

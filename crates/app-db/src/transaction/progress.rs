@@ -2,10 +2,13 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use db_pool::ServerError;
 use db_pool::plumbing::Observed;
+use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
+use crate::error::Error;
 use crate::error::stage::Stage;
 use crate::transaction::early_commit::EarlyCommit;
 
@@ -76,7 +79,28 @@ impl TransactionProgress {
         self.attempt.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn last_conflict(&self) -> Option<ServerError> {
+    /// The error of a transaction whose time is over. It must not have been dropped yet.
+    pub(crate) fn timed_out(&self, after: Duration) -> Error {
+        let unknown = || {
+            let said = format!("the transaction's timeout of {after:?} was over before the answer");
+            let kind = DatabaseErrorKind::UnableToSendCommand;
+            Error::CommitUnknown(QueryError::DatabaseError(kind, Box::new(said)))
+        };
+        let timed_out = || Error::TimedOut {
+            after,
+            attempt: self.attempt(),
+            during: self.stage(),
+            last_conflict: self.last_conflict(),
+        };
+        match self.early_commit() {
+            EarlyCommit::Done => Error::AfterCommit(Box::new(timed_out())),
+            EarlyCommit::Unknown => unknown(),
+            EarlyCommit::None if self.stage() == Stage::Commit => unknown(),
+            EarlyCommit::None => timed_out(),
+        }
+    }
+
+    fn last_conflict(&self) -> Option<ServerError> {
         self.conflict
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

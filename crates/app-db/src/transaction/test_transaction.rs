@@ -3,9 +3,10 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use db_pool::plumbing::Observer;
+use db_pool::plumbing::{self, Observer};
 
-use crate::error::{CURRENT_CONNECTION, Error};
+use crate::error::Error;
+use crate::error::conversions::CURRENT_CONNECTION;
 use crate::transaction::Transaction;
 use crate::transaction::attempt::{Before, has_ended_itself, roll_back};
 use crate::transaction::progress::TransactionProgress;
@@ -31,9 +32,8 @@ impl Transaction<'_> {
                 observer.keep_commit();
             }
             let before = Before::of(&observed);
-            let outcome = CURRENT_CONNECTION
-                .scope(Arc::clone(&observed), work(&mut conn))
-                .await;
+            let working = CURRENT_CONNECTION.scope(Arc::clone(&observed), work(&mut conn));
+            let outcome = plumbing::scope(self.pool, caller, working).await;
             let ended = has_ended_itself(&observed, &before);
             roll_back(&mut conn, &observed).await;
             match ended {

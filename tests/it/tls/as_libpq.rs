@@ -1,0 +1,162 @@
+//! Certificates and keys that OpenSSL takes and rustls by itself does not: taken as libpq takes them, or refused in
+//! words. faults 4.3
+
+use app_db::{Pool, PoolError};
+use db_pool::ConnectFailure;
+use diesel::sql_types::Bool;
+use diesel_async::RunQueryDsl;
+use harness::{Authority, Certificate, Cluster, ClusterOptions, TestDatabase};
+
+use crate::pool::{sized, url};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/it/tls");
+
+/// Made by `openssl x509 -req` without an extension: X.509 version 1.
+const VERSION_1: (&str, &str) = (include_str!("version1.crt"), include_str!("version1.key"));
+
+/// Made by the line in PostgreSQL's documentation, "Creating Certificates": an authority's (CA:TRUE), without
+/// alternative names.
+const DOCUMENTED: (&str, &str) = (
+    include_str!("documented.crt"),
+    include_str!("documented.key"),
+);
+
+/// On a curve that ring does not have.
+const P521: (&str, &str) = (include_str!("p521.crt"), include_str!("p521.key"));
+
+struct Server {
+    _cluster: Cluster,
+    db: TestDatabase,
+    root: tempfile::NamedTempFile,
+}
+
+async fn server((cert, key): (&str, &str)) -> Server {
+    let options = ClusterOptions::default()
+        .tls(Certificate::made_elsewhere(cert, key))
+        .hba("hostnossl all app_plain all reject");
+    let cluster = Cluster::start(options).await.unwrap();
+    let root = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(root.path(), cert).unwrap();
+    Server {
+        db: TestDatabase::empty_on(&cluster).await.unwrap(),
+        _cluster: cluster,
+        root,
+    }
+}
+
+impl Server {
+    fn url(&self, parameters: &str) -> String {
+        let base = self.db.url().replace("127.0.0.1", "localhost");
+        let separator = if base.contains('?') { '&' } else { '?' };
+        let root = self.root.path().display().to_string();
+        format!("{base}{separator}{}", parameters.replace("ROOT", &root))
+    }
+
+    async fn connect(&self, parameters: &str) -> Result<Pool, PoolError> {
+        Pool::connect(url(&self.url(parameters)), sized(1)).await
+    }
+
+    async fn is_encrypted(&self, parameters: &str) -> bool {
+        let pool = self.connect(parameters).await.unwrap();
+        let mut conn = pool.get().await.unwrap();
+        diesel::dsl::sql::<Bool>("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
+            .get_result(&mut conn)
+            .await
+            .unwrap()
+    }
+
+    async fn refusal(&self, parameters: &str) -> String {
+        let error = self.connect(parameters).await.unwrap_err();
+        let error = error.connect_error().unwrap();
+        assert_eq!(error.failure(), ConnectFailure::Tls, "{error}");
+        error.to_string()
+    }
+}
+
+/// launchbadge/sqlx#2886: modes that verify nothing take it as they take any other, and it is trusted where it is named
+/// itself.
+#[tokio::test]
+async fn a_certificate_of_version_1_is_taken() {
+    let server = server(VERSION_1).await;
+    for parameters in [
+        "sslmode=prefer",
+        "sslmode=require",
+        "sslmode=verify-ca&sslrootcert=ROOT",
+        "sslmode=verify-full&sslrootcert=ROOT",
+    ] {
+        assert!(server.is_encrypted(parameters).await, "{parameters}");
+    }
+}
+
+/// jbg/tokio-postgres-rustls#23: the certificate of the documentation as its own root, and by its common name.
+#[tokio::test]
+async fn the_certificate_of_postgresqls_documentation_is_its_own_root() {
+    let server = server(DOCUMENTED).await;
+    for parameters in [
+        "sslmode=require",
+        "sslmode=verify-ca&sslrootcert=ROOT",
+        "sslmode=verify-full&sslrootcert=ROOT",
+    ] {
+        assert!(server.is_encrypted(parameters).await, "{parameters}");
+    }
+    let by_address = server
+        .url("sslmode=verify-full&sslrootcert=ROOT")
+        .replace("@localhost", "@127.0.0.1");
+    let error = Pool::connect(url(&by_address), sized(1)).await.unwrap_err();
+    let refusal = error.connect_error().unwrap().to_string();
+    assert!(refusal.contains("not valid for name"), "{refusal}");
+}
+
+/// What OpenSSL would verify and rustls does not is refused with what to do about it.
+#[tokio::test]
+async fn a_certificate_that_cannot_be_verified_is_refused_in_words() {
+    let other = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(other.path(), Authority::new().unwrap().pem()).unwrap();
+    let other = format!("sslmode=verify-ca&sslrootcert={}", other.path().display());
+    let version_1 = server(VERSION_1).await.refusal(&other).await;
+    assert!(version_1.contains("X.509 version 1"), "{version_1}");
+    let authority = server(DOCUMENTED).await.refusal(&other).await;
+    assert!(authority.contains("CA:TRUE"), "{authority}");
+}
+
+/// A key on a curve that ring lacks: the server has no way to sign the handshake that we would understand.
+#[tokio::test]
+async fn a_key_of_an_unknown_kind_is_refused_in_words() {
+    let refusal = server(P521).await.refusal("sslmode=require").await;
+    assert!(refusal.contains("P-521"), "{refusal}");
+}
+
+/// A client key that needs a passphrase, and files that are something else: said before anything is sent.
+#[tokio::test]
+async fn a_client_key_that_cannot_be_used_is_refused_in_words() {
+    let server = server(DOCUMENTED).await;
+    for (key, words) in [
+        ("encrypted.key", "openssl pkey"),
+        ("version1.crt", "holds no private key"),
+        ("nosuch.key", "nosuch.key"),
+    ] {
+        let parameters =
+            format!("sslmode=require&sslcert={FOLDER}/version1.crt&sslkey={FOLDER}/{key}");
+        let refusal = server.refusal(&parameters).await;
+        assert!(refusal.contains(words), "{refusal}");
+    }
+}
+
+/// faults 8.7: an authority that the service brings along is trusted beside the system's.
+#[tokio::test]
+async fn a_root_certificate_may_come_from_memory() {
+    let server = server(DOCUMENTED).await;
+    let refusal = server.refusal("sslmode=verify-full").await;
+    assert!(!refusal.is_empty());
+    let endpoint = app_db::Endpoint::from(url(&server.url("sslmode=verify-full")));
+    let pool = Pool::connect(endpoint.clone().trusting(DOCUMENTED.0), sized(1)).await;
+    drop(pool.unwrap().get().await.unwrap());
+    let broken = Pool::connect(
+        endpoint.trusting("-----BEGIN CERTIFICATE-----\n!\n"),
+        sized(1),
+    )
+    .await;
+    let error = broken.unwrap_err();
+    let refusal = error.connect_error().unwrap().to_string();
+    assert!(refusal.contains("from memory"), "{refusal}");
+}
