@@ -64,3 +64,8 @@ pub use server::Server;
 pub use supervisor::Stop;
 pub use urls::{through_port, url};
 pub use wait::wait_until;
+
+/// Compiles the examples of docs/moving.md, which need other pools beside ours.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/moving.md")]
+struct Moving;

@@ -37,7 +37,7 @@ impl Admin {
             endpoint,
             prefix: String::new(),
         };
-        // Locks are a database's own, so that only those who meet in this one may sweep what is named after it.
+        // Locks are a database's own, so that only processes that meet in this one may sweep what is named after it.
         let place: String = admin
             .ask("SELECT substr(md5(current_database()), 1, 8)", &[])
             .await?;

@@ -14,7 +14,7 @@ impl Server {
         if let Some(endpoint) = project.endpoint()? {
             return Ok(Self(endpoint));
         }
-        // A process asks once: from then on it counts among those that keep the server alive.
+        // A process asks once: from then on it is one of the processes that keep the server alive.
         static PRIVATE: OnceCell<Endpoint> = OnceCell::const_new();
         PRIVATE
             .get_or_try_init(private_server::shared)
