@@ -210,4 +210,44 @@ mod tests {
             assert_eq!(Format::accepted(accept), Format::Prometheus, "{accept}");
         }
     }
+
+    /// req 0.18: every metric that the dashboard and the rules ask for is one that is exported.
+    #[test]
+    fn the_dashboard_and_the_rules_ask_for_what_there_is() {
+        use crate::metrics::families::DEFINITIONS;
+
+        let names = DEFINITIONS.iter().map(|definition| {
+            let mut name = definition.prometheus_name();
+            if definition.is_in_seconds() {
+                name.push_str("_seconds");
+            }
+            if definition.kind == MetricKind::Counter {
+                name.push_str("_total");
+            }
+            name
+        });
+        let names: Vec<_> = names.collect();
+        let mut asked = 0;
+        for text in [
+            include_str!("../../../../grafana/dashboard.json"),
+            include_str!("../../../../grafana/rules.yaml"),
+        ] {
+            let words = text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+            for word in words {
+                let is_label = word.starts_with("db_client_connection_pool_name")
+                    || word.starts_with("db_client_connection_state");
+                let is_metric = word.starts_with("db_client_") || word.starts_with("app_db_");
+                if is_label || !is_metric {
+                    continue;
+                }
+                asked += 1;
+                let part = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|part| word.strip_suffix(part));
+                let is_known = |word: &str| names.iter().any(|name| name == word);
+                assert!(is_known(word) || part.is_some_and(is_known), "{word}");
+            }
+        }
+        assert!(asked > 40, "{asked} are too few to be all");
+    }
 }

@@ -1,11 +1,18 @@
 //! One POST of JSON, for sinks that are reached by HTTP.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, Response, StatusCode, redirect};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -13,46 +20,51 @@ use serde::Serialize;
 use crate::alerts::sinks::not_sent::NotSent;
 
 /// An address that is posted to. It is a secret, since anybody who knows it may post there too.
+///
+/// The client follows no redirect: what it posts is for the one that it was told.
 #[derive(Clone)]
 pub(crate) struct PostAddress {
     url: SecretString,
-    client: Client,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 /// The address is none that can be posted to.
 #[derive(Debug, thiserror::Error)]
-#[error("the address of a sink is no http or https URL")]
+#[error("the address of a sink is no http or https URL, or it has a user in it")]
 #[non_exhaustive]
 pub struct NoUrl;
 
 impl PostAddress {
     /// Reads the system's certificates.
     pub(crate) fn new(url: SecretString) -> Result<Self, NoUrl> {
-        let parsed = reqwest::Url::parse(url.expose_secret()).map_err(|_| NoUrl)?;
-        if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
+        let parsed: Uri = url.expose_secret().parse().map_err(|_| NoUrl)?;
+        let is_http = matches!(parsed.scheme_str(), Some("http" | "https"));
+        let has_host = parsed.host().is_some_and(|host| !host.is_empty());
+        let has_user = parsed
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'));
+        if !is_http || !has_host || has_user {
             return Err(NoUrl);
         }
-        let client = Client::builder()
-            // What it posts is for the one that it was told, and for nobody to whom that one points.
-            .redirect(redirect::Policy::none())
-            .timeout(Duration::from_secs(10))
-            .tls_backend_preconfigured(tls())
-            .build()
-            .map_err(|_| NoUrl)?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls())
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { url, client })
     }
 
     /// Posts once.
     pub(crate) async fn post(&self, body: &impl Serialize) -> Result<(), NotSent> {
         let body = serde_json::to_vec(body).map_err(|error| NotSent::because(error.to_string()))?;
-        let request = self
-            .client
-            .post(self.url.expose_secret())
-            .header("content-type", "application/json")
-            .body(body);
-        match request.send().await {
-            Ok(response) => judge(&response),
-            Err(error) => Err(NotSent::because(without_address(error))),
+        let request = Request::post(self.url.expose_secret())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| NotSent::because(error.to_string()))?;
+        match self.client.request(request).await {
+            Ok(response) => judge(response.status(), response.headers()),
+            Err(error) => Err(NotSent::because(chain(&error))),
         }
     }
 }
@@ -63,8 +75,7 @@ impl fmt::Debug for PostAddress {
     }
 }
 
-fn judge(response: &Response) -> Result<(), NotSent> {
-    let status = response.status();
+fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), NotSent> {
     if status.is_success() {
         return Ok(());
     }
@@ -72,7 +83,7 @@ fn judge(response: &Response) -> Result<(), NotSent> {
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     );
-    let seconds = response.headers().get(RETRY_AFTER);
+    let seconds = headers.get(RETRY_AFTER);
     let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Err(NotSent {
         reason: format!("answered with {}", status.as_u16()),
@@ -80,11 +91,10 @@ fn judge(response: &Response) -> Result<(), NotSent> {
     })
 }
 
-/// The error with its causes, which are about the network and not about the address.
-fn without_address(error: reqwest::Error) -> String {
-    let error = error.without_url();
+/// The error with its causes, which are about the network and never name the address.
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();
@@ -117,6 +127,7 @@ mod tests {
             "ftp://h/canary",
             "file:///canary",
             "http://",
+            "https://user:canary@hooks.example/T",
         ] {
             let error = PostAddress::new(wrong.into()).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"));
