@@ -18,7 +18,7 @@ static IN_DIESEL: Mutex<Known> = Mutex::new(Known {
 });
 
 struct Known {
-    /// Those that stand in a diesel error as its information.
+    /// The errors that stand in a diesel error as its information.
     put: Vec<Weak<Fields>>,
     /// Those of which diesel-async has made an error of its own, and where its message lies. That error may be
     /// gone: its message must be the same too.
