@@ -31,7 +31,7 @@ async fn a_run_tells_of_migrations_statements_waits_attempts_and_the_failure() {
             hearing
                 .lock()
                 .unwrap()
-                .push(serde_json::to_value(event).unwrap())
+                .push(serde_json::to_value(event).unwrap());
         });
     let has = |name: &str| {
         told.lock()

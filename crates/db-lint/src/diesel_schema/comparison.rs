@@ -201,8 +201,6 @@ const TYPES: &[(&str, &str)] = &[
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use std::path::PathBuf;
 
     use super::*;

@@ -44,8 +44,6 @@ pub(crate) fn find(name: &str) -> Result<&'static Rule, LintError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     #[test]
