@@ -7,6 +7,7 @@ mod health;
 mod migrate;
 mod open;
 mod pools;
+mod serialized;
 mod snapshot;
 mod transaction;
 mod work;

@@ -87,3 +87,17 @@ async fn a_frozen_server_is_not_ready_with_every_connection_at_work() {
         database.rests().await;
     }
 }
+
+/// faults 7: health and status are data, for a probe over HTTP.
+#[tokio::test]
+async fn health_is_written_for_machines() {
+    let (_cluster, _db, database) = on_a_private_cluster(&[]).await;
+    let health = serde_json::to_value(probe(&database).await).unwrap();
+    assert_eq!(health["ready"], true);
+    assert_eq!(health["write"]["pool"], "write");
+    assert_eq!(health["write"]["error"], serde_json::Value::Null);
+    assert!(health["write"]["latency"].as_f64().unwrap() > 0.0);
+    assert_eq!(health["write"]["status"]["breaker"], "closed");
+    assert!(health["write"]["status"]["connects"]["times"]["p50"].is_f64());
+    database.rests().await;
+}
