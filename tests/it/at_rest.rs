@@ -12,6 +12,7 @@ use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use app_db::{Pool, PoolError, PoolProfile};
+use db_pool::plumbing;
 use futures_util::future::join_all;
 use harness::{Census, Server, TestDatabase, overheard, secret_in};
 use tokio::runtime::Handle;
@@ -137,7 +138,8 @@ impl<T: Pools> Watched<T> {
                 if (status.in_use, status.waiting, status.open) != (0, 0, status.idle) {
                     return Some(format!("the pool is not at rest: {status}"));
                 }
-                *open.entry(&pool.profile().application_name).or_default() += status.open as usize;
+                let sessions = status.open + plumbing::sessions_beside(pool);
+                *open.entry(&pool.profile().application_name).or_default() += sessions as usize;
             }
             let census = census?;
             let pooled = pools.iter().any(pools::is_pooled);
@@ -165,10 +167,11 @@ impl<T: Pools> Watched<T> {
         }
         for pool in self.pools() {
             says_no_secret(&pool);
+            let beside = plumbing::sessions_beside(&pool) as usize;
             assert_eq!(pool.close(self.patience).await.abandoned, 0);
             let status = pool.status();
             assert_eq!((status.open, status.in_use), (0, 0), "{status:?}");
-            self.allowed.push(Allowed::of(&pool));
+            self.allowed.push(Allowed::of(&pool).with(beside));
         }
         self.pools = None;
     }

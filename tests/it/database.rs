@@ -47,10 +47,12 @@ async fn reads_go_to_the_replica() {
     assert_eq!((&*status[0].pool, status[0].max), ("write", 20));
     assert_eq!((&*status[1].pool, status[1].max), ("read", 50));
 
-    // A replica that is down is said, and does not take the service out of traffic.
+    // Without it no read can run.
+    assert!(database.health().await.is_ready());
     standby.stop(Stop::Fast).await.unwrap();
     let health = database.health().await;
-    assert!(health.is_ready());
+    assert!(health.write.is_healthy() && !health.is_ready());
+    assert!(health.others[0].serves_reads);
     assert_eq!(health.others[0].error.as_ref().unwrap().kind(), Kind::Down);
 }
 
@@ -76,7 +78,15 @@ async fn further_pools_are_opened_when_they_are_asked_for() {
     drop(batch.get().await.unwrap());
     assert_eq!(db.backends("batch").await.unwrap().len(), 1);
     assert_eq!(database.status().len(), 2);
-    assert!(database.pool("admin").is_some() && database.pool("nosuch").is_none());
+    assert_eq!(database.pool("admin").unwrap().name(), "admin");
+    let error = database.pool("nosuch").unwrap_err();
+    assert_eq!(error.kind(), Kind::Configuration);
+    assert!(
+        error
+            .to_string()
+            .contains("`nosuch`; the configuration has `write`, `read`, `admin`, `batch`"),
+        "{error}"
+    );
     assert_eq!(database.pool("read").unwrap().name(), "write");
 }
 

@@ -19,6 +19,11 @@ pub(crate) fn quick_start() -> PathBuf {
     profile_folder().join("examples/quick_start")
 }
 
+/// The second example.
+pub(crate) fn orders() -> PathBuf {
+    profile_folder().join("examples/orders")
+}
+
 /// `target/debug`, brought up to date once per process. All programs at once, since that is what cargo
 /// has just built for the tests: a single one would be built with other features, from the bottom up.
 fn profile_folder() -> &'static Path {

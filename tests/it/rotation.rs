@@ -265,3 +265,35 @@ async fn a_rotation_wakes_those_who_wait_to_connect_again() {
         assert_eq!(conn.unwrap().generation(), rotation.generation());
     }
 }
+
+/// A holder that keeps its connection for long hears of it when it should give it back, and nobody else does.
+#[tokio::test]
+async fn a_holder_hears_of_a_rotation_and_of_the_end_of_its_pool() {
+    let db = TestDatabase::empty().await.unwrap();
+    let pool = Pool::connect(url(&db.url()), sized(3)).await.unwrap();
+    let mut held = pool.get().await.unwrap();
+    let mut retired = std::pin::pin!(held.retired());
+    assert!(futures_util::poll!(&mut retired).is_pending());
+    db.set_password("second1").await.unwrap();
+    let credentials = Credentials::new(db.role().name(), "second1");
+    let rotation = pool.rotate(credentials).await.unwrap();
+    tokio::time::timeout(SOON, retired).await.unwrap();
+    // It may still be worked with, and says the same again.
+    user(&mut held).await.unwrap();
+    tokio::time::timeout(SOON, held.retired()).await.unwrap();
+
+    let fresh = pool.get().await.unwrap();
+    let mut retired = std::pin::pin!(fresh.retired());
+    assert!(futures_util::poll!(&mut retired).is_pending());
+    drop(held);
+    tokio::time::timeout(SOON, rotation.drained())
+        .await
+        .unwrap();
+    assert!(futures_util::poll!(&mut retired).is_pending());
+    let returning = async {
+        retired.await;
+        drop(fresh);
+    };
+    let (closed, ()) = tokio::join!(pool.close(SOON), returning);
+    assert_eq!(closed.abandoned, 0);
+}

@@ -10,11 +10,13 @@ use db_pool::{Closed, Connection, Pool, Rotation, StatementStats, Status};
 
 use crate::error::Error;
 use crate::health::{Health, PoolHealth};
+use crate::listener::Listener;
 use crate::migrate::{MigrationSource, Migrator, SchemaState};
 use crate::open::plan::Plan;
 use crate::pools::Pools;
 use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
+use crate::transaction::open_transaction::OpenTransaction;
 use crate::work::Work;
 
 /// A cloneable handle to the database: the write pool, the read pools, and further pools by name.
@@ -98,6 +100,26 @@ impl Database {
         Ok(SchemaState::read(&mut conn, &migrations).await?)
     }
 
+    /// The same without a server: for a service that starts while its server is down.
+    ///
+    /// The pools connect when they are first used, and make their `min_idle` connections in the background. A call that
+    /// comes before the server does waits for `checkout_timeout`, and [`Database::health`] says what is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] lists every problem of the configuration. It never waits, and may be called outside of a
+    /// runtime: the pools then begin on the one that they are first used in.
+    pub fn connect_lazy(config: &Config) -> Result<Self, Error> {
+        let plan = Plan::read(config)?;
+        let directory = Migrator::configured_directory(config);
+        // Only a caller of `schema` needs the folder, and is told there that it cannot be read.
+        let directory = directory.unwrap_or_else(|_| "migrations".into());
+        Ok(Self {
+            pools: Arc::new(Pools::open_lazy(plan)),
+            migrations: Arc::new(MigrationSource::directory(directory)),
+        })
+    }
+
     /// Runs work in a READ ONLY transaction, on a replica if one is configured.
     ///
     /// Without a replica it runs on the primary: in the pool `[database.pools.read]` if that is
@@ -144,6 +166,19 @@ impl Database {
         self.transaction().run(work)
     }
 
+    /// Begins a READ WRITE transaction on the primary, and hands it out.
+    ///
+    /// It runs once: [`Database::write`] runs work again after a conflict. It is rolled back unless
+    /// [`OpenTransaction::commit`] is called. `db.transaction()..begin()` takes options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transaction::begin`]. Dropping the future loses nothing.
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = Result<OpenTransaction, Error>> + Send + '_ {
+        self.transaction().begin()
+    }
+
     /// Begins to describe a transaction on the primary: isolation, attempts, timeouts.
     pub fn transaction(&self) -> Transaction<'_> {
         let pools = &self.pools;
@@ -151,22 +186,26 @@ impl Database {
     }
 
     /// The same on another pool, by the name that [`Database::pool`] takes. Its retries come out of the
-    /// budget of that pool. `None` if there is no pool of that name.
+    /// budget of that pool.
     ///
     /// On `"read"` the transaction is READ ONLY and runs on a replica if there is one: use it for a
-    /// snapshot over several statements. Call it inside a tokio runtime.
-    #[must_use]
-    pub fn transaction_on(&self, pool: &str) -> Option<Transaction<'_>> {
+    /// snapshot over several statements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPool`] names the pools that there are.
+    pub fn transaction_on(&self, pool: &str) -> Result<Transaction<'_>, Error> {
+        let retry = self.pools.retry;
         match pool {
-            "write" => Some(self.transaction()),
+            "write" => Ok(self.transaction()),
             "read" => {
                 let (pool, budget) = self.pools.reader();
-                Some(Transaction::new(pool, self.pools.retry, budget).read_only())
+                Ok(Transaction::new(pool, retry, budget).read_only())
             }
-            _ => {
-                let (pool, budget) = self.pools.further(pool)?;
-                Some(Transaction::new(pool, self.pools.retry, budget))
-            }
+            name => match self.pools.further(name) {
+                Some((pool, budget)) => Ok(Transaction::new(pool, retry, budget)),
+                None => Err(self.pools.unknown(name)),
+            },
         }
     }
 
@@ -266,14 +305,62 @@ impl Database {
     /// call for a further pool opens it.
     ///
     /// `"read"` is a pool that [`Database::read`] uses: the pool of a replica, a read pool on the primary,
-    /// or the write pool. Call it inside a tokio runtime.
-    #[must_use]
-    pub fn pool(&self, name: &str) -> Option<&Pool> {
+    /// or the write pool.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPool`] names the pools that there are.
+    pub fn pool(&self, name: &str) -> Result<&Pool, Error> {
         match name {
-            "write" => Some(&self.pools.write),
-            "read" => Some(self.pools.readers.first().unwrap_or(&self.pools.write)),
-            _ => self.pools.further(name).map(|(pool, _)| pool),
+            "write" => Ok(&self.pools.write),
+            "read" => Ok(self.pools.readers.first().unwrap_or(&self.pools.write)),
+            _ => match self.pools.further(name) {
+                Some((pool, _budget)) => Ok(pool),
+                None => Err(self.pools.unknown(name)),
+            },
         }
+    }
+
+    /// Listens to channels: a stream of what others send there with NOTIFY, that reconnects by itself.
+    ///
+    /// The first that it yields is [`Heard::Gap`](crate::Heard::Gap), once the server listens; so is whatever it
+    /// yields after its connection was lost or replaced. Then look for what the notifications would have told, as
+    /// some that were sent before it may be missing. From there on none is missed.
+    ///
+    /// Each call takes a connection of its own, by `DATABASE_URL_DIRECT`, as nothing is heard through a pooler. It
+    /// belongs to no pool: it is no holder, does not count against `max`, and neither [`Database::health`] nor
+    /// [`Rotation::drained`](crate::Rotation::drained) waits for the holder of the stream. A rotation replaces it at
+    /// once. The names are taken as they are, as `pg_notify` takes them; `LISTEN Orders` without quotes is `orders`.
+    ///
+    /// The stream ends when [`Database::shutdown`] is called, or the last handle of the database is dropped. Its drop
+    /// ends the listening. While nobody reads it, it keeps 16,384 notifications and then drops what comes, which it
+    /// says as a gap.
+    ///
+    /// ```no_run
+    /// use app_db::{Database, Error, Heard};
+    ///
+    /// async fn follow(db: &Database) -> Result<(), Error> {
+    ///     let mut orders = db.listen(["orders"]);
+    ///     while let Some(heard) = orders.next().await {
+    ///         match heard? {
+    ///             Heard::Notification(order) => println!("order {}", order.payload),
+    ///             _ => println!("look for orders that came meanwhile"),
+    ///         }
+    ///     }
+    ///     Ok(()) // the service shuts down
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The stream yields [`Error::Config`] if there is no direct URL, and [`PoolError::Channels`](crate::PoolError) for
+    /// names that the server cannot know; both end it. It yields [`PoolError::Connect`](crate::PoolError) where the
+    /// server refuses for good, or a pooler is found, and goes on trying. A server that is down is no error: the
+    /// stream waits for it.
+    pub fn listen<C: Into<String>>(&self, channels: impl IntoIterator<Item = C>) -> Listener {
+        let channels: Vec<_> = channels.into_iter().map(Into::into).collect();
+        let pool = self.pools.listening().map_err(Error::Config);
+        Listener::new(pool.and_then(|pool| Ok(plumbing::listen(pool, &channels)?)))
     }
 
     /// Replaces the credentials in every pool that logs in as the rotated user.
@@ -295,11 +382,18 @@ impl Database {
 
     /// Probes all open pools at the same time.
     ///
-    /// It takes as long as the slowest probe, and at most twice the validation timeout.
+    /// It is told within 250 ms, however full or slow a pool is. A probe takes no connection away from a caller: it
+    /// asks an idle one, or one beside the pool, which is kept for as long as somebody probes.
+    ///
+    /// Dropping the future loses nothing.
     pub async fn health(&self) -> Health {
+        let readers = self.pools.readers.iter().map(|pool| (pool, true));
+        let further = self.pools.open_further_pools().map(|pool| (pool, false));
+        let others = readers.chain(further);
+        let others = others.map(|(pool, serves_reads)| PoolHealth::probe(pool, serves_reads));
         let (write, others) = tokio::join!(
-            PoolHealth::probe(&self.pools.write),
-            futures_util::future::join_all(self.pools.beside_write().map(PoolHealth::probe))
+            PoolHealth::probe(&self.pools.write, false),
+            futures_util::future::join_all(others)
         );
         Health { write, others }
     }
@@ -344,7 +438,7 @@ impl Database {
             .for_each(Pool::reset_statements);
     }
 
-    /// Closes every pool. Checkouts fail from now on. Work in flight may go on until `grace` is over;
+    /// Closes every pool, and ends every listener. Checkouts fail from now on. Work in flight may go on until `grace` is over;
     /// then its statements are cancelled.
     ///
     /// Dropping the future leaves the pools closed.

@@ -26,6 +26,14 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// No pool has this name.
+    #[error("there is no pool `{asked}`; the configuration has {}; another one needs a table [database.pools.{asked}]", quoted(.known))]
+    UnknownPool {
+        /// The name that was asked for.
+        asked: String,
+        /// The names of all pools.
+        known: Vec<String>,
+    },
     /// The transaction's options contradict what a transaction can do. All mistakes are listed; nothing
     /// was run.
     #[error("the transaction cannot be run")]
@@ -107,7 +115,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Config(_) | Self::Invalid(_) => Kind::Configuration,
+            Self::Config(_) | Self::UnknownPool { .. } | Self::Invalid(_) => Kind::Configuration,
             Self::Pool(error) => error.kind(),
             Self::Migrations(MigrateError::Connect { .. }) => Kind::Down,
             Self::Migrations(MigrateError::Failed(_) | MigrateError::Bookkeeping { .. }) => {
@@ -147,6 +155,7 @@ impl Error {
                 last_conflict.as_ref().map(|error| error.sqlstate().clone())
             }
             Self::Config(_)
+            | Self::UnknownPool { .. }
             | Self::Invalid(_)
             | Self::Migrations(_)
             | Self::Unfinished(_)
@@ -222,6 +231,12 @@ pub(crate) fn kind_of_query(error: &QueryError) -> Kind {
             _ => Kind::Query,
         },
     }
+}
+
+/// Names in a sentence: `` `write`, `read` ``.
+fn quoted(names: &[String]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }
 
 /// The SQLSTATE of an error kind that diesel tells apart.

@@ -1,7 +1,7 @@
 //! What work can ask of its plain `&mut AsyncPgConnection`; see [`Work`](crate::Work).
 
 use db_pool::plumbing::Observer;
-use db_pool::{CancelToken, ServerError};
+use db_pool::{CancelToken, ServerError, TransactionStatus};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 
 /// Gives a plain connection access to what its pool knows about it.
@@ -20,16 +20,17 @@ pub trait ConnectionExt {
     /// instrumentation.
     fn pool_cancel_token(&mut self) -> Option<CancelToken>;
 
-    /// Leaves an action that runs once the transaction around this work is known to be committed.
+    /// Leaves an action that runs once the transaction around this work is known to be committed. Outside a
+    /// transaction it runs at once.
     ///
-    /// It works inside [`Database::write`](crate::Database::write) and
-    /// [`Transaction`](crate::Transaction). They run the actions after the server has answered COMMIT,
-    /// in the order in which the work left them, on the task that awaits the transaction. So an action
-    /// must not block. If an action panics, the others run first and then the panic goes on.
+    /// Actions run after the server has answered COMMIT, in the order in which the work left them, on the
+    /// task that awaits the transaction. So an action must not block. If an action panics, the others run
+    /// first and then the panic goes on.
     ///
-    /// An action is dropped without running after a rollback, a retry or
-    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), and on a connection from
-    /// [`Database::get`](crate::Database::get).
+    /// It works inside [`Database::write`](crate::Database::write), [`Transaction`](crate::Transaction) and
+    /// [`OpenTransaction`](crate::OpenTransaction), and in diesel's own `conn.transaction` on a connection from [`Database::get`](crate::Database::get). An action is dropped without running after a rollback, a retry
+    /// or [`Error::CommitUnknown`](crate::Error::CommitUnknown). In a transaction that was begun with SQL text,
+    /// whose COMMIT nobody recognises, it is dropped with a warning.
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static);
 
     /// Says that the next statement is the last of its transaction: COMMIT travels with it, and saves a round trip.
@@ -68,11 +69,19 @@ impl ConnectionExt for AsyncPgConnection {
     }
 
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static) {
+        let status = AnsiTransactionManager::transaction_manager_status_mut(self);
+        let in_transaction = !matches!(status.transaction_depth(), Ok(None));
         match Observer::of(self) {
-            Some(observer) => observer.after_commit(action),
-            None => {
+            Some(observer) if in_transaction => observer.after_commit(action),
+            Some(observer)
+                if observer.observed().transaction_status() != TransactionStatus::Idle =>
+            {
+                tracing::warn!(target: "app_db::transaction", "after_commit in a transaction that was begun with SQL text; dropped");
+            }
+            None if in_transaction => {
                 tracing::warn!(target: "app_db::transaction", "after_commit on a connection that no pool observes; dropped");
             }
+            _ => action(),
         }
     }
 

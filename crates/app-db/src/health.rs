@@ -3,9 +3,7 @@
 use db_pool::plumbing;
 use std::time::{Duration, Instant};
 
-use db_pool::{Pool, PoolError, Status};
-use diesel_async::SimpleAsyncConnection;
-use tokio::time::timeout;
+use db_pool::{Pool, Status};
 
 use crate::error::Error;
 
@@ -20,10 +18,19 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether the service can take traffic, which it can if the write pool answers.
+    /// Whether the service can take traffic: the write pool is healthy, and so is a pool that reads can run on.
+    ///
+    /// Of several replicas one is enough: were it each of them, the loss of one would withdraw every instance of the
+    /// service. Pools of other names do not count.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.write.is_healthy()
+        let mut readers = self
+            .others
+            .iter()
+            .filter(|pool| pool.serves_reads)
+            .peekable();
+        let can_read = readers.peek().is_none() || readers.any(PoolHealth::is_healthy);
+        self.write.is_healthy() && can_read
     }
 
     /// Every pool, the write pool first.
@@ -40,7 +47,9 @@ pub struct PoolHealth {
     pub pool: String,
     /// The counts of the pool, right after the probe.
     pub status: Status,
-    /// How long the probe took: a checkout and a round trip.
+    /// Whether [`Database::read`](crate::Database::read) runs on it, and not on the write pool.
+    pub serves_reads: bool,
+    /// How long the probe took, at most a quarter of a second.
     pub latency: Duration,
     /// Why the probe failed.
     pub error: Option<Error>,
@@ -53,47 +62,23 @@ impl PoolHealth {
         self.error.is_none()
     }
 
-    /// Checks a connection out and asks the server `SELECT 1`, within twice the validation timeout.
-    pub(crate) async fn probe(pool: &Pool) -> Self {
+    /// Asks the server for a sign of life, on an idle connection or beside the pool.
+    pub(crate) async fn probe(pool: &Pool, serves_reads: bool) -> Self {
         let began = Instant::now();
-        let profile = pool.profile();
-        let patience = profile.validation_timeout;
-        let error = match timeout(patience, ask(pool)).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) if !is_busy(&error) => Some(error),
-            // Every connection is in use, or the pool could not hand one out in time. A busy
-            // pool is not ill, and a load balancer that withdrew the service would make it
-            // worse. A login beside the pool tells whether the server is alive.
-            _ => match timeout(patience, plumbing::probe(pool)).await {
-                Ok(outcome) => outcome.err().map(Error::Pool),
-                Err(_elapsed) => Some(Error::Silent(patience)),
-            },
+        let error = match plumbing::probe(pool, PATIENCE).await {
+            Some(answer) => answer.err().map(Error::Pool),
+            None => Some(Error::Silent(PATIENCE)),
         };
         Self {
             pool: pool.name().to_owned(),
             status: pool.status(),
+            serves_reads,
             latency: began.elapsed(),
             error,
         }
     }
 }
 
-async fn ask(pool: &Pool) -> Result<(), Error> {
-    let mut conn = pool.get().await?;
-    Ok(conn.batch_execute("SELECT 1").await?)
-}
-
-/// Whether the only trouble is that every connection is in use.
-fn is_busy(error: &Error) -> bool {
-    match error {
-        Error::Pool(PoolError::Timeout {
-            status,
-            last_failure: None,
-            ..
-        }) => status.in_use > 0,
-        Error::Pool(PoolError::QueueFull { .. }) => true,
-        // The caller asks from inside work that holds the last connection.
-        Error::Pool(PoolError::Nested { .. }) => true,
-        _ => false,
-    }
-}
+/// How long a probe may take. Health is to be told within 250 ms, so that an orchestrator that waits for a second
+/// hears it.
+const PATIENCE: Duration = Duration::from_millis(225);

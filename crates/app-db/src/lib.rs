@@ -4,6 +4,7 @@ mod database;
 mod error;
 mod extension;
 mod health;
+mod listener;
 mod migrate;
 mod open;
 mod pools;
@@ -17,9 +18,9 @@ pub use db_config::{
     SecretString,
 };
 pub use db_pool::{
-    self, Breaker, CancelToken, Closed, ConnectError, Connection, Diagnosis, Hold, Kind, Pool,
-    PoolError, PoolProfile, PoolSettings, PoolSnapshot, Quantiles, RateLimit, RateLimited,
-    Rotation, ServerError, SqlState, StatementStats, Status,
+    self, Breaker, CancelToken, Closed, ConnectError, Connection, Diagnosis, Gap, Heard, Hold,
+    Kind, Notification, Pool, PoolError, PoolProfile, PoolSettings, PoolSnapshot, Quantiles,
+    RateLimit, RateLimited, Rotation, ServerError, SqlState, StatementStats, Status,
 };
 
 pub use self::database::Database;
@@ -29,6 +30,7 @@ pub use self::error::invalid_options::{InvalidOption, InvalidOptions};
 pub use self::error::stage::Stage;
 pub use self::extension::ConnectionExt;
 pub use self::health::{Health, PoolHealth};
+pub use self::listener::Listener;
 pub use self::migrate::{
     Blocker, ChecksumState, Column, EmbeddedMigration, FailedMigration, FileStatement,
     FinishedMigration, Holder, LeftBehind, LockHolder, LockInfo, LockMode, LockWait, MigrateError,
@@ -38,6 +40,7 @@ pub use self::migrate::{
 };
 pub use self::snapshot::{RetryCount, Snapshot};
 pub use self::transaction::Transaction;
+pub use self::transaction::open_transaction::OpenTransaction;
 pub use self::work::Work;
 
 #[doc = include_str!("../COOKBOOK.md")]

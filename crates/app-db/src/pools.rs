@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use db_config::Credentials;
+use db_config::{ConfigError, Credentials};
 use db_pool::{Closed, Pool, Rotation};
 
 use crate::error::Error;
@@ -28,6 +28,8 @@ pub(crate) struct Pools {
     /// Counts the reads, which take the read pools in turn.
     turn: AtomicUsize,
     further: BTreeMap<String, FurtherPool>,
+    /// Hands out no connection: listeners connect beside it, with its endpoint and its credentials.
+    listening: Result<FurtherPool, ConfigError>,
     pub(crate) retry: Retry,
     /// The transactions of the write pool pay their retries from this budget; the reads of all replicas
     /// share the next one.
@@ -43,28 +45,38 @@ pub(crate) struct Pools {
 impl Pools {
     pub(crate) async fn open(plan: Plan) -> Result<Self, Error> {
         let began = Instant::now();
-        let write = Pool::connect(plan.write.0, plan.write.1).await?;
+        let (endpoint, profile) = plan.write.clone();
+        let write = Pool::connect(endpoint, profile).await?;
+        limits::warn_of_oversize(&write, plan.on_primary.iter().cloned());
+        let pools = Self::around(write, plan);
+        let patience = START_UP.saturating_sub(began.elapsed());
+        warm_up(&pools.write, &pools.readers, patience).await;
+        Ok(pools)
+    }
+
+    /// The same without a server.
+    pub(crate) fn open_lazy(plan: Plan) -> Self {
+        let (endpoint, profile) = plan.write.clone();
+        Self::around(Pool::connect_lazy(endpoint, profile), plan)
+    }
+
+    fn around(write: Pool, plan: Plan) -> Self {
         log_profile(&write);
-        limits::warn_of_oversize(&write, plan.on_primary.into_iter());
-        let readers: Vec<_> = plan
-            .readers
-            .into_iter()
-            .map(|(endpoint, profile)| Pool::connect_lazy(endpoint, profile))
-            .inspect(log_profile)
-            .collect();
-        warm_up(&write, &readers, START_UP.saturating_sub(began.elapsed())).await;
-        Ok(Self {
+        let readers = plan.readers.into_iter();
+        let readers = readers.map(|(endpoint, profile)| Pool::connect_lazy(endpoint, profile));
+        Self {
             write,
-            readers,
+            readers: readers.inspect(log_profile).collect(),
             turn: AtomicUsize::new(0),
             further: plan.further,
+            listening: plan.listening,
             retry: plan.retry,
             write_budget: RetryBudget::new(plan.retry.budget),
             read_budget: RetryBudget::new(plan.retry.budget),
             order: Mutex::default(),
             rotating: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
-        })
+        }
     }
 
     /// The pool for the next read, and the budget from which its transactions pay their retries.
@@ -85,11 +97,26 @@ impl Pools {
         Some((self.open_further(further), &further.budget))
     }
 
+    /// The pool beside which listeners connect.
+    pub(crate) fn listening(&self) -> Result<&Pool, ConfigError> {
+        let listening = self.listening.as_ref().map_err(Clone::clone)?;
+        Ok(self.open_further(listening))
+    }
+
+    /// The error for a name that no pool has.
+    pub(crate) fn unknown(&self, asked: &str) -> Error {
+        let known = ["write", "read"].into_iter().map(str::to_owned);
+        Error::UnknownPool {
+            asked: asked.to_owned(),
+            known: known.chain(self.further.keys().cloned()).collect(),
+        }
+    }
+
     /// Replaces the credentials of every pool that logs in as the rotated user; see
     /// [`Database::rotate`](crate::Database::rotate).
     pub(crate) async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
         let _alone = self.rotating.lock().await;
-        let pools = self.open_pools();
+        let pools = self.with_listening();
         let user = match self.is_used(credentials.user()) {
             true => credentials.user().to_owned(),
             false => self.write.user(),
@@ -102,9 +129,9 @@ impl Pools {
         // A further pool that opens after this finds the new credentials. One that opened while they were
         // proved is among the open pools now.
         let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut concerned = self.open_pools();
+        let mut concerned = self.with_listening();
         concerned.retain(|pool| pool.user() == user);
-        for further in self.further.values() {
+        for further in self.further.values().chain(&self.listening) {
             further.rotate(&user, &credentials);
         }
         Ok(plumbing::put_in_place(&concerned, &credentials))
@@ -116,7 +143,7 @@ impl Pools {
             // A further pool that opens after this closes itself.
             let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
             self.closed.store(true, Ordering::Release);
-            self.open_pools()
+            self.with_listening()
         };
         let closing = pools.iter().map(|pool| pool.close(grace));
         futures_util::future::join_all(closing)
@@ -132,21 +159,19 @@ impl Pools {
             .further
             .values()
             .filter(|further| further.pool.get().is_none());
-        self.open_pools().iter().any(|pool| pool.user() == user)
+        self.with_listening().iter().any(|pool| pool.user() == user)
             || unopened.any(|further| further.endpoint().user == user)
     }
 
-    pub(crate) fn beside_write(&self) -> impl Iterator<Item = &Pool> {
-        let further = self
-            .further
-            .values()
-            .filter_map(|further| further.pool.get());
-        self.readers.iter().chain(further)
+    pub(crate) fn open_further_pools(&self) -> impl Iterator<Item = &Pool> {
+        let further = self.further.values();
+        further.filter_map(|further| further.pool.get())
     }
 
     pub(crate) fn open_pools(&self) -> Vec<Pool> {
         std::iter::once(&self.write)
-            .chain(self.beside_write())
+            .chain(&self.readers)
+            .chain(self.open_further_pools())
             .cloned()
             .collect()
     }
@@ -168,6 +193,18 @@ impl Pools {
             .flat_map(|(pool, budget)| RetryCount::of(pool, budget.retries()))
             .collect();
         Snapshot { pools, retries }
+    }
+
+    /// The open pools, and the one of listeners if there was a listener.
+    fn with_listening(&self) -> Vec<Pool> {
+        let mut pools = self.open_pools();
+        let listening = self.listening.as_ref().ok();
+        pools.extend(
+            listening
+                .and_then(|listening| listening.pool.get())
+                .cloned(),
+        );
+        pools
     }
 
     fn open_further<'f>(&self, further: &'f FurtherPool) -> &'f Pool {

@@ -3,7 +3,9 @@
 pub(crate) mod after_commit;
 pub(crate) mod attempt;
 pub(crate) mod budget;
+pub(crate) mod conclusion;
 pub(crate) mod early_commit;
+pub(crate) mod open_transaction;
 pub(crate) mod options;
 pub(crate) mod progress;
 pub(crate) mod resolution;
@@ -29,14 +31,13 @@ use crate::error::exhausted::Exhausted;
 use crate::error::invalid_options::{InvalidOption, InvalidOptions};
 use crate::error::stage::Stage;
 use crate::transaction::attempt::{
-    AttemptOutcome, Before, NotCommitted, commit, every_connection_ended, has_ended, may_commit,
-    roll_back,
+    AttemptOutcome, Before, every_connection_ended, has_ended, roll_back,
 };
 use crate::transaction::budget::RetryBudget;
+use crate::transaction::conclusion::Conclusion;
 use crate::transaction::early_commit::{EarlyCommit, finish_early, outcome_is_lost};
 use crate::transaction::options::{Options, some_label, some_time};
 use crate::transaction::progress::TransactionProgress;
-use crate::transaction::resolution::CommitId;
 use crate::transaction::retries::Retries;
 use crate::transaction::retry::Retry;
 use crate::work::Work;
@@ -318,53 +319,21 @@ impl<'db> Transaction<'db> {
                 return outcome.ok_or(error);
             }
         };
-        let id = match self.ready(&mut conn, &observed, &before).await {
-            Ok(id) => id,
-            Err(refusal) => {
-                let outcome = before.failed(&observed, &refusal);
-                roll_back(&mut conn, &observed).await;
-                return outcome.ok_or(refusal.into());
-            }
-        };
-        progress.enter(Stage::Commit);
-        let mut outcome = commit(&mut conn, &observed).await;
-        let left = Observer::of(&mut conn)
-            .map(Observer::take_after_commit)
-            .unwrap_or_default();
-        // The connection goes back first. The next steps may need one, or are code of the caller.
-        drop(conn);
-        if let Some(id) = id {
-            outcome = match outcome {
-                Err(NotCommitted::Failed(Error::CommitUnknown(lost))) => id
-                    .resolve(self.pool, caller, lost)
-                    .await
-                    .map_err(NotCommitted::Failed),
-                known => known,
-            };
-        }
-        match outcome {
-            Ok(()) => {
-                after_commit::run_all(left);
-                Ok(AttemptOutcome::Done(value))
-            }
-            Err(NotCommitted::Conflict(conflict)) => Ok(AttemptOutcome::Conflict(conflict)),
-            Err(NotCommitted::Failed(error)) => Err(error.into()),
-        }
+        let conclusion = self.conclusion(caller);
+        let concluding = conclusion.reach(conn, &observed, &before, progress);
+        Ok(match concluding.await? {
+            AttemptOutcome::Done(()) => AttemptOutcome::Done(value),
+            AttemptOutcome::Conflict(conflict) => AttemptOutcome::Conflict(conflict),
+            AttemptOutcome::Stale => AttemptOutcome::Stale,
+        })
     }
 
-    /// Checks that the transaction may commit. Returns what identifies it if the answer to COMMIT is
-    /// lost.
-    async fn ready(
-        &self,
-        conn: &mut Connection,
-        observed: &Observed,
-        before: &Before,
-    ) -> Result<Option<CommitId>, Error> {
-        may_commit(conn, observed, before).await?;
-        if !self.resolves_commit {
-            return Ok(None);
+    fn conclusion(&self, caller: &'static Location<'static>) -> Conclusion<'_> {
+        Conclusion {
+            pool: self.pool,
+            caller,
+            resolves_commit: self.resolves_commit,
         }
-        Ok(Some(CommitId::take(conn).await?))
     }
 
     /// Checks out a connection and begins the transaction on it.
@@ -380,6 +349,7 @@ impl<'db> Transaction<'db> {
             let errors = observed.errors();
             if let Some(observer) = Observer::of(&mut conn) {
                 observer.set_label(self.label);
+                observer.keep_actions();
             }
             progress.enter(Stage::Work);
             let begin = self.options.begin();

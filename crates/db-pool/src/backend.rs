@@ -6,9 +6,11 @@
 
 pub(crate) mod close_reason;
 pub(crate) mod closing;
+mod detach;
 pub(crate) mod hold;
 pub(crate) mod live_backend;
 pub(crate) mod long_hold;
+pub(crate) mod poller;
 pub(crate) mod reservation;
 pub(crate) mod reset;
 pub(crate) mod slots;
@@ -46,7 +48,7 @@ use db_wire::{Observed, TransactionStatus};
 
 /// One live connection.
 pub(crate) struct Backend {
-    /// Taken only when the backend is dropped.
+    /// Taken only when the backend is dropped or detached.
     conn: Option<AsyncPgConnection>,
     hand_back: Option<HandBack>,
     reservation: Option<Reservation>,
@@ -352,6 +354,10 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
+        if self.conn.is_none() {
+            // It was detached.
+            return;
+        }
         // It is doomed but where the pool is gone, and its store with it.
         let reason = self.close_reason.unwrap_or(CloseReason::PoolClosed);
         if let Some(reservation) = &mut self.reservation {
@@ -396,4 +402,4 @@ fn end_of_life(registry: &Registry, born: Instant, kept: f64) -> Option<Instant>
 }
 
 /// How long a discarded backend may keep its reservation.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

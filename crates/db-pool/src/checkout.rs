@@ -101,6 +101,7 @@ impl Checkout {
 
     fn begin(shared: Arc<Shared>, patience: Duration, caller: &'static Location<'static>) -> Self {
         let arrived = Instant::now();
+        shared.registry.begin();
         Self {
             queued: Queued::at(arrived, &shared.registry),
             deadline: deadline(arrived, patience),

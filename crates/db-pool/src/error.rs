@@ -114,6 +114,14 @@ pub enum PoolError {
         #[source]
         limited: RateLimited,
     },
+    /// Nobody could listen to these channels.
+    #[error("pool `{pool}` cannot listen to these channels: {problem}")]
+    Channels {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// What is wrong with their names, and what was expected.
+        problem: String,
+    },
     /// A checkout from inside work that holds a connection of the same pool, while none was free.
     ///
     /// If as many callers as the pool has connections did this at once, each would wait for the others for
@@ -159,9 +167,10 @@ impl PoolError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Config { .. } | Self::Resize { .. } | Self::Settings { .. } => {
-                Kind::Configuration
-            }
+            Self::Config { .. }
+            | Self::Resize { .. }
+            | Self::Settings { .. }
+            | Self::Channels { .. } => Kind::Configuration,
             Self::Timeout {
                 status,
                 last_failure: Some(_),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use arc_swap::ArcSwap;
 use db_config::Endpoint;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// An endpoint with its credentials, numbered.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(crate) struct Generation {
     pub(crate) endpoint: Endpoint,
     live: AtomicU32,
     drained: Notify,
+    retired: CancellationToken,
 }
 
 impl Generation {
@@ -23,6 +25,7 @@ impl Generation {
             endpoint,
             live: AtomicU32::new(0),
             drained: Notify::new(),
+            retired: CancellationToken::new(),
         })
     }
 
@@ -46,6 +49,11 @@ impl Generation {
             }
             drained.await;
         }
+    }
+
+    /// Resolves once another generation has taken its place.
+    pub(crate) fn retired(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.retired.clone().cancelled_owned()
     }
 
     /// How many connections of this generation are left.
@@ -114,6 +122,7 @@ impl Generations {
         let previous = self.current.load_full();
         let next = Generation::new(previous.number + 1, endpoint);
         self.current.store(Arc::clone(&next));
+        previous.retired.cancel();
         older.push(Arc::downgrade(&previous));
         let living: Vec<_> = older.iter().filter_map(Weak::upgrade).collect();
         older.retain(|generation| generation.strong_count() > 0);

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod beside;
 mod causes;
 mod changes;
 mod checkout;
@@ -16,6 +17,7 @@ mod line_breaks;
 #[doc(hidden)]
 pub mod plumbing;
 mod pool;
+mod pool_runtime;
 mod pool_times;
 mod profile;
 mod queue;
@@ -36,6 +38,7 @@ pub use db_config::{Credentials, DirectUrl, Endpoint, Environment, PooledUrl};
 pub use db_wire::{ServerError, TransactionStatus};
 
 pub use self::backend::hold::Hold;
+pub use self::beside::listener::{Gap, Heard, Listener, Notification};
 pub use self::checkout::connection::Connection;
 pub use self::checkout::diagnosis::Diagnosis;
 pub use self::connect::breaker::Breaker;

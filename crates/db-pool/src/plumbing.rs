@@ -2,10 +2,14 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use db_config::Credentials;
 use diesel_async::AsyncPgConnection;
 
+use crate::beside::listener::Listener;
+use crate::beside::{following, probe};
 use crate::checkout::connection::Connection;
 use crate::checkout::{Checkout, nested};
 use crate::connect::dialler::Dialled;
@@ -17,9 +21,11 @@ use crate::pool_times::TimeListener;
 use crate::upkeep::rotation::{self, Rotation};
 
 pub use crate::causes::with_causes;
+pub use crate::checkout::nested::GuardMark;
 pub use crate::connect::inquiry::is_behind_pgpool;
 pub use crate::histogram::Recorded;
 pub use crate::line_breaks::{breaks_a_line, escaped};
+pub use crate::telemetry::after_commit::{Actions, run_all};
 pub use crate::telemetry::observer::Observer;
 pub use crate::upkeep::rotation::Proof;
 pub use db_wire::{Observed, Unresolved};
@@ -69,17 +75,42 @@ pub fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
     rotation::put_in_place(&pools, credentials)
 }
 
-/// Logs in on a connection beside the pool: whether the server answers, when every connection of the
-/// pool is at work and cannot tell.
+/// Whether the server answers, found out within the patience however full the pool is; `None` if nobody has answered.
+///
+/// It takes no connection away from a caller: where none is idle it asks on a session beside the pool, which is kept
+/// for a minute.
 ///
 /// # Errors
 ///
-/// [`PoolError::Connect`] after the connect timeout at the latest, [`PoolError::Closed`]. Dropping the
-/// future closes the connection.
-pub async fn probe(pool: &Pool) -> Result<(), PoolError> {
-    let shared = pool.shared();
-    let endpoint = shared.registry.generations.current().endpoint.clone();
-    rotation::log_in_beside(shared, endpoint).await.map(drop)
+/// [`PoolError::Connect`] when no session can be had, [`PoolError::Closed`]. Dropping the future loses nothing.
+pub async fn probe(pool: &Pool, patience: Duration) -> Option<Result<(), PoolError>> {
+    probe::probe(pool.shared(), patience).await
+}
+
+/// Listens to channels on a session beside the pool. Call it anywhere; it begins inside a tokio runtime.
+///
+/// # Errors
+///
+/// [`PoolError::Channels`] if the server could not know the channels by these names.
+pub fn listen(pool: &Pool, channels: &[String]) -> Result<Listener, PoolError> {
+    following::listen(pool.shared(), channels)
+}
+
+/// How many sessions there are beside the connections of the pool, closing ones included.
+#[must_use]
+pub fn sessions_beside(pool: &Pool) -> u32 {
+    pool.shared().registry.beside.load(Ordering::Acquire)
+}
+
+/// Runs a task on the runtime of the pool, which waits for it when it closes.
+pub fn spawn(pool: &Pool, task: impl Future<Output = ()> + Send + 'static) {
+    pool.shared().registry.spawn(task);
+}
+
+/// Says that the task that polls now holds this connection outside of a helper's work.
+#[must_use]
+pub fn guard(pool: &Pool, connection: &Connection) -> GuardMark {
+    GuardMark::new(&pool.shared().registry, connection.live())
 }
 
 /// A session that no pool counts, for questions that are to be answered when every connection is in use.

@@ -42,7 +42,7 @@ impl Pool {
     /// [`PoolError::Connect`] when the server refuses or cannot be reached within five seconds; at
     /// once where waiting cannot help, as with a wrong password.
     ///
-    /// Dropping the future closes what was opened. Must be called within a tokio runtime.
+    /// Dropping the future closes what was opened.
     #[track_caller]
     pub fn connect(
         endpoint: impl Into<Endpoint>,
@@ -64,11 +64,10 @@ impl Pool {
         }
     }
 
-    /// Opens a pool that connects when it is first used.
+    /// Opens a pool that connects when it is first used. No server is needed for it.
     ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
+    /// Inside a tokio runtime it begins at once to make `min_idle` connections. Outside of one it begins with its
+    /// first use, on the runtime of that. It ends what it has begun there, so that this runtime must outlive the pool.
     pub fn connect_lazy(endpoint: impl Into<Endpoint>, profile: PoolProfile) -> Self {
         let shared = Shared::new(&endpoint.into(), profile);
         shared.registry.spawn(Keeper::new(&shared).run());

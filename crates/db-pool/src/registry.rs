@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +14,7 @@ use crate::changes::Changes;
 use crate::connect::phases::ConnectPhases;
 use crate::generation::Generations;
 use crate::histogram::Histogram;
+use crate::pool_runtime::PoolRuntime;
 use crate::pool_times::PoolTimes;
 use crate::profile::PoolProfile;
 use crate::queue::turns::Turns;
@@ -58,17 +58,17 @@ pub(crate) struct Registry {
     /// Set once, when the pool begins to close, before `closing` is.
     closed: AtomicBool,
     pub(crate) closing: CancellationToken,
-    /// Every task that dials, settles or ends a connection.
-    pub(crate) tasks: TaskTracker,
     live_backends: Mutex<Vec<Weak<LiveBackend>>>,
     last_connect: Mutex<Option<ConnectPhases>>,
     pub(crate) connect_times: Histogram,
-    /// For connections that are dropped outside any runtime.
-    runtime: Handle,
+    /// How many sessions live beside the pool's connections: those of listeners and of the prober.
+    pub(crate) beside: AtomicU32,
+    /// How many guards of open transactions there are.
+    pub(crate) guards: AtomicU32,
+    runtime: PoolRuntime,
 }
 
 impl Registry {
-    /// Must be called within the runtime that connections are to be ended on.
     pub(crate) fn new(profile: &PoolProfile, generations: Generations) -> Self {
         Self {
             statements: StatementTable::new(Arc::clone(&profile.name)),
@@ -91,11 +91,12 @@ impl Registry {
             outdated_before: Mutex::default(),
             closed: AtomicBool::new(false),
             closing: CancellationToken::new(),
-            tasks: TaskTracker::new(),
             live_backends: Mutex::default(),
             last_connect: Mutex::default(),
             connect_times: Histogram::default(),
-            runtime: Handle::current(),
+            beside: AtomicU32::new(0),
+            guards: AtomicU32::new(0),
+            runtime: PoolRuntime::default(),
         }
     }
 
@@ -128,10 +129,20 @@ impl Registry {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Runs a task on the runtime that the pool was made in: its sockets live there, and it lasts longer
-    /// than that of the code that happens to drop a connection.
+    /// Makes the current runtime that of the pool, unless it has one.
+    pub(crate) fn begin(&self) {
+        self.runtime.begin();
+    }
+
+    /// Runs a task on the runtime of the pool: its sockets live there, and it lasts longer than that of the
+    /// code that happens to drop a connection.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, &self.runtime);
+        self.runtime.spawn(task);
+    }
+
+    /// Every task that dials, settles or ends a connection.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.runtime.tasks
     }
 
     pub(crate) fn connected(&self, phases: ConnectPhases) {

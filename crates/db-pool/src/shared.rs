@@ -2,10 +2,10 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use db_config::Endpoint;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::backend::close_reason::CloseReason;
@@ -13,6 +13,7 @@ use crate::backend::live_backend::LiveBackend;
 use crate::backend::slots::Slots;
 use crate::backend::store::{Store, Stored};
 use crate::connect::backoff::Backoff;
+use crate::connect::connect_error::ConnectError;
 use crate::connect::dialler::Dialler;
 use crate::error::PoolError;
 use crate::generation::Generations;
@@ -21,6 +22,9 @@ use crate::queue::gate::Gate;
 use crate::rate_limit::RateLimit;
 use crate::registry::Registry;
 use crate::status::{CheckoutCounts, CloseCounts, ConnectCounts, Status};
+
+/// Where the answer to one probe goes.
+pub(crate) type Question = oneshot::Sender<Result<(), ConnectError>>;
 
 /// The state of one pool, behind its handles, its connections and its tasks.
 pub(crate) struct Shared {
@@ -33,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) backoff: Arc<Backoff>,
     pub(crate) keeper: Notify,
+    /// Leads to the prober, once there was a probe.
+    pub(crate) questions: OnceLock<mpsc::UnboundedSender<Question>>,
     pub(crate) rate_limit: Option<RateLimit>,
     /// Orders changes of size and of other settings.
     pub(crate) resizing: Mutex<()>,
@@ -58,6 +64,7 @@ impl Shared {
                 profile.reconnect.clone(),
             )),
             keeper: Notify::new(),
+            questions: OnceLock::new(),
             rate_limit: profile
                 .rate_limit
                 .and_then(NonZeroU32::new)
@@ -125,6 +132,7 @@ impl Shared {
                 nested: count(&totals.nested),
             },
             long_holds: count(&totals.long_holds),
+            detached: count(&totals.detached),
             resets: count(&totals.resets),
             slow_queries: count(&totals.slow_queries),
         }

@@ -49,6 +49,8 @@ pub struct Status {
     pub checkouts: CheckoutCounts,
     /// Connections that were held for longer than `leak_threshold`.
     pub long_holds: u64,
+    /// Connections that were [detached](crate::Connection::detach), and that nothing here counts any more.
+    pub detached: u64,
     /// Connections whose session the pool reset when they came back.
     pub resets: u64,
     /// Statements slower than the threshold.

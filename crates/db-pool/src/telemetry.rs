@@ -1,5 +1,6 @@
 //! What becomes of every command that the wire has seen the end of.
 
+pub(crate) mod after_commit;
 pub(crate) mod begun;
 pub(crate) mod bound_values;
 pub(crate) mod observer;

@@ -10,6 +10,8 @@ pub(crate) struct Totals {
     pub(crate) opened: AtomicU64,
     /// By the place of their reason in [`CloseReason::ALL`].
     closed: [AtomicU64; CloseReason::ALL.len()],
+    /// Connections that their holders have kept for good.
+    pub(crate) detached: AtomicU64,
     /// Connections that the server ended, or did not answer on.
     pub(crate) lost: AtomicU64,
     pub(crate) long_holds: AtomicU64,

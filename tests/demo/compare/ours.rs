@@ -52,7 +52,7 @@ impl Bank for Ours {
     }
 
     async fn report(&self, seconds: f64) -> Result<(), Failed> {
-        let pool = self.0.pool("reports").ok_or("no pool named reports")?;
+        let pool = self.0.pool("reports")?;
         let mut conn = pool.get().await?;
         Ok(wait(&mut conn, seconds).await?)
     }

@@ -50,6 +50,12 @@ impl Allowed {
         }
     }
 
+    /// So many sessions more, which the pool had beside its connections.
+    pub(super) fn with(mut self, beside: usize) -> Self {
+        self.most += beside;
+        self
+    }
+
     /// Of the pools that share a name, all together.
     pub(super) fn by_name(all: &[Self]) -> Vec<Self> {
         let mut by_name = Vec::<Self>::new();

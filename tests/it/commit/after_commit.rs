@@ -9,6 +9,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use tokio::time::timeout;
 
 use super::{MOMENT, bump, committed, counters, sleep};
+use crate::database::Log;
 
 /// Writes down which of the actions have run, in their order.
 #[derive(Clone, Default)]
@@ -131,25 +132,84 @@ async fn a_conflict_at_commit_runs_the_actions_of_the_attempt_that_commits() {
     assert_eq!(attempts, 2);
 }
 
-/// On a connection that somebody commits by hand nothing runs, then or for its next borrower.
+/// Without a transaction there is nothing to wait for, as with Rails and Django.
 #[tokio::test]
-async fn what_is_left_on_a_plain_connection_is_forgotten() {
+async fn an_action_outside_a_transaction_runs_at_once() {
+    let (_db, database) = counters().await;
+    let ran = Ran::default();
+    let mut conn = database.get().await.unwrap();
+    ran.leave(&mut conn, "before any statement");
+    assert_eq!(ran.so_far(), ["before any statement"]);
+    bump(&mut conn, 1).await.unwrap();
+    ran.leave(&mut conn, "between statements");
+    assert_eq!(ran.so_far(), ["before any statement", "between statements"]);
+}
+
+/// diesel's own transactions on a plain connection commit as well, and an action waits for the outermost one.
+#[tokio::test]
+async fn an_action_in_a_plain_transaction_waits_for_its_commit() {
     let (db, database) = counters().await;
     let ran = Ran::default();
     let mut conn = database.get().await.unwrap();
-    ran.leave(&mut conn, "left on a plain connection");
+    let failed: QueryResult<()> = conn
+        .transaction(async |conn| {
+            ran.leave(conn, "rolled back");
+            Err(QueryError::RollbackTransaction)
+        })
+        .await;
+    failed.unwrap_err();
+    let committing: QueryResult<()> = conn
+        .transaction(async |conn| {
+            ran.leave(conn, "before");
+            conn.transaction(async |conn| {
+                ran.leave(conn, "in a savepoint");
+                bump(conn, 1).await
+            })
+            .await?;
+            assert_eq!(ran.so_far(), [""; 0]);
+            Ok(())
+        })
+        .await;
+    committing.unwrap();
+    assert_eq!(ran.so_far(), ["before", "in a savepoint"]);
+    assert_eq!(committed(&db).await, 1);
+
+    // The server answers ROLLBACK to the COMMIT of a failed transaction, which diesel takes for a success.
+    let swallowed: QueryResult<()> = conn
+        .transaction(async |conn| {
+            ran.leave(conn, "not committed");
+            conn.batch_execute("select 1/0").await.unwrap_err();
+            Ok(())
+        })
+        .await;
+    drop(swallowed);
     conn.transaction(async |conn| bump(conn, 1).await)
         .await
         .unwrap();
+    assert_eq!(ran.so_far(), ["before", "in a savepoint"]);
+}
+
+/// Nobody recognises the COMMIT of a transaction that was begun with SQL text: nothing runs, then or for the next
+/// borrower, and a warning says so.
+#[tokio::test]
+async fn an_action_in_a_transaction_of_sql_text_is_dropped_with_a_warning() {
+    let (db, database) = counters().await;
+    let ran = Ran::default();
+    let mut conn = database.get().await.unwrap();
+    let (log, _capturing) = Log::capture();
+    conn.batch_execute("begin").await.unwrap();
+    ran.leave(&mut conn, "begun by hand");
+    bump(&mut conn, 1).await.unwrap();
+    conn.batch_execute("commit").await.unwrap();
     drop(conn);
     database.write(bump_the_first).await.unwrap();
-    assert_eq!(
-        database.status()[0].connects.opened,
-        1,
-        "it was the same connection"
-    );
     assert_eq!(ran.so_far(), [""; 0]);
     assert_eq!(committed(&db).await, 2);
+    assert!(
+        log.text().contains("begun with SQL text; dropped"),
+        "{}",
+        log.text()
+    );
 }
 
 async fn bump_the_first(conn: &mut AsyncPgConnection) -> QueryResult<usize> {

@@ -22,7 +22,13 @@ async fn a_transaction_on_a_further_pool_is_tried_again_there() {
         .await;
     assert!(matches!(outcome, Err(Error::Conflict { attempts: 3, .. })));
     assert_eq!(seen(&db).await, 3);
-    assert!(database.transaction_on("bach").is_none());
+    let error = database.transaction_on("bach").unwrap_err();
+    assert_eq!(error.kind(), Kind::Configuration);
+    assert_eq!(
+        error.to_string(),
+        "there is no pool `bach`; the configuration has `write`, `read`, `batch`; \
+         another one needs a table [database.pools.bach]"
+    );
 }
 
 /// case R24: what a batch cannot get through costs the requests beside it no retries.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use db_config::{Config, Credentials, Endpoint};
+use db_config::{Config, ConfigError, Credentials, Endpoint};
 use db_pool::{Pool, PoolProfile, Via};
 
 use crate::error::Error;
@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) write: (Endpoint, PoolProfile),
     pub(crate) readers: Vec<(Endpoint, PoolProfile)>,
     pub(crate) further: BTreeMap<String, FurtherPool>,
+    /// Where listeners connect: to the server itself, whatever the write pool goes through.
+    pub(crate) listening: Result<FurtherPool, ConfigError>,
     /// Name and size of every pool whose connections go to the primary.
     pub(crate) on_primary: Vec<(String, u32)>,
     pub(crate) retry: Retry,
@@ -72,10 +74,19 @@ impl Plan {
                 },
             );
         }
+        let mut beside = write.1.clone();
+        (beside.name, beside.min_idle) = ("listen".into(), 0);
+        let listening = config.direct_url().map(|url| FurtherPool {
+            endpoint: Mutex::new(Endpoint::from(url)),
+            profile: beside,
+            budget: RetryBudget::new(retry.budget),
+            pool: OnceLock::new(),
+        });
         Ok(Self {
             write,
             readers,
             further,
+            listening,
             on_primary,
             retry,
         })

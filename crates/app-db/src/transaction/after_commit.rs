@@ -1,15 +1,3 @@
 //! The actions that the work left for after its COMMIT.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-/// The actions, in the order in which the work left them.
-pub(crate) type Left = Vec<Box<dyn FnOnce() + Send>>;
-
-/// Runs the actions in order. If one panics, the rest still run, and then the first panic goes on.
-pub(crate) fn run_all(left: Left) {
-    let run = |action| catch_unwind(AssertUnwindSafe(action)).err();
-    let panics: Vec<_> = left.into_iter().filter_map(run).collect();
-    if let Some(first) = panics.into_iter().next() {
-        resume_unwind(first);
-    }
-}
+pub(crate) use db_pool::plumbing::{Actions as Left, run_all};

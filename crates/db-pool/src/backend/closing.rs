@@ -52,7 +52,7 @@ impl Drop for Closing {
 }
 
 /// Says goodbye and reads until the server has hung up.
-async fn await_end(mut hand_back: HandBack) {
+pub(crate) async fn await_end(mut hand_back: HandBack) {
     let Some(mut transport) = hand_back.transport().await else {
         return;
     };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::hold::{Hold, shown};
+use crate::backend::poller::Poller;
 use crate::connect::canceller::Canceller;
 use crate::profile::PoolProfile;
 use crate::telemetry::observer::Activity;
@@ -22,6 +23,8 @@ pub(crate) struct LiveBackend {
     reported: AtomicU64,
     /// When it was last asked to end a statement that overran: milliseconds since `made`, plus one; 0 for never.
     overran: AtomicU64,
+    /// Who has used it last, while it is in the guard of an open transaction.
+    guarded_by: Mutex<Option<Poller>>,
     made: Instant,
     /// How much had passed on it when it was last seen to be no more than before, and when that was.
     quiet_since: Mutex<(u64, Instant)>,
@@ -44,6 +47,7 @@ impl LiveBackend {
             held_since: AtomicU64::new(0),
             reported: AtomicU64::new(0),
             overran: AtomicU64::new(0),
+            guarded_by: Mutex::default(),
             made: Instant::now(),
         }
     }
@@ -149,6 +153,23 @@ impl LiveBackend {
         }
         self.overran.store(now, Ordering::Release);
         true
+    }
+
+    /// It is in the guard of somebody, or in nobody's any more.
+    pub(crate) fn guard(&self, poller: Option<Poller>) {
+        *self
+            .guarded_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = poller;
+    }
+
+    /// Whether it is in the guard of that one, and no statement is under way.
+    pub(crate) fn is_guarded_by(&self, poller: Poller) -> bool {
+        let guarded_by = *self
+            .guarded_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        guarded_by == Some(poller) && !self.activity.is_unfinished()
     }
 
     /// Somebody holds it from now on; the activity names the holder already.

@@ -1,6 +1,6 @@
 //! The bb8 side: how the store of idle backends tells good ones from bad ones.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bb8::{ManageConnection, PooledConnection, QueueStrategy};
 use futures_util::FutureExt;
@@ -17,8 +17,9 @@ pub(crate) struct Store {
     /// would refuse one of ours in its place.
     last: Mutex<Option<Stored>>,
     backends: bb8::Pool<Manager>,
-    /// For bb8's timers: the last handle of a pool may be dropped outside any runtime.
-    runtime: Handle,
+    /// For bb8's timers: the last handle of a pool may be dropped outside any runtime. There from the first backend
+    /// on.
+    runtime: OnceLock<Handle>,
 }
 
 /// A backend that goes back into its store when it is dropped, unless it is doomed.
@@ -55,8 +56,6 @@ impl ManageConnection for Manager {
 impl Store {
     /// An empty store for as many as `ceiling`, with everything off that the pool does itself; the latest
     /// returned is handed out first.
-    ///
-    /// Must be called within a runtime.
     pub(crate) fn new(ceiling: u32) -> Self {
         let backends = bb8::Pool::builder()
             .max_size(ceiling)
@@ -70,7 +69,7 @@ impl Store {
         Self {
             last: Mutex::default(),
             backends,
-            runtime: Handle::current(),
+            runtime: OnceLock::new(),
         }
     }
 
@@ -89,7 +88,7 @@ impl Store {
         if self.backends.state().idle_connections == 0 {
             return None;
         }
-        let _runtime = self.runtime.enter();
+        let _runtime = self.runtime.get().map(Handle::enter);
         self.backends.get_owned().now_or_never()?.ok()
     }
 
@@ -102,7 +101,7 @@ impl Store {
         look: impl FnOnce(&mut Vec<Stored>) -> Vec<Stored>,
     ) -> Vec<Stored> {
         let mut last = self.lock();
-        let _runtime = self.runtime.enter();
+        let _runtime = self.runtime.get().map(Handle::enter);
         let mut idle: Vec<_> = last.take().into_iter().collect();
         while self.backends.state().idle_connections > 0
             && let Some(Ok(next)) = self.backends.get_owned().now_or_never()
@@ -126,8 +125,9 @@ impl Store {
         }
     }
 
-    /// Puts a new one in.
+    /// Puts a new one in. Must be called within a runtime.
     pub(crate) fn add(&self, backend: Backend) {
+        self.runtime.get_or_init(Handle::current);
         // One that is doomed, or has no room, is ended by its drop.
         drop(self.backends.add(Box::new(backend)));
     }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::backend::Backend;
 use crate::backend::close_reason::CloseReason;
+use crate::backend::live_backend::LiveBackend;
 use crate::backend::store::Stored;
 use crate::backend::verdict::Verdict;
 use crate::checkout::queued::Queued;
@@ -26,7 +27,7 @@ use db_wire::Observed;
 /// its place, with `mem::swap`, both are closed. Dropping it never blocks and needs no runtime.
 #[must_use = "a connection goes back to its pool when it is dropped"]
 pub struct Connection {
-    /// Taken only when the connection is dropped.
+    /// Taken only when the connection is dropped or detached.
     held: Option<Held>,
 }
 
@@ -81,8 +82,61 @@ impl Connection {
         self.backend().observed()
     }
 
+    pub(crate) fn live(&self) -> &Arc<LiveBackend> {
+        self.backend().live()
+    }
+
     pub(crate) fn is_unfinished(&self) -> bool {
         self.backend().is_unfinished()
+    }
+
+    /// Resolves when the connection should be given back: its credentials have been replaced, or the pool closes.
+    ///
+    /// It is for a caller that holds a connection for long. The future does not borrow the connection, and may be
+    /// dropped at will. Nothing is taken away from a holder that does not wait for it.
+    pub fn retired(&self) -> impl Future<Output = ()> + Send + use<> {
+        let closing = self.shared().registry.closing.clone().cancelled_owned();
+        let retired = self
+            .backend()
+            .member()
+            .map(|member| member.generation().retired());
+        async move {
+            let Some(retired) = retired else { return };
+            tokio::select! {
+                () = closing => {}
+                () = retired => {}
+            }
+        }
+    }
+
+    /// Takes the connection out of its pool for good. Its place is free at once.
+    ///
+    /// From here on the caller alone is responsible for it: a rotation does not wait for it, closing the pool does not
+    /// end it, and its drop closes the socket without cancelling what it is doing. The server has one connection more
+    /// than `max` for each that was detached. What the pool set up in the session stays.
+    #[expect(clippy::expect_used, reason = "taken here and in `drop` alone")]
+    pub fn detach(mut self) -> AsyncPgConnection {
+        let held = self.held.take().expect("held until the drop");
+        let Held {
+            mut backend,
+            permit,
+            shared,
+        } = held;
+        let held_for = backend.held_for(Instant::now());
+        shared.registry.connection_returned(held_for);
+        tracing::debug!(
+            target: "app_db::pool",
+            pool = &*shared.registry.name,
+            call_site = backend.live().call_site().map(tracing::field::display),
+            backend_pid = backend.observed().backend_pid(),
+            "a connection is detached"
+        );
+        let conn = backend.detach();
+        // The store forgets it.
+        drop(backend);
+        drop(permit);
+        shared.wake_keeper();
+        conn
     }
 
     /// The number of the generation of credentials it was made with.
@@ -93,9 +147,17 @@ impl Connection {
             .map_or(0, |member| member.generation().number)
     }
 
-    #[expect(clippy::expect_used, reason = "taken in `drop` alone")]
     fn backend(&self) -> &Backend {
-        &self.held.as_ref().expect("held until the drop").backend
+        &self.held().backend
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.held().shared
+    }
+
+    #[expect(clippy::expect_used, reason = "taken in `drop` and `detach` alone")]
+    fn held(&self) -> &Held {
+        self.held.as_ref().expect("held until the drop")
     }
 }
 
@@ -108,7 +170,7 @@ impl Deref for Connection {
 }
 
 impl DerefMut for Connection {
-    #[expect(clippy::expect_used, reason = "taken in `drop` alone")]
+    #[expect(clippy::expect_used, reason = "taken in `drop` and `detach` alone")]
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
         let held = self.held.as_mut().expect("held until the drop");
         held.backend.conn_mut()

@@ -5,12 +5,16 @@
 //! deadlock is reported and not waited out.
 //!
 //! What is polled inside the work is nested, and only that: a task that it spawns is not, and two
-//! helpers beside each other in one `join!` are not. A connection that a caller holds by itself, outside
-//! a helper, is not seen.
+//! helpers beside each other in one `join!` are not. A guard of an open transaction has no inside: it counts for
+//! the task that has used it last, while no statement of it is under way. A connection that a caller holds by
+//! itself is not seen.
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::backend::live_backend::LiveBackend;
+use crate::backend::poller::Poller;
 use crate::error::PoolError;
 use crate::queue::gate::{Permit, Refusal};
 use crate::registry::Registry;
@@ -49,6 +53,54 @@ pub(crate) fn outer(pool: &Arc<Registry>) -> Option<&'static Location<'static>> 
         })
         .ok()
         .flatten()
+        .or_else(|| guarded(pool))
+}
+
+/// Where the guard was asked for that the task being polled has used last, if it waits for no statement.
+fn guarded(pool: &Registry) -> Option<&'static Location<'static>> {
+    if pool.guards.load(Ordering::Acquire) == 0 {
+        return None;
+    }
+    let poller = Poller::current();
+    let live_backends = pool.live_backends();
+    let guarded = live_backends.iter().find(|live| live.is_guarded_by(poller));
+    guarded.and_then(|live| live.call_site())
+}
+
+/// Says who holds a connection in a guard. Its drop takes that back.
+pub struct GuardMark {
+    pool: Arc<Registry>,
+    live: Arc<LiveBackend>,
+}
+
+impl GuardMark {
+    pub(crate) fn new(pool: &Arc<Registry>, live: &Arc<LiveBackend>) -> Self {
+        pool.guards.fetch_add(1, Ordering::AcqRel);
+        let mark = Self {
+            pool: Arc::clone(pool),
+            live: Arc::clone(live),
+        };
+        mark.used();
+        mark
+    }
+
+    /// It is the guard of the task that polls now.
+    pub fn used(&self) {
+        self.live.guard(Some(Poller::current()));
+    }
+}
+
+impl Drop for GuardMark {
+    fn drop(&mut self) {
+        self.live.guard(None);
+        self.pool.guards.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl std::fmt::Debug for GuardMark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("GuardMark").field(&self.pool.name).finish()
+    }
 }
 
 /// The way through the gate for a nested checkout: at once or not at all.

@@ -22,9 +22,27 @@ pub(crate) fn is_fresh(shared: &Shared, stored: &Stored, now: Instant) -> bool {
 /// than a round trip would otherwise throw one sound backend after the other away.
 pub(crate) async fn proved(
     shared: &Arc<Shared>,
-    mut stored: Stored,
+    stored: Stored,
     deadline: Instant,
 ) -> Option<Stored> {
+    let stored = lasting(shared, stored).await?;
+    match stored.idle_for(Instant::now()) < shared.profile.validate_after {
+        true => Some(stored),
+        false => pinged(shared, stored, deadline).await,
+    }
+}
+
+/// Whether an idle backend answers a ping by the deadline. It goes back, if it does.
+pub(crate) async fn answers(shared: &Arc<Shared>, stored: Stored, deadline: Instant) -> bool {
+    let Some(stored) = lasting(shared, stored).await else {
+        return false;
+    };
+    let answered = pinged(shared, stored, deadline).await;
+    answered.map(|stored| Taken::new(stored, shared)).is_some()
+}
+
+/// The same backend, unless its time is over or it has ended.
+async fn lasting(shared: &Arc<Shared>, mut stored: Stored) -> Option<Stored> {
     if stored.idle_for(Instant::now()) >= UNHEARD {
         // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
         // there, and the driver note that the connection has ended.
@@ -32,14 +50,17 @@ pub(crate) async fn proved(
         tokio::task::yield_now().await;
         stored = taken.keep()?;
     }
-    let now = Instant::now();
-    if let Some(reason) = stored.overdue(now) {
-        stored.mark_for_closing(reason);
-        return None;
+    match stored.overdue(Instant::now()) {
+        Some(reason) => {
+            stored.mark_for_closing(reason);
+            None
+        }
+        None => Some(stored),
     }
-    if stored.idle_for(now) < shared.profile.validate_after {
-        return Some(stored);
-    }
+}
+
+/// The same backend, if it answers a ping.
+async fn pinged(shared: &Arc<Shared>, stored: Stored, deadline: Instant) -> Option<Stored> {
     let (answer, answered) = oneshot::channel();
     let taken = Taken::new(stored, shared);
     shared.registry.spawn(Ping { taken, answer }.run());

@@ -43,6 +43,8 @@ pub enum ConnectFailure {
     TooManyConnections,
     /// The server is starting up, shutting down or recovering (57P03).
     Unavailable,
+    /// A pooler is there, behind which nobody hears notifications.
+    Pooler,
     /// The server refused for another reason.
     Refused,
     /// Sessions do not have the pool's settings, and this pool may not say them.
@@ -211,6 +213,7 @@ impl ConnectError {
                 | ConnectFailure::Rejected
                 | ConnectFailure::Settings
                 | ConnectFailure::Tls
+                | ConnectFailure::Pooler
         )
     }
 }
@@ -286,6 +289,7 @@ impl fmt::Display for ConnectError {
             ConnectFailure::NoSuchDatabase => "has no such database",
             ConnectFailure::TooManyConnections => "has no connection left",
             ConnectFailure::Unavailable => "does not accept connections for now",
+            ConnectFailure::Pooler => "is a pooler's, behind which nobody hears notifications",
             ConnectFailure::Refused => "refuses the connection",
             ConnectFailure::Settings => "does not have the settings of this pool",
             ConnectFailure::Rejected => "refuses a session with these settings",

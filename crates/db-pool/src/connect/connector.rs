@@ -64,6 +64,11 @@ impl HandBack {
         self.driver = Some(driver);
     }
 
+    /// Nobody ends that driver but the drop of its client.
+    pub(crate) fn let_go(&mut self) {
+        self.driver = None;
+    }
+
     pub(crate) async fn transport(&mut self) -> Option<Transport> {
         (&mut self.handed_back).await.ok()
     }

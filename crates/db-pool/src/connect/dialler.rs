@@ -144,6 +144,23 @@ impl Dialler {
         .await
     }
 
+    /// Opens a session without what diesel needs, within the connect timeout.
+    pub(crate) async fn open(
+        &self,
+        generation: &Generation,
+    ) -> Result<(Opened, Link), ConnectError> {
+        let (endpoint, bound) = (&generation.endpoint, self.profile.connect_timeout);
+        let progress = ConnectProgress::default();
+        let opening = async {
+            let (opened, connector) = self.login.open(endpoint, bound, &progress).await?;
+            let link = connector.take_link().ok_or_else(|| {
+                ConnectError::new(&endpoint.address(), ConnectFailure::Unreachable)
+            })?;
+            Ok((opened, link))
+        };
+        within(bound, endpoint, &progress, opening).await
+    }
+
     /// Resolves as soon as the server gives any sign of life.
     pub(crate) async fn knock(&self, endpoint: &Endpoint) {
         knock(endpoint, self.login.answered_last()).await;

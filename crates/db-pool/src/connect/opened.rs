@@ -6,8 +6,9 @@ use std::pin::pin;
 
 use db_config::{Endpoint, TargetSessionAttrs};
 use futures_util::future::{BoxFuture, Either, select};
+use futures_util::stream::{self, BoxStream};
 use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{CancelToken, Client, Connection, SimpleQueryMessage, Socket};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, SimpleQueryMessage, Socket};
 
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::{Connector, Transport};
@@ -48,6 +49,20 @@ impl Opened {
         }
     }
 
+    /// What asks, and what the server says unasked; the session works only while the second one is read.
+    pub(crate) fn messages(self) -> (Client, Messages) {
+        match self {
+            Self::Tcp(client, mut connection, _addresses) => {
+                let messages = stream::poll_fn(move |context| connection.poll_message(context));
+                (client, Box::pin(messages))
+            }
+            Self::Unix(client, mut connection, _socket) => {
+                let messages = stream::poll_fn(move |context| connection.poll_message(context));
+                (client, Box::pin(messages))
+            }
+        }
+    }
+
     pub(crate) fn socket(&self) -> Option<PathBuf> {
         match self {
             Self::Tcp(..) => None,
@@ -66,6 +81,9 @@ impl Opened {
         }))
     }
 }
+
+/// What the server says unasked.
+pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 
 /// Asks what is to be asked over a connection, and drives it until the answer is there.
 pub(crate) async fn driven<T>(

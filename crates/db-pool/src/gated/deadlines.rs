@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use db_config::Credentials;
 use diesel::sql_types::Integer;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tokio::runtime::Handle;
@@ -115,8 +116,9 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
             profile.connect_timeout = ms(1_234);
             let work = Workplace::new(profile);
             work.server.gates.shut(point);
-            let (outcome, took) = timed(crate::plumbing::probe(&work.pool)).await;
-            let error = hung(outcome);
+            let rotating = work.pool.rotate(Credentials::new("new", "canary"));
+            let (outcome, took) = timed(rotating).await;
+            let error = hung(outcome.map(drop));
             assert_eq!(took, ms(1_234), "{error}");
             assert_eq!(
                 (error.failure(), error.stage()),

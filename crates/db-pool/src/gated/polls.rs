@@ -12,13 +12,14 @@ use db_config::Credentials;
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::join_all;
-use futures_util::poll;
+use futures_util::{StreamExt, poll};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use super::Point;
 use super::server::Server;
 use super::workplace::{AT_ONCE, Workplace, on_paused_clock, quiet, sized};
+use crate::beside::listener::{Gap, Heard};
 use crate::pool::Pool;
 use crate::profile::PoolProfile;
 
@@ -240,9 +241,72 @@ fn a_probe_of_the_server() {
             beside: 1,
             ..warm(sized(size))
         },
-        async |work| crate::plumbing::probe(&work.pool).await.unwrap(),
+        async |work| {
+            let answer = crate::plumbing::probe(&work.pool, AT_ONCE).await;
+            answer.unwrap().unwrap();
+        },
     );
-    assert!(rounds >= 7 * POOLS, "{rounds}");
+    assert!(rounds >= 2 * POOLS, "{rounds}");
+}
+
+/// Where no connection is idle the probe has a session of its own, which the next one finds.
+#[test]
+fn a_probe_of_a_full_pool() {
+    let rounds = dropped_everywhere(
+        |size| Round {
+            beside: 1,
+            ..warm(sized(size))
+        },
+        async |work| {
+            let held = work.all().await;
+            for _ in 0..2 {
+                let answer = crate::plumbing::probe(&work.pool, AT_ONCE).await;
+                answer.unwrap().unwrap();
+            }
+            drop(held);
+        },
+    );
+    assert!(rounds >= 3 * POOLS, "{rounds}");
+}
+
+/// A listener that is dropped before it has heard anything, and after; and one that a rotation finds.
+#[test]
+fn a_listener() {
+    let rounds = dropped_everywhere(
+        |size| Round {
+            beside: 2,
+            ..warm(sized(size))
+        },
+        async |work| {
+            let channels = ["orders".to_owned()];
+            let mut listener = crate::plumbing::listen(&work.pool, &channels).unwrap();
+            let beginning = listener.next().await.unwrap().unwrap();
+            assert_eq!(beginning, Heard::Gap(Gap::Beginning));
+            let rotation = work.pool.rotate(Credentials::new("new", "canary")).await;
+            rotation.unwrap().drained().await;
+            let again = listener.next().await.unwrap().unwrap();
+            assert_eq!(again, Heard::Gap(Gap::Reconnected));
+        },
+    );
+    assert!(rounds >= 4 * POOLS, "{rounds}");
+}
+
+/// A connection that is detached leaves its place, whatever becomes of it.
+#[test]
+fn a_connection_that_is_detached() {
+    let rounds = dropped_everywhere(
+        |size| Round {
+            beside: 1,
+            ..warm(sized(size))
+        },
+        async |work| {
+            let mut detached = work.pool.get().await.unwrap().detach();
+            assert_eq!(work.pool.status().open, work.pool.status().max - 1);
+            assert_eq!(query(&mut detached).await.unwrap(), 7);
+            drop(work.all().await);
+        },
+    );
+    assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
 #[test]

@@ -114,7 +114,7 @@ async fn happens(work: &Workplace, tasks: &mut Vec<JoinHandle<()>>) {
             _ => work.server.facts().refusal = None,
         },
         15 => {
-            let probe = async move { drop(crate::plumbing::probe(&pool).await) };
+            let probe = async move { drop(crate::plumbing::probe(&pool, ms(225)).await) };
             tasks.push(tokio::spawn(probe));
         }
         16 => sleep(ms(fastrand::u64(1..700))).await,

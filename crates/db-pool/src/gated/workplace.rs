@@ -62,17 +62,23 @@ impl Workplace {
     pub(super) async fn comes_to_rest(&self) {
         self.server.gates.open_all();
         let opened = Instant::now();
-        // The keeper stays.
-        let lasting = usize::from(!self.shared().registry.is_closed());
         let registry = &self.shared().registry;
-        while registry.tasks.len() > lasting
+        let beside = || registry.beside.load(Ordering::Acquire);
+        while registry.tasks().len() > self.lasting_tasks()
             || registry.in_use() > 0
             // Sessions that the pool does not count.
-            || self.server.facts().live.len() != registry.established() as usize
+            || self.server.facts().live.len() != (registry.established() + beside()) as usize
         {
             assert!(opened.elapsed() < AT_ONCE, "{self}");
             quiet().await;
         }
+    }
+
+    /// The keeper stays, and so does the prober once there was a probe.
+    fn lasting_tasks(&self) -> usize {
+        let shared = self.shared();
+        let prober = usize::from(shared.questions.get().is_some());
+        (1 + prober) * usize::from(!shared.registry.is_closed())
     }
 
     /// Asserts that no place, permit, turn, live, session or task is lost, and that nobody is handed what
@@ -118,7 +124,8 @@ impl Workplace {
             + status.closed.by_idle_timeout
             + status.closed.by_age
             + status.closed.by_uses
-            + status.closed.by_resize;
+            + status.closed.by_resize
+            + status.detached;
         assert_eq!(
             status.connects.opened,
             u64::from(status.open) + gone,
@@ -131,7 +138,8 @@ impl Workplace {
         assert!(status.open <= status.max, "{self}");
         assert_eq!(status.retiring, 0, "{self}");
         let current = registry.generations.current();
-        assert_eq!(current.live(), status.open, "{self}");
+        let beside = registry.beside.load(Ordering::Acquire);
+        assert_eq!(current.live(), status.open + beside, "{self}");
         assert!(registry.turns.is_empty(), "{self}");
         assert!(!registry.turns.is_short_of_connections(), "{self}");
         for count in [
@@ -144,10 +152,10 @@ impl Workplace {
         let live_backends = registry.live_backends();
         assert_eq!(live_backends.len(), status.open as usize, "{self}");
         assert!(live_backends.iter().all(|live| !live.is_held()), "{self}");
-        // Each session has a task at either end of its stream; and there is the keeper.
-        let keeper = usize::from(!registry.is_closed());
+        // Each session has a task at either end of its stream, but for the one of the prober.
         let tasks = Handle::current().metrics().num_alive_tasks();
-        assert_eq!(tasks, keeper + 2 * live_backends.len(), "{self}");
+        let at_sessions = 2 * live_backends.len() + beside as usize;
+        assert_eq!(tasks, self.lasting_tasks() + at_sessions, "{self}");
         // Copied, as whatever fails asks the server again.
         let users: Vec<_> = {
             let facts = self.server.facts();
@@ -155,7 +163,7 @@ impl Workplace {
         };
         assert_eq!(
             users,
-            vec![current.endpoint.user.clone(); live_backends.len()],
+            vec![current.endpoint.user.clone(); live_backends.len() + beside as usize],
             "{self}"
         );
     }
@@ -163,7 +171,7 @@ impl Workplace {
 
 impl fmt::Display for Workplace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tasks = self.shared().registry.tasks.len();
+        let tasks = self.shared().registry.tasks().len();
         let live = self.server.facts().live.len();
         let status = self.pool.status();
         write!(f, "{tasks} tasks, {live} sessions, {status:?}")

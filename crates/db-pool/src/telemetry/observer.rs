@@ -11,6 +11,7 @@ use std::time::Duration;
 use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_instrumentation};
 
 use crate::connect::cancel_token::CancelToken;
+use crate::telemetry::after_commit::{Actions, run_all};
 use crate::telemetry::statement_span::StatementSpans;
 use db_wire::{Observed, Steering};
 
@@ -24,6 +25,8 @@ pub(crate) struct Activity {
     after_commit: Mutex<AfterCommit>,
     /// COMMIT must travel alone, whatever the holder's work says.
     keeps_commit: AtomicBool,
+    /// How many commits the server had refused when the last one was begun.
+    refused_commits: AtomicU64,
 }
 
 /// Who holds the connection, or has held it last, in the words of the slow-query log.
@@ -39,12 +42,14 @@ pub(crate) struct Holder {
     pub(crate) waited: Duration,
     /// The task that asked for it.
     pub(crate) task: Option<tokio::task::Id>,
+    /// Whether it does by itself what is left to be done after COMMIT.
+    keeps_actions: bool,
 }
 
 /// What is left to be done after COMMIT, and how much of it there was when each savepoint began.
 #[derive(Default)]
 struct AfterCommit {
-    actions: Vec<Box<dyn FnOnce() + Send>>,
+    actions: Actions,
     savepoints: Vec<usize>,
 }
 
@@ -58,6 +63,7 @@ impl Activity {
             spans,
             after_commit: Mutex::default(),
             keeps_commit: AtomicBool::new(false),
+            refused_commits: AtomicU64::new(0),
         }
     }
 
@@ -186,6 +192,24 @@ impl Observer {
         self.activity.keeps_commit.store(true, Ordering::Release);
     }
 
+    /// The holder does by itself what is left to be done after COMMIT; the pool forgets that with the next checkout.
+    pub fn keep_actions(&mut self) {
+        self.activity.lock_holder().keeps_actions = true;
+    }
+
+    /// Does what was left to be done after a COMMIT that is known, unless the holder does it; drops it after any other.
+    fn commit_ended(&self, has_failed: bool) {
+        if self.activity.lock_holder().keeps_actions {
+            return;
+        }
+        let refused = self.activity.refused_commits.load(Ordering::Acquire);
+        let is_known = !has_failed && self.observed.refused_commits() == refused;
+        let left = std::mem::take(&mut self.activity.left().actions);
+        if is_known {
+            run_all(left);
+        }
+    }
+
     /// Leaves something to be done after the transaction's COMMIT is known.
     pub fn after_commit(&mut self, action: impl FnOnce() + Send + 'static) {
         self.activity
@@ -197,7 +221,7 @@ impl Observer {
     }
 
     /// Takes what was left, in the order in which it was left; the code that commits runs or drops it.
-    pub fn take_after_commit(&mut self) -> Vec<Box<dyn FnOnce() + Send>> {
+    pub fn take_after_commit(&mut self) -> Actions {
         std::mem::take(
             &mut *self
                 .activity
@@ -218,13 +242,16 @@ impl Instrumentation for Observer {
             }
             InstrumentationEvent::FinishQuery { query, error, .. } => {
                 self.activity.finished.fetch_add(1, Ordering::AcqRel);
-                self.activity.committing.store(false, Ordering::Release);
+                let was_commit = self.activity.committing.swap(false, Ordering::AcqRel);
                 if let (Some(error), Some(said)) = (error, self.observed.last_error()) {
                     said.heard_as(error);
                 }
                 let is_working = self.observed.is_working();
                 let spans = &self.activity.spans;
                 spans.finished(query, error.is_some(), is_working);
+                if was_commit {
+                    self.commit_ended(error.is_some());
+                }
             }
             InstrumentationEvent::BeginTransaction { .. } => {
                 let mut left = self.activity.left();
@@ -234,6 +261,10 @@ impl Instrumentation for Observer {
             InstrumentationEvent::CommitTransaction { depth, .. } => {
                 // Only the outermost one commits; those below release a savepoint.
                 if depth.get() == 1 {
+                    let refused = self.observed.refused_commits();
+                    self.activity
+                        .refused_commits
+                        .store(refused, Ordering::Release);
                     self.activity.committing.store(true, Ordering::Release);
                 }
                 self.activity.left().savepoints.pop();

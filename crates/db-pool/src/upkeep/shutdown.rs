@@ -24,10 +24,10 @@ pub(crate) async fn close(shared: &Shared, grace: Duration) -> Closed {
     let cancelling = held.iter().map(|live| live.cancel());
     futures_util::future::join_all(cancelling).await;
     // What was at work has a moment to come back, what came back to be closed by the server.
-    shared.registry.tasks.close();
+    shared.registry.tasks().close();
     let leaving = async {
         given_back(shared, &at_work).await;
-        shared.registry.tasks.wait().await;
+        shared.registry.tasks().wait().await;
     };
     let _in_time = timeout(AFTER_GRACE, leaving).await;
     tracing::info!(target: "app_db::pool",

@@ -8,6 +8,7 @@ use crate::shared::Shared;
 
 /// Waits until `min_idle` connections are open; `false` where that does not come about.
 pub(crate) async fn warm_up(shared: &Shared, patience: Duration) -> bool {
+    shared.registry.begin();
     shared.wake_keeper();
     timeout(patience, warmed_up(shared)).await.unwrap_or(false)
 }

@@ -40,6 +40,13 @@ fn every_variant() -> Vec<(Error, Kind)> {
     let pool = || "write".into();
     let all = vec![
         (Error::Config(config_error()), Kind::Configuration),
+        (
+            Error::UnknownPool {
+                asked: "bach".to_owned(),
+                known: vec!["write".to_owned()],
+            },
+            Kind::Configuration,
+        ),
         (Error::Invalid(invalid), Kind::Configuration),
         (
             Error::Pool(PoolError::Closed { pool: pool() }),
@@ -90,6 +97,7 @@ fn every_variant() -> Vec<(Error, Kind)> {
     for (error, _) in &all {
         match error {
             Error::Config(_)
+            | Error::UnknownPool { .. }
             | Error::Invalid(_)
             | Error::Pool(_)
             | Error::Query(_)

@@ -1,0 +1,21 @@
+//! Who polls: a task of tokio's, or a thread that blocks on a future.
+
+use std::thread::{self, ThreadId};
+
+use tokio::task;
+
+/// Who polls at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poller {
+    Task(task::Id),
+    Thread(ThreadId),
+}
+
+impl Poller {
+    pub(crate) fn current() -> Self {
+        match task::try_id() {
+            Some(task) => Self::Task(task),
+            None => Self::Thread(thread::current().id()),
+        }
+    }
+}
