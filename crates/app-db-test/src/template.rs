@@ -54,7 +54,8 @@ async fn make(admin: &Admin, name: &str, project: &Project) -> Result<(), TestDa
     let mut endpoint = admin.endpoint().clone();
     name.clone_into(&mut endpoint.dbname);
     let url = DirectUrl::parse(endpoint.to_url().expose_secret())?;
-    Migrator::new(url, project.source()).run().await?;
+    let migrator = Migrator::new(url, project.source());
+    Box::pin(migrator.run()).await?;
     // A session in its template makes CREATE DATABASE wait for five seconds, and fail.
     let asked = Instant::now();
     let busy = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1)";

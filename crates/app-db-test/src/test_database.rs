@@ -39,7 +39,7 @@ impl TestDatabase {
     /// Dropping the future leaves at most a database that the next test process removes. Call it inside a tokio
     /// runtime.
     pub async fn new() -> Result<Self, TestDatabaseError> {
-        Self::of(Project::nearest()?).await
+        Box::pin(Self::of(Project::nearest()?)).await
     }
 
     /// The same with the migrations of a folder; `config/` is looked for beside it.
@@ -48,16 +48,18 @@ impl TestDatabase {
     ///
     /// As [`TestDatabase::new`].
     pub async fn migrated(folder: impl AsRef<Path>) -> Result<Self, TestDatabaseError> {
-        Self::of(Project::of(folder.as_ref())?).await
+        Box::pin(Self::of(Project::of(folder.as_ref())?)).await
     }
 
     async fn of(project: Project) -> Result<Self, TestDatabaseError> {
         let server = Server::of(&project).await?;
         let admin = Admin::connect(server.endpoint()).await?;
         leftovers::sweep_once(&admin, &project).await;
-        let template = Template::ready(&admin, &project).await?;
+        // Boxed: unoptimised, these are large, and a test has a stack of 2 MiB.
+        let template = Box::pin(Template::ready(&admin, &project)).await?;
         let copy = DatabaseCopy::of(&template, admin).await?;
-        let database = Database::connect(&project.config(&copy.endpoint)?).await?;
+        let config = project.config(&copy.endpoint)?;
+        let database = Box::pin(Database::connect(&config)).await?;
         Ok(Self { database, copy })
     }
 
