@@ -30,14 +30,14 @@ pub(crate) fn log_profile(pool: &Pool) {
         min_idle = profile.min_idle,
         max = profile.max,
         ceiling = profile.ceiling,
-        max_waiting = ?profile.max_waiting,
+        max_waiting = profile.max_waiting,
         checkout_timeout = ?profile.checkout_timeout,
         connect_timeout = ?profile.connect_timeout,
-        idle_timeout = ?profile.idle_timeout,
-        max_lifetime = ?profile.max_lifetime,
+        idle_timeout = profile.idle_timeout.map(tracing::field::debug),
+        max_lifetime = profile.max_lifetime.map(tracing::field::debug),
         max_uses = profile.max_uses,
-        statement_timeout = ?profile.statement_timeout,
-        slow_query = ?profile.slow_query,
+        statement_timeout = profile.statement_timeout.map(tracing::field::debug),
+        slow_query = profile.slow_query.map(tracing::field::debug),
         "pool opened"
     );
 }
