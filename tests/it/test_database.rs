@@ -29,11 +29,9 @@ struct Project {
 
 impl Project {
     fn new() -> Self {
-        let passable = Permissions::from_mode(0o1777);
-        let temporary = tempfile::Builder::new()
-            .permissions(passable)
-            .tempdir()
-            .unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        // Not at its making, of which the umask takes away.
+        fs::set_permissions(temporary.path(), Permissions::from_mode(0o1777)).unwrap();
         let project = Self {
             root: tempfile::tempdir().unwrap(),
             temporary,
