@@ -1,6 +1,6 @@
 //! What a request can fail with, and the answer it gets.
 
-use app_db::{Error, Kind, SqlState};
+use app_db::{Error, Kind};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -27,7 +27,7 @@ impl From<diesel::result::Error> for OrdersError {
 impl OrdersError {
     /// Whether a value is there already that may be there once: the reference is the only one.
     fn is_taken(&self) -> bool {
-        matches!(self, Self::Database(error) if error.sqlstate() == Some(SqlState::UNIQUE_VIOLATION))
+        matches!(self, Self::Database(error) if error.is_unique_violation())
     }
 
     pub(crate) fn status(&self) -> StatusCode {
