@@ -286,6 +286,7 @@ async fn the_json_has_the_fields_of_its_schema() {
         "max_connections",
         "reserved_connections",
         "free_connections",
+        "idle_session_timeout_ms",
         "configured_max",
         "url_hint",
     ];

@@ -211,6 +211,7 @@ async fn dbctl_knows_pgpool_by_name() {
     let direct = Dbctl::new()
         .with("DATABASE_URL", &through)
         .with("DATABASE_URL_DIRECT", &through);
+    direct.add_migration("1_a", "select 1");
     let outcome = direct.run("migrate run").await.ended_with(4);
     outcome.says("Pgpool-II answers");
 }

@@ -128,7 +128,12 @@ impl Sizer {
             return None;
         }
         let change = span.decide(inputs, min_idle, is_slower);
-        self.span = Some(Span::begin(now, inputs));
+        // A change of its own is no change by somebody else.
+        let mut inputs = inputs.clone();
+        if let Some(change) = &change {
+            inputs.max = change.max;
+        }
+        self.span = Some(Span::begin(now, &inputs));
         change
     }
 }

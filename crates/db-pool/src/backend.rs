@@ -110,6 +110,7 @@ impl Backend {
             .set_watcher(watch::watcher(profile, &registry, &activity));
         // What setting it up has left is the configured state.
         link.observed.session_is_clean();
+        link.observed.forget_errors_of_set_up();
         link.observed.remember_parameters();
         let now = Instant::now();
         let kept = 1.0 - fastrand::f64() / 4.0;

@@ -10,6 +10,7 @@ mod client_transaction;
 mod committed;
 mod copying;
 mod description;
+mod early_commit;
 mod exchange;
 mod extended;
 mod forward;

@@ -354,6 +354,15 @@ impl Observed {
         }
     }
 
+    /// The connection is set up: the errors of the questions that were asked for that are nobody's.
+    pub fn forget_errors_of_set_up(&self) {
+        *lock(&self.last_error) = None;
+        *lock(&self.unresolved) = None;
+        *lock(&self.resolved) = None;
+        self.failing.store(false, Ordering::Release);
+        self.errors.store(0, Ordering::Release);
+    }
+
     /// Something was sent that may leave this behind in the session.
     pub(crate) fn left_behind(&self, residue: Residue) {
         if residue > Residue::Nothing {

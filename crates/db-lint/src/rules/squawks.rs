@@ -284,7 +284,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         Warning,
         ALWAYS,
         "An int runs out at two thousand million.",
-        "Use bigint.",
+        "Use bigint, which does not run out.",
     ),
     (
         "prefer-bigint-over-smallint",

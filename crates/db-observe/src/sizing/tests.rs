@@ -29,7 +29,11 @@ impl Played {
     }
 
     fn minutes(&mut self, minutes: u64, demand: u32, is_slower: bool) {
-        for _ in 0..minutes * 60 {
+        self.seconds(minutes * 60, demand, is_slower);
+    }
+
+    fn seconds(&mut self, seconds: u64, demand: u32, is_slower: bool) {
+        for _ in 0..seconds {
             self.second += 1;
             self.inputs.in_use = demand.min(self.inputs.max);
             self.inputs.queued += u64::from(demand.saturating_sub(self.inputs.max));
@@ -89,7 +93,7 @@ fn a_quiet_pool_shrinks_to_its_floor() {
     small.minutes(10, 0, false);
     assert!(small.changes.is_empty());
     // What it keeps ready comes back with the load.
-    played.minutes(3, 30, false);
+    played.minutes(4, 30, false);
     assert_eq!(
         (played.inputs.max_idle, played.inputs.min_idle),
         (Some(8), 5)
@@ -133,7 +137,8 @@ fn nothing_changes_in_an_outage_a_failover_or_a_leak() {
     ];
     for trouble in troubles {
         let mut played = Played::new(25, 100);
-        played.minutes(1, 25, false);
+        // The second after a decision.
+        played.seconds(61, 25, false);
         played.second += 1;
         let mut troubled = played.inputs.clone();
         trouble(&mut troubled);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::conversation::Conversation;
-use crate::conversation::committed::commit_behind;
 use crate::conversation::description::has_no_rows;
+use crate::conversation::early_commit::commit_behind;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::forward::forward;
 use crate::conversation::head::put_head;

@@ -7,9 +7,9 @@ use tokio_postgres::error::SqlState;
 
 use crate::conversation::Conversation;
 use crate::conversation::client_transaction::ClientTransaction;
-use crate::conversation::committed::commit_is_over;
 use crate::conversation::copying::Copying;
 use crate::conversation::description::{described, narrowed};
+use crate::conversation::early_commit::commit_is_over;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::leftovers::session_was_reset;
 use crate::conversation::outcome::{completed, error, tell_failure};

@@ -4,7 +4,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::conversation::Conversation;
 use crate::conversation::client_transaction::ClientTransaction;
-use crate::conversation::committed::{answer_query_in_committed, commit_behind};
+use crate::conversation::committed::answer_query_in_committed;
+use crate::conversation::early_commit::commit_behind;
 use crate::conversation::exchange::{Exchange, Part};
 use crate::conversation::leftovers::{leaves, send_reset};
 use crate::conversation::refusal::{FAILED, needs_settings, refusal};
