@@ -77,7 +77,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Trusts the certificates in this text of PEM as well, whatever the URL: see [`Endpoint::trusting`].
+    /// Trusts the certificates in this text of PEM as well, whatever the URL: see [`Endpoint::trusting`](crate::Endpoint::trusting).
     #[must_use]
     pub fn trusting(mut self, pem: impl Into<Vec<u8>>) -> Config {
         self.urls.trust(&pem.into());
