@@ -7,6 +7,7 @@
 pub(crate) mod close_reason;
 pub(crate) mod closing;
 mod detach;
+mod dropped;
 pub(crate) mod hold;
 pub(crate) mod live_backend;
 pub(crate) mod long_hold;
@@ -26,8 +27,7 @@ use diesel_async::{
 };
 use tokio::time::Instant;
 
-use crate::backend::close_reason::{CloseReason, ClosedBackend};
-use crate::backend::closing::Closing;
+use crate::backend::close_reason::CloseReason;
 use crate::backend::live_backend::LiveBackend;
 use crate::backend::reservation::Reservation;
 use crate::backend::reset::SessionReset;
@@ -43,7 +43,6 @@ use crate::registry::Unanswered;
 use crate::telemetry::observer::{Activity, Observer};
 use crate::telemetry::statement_span::StatementSpans;
 use crate::telemetry::watch;
-use crate::totals::Totals;
 use db_wire::{Observed, TransactionStatus};
 
 /// One live connection.
@@ -353,54 +352,8 @@ impl Backend {
     }
 }
 
-impl Drop for Backend {
-    fn drop(&mut self) {
-        if self.conn.is_none() {
-            // It was detached.
-            return;
-        }
-        // It is doomed but where the pool is gone, and its store with it.
-        let reason = self.close_reason.unwrap_or(CloseReason::PoolClosed);
-        if let Some(reservation) = &mut self.reservation {
-            reservation.slot.leave();
-        }
-        let totals = &self.registry.totals;
-        totals.count_closed(reason);
-        if matches!(reason, CloseReason::Lost | CloseReason::Silent) || self.observed.is_closed() {
-            Totals::count(&totals.lost);
-        }
-        reason.report(&ClosedBackend {
-            pool: &self.registry.name,
-            call_site: self.live.call_site(),
-            backend_pid: self.observed.backend_pid(),
-            generation: self.member().map_or(0, |member| member.generation().number),
-            age_ms: self.born.elapsed().as_millis() as u64,
-            uses: self.uses,
-        });
-        let closing = Closing {
-            conn: self.conn.take(),
-            hand_back: self.hand_back.take(),
-            patience: match reason {
-                // It has ended already; or it answers nobody, and would not answer a cancel either.
-                CloseReason::Lost => Duration::ZERO,
-                CloseReason::Silent => CLOSE_TIMEOUT / 10,
-                _ => CLOSE_TIMEOUT,
-            },
-            live: Arc::clone(&self.live),
-            reservation: self.reservation.take(),
-            _ping: self.ping.take(),
-            registry: Arc::clone(&self.registry),
-        };
-        self.registry.being_closed.fetch_add(1, Ordering::AcqRel);
-        self.registry.spawn(closing.run());
-    }
-}
-
 /// When a backend that was made then has lived for the share that it keeps of its lifetime.
 fn end_of_life(registry: &Registry, born: Instant, kept: f64) -> Option<Instant> {
     let full = registry.settings.max_lifetime()?;
     born.checked_add(full.mul_f64(kept))
 }
-
-/// How long a discarded backend may keep its reservation.
-pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

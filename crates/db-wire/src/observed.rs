@@ -1,5 +1,7 @@
 //! What the wire knows of a connection, read by the pool and by callers without a lock.
 
+mod errors;
+
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -146,12 +148,6 @@ impl Observed {
     #[must_use]
     pub fn bytes_received(&self) -> u64 {
         self.bytes_received.load(Ordering::Relaxed)
-    }
-
-    /// How many errors the server has reported on this connection.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Acquire)
     }
 
     /// The last error the server reported since the connection was handed out, whatever became of it.
@@ -344,23 +340,6 @@ impl Observed {
         lock(&self.unresolved).get_or_insert(failure);
         self.failing.store(true, Ordering::Release);
         self.errors.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// The connection is another borrower's now, whom the last error does not concern.
-    pub fn forget_error(&self) {
-        let errors = self.errors();
-        if self.forgotten.swap(errors, Ordering::AcqRel) != errors {
-            *lock(&self.last_error) = None;
-        }
-    }
-
-    /// The connection is set up: the errors of the questions that were asked for that are nobody's.
-    pub fn forget_errors_of_set_up(&self) {
-        *lock(&self.last_error) = None;
-        *lock(&self.unresolved) = None;
-        *lock(&self.resolved) = None;
-        self.failing.store(false, Ordering::Release);
-        self.errors.store(0, Ordering::Release);
     }
 
     /// Something was sent that may leave this behind in the session.

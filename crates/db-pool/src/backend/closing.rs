@@ -62,3 +62,6 @@ pub(crate) async fn await_end(mut hand_back: HandBack) {
     let mut rest = [0; 1024];
     while matches!(transport.read(&mut rest).await, Ok(count) if count > 0) {}
 }
+
+/// How long a discarded backend may keep its reservation.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

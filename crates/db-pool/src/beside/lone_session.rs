@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 
-use crate::backend::CLOSE_TIMEOUT;
+use crate::backend::closing::CLOSE_TIMEOUT;
 use crate::backend::closing::await_end;
 use crate::connect::connect_error::ConnectError;
 use crate::connect::connector::HandBack;

@@ -1,0 +1,67 @@
+//! What the handle tells of its pools.
+
+use db_pool::{Pool, StatementStats, Status};
+
+use crate::database::Database;
+use crate::health::{Health, PoolHealth};
+use crate::snapshot::Snapshot;
+
+impl Database {
+    /// Probes all open pools at the same time.
+    ///
+    /// It is told within 250 ms, however full or slow a pool is. A probe takes no connection away from a caller: it
+    /// asks an idle one, or one beside the pool, which is kept for as long as somebody probes.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn health(&self) -> Health {
+        let readers = self.pools.readers.iter().map(|pool| (pool, true));
+        let further = self.pools.open_further_pools().map(|pool| (pool, false));
+        let others = readers.chain(further);
+        let others = others.map(|(pool, serves_reads)| PoolHealth::probe(pool, serves_reads));
+        let (write, others) = tokio::join!(
+            PoolHealth::probe(&self.pools.write, false),
+            futures_util::future::join_all(others)
+        );
+        Health { write, others }
+    }
+
+    /// The counts of every open pool at this instant, the write pool first. It never waits.
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        self.pools.open_pools().iter().map(Pool::status).collect()
+    }
+
+    /// Everything that can be told of every open pool at this instant, the write pool first. It never waits.
+    ///
+    /// A pool that is closed is not in it.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.pools.snapshot()
+    }
+
+    /// Every open pool, the write pool first.
+    #[must_use]
+    pub fn open_pools(&self) -> Vec<Pool> {
+        self.pools.open_pools()
+    }
+
+    /// What the statements of each open pool have cost, grouped by fingerprint, the most expensive
+    /// first.
+    ///
+    /// It never waits for a statement. [`Pool::statements`] says how many it keeps.
+    #[must_use]
+    pub fn statements(&self) -> Vec<StatementStats> {
+        let pools = self.pools.open_pools();
+        let mut statements: Vec<_> = pools.iter().flat_map(Pool::statements).collect();
+        statements.sort_by_key(|statement| std::cmp::Reverse(statement.total));
+        statements
+    }
+
+    /// Forgets what the statements have cost so far.
+    pub fn reset_statements(&self) {
+        self.pools
+            .open_pools()
+            .iter()
+            .for_each(Pool::reset_statements);
+    }
+}
