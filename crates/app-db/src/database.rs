@@ -8,9 +8,14 @@ use std::time::Duration;
 use db_config::{Config, Credentials};
 use db_pool::{Closed, Connection, Pool, Rotation, StatementStats, Status};
 
+use crate::credentials::configured::Configured;
+use crate::credentials::renewal::{Refresh, RenewalHandle};
+use crate::credentials::source::CredentialSource;
+use crate::credentials::status::CredentialStatus;
 use crate::error::Error;
 use crate::health::{Health, PoolHealth};
-use crate::migrate::{MigrationSource, Migrator, SchemaState};
+use crate::migrate::{MigrationSource, SchemaState};
+use crate::open::opening::{Opened, Opening};
 use crate::open::plan::Plan;
 use crate::pools::Pools;
 use crate::snapshot::Snapshot;
@@ -25,6 +30,7 @@ pub struct Database {
     pools: Arc<Pools>,
     /// What [`Database::schema`] compares the schema with.
     migrations: Arc<MigrationSource>,
+    renewal: Arc<RenewalHandle>,
 }
 
 impl Database {
@@ -47,20 +53,40 @@ impl Database {
     #[track_caller]
     pub fn connect(config: &Config) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
         let plan = Plan::read(config);
-        let migrator = Migrator::on_start(config);
-        let directory = Migrator::configured_directory(config);
+        let configured = configured(&plan, config);
+        let opening = Opening::new(config);
         async move {
-            let plan = plan?;
-            // Only a caller of `schema` needs the folder, and is told there that it cannot be read.
-            let directory = directory.unwrap_or_else(|_| "migrations".into());
-            let migrations = Arc::new(MigrationSource::directory(directory));
-            if let Some(migrator) = migrator? {
-                migrator.run().await?;
-            }
-            Ok(Self {
-                pools: Arc::new(Pools::open(plan).await?),
-                migrations,
-            })
+            Ok(Self::opened(
+                opening.open(plan?, configured?.check()?).await?,
+            ))
+        }
+    }
+
+    fn opened(opened: Opened) -> Self {
+        Self {
+            pools: opened.pools,
+            migrations: Arc::new(opened.migrations),
+            renewal: Arc::new(opened.renewal),
+        }
+    }
+
+    /// The same with credentials from a source of the service's own, whatever `credentials.source` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::connect`], and [`Error::Credentials`] if the source delivers nothing.
+    #[track_caller]
+    pub fn connect_with_credentials(
+        config: &Config,
+        source: impl CredentialSource,
+    ) -> impl Future<Output = Result<Self, Error>> + Send {
+        let plan = Plan::read(config);
+        let configured = configured(&plan, config);
+        let opening = Opening::new(config);
+        async move {
+            Ok(Self::opened(
+                opening.open(plan?, configured?.with(source)).await?,
+            ))
         }
     }
 
@@ -293,6 +319,28 @@ impl Database {
         self.pools.rotate(credentials).await
     }
 
+    /// Fetches the credentials and reads the certificates now, instead of when they are due: for a signal that says
+    /// that they are new.
+    ///
+    /// Where the server accepts no credentials any more, those that are known are tried at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Credentials`] if the source delivers nothing, [`Error::Pool`] if the server accepts none of what is new.
+    /// Nothing has changed then.
+    ///
+    /// Dropping the future gives up the outcome and not the renewal.
+    pub async fn refresh(&self) -> Result<Refresh, Error> {
+        self.renewal.refresh().await
+    }
+
+    /// Where the credentials come from, how old they are, and what the server thinks of them. It never waits.
+    #[must_use]
+    pub fn credentials(&self) -> CredentialStatus {
+        let generation = self.pools.write.status().generation;
+        self.pools.keyring.status(generation)
+    }
+
     /// Probes all open pools at the same time.
     ///
     /// It takes as long as the slowest probe, and at most twice the validation timeout.
@@ -349,6 +397,13 @@ impl Database {
     ///
     /// Dropping the future leaves the pools closed.
     pub async fn shutdown(&self, grace: Duration) -> Closed {
+        self.renewal.close();
         self.pools.close(grace).await
     }
+}
+
+/// The source that is configured, for the user of the write pool.
+fn configured(plan: &Result<Plan, Error>, config: &Config) -> Result<Configured, Error> {
+    let user = plan.as_ref().map_or("", |plan| &plan.write.0.user);
+    Ok(Configured::read(config, user)?)
 }

@@ -5,6 +5,8 @@ pub(crate) mod backoff;
 pub(crate) mod breaker;
 pub(crate) mod cancel_token;
 pub(crate) mod canceller;
+pub(crate) mod certificate_problem;
+pub(crate) mod certificates;
 pub(crate) mod connect_error;
 pub(crate) mod connector;
 pub(crate) mod dialler;

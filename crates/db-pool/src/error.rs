@@ -139,6 +139,16 @@ pub enum PoolError {
         #[source]
         source: ConnectError,
     },
+    /// New credentials came with the host of another cluster than the one that the pool is connected to.
+    #[error(
+        "pool `{pool}` cannot move to {address}, which is another cluster than the one that it is connected to"
+    )]
+    OtherCluster {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// Where it would connect.
+        address: String,
+    },
     /// The pool is closing or closed.
     #[error("pool `{pool}` is closed")]
     Closed {
@@ -159,9 +169,10 @@ impl PoolError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Config { .. } | Self::Resize { .. } | Self::Settings { .. } => {
-                Kind::Configuration
-            }
+            Self::Config { .. }
+            | Self::Resize { .. }
+            | Self::Settings { .. }
+            | Self::OtherCluster { .. } => Kind::Configuration,
             Self::Timeout {
                 status,
                 last_failure: Some(_),

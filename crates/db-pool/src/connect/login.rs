@@ -5,26 +5,30 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs, TlsMode};
+use db_config::{
+    ChannelBinding, Endpoint, ExposeSecret, Host, SecretString, TargetSessionAttrs, TlsMode,
+};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::NoTls;
 use tokio_postgres::config as pg;
 
 use crate::connect::addresses::{Failures, HostMemory, has_ipv6_alone, resolve, unix_socket};
+use crate::connect::certificates::Certificates;
 use crate::connect::connect_error::{ConnectError, ConnectFailure, may_refuse_options};
 use crate::connect::connector::{Connector, Negotiation, Transport, UnixStream};
 use crate::connect::opened::{Opened, admit};
 use crate::connect::phases::Clock;
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
-use crate::connect::tls;
 use crate::deadline::deadline;
 
 /// The way in: an endpoint, with what is known of how it is to be talked to.
 pub(crate) struct Login {
-    connector: Result<Connector, ConnectError>,
+    certificates: Certificates,
     settings: SessionSettings,
     bounds: SocketBounds,
+    /// Whether diesel-async takes the connections over.
+    for_diesel: bool,
     /// The startup packet's `options` were refused, and a login without them was not; it will be so again.
     options_refused: AtomicBool,
     /// The index of the host that answered last.
@@ -68,12 +72,11 @@ impl Login {
         settings: SessionSettings,
         bounds: SocketBounds,
     ) -> Self {
-        let tls = tls::prepare(&endpoint.tls, &endpoint.address())
-            .map_err(|error| error.at(ConnectStage::Tls));
         Self {
-            connector: tls.map(Connector::new),
+            certificates: Certificates::new(endpoint),
             settings,
             bounds,
+            for_diesel: false,
             options_refused: AtomicBool::new(false),
             answered_last: AtomicUsize::new(0),
             hosts: endpoint
@@ -86,11 +89,26 @@ impl Login {
 
     /// The same, for connections that diesel-async takes over.
     pub(crate) fn for_diesel(mut self) -> Self {
-        let startup = self.settings.startup.clone();
-        self.connector = self
-            .connector
-            .map(|connector| connector.for_diesel(startup));
+        self.for_diesel = true;
         self
+    }
+
+    /// Reads the certificates anew; those that were read before stay where that fails.
+    pub(crate) fn read_certificates(&self, endpoint: &Endpoint) {
+        self.certificates.read_again(endpoint);
+    }
+
+    /// What one attempt connects with.
+    fn connector(
+        &self,
+        endpoint: &Endpoint,
+        progress: ConnectProgress,
+    ) -> Result<Connector, ConnectError> {
+        let connector = self.certificates.connector(endpoint)?.afresh(progress);
+        Ok(match self.for_diesel {
+            true => connector.for_diesel(self.settings.startup.clone()),
+            false => connector,
+        })
     }
 
     pub(crate) fn settings(&self) -> &SessionSettings {
@@ -139,7 +157,8 @@ impl Login {
             let share = left / (order.len() - tried) as u32;
             let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
             let opening = self.open_on(&single, &self.hosts[**index], share, progress);
-            match within(share, &single, progress, opening).await {
+            let outcome = within(share, &single, progress, opening).await;
+            match outcome.inspect_err(|error| self.certificates.doubt(error)) {
                 Ok(opened) => {
                     self.answered_last.store(**index, Ordering::Relaxed);
                     return Ok(opened);
@@ -220,7 +239,7 @@ impl Login {
         clock: Clock,
         progress: &ConnectProgress,
     ) -> Result<(Opened, Connector), ConnectError> {
-        let mut connector = self.connector.clone()?.afresh(progress.clone());
+        let mut connector = self.connector(endpoint, progress.clone())?;
         connector.resolved(clock);
         let address = endpoint.address();
         let leaves_tls_open = matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow);
@@ -319,7 +338,7 @@ impl Login {
                 ChannelBinding::Require => pg::ChannelBinding::Require,
             });
         if let Some(password) = &endpoint.password {
-            config.password(password.expose_secret());
+            put(password, &mut config);
         }
         if let Some(bound) = endpoint.connect_timeout {
             config.connect_timeout(bound);
@@ -375,6 +394,15 @@ impl Login {
         }
         config
     }
+}
+
+/// Puts the password into a configuration that is dropped when the attempt is over.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where a password goes to the server"
+)]
+fn put(password: &SecretString, config: &mut tokio_postgres::Config) {
+    config.password(password.expose_secret());
 }
 
 /// How far apart keepalive probes follow the first one, and after how many without an answer the peer is
