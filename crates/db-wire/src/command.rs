@@ -1,4 +1,4 @@
-//! A finished command, and who is told of it.
+//! A finished command, and the watcher that is told of it.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex};
@@ -14,23 +14,25 @@ use tokio_postgres::error::SqlState;
 pub struct Command<'c> {
     /// The text with its placeholders.
     pub sql: &'c [u8],
-    /// What the watcher keeps by this text.
+    /// What the watcher has stored with this text.
     pub note: &'c Note,
-    /// From sending it, or from the end of what was before it, to its completion.
+    /// From the sending of the command, or from the end of the command before it, to its completion.
     pub duration: Duration,
-    /// The part of it until the first row, or until its completion where it has none; of a COPY FROM STDIN
-    /// until the server was ready for rows, so that the rest is sending and storing them.
+    /// The time until the first row, or until completion if it has no rows. For COPY FROM STDIN it is the
+    /// time until the server was ready for rows; the rest of the duration is sending and storing them.
     pub executing: Duration,
-    /// How many rows it returned or changed, by the server's tag.
+    /// How many rows it returned or changed, according to the server's tag.
     pub rows: u64,
-    /// Why it failed; 08006 when the connection ended before the server had answered.
+    /// Why it failed; 08006 if the connection ended before the server had answered.
     pub sqlstate: Option<&'c SqlState>,
     /// Whether it ran in a transaction block.
     pub in_transaction: bool,
 }
 
-/// What a watcher keeps by a text for as long as the connection knows the text; of no meaning to the wire.
+/// What a watcher stores with a text. It stays as long as the connection knows the text, and means nothing
+/// to the wire.
 pub type Note = Mutex<Option<Arc<dyn Any + Send + Sync>>>;
 
-/// Called with each finished command, on the task that drives the connection, between two reads.
+/// The wire calls it with each finished command, between two reads, on the task that drives the
+/// connection.
 pub type Watcher = Box<dyn Fn(&Command<'_>) + Send + Sync>;

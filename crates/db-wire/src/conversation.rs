@@ -1,9 +1,9 @@
 //! The conversation between a client and a server, as the wire conducts it: bytes in, bytes out.
 //!
-//! It does no input or output itself. [`login`] has its beginning; [`requests`] takes what the client
-//! sends, and [`simple`], [`extended`] and [`pipeline`] turn it into what the server gets; [`replies`] takes
-//! what the server sends, with [`outcome`], [`description`] and [`repeat`] for what is learnt from it. This
-//! file holds what they share: the state, the order of answers, and the answers that the wire gives itself.
+//! It does no input or output itself. [`login`] handles its beginning. [`requests`] takes what the client sends, and
+//! [`simple`], [`extended`] and [`pipeline`] turn it into what the server gets. [`replies`] takes what the server
+//! sends; [`outcome`], [`description`] and [`repeat`] learn from it. This file holds what they share: the state, the
+//! order of answers, and the answers that the wire gives itself.
 
 mod broken;
 mod client_transaction;
@@ -63,44 +63,44 @@ pub(crate) struct Conversation {
     set_up: SetUp,
 
     inbox: Inbox,
-    /// A part of the current request has gone out with a Flush: the rest belongs to the same exchange.
+    /// A Flush has already sent a part of the current request. The rest belongs to the same exchange.
     flushed: bool,
     copying: Copying,
 
-    /// What is to be written to the server.
+    /// The bytes to write to the server.
     to_server: Outbox,
-    /// What is to be read by the client, behind what it reads straight off the socket.
+    /// The bytes for the client to read, after those that it reads directly from the socket.
     to_client: Outbox,
 
     reading: Reading,
-    /// A message of the server's that arrives in pieces and must be seen whole.
+    /// A message from the server that arrives in pieces and that the wire must see whole.
     held: Vec<u8>,
 
     pending: Pending,
     statements: StatementCache,
     texts: Texts,
     transaction: ClientTransaction,
-    /// The server's own status, as it said last.
+    /// The transaction status that the server reported last.
     status: u8,
-    /// The server's `standard_conforming_strings`, as it reported last.
+    /// The value of `standard_conforming_strings` that the server reported last.
     conforming: bool,
-    /// Something in this transaction changes what statements mean, until it ends.
+    /// Something in this transaction changes what statements mean. The change ends with the transaction.
     meaning_borrowed: bool,
-    /// How far the statements had come when something was first left behind in the session.
+    /// The clock of the statement cache when a statement first left something behind in the session.
     dirty_since: u64,
-    /// What the texts that are prepared under a name, but not kept, leave behind; only the ones that leave something.
+    /// What texts leave behind that are prepared under a name but not kept. Texts that leave nothing are not listed.
     unkept: HashMap<Box<[u8]>, Residue>,
-    /// Bind and Execute of the one exchange that may be repeated.
+    /// Bind and Execute of the only exchange that may be repeated.
     retained: Vec<u8>,
-    /// The description that a Check is being told.
+    /// The description that the server is sending for a Check.
     described: Vec<u8>,
-    /// Empty but for a moment: where an answer of our own is put together.
+    /// The buffer in which the wire composes its own answers. It is empty in between.
     draft: Vec<u8>,
 }
 
 impl Conversation {
     pub(crate) fn new(observed: Arc<Observed>, steering: Arc<Steering>) -> Self {
-        // The startup packet, which is answered by a ReadyForQuery as well.
+        // The startup packet: the server answers it with a ReadyForQuery too.
         observed.request_sent(Request::Housekeeping);
         Self {
             observed,
@@ -129,17 +129,17 @@ impl Conversation {
         }
     }
 
-    /// What waits to be written to the server.
+    /// The bytes that wait to be written to the server.
     pub(crate) fn for_server(&mut self) -> &mut Outbox {
         &mut self.to_server
     }
 
-    /// What waits to be read by the client.
+    /// The bytes that wait to be read by the client.
     pub(crate) fn for_client(&mut self) -> &mut Outbox {
         &mut self.to_client
     }
 
-    /// How much memory each of the buffers holds that grow with what a client or a server sends.
+    /// How much memory each buffer holds. These are the buffers that grow with what a client or a server sends.
     #[cfg(test)]
     pub(crate) fn buffers(&self) -> [usize; 3] {
         [
@@ -168,28 +168,28 @@ impl Conversation {
         self.pending.is_settled(self.status)
     }
 
-    /// Whether nothing can have run before what is sent now.
+    /// Whether nothing can have run before the request that is sent now.
     fn is_untouched(&self) -> bool {
         self.status == b'I' && self.is_settled() && self.transaction == ClientTransaction::Plain
     }
 
-    /// Whether a statement that reads like this goes before the BEGIN that is held back.
+    /// Whether a statement that reads in this way may run before the BEGIN that is held back.
     fn reads_alone(&self, rules: &Rules, reads: Reads) -> bool {
         reads == Reads::Alone
             && self.status == b'I'
             && self.transaction.lets_reads_go_alone(rules)
-            // A setting of the holder's may have changed the level.
+            // The holder may have changed the isolation level with a setting.
             && self.observed.residue() == Residue::Nothing
     }
 
-    /// Whether the session behind this connection may be another's in the next transaction.
+    /// Whether the session behind this connection may serve another client in the next transaction.
     fn is_shared(&self) -> bool {
         self.steering
             .rules()
             .is_some_and(|rules| rules.shared_session)
     }
 
-    /// A text, read as this server reads it.
+    /// A text, to be read as this server reads it.
     fn sql<'s>(&self, text: &'s [u8]) -> Sql<'s> {
         Sql {
             text,
@@ -205,7 +205,8 @@ impl Conversation {
         matches!(self.transaction, ClientTransaction::Committed { .. })
     }
 
-    /// Answers in the server's place, in turn; with a status where it is not the server's at that time.
+    /// Answers in the server's place, in the right order. `status` is given if it differs from the server's at that
+    /// time.
     fn answer(&mut self, messages: &[u8], status: Option<u8>) {
         let status = status.or(self.transaction.status());
         if self.pending.is_empty() && !self.is_amid_message() {
@@ -215,7 +216,7 @@ impl Conversation {
         self.deliver_local();
     }
 
-    /// Answers with what has been put together in the draft, and keeps its memory for the next one.
+    /// Answers with what the draft contains, and keeps its memory for the next answer.
     fn answer_draft(&mut self, mut messages: Vec<u8>, status: Option<u8>) {
         self.answer(&messages, status);
         empty(&mut messages);
@@ -229,14 +230,14 @@ impl Conversation {
         self.answer_draft(messages, status);
     }
 
-    /// Answers a request with an error of our own.
+    /// Answers a request with an error of the wire's own.
     fn answer_error(&mut self, code: &SqlState, message: &str) {
         let mut messages = Vec::new();
         put_error(&mut messages, code, message);
         self.answer(&messages, None);
     }
 
-    /// Refuses a statement as the server would: in a transaction block all of the transaction has failed.
+    /// Refuses a statement as the server would: in a transaction block, the whole transaction has failed.
     fn refuse(&mut self, message: &str) {
         if self.is_in_transaction() && self.is_settled() {
             let begun = self.status != b'I';
@@ -245,13 +246,13 @@ impl Conversation {
         self.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, message);
     }
 
-    /// Whether the client believes to be in a transaction block.
+    /// Whether the client believes that it is in a transaction block.
     fn is_in_transaction(&self) -> bool {
         self.transaction.status().unwrap_or(self.status) == b'T'
     }
 
-    /// Gives out the answers of our own whose turn it is. What the client is not told of they pass by;
-    /// into the middle of another message they do not go.
+    /// Delivers the wire's own answers whose turn it is. They overtake exchanges that the client is not told of. They
+    /// never go into the middle of another message.
     fn deliver_local(&mut self) {
         if self.is_amid_message() {
             return;
@@ -261,7 +262,7 @@ impl Conversation {
         }
     }
 
-    /// Whether the client has got the beginning of a message of the server's and not yet its end.
+    /// Whether the client has received the beginning of a message from the server and not yet its end.
     fn is_amid_message(&self) -> bool {
         let Reading::Body { fate, .. } = self.reading else {
             return false;
@@ -269,7 +270,7 @@ impl Conversation {
         fate == Fate::Pass
     }
 
-    /// Gives the client an answer of our own whose turn it is.
+    /// Gives the client one of the wire's own answers whose turn it is.
     fn tell_locally(&mut self, messages: &[u8], status: Option<u8>) {
         if messages.first() == Some(&b'E') {
             let error = ServerError::from_fields(&messages[HEADER..]);

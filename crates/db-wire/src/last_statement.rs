@@ -1,13 +1,13 @@
-//! The statement that was sent last: it tells what a connection is doing.
+//! The statement that was sent last. It tells what a connection is doing.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// The beginning of a text and when it was sent.
 ///
-/// Written with every statement, read about never. One buffer for the life of the connection: a short
-/// copy under a lock that nobody else wants costs less than counting another owner of the text, and no
-/// allocation.
+/// It is written with every statement and read almost never. So it is one buffer for the life of the
+/// connection: a short copy under an uncontended lock costs less than one more owner of a shared text,
+/// and needs no allocation.
 #[derive(Default)]
 pub struct LastStatement(Mutex<Sent>);
 
@@ -18,7 +18,7 @@ struct Sent {
 }
 
 impl LastStatement {
-    /// Notes a text; what stands behind a NUL in it is none of it.
+    /// Notes a text. It ends at the first NUL.
     pub(crate) fn note(&self, text: &[u8], at: Instant) {
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sent.text.clear();
@@ -33,7 +33,7 @@ impl LastStatement {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).at
     }
 
-    /// The text, empty where the wire does not know it, and when it was sent.
+    /// The text, and when it was sent. The text is empty if the wire does not know it.
     pub fn read(&self) -> Option<(Vec<u8>, Instant)> {
         let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = sent.text.split(|byte| *byte == 0).next();
@@ -41,7 +41,7 @@ impl LastStatement {
     }
 }
 
-/// A statement may have values in its text; no `{:?}` of a connection shows it.
+/// The text of a statement may hold values, so no `{:?}` of a connection shows it.
 impl std::fmt::Debug for LastStatement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LastStatement").finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! What the wire knows of a connection, read by the pool and by callers without a lock.
+//! What the wire knows about a connection. The pool and callers read it without a lock.
 
 mod errors;
 
@@ -19,15 +19,14 @@ use crate::unresolved::Unresolved;
 
 /// The facts that the wire gathers about one connection.
 ///
-/// Written by the stream as bytes pass, read by anybody who holds the connection; everything on the
-/// path of a statement is an atomic, but for its text. Errors and parameters are rare and lie behind a
-/// mutex.
+/// The stream writes them as bytes pass, and everybody who holds the connection can read them. On the path of a
+/// statement everything is atomic, except its text. Errors and parameters are rare, and lie behind a mutex.
 #[derive(Debug, Default)]
 pub struct Observed {
     status: AtomicU8,
     working: AtomicU32,
     unanswered: AtomicU32,
-    /// The longest time in milliseconds that a text has given to statements since that was forgotten; 0 for none.
+    /// The longest statement timeout in milliseconds that a text has set since it was last forgotten; 0 for none.
     own_timeout: AtomicU64,
     committing: AtomicU32,
     statements: AtomicU64,
@@ -42,26 +41,26 @@ pub struct Observed {
     outdated: AtomicBool,
     last_error: Mutex<Option<ServerError>>,
     last_statement: LastStatement,
-    /// How many errors there were when the last one was forgotten.
+    /// The number of errors at the time when the last one was forgotten.
     forgotten: AtomicU64,
     /// A [`Residue`] as a number.
     residue: AtomicU8,
     unresolved: Mutex<Option<Unresolved>>,
-    /// What `unresolved` held last.
+    /// The last value that `unresolved` had.
     resolved: Mutex<Option<Unresolved>>,
     backend_pid: AtomicI32,
     logged_in: OnceLock<Instant>,
     parameters: Parameters,
     closed: AtomicBool,
-    /// Whether the settings of the pool are not in force for the statement that was sent last.
+    /// Whether the last statement was sent without the pool's settings.
     unbounded: AtomicBool,
-    /// Whether `unresolved` holds something.
+    /// Whether `unresolved` has a value.
     failing: AtomicBool,
     settled: Notify,
 }
 
 impl Observed {
-    /// The server's own transaction status, as its last ReadyForQuery said.
+    /// The transaction status in the server's last ReadyForQuery.
     #[must_use]
     pub fn transaction_status(&self) -> TransactionStatus {
         match self.status.load(Ordering::Acquire) {
@@ -78,20 +77,20 @@ impl Observed {
         self.working.load(Ordering::Acquire) > 0
     }
 
-    /// Whether anything that was sent is still unanswered, if only a text to be prepared.
+    /// Whether any request is still unanswered, even if it only prepares a text.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.unanswered.load(Ordering::Acquire) > 0
     }
 
-    /// A text that is sent now sets the time that statements have.
+    /// Notes that a text that is sent now sets the statement timeout.
     pub(crate) fn note_own_timeout(&self, text: &[u8]) {
         self.own_timeout
             .fetch_max(timeout_of(text), Ordering::AcqRel);
     }
 
-    /// The longest time that a text has given to statements since that was forgotten; `Some(None)` where one has
-    /// taken the bound away, or cannot be understood.
+    /// The longest statement timeout that a text has set since it was last forgotten. `Some(None)` means that a text
+    /// has removed the bound, or that the wire cannot understand the text.
     #[must_use]
     pub fn own_timeout(&self) -> Option<Option<Duration>> {
         match self.own_timeout.load(Ordering::Acquire) {
@@ -101,25 +100,25 @@ impl Observed {
         }
     }
 
-    /// The session has the pool's own times again.
+    /// Notes that the session has the pool's own timeouts again.
     pub fn forget_own_timeout(&self) {
         self.own_timeout.store(0, Ordering::Release);
     }
 
-    /// Whether a COMMIT has been sent whose answer is still missing.
+    /// Whether a COMMIT has been sent and not been answered yet.
     #[must_use]
     pub fn is_committing(&self) -> bool {
         self.committing.load(Ordering::Acquire) > 0
     }
 
-    /// Whether the connection is closed, by whichever side.
+    /// Whether either side has closed the connection.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether a statement is at work that the server does not bound by the pool's `statement_timeout`: outside a
-    /// transaction, on a session that is shared with others.
+    /// Whether a statement runs that the pool's `statement_timeout` does not bound on the server: one outside a
+    /// transaction, on a session that is shared with other clients.
     #[must_use]
     pub fn is_working_unbounded(&self) -> bool {
         self.unbounded.load(Ordering::Acquire) && self.is_working()
@@ -137,33 +136,34 @@ impl Observed {
 
     /// How many bytes of the protocol have gone to the server since login began, login included.
     ///
-    /// They are counted above TLS, as the transport takes them: what the wire answers itself is not
-    /// among them, and what it adds is.
+    /// They are counted above TLS, as the transport takes them. So requests that the wire answers itself do not
+    /// count, and bytes that it adds do.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.bytes_sent.load(Ordering::Relaxed)
     }
 
-    /// How many bytes of the protocol have come from the server since login began, counted likewise.
+    /// How many bytes of the protocol have come from the server since login began, counted in the same way.
     #[must_use]
     pub fn bytes_received(&self) -> u64 {
         self.bytes_received.load(Ordering::Relaxed)
     }
 
-    /// The last error the server reported since the connection was handed out, whatever became of it.
+    /// The last error that the server has reported since the connection was handed out, even if it has been dealt
+    /// with.
     #[must_use]
     pub fn last_error(&self) -> Option<ServerError> {
         lock(&self.last_error).clone()
     }
 
-    /// What the transaction has failed with, as long as nobody has rolled it back, to a savepoint or wholly;
-    /// of several errors the first, which made it fail.
+    /// The error with which the transaction has failed, until it is rolled back to a savepoint or completely. Of
+    /// several errors it is the first, which made the transaction fail.
     #[must_use]
     pub fn unresolved(&self) -> Option<Unresolved> {
         lock(&self.unresolved).clone()
     }
 
-    /// What the transaction has failed with before it was rolled back, to a savepoint or wholly.
+    /// The error with which the transaction had failed before it was rolled back to a savepoint or completely.
     #[must_use]
     pub fn resolved(&self) -> Option<Unresolved> {
         lock(&self.resolved).clone()
@@ -175,26 +175,26 @@ impl Observed {
         self.backend_pid.load(Ordering::Relaxed)
     }
 
-    /// A parameter the server has reported, such as `server_version` or `in_hot_standby`.
+    /// A parameter that the server has reported, such as `server_version` or `in_hot_standby`.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.parameters.value(name)
     }
 
-    /// Remembers the parameters that clients set, as they are now; the first call counts.
+    /// Remembers the parameters that clients set, with their present values. Only the first call has an effect.
     pub fn remember_parameters(&self) {
         self.parameters.remember();
     }
 
-    /// The parameters that differ from what they were when they were remembered, with their values then.
+    /// The parameters whose values differ from the remembered ones, with the remembered values.
     ///
-    /// One atomic is read while none does.
+    /// It reads only one atomic if none differs.
     #[must_use]
     pub fn changed_parameters(&self) -> Vec<(String, String)> {
         self.parameters.changed()
     }
 
-    /// Resolves once nothing is being worked on, or the connection is closed.
+    /// Resolves once the server works on nothing, or the connection is closed.
     pub async fn settled(&self) {
         loop {
             let changed = self.settled.notified();
@@ -205,7 +205,7 @@ impl Observed {
         }
     }
 
-    /// The beginning of the statement that was sent last: of several in a pipeline, the last of them.
+    /// The beginning of the statement that was sent last. In a pipeline it is the last of the pipeline.
     pub fn last_statement(&self) -> &LastStatement {
         &self.last_statement
     }
@@ -220,7 +220,7 @@ impl Observed {
         }
     }
 
-    /// `told` is the status that the client was told with it, if it was told at all.
+    /// `told` is the status that the client was told with the answer, if it was told the answer at all.
     pub(crate) fn request_answered(&self, request: Request, told: Option<u8>) {
         if let Some(status) = told {
             self.status_told(status);
@@ -234,14 +234,14 @@ impl Observed {
         }
     }
 
-    /// The client was told this status by the wire itself.
+    /// The wire itself has told the client this status.
     pub(crate) fn answered_locally(&self, status: u8) {
         self.status_told(status);
     }
 
     fn status_told(&self, status: u8) {
-        // A caller that is told of a sound transaction, or of none, has nothing left to resolve. The lock is
-        // taken once for each failure and not for each statement.
+        // A caller that is told of a healthy transaction, or of no transaction, has nothing left to resolve. The lock
+        // is taken once for each failure and not for each statement.
         if status != b'E' && self.failing.swap(false, Ordering::AcqRel) {
             let resolved = lock(&self.unresolved).take();
             *lock(&self.resolved) = resolved;
@@ -249,17 +249,19 @@ impl Observed {
         self.status.store(status, Ordering::Release);
     }
 
-    /// The connection is not what its client has been told it is: it must not be used again.
+    /// Notes that the client was told something untrue about the connection, so that it must not be used again.
     pub(crate) fn spoil(&self) {
         self.spoilt.store(true, Ordering::Release);
     }
 
-    /// The connection's client holds something of it that is wrong for ever: it must be replaced.
+    /// Notes that the client has stored something about the connection that stays wrong, so that the connection must
+    /// be replaced.
     pub(crate) fn outdate(&self) {
         self.outdated.store(true, Ordering::Release);
     }
 
-    /// Whether its client holds something of it that is wrong for ever, as a description of rows that are others now.
+    /// Whether the client has stored something about the connection that stays wrong, for example an old description
+    /// of rows.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         self.outdated.load(Ordering::Acquire)
@@ -270,42 +272,42 @@ impl Observed {
         self.spoilt.load(Ordering::Acquire)
     }
 
-    /// The server found a prepared statement out of date, or did not know it.
+    /// Notes that the server found a prepared statement outdated, or did not know it.
     pub(crate) fn stale_statement_reported(&self, error: ServerError) {
         self.stale.fetch_add(1, Ordering::AcqRel);
         self.note_error(Unresolved { error, stale: true });
     }
 
-    /// How often a prepared statement was out of date: work that met it may be tried again.
+    /// How often a prepared statement was outdated. Work that failed because of it may be retried.
     #[must_use]
     pub fn stale_statements(&self) -> u64 {
         self.stale.load(Ordering::Acquire)
     }
 
-    /// A transaction began or ended, by a command of the client's own.
+    /// Notes that a command of the client began or ended a transaction.
     pub(crate) fn boundary_crossed(&self) {
         self.boundaries.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How many commands have begun or ended a transaction; the BEGIN that the wire sends with another
-    /// statement is not among them.
+    /// How many commands have begun or ended a transaction. The BEGIN that the wire sends with another statement does
+    /// not count.
     #[must_use]
     pub fn boundaries(&self) -> u64 {
         self.boundaries.load(Ordering::Acquire)
     }
 
-    /// The server answered ROLLBACK to a COMMIT.
+    /// Notes that the server answered ROLLBACK to a COMMIT.
     pub(crate) fn commit_was_refused(&self) {
         self.refused_commits.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How often the server answered ROLLBACK to a COMMIT, which is no error to anybody but its client.
+    /// How often the server answered ROLLBACK to a COMMIT. Only the client sees that as an error.
     #[must_use]
     pub fn refused_commits(&self) -> u64 {
         self.refused_commits.load(Ordering::Acquire)
     }
 
-    /// COMMIT, which travelled with the last statement, was answered.
+    /// Notes that a COMMIT that travelled with the last statement was answered.
     pub(crate) fn commit_came_early(&self) {
         self.early_commits.fetch_add(1, Ordering::AcqRel);
     }
@@ -342,7 +344,7 @@ impl Observed {
         self.errors.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Something was sent that may leave this behind in the session.
+    /// Notes that a request was sent that may leave this behind in the session.
     pub(crate) fn left_behind(&self, residue: Residue) {
         if residue > Residue::Nothing {
             self.residue.fetch_max(residue as u8, Ordering::AcqRel);
@@ -358,7 +360,7 @@ impl Observed {
         }
     }
 
-    /// The session is what it was after login.
+    /// Notes that the session is in the state that it had after login.
     pub fn session_is_clean(&self) {
         self.residue
             .store(Residue::Nothing as u8, Ordering::Release);
@@ -368,7 +370,7 @@ impl Observed {
         self.parameters.report(name, value);
     }
 
-    /// When the server, or the pooler in its place, let us in.
+    /// When the server, or the pooler in its place, accepted the login.
     pub fn logged_in(&self) -> Option<Instant> {
         self.logged_in.get().copied()
     }
@@ -384,7 +386,7 @@ impl Observed {
     }
 }
 
-// A panic while one of these is held leaves a plain value behind, never a half-made one.
+// A panic while one of these locks is held leaves a complete value behind.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()

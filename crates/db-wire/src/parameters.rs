@@ -1,4 +1,4 @@
-//! The parameters that a server reports of its own accord.
+//! The parameters that a server reports without being asked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,7 +11,7 @@ pub(crate) struct Parameters {
     current: Mutex<Vec<Parameter>>,
     /// The parameters that clients set, as they were when the session was ready for its first holder.
     first: OnceLock<Vec<Parameter>>,
-    /// Whether one of these has been reported with another value.
+    /// Whether the server has reported another value for one of these.
     has_changed: AtomicBool,
 }
 
@@ -29,13 +29,13 @@ impl Parameters {
         let _first = self.first.set(first);
     }
 
-    /// The parameters whose values differ from the remembered ones, with the remembered values. It reads one atomic while
-    /// no value differs.
+    /// The parameters whose values differ from the remembered ones, with the remembered values. It reads only one
+    /// atomic if none differs.
     pub(crate) fn changed(&self) -> Vec<(String, String)> {
         if !self.has_changed.load(Ordering::Acquire) {
             return Vec::new();
         }
-        // Before the look: what is reported meanwhile sets it again.
+        // This comes before the comparison, so that a report in between sets the flag again.
         self.has_changed.store(false, Ordering::Release);
         let first = self.first.get().map(Vec::as_slice);
         let differs =
@@ -65,14 +65,14 @@ impl Parameters {
         }
     }
 
-    // A panic while it is held leaves plain values behind, never a half-made one.
+    // A panic while the lock is held leaves complete values behind.
     fn lock(&self) -> MutexGuard<'_, Vec<Parameter>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The parameters that a server reports and its clients set. PgBouncer keeps them for each client, IntervalStyle
-/// since 1.20.
+/// The parameters that a server reports and that its clients set. PgBouncer keeps them for each client; IntervalStyle
+/// only since 1.20.
 const SET_BY_CLIENTS: [&str; 6] = [
     "client_encoding",
     "DateStyle",
@@ -82,5 +82,5 @@ const SET_BY_CLIENTS: [&str; 6] = [
     "application_name",
 ];
 
-/// A server has some fifteen parameters to report; one that never ends must not fill the memory.
+/// A server reports some fifteen parameters. One that never stops must not fill the memory.
 const MAX_PARAMETERS: usize = 256;

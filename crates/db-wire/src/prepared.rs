@@ -1,4 +1,5 @@
-//! What the wire remembers of the texts that passed: prepared statements, and what a watcher keeps by them.
+//! What the wire remembers about the texts that have passed: prepared statements, and what a watcher stores
+//! with them.
 
 pub(crate) mod stale;
 pub(crate) mod statement_cache;

@@ -1,4 +1,4 @@
-//! How the wire is to treat the statements and transactions of one connection.
+//! How the wire should treat the statements and transactions of one connection.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::sql::local_settings::LocalSettings;
     reason = "a caller writes out the rules that it sets, the rest by `..Rules::default()`"
 )]
 pub struct Rules {
-    /// Whether every statement passes as its client sends it, watched and not rewritten. No rule below that rewrites,
-    /// holds back or refuses a statement is in force then.
+    /// Whether every statement passes as its client sends it: the wire watches and does not rewrite. The rules below
+    /// that rewrite, hold back or refuse statements are then not in force.
     pub observes_only: bool,
     /// How statements are named on the server.
     pub naming: Naming,
@@ -20,22 +20,22 @@ pub struct Rules {
     pub statement_cache: usize,
     /// Whether BEGIN travels with the first statement, and a read-only COMMIT is not waited for.
     pub defer_begin: bool,
-    /// Settings that cannot be the session's own, put into each transaction.
+    /// Settings that the session cannot have. They are put into each transaction.
     pub local_settings: Option<LocalSettings>,
     /// Whether the session is shared with others, so that LISTEN and session locks are refused.
     pub shared_session: bool,
-    /// Whether a SET that others on that session would see is refused as well.
+    /// Whether a SET is refused too if other clients of the session would see it.
     pub refuses_set: bool,
     /// Whether the pooler keeps IntervalStyle for each of its clients, as PgBouncer does since 1.20.
     pub keeps_interval_style: bool,
-    /// The text by which the pool resets the session, where it does.
+    /// The text with which the pool resets the session, if it resets it.
     pub reset: Option<Arc<str>>,
-    /// Whether a session that its holder may have altered is closed, because no reset reaches all of it.
+    /// Whether a session that its holder may have altered is closed, because no reset undoes everything.
     pub closes_altered: bool,
     /// Whether a transaction that names no isolation level is SERIALIZABLE.
     pub serializable_by_default: bool,
-    /// Whether a transaction that names no isolation level is READ COMMITTED. Then queries of a READ ONLY
-    /// transaction run before its BEGIN is sent, for as long as they need no transaction.
+    /// Whether a transaction that names no isolation level is READ COMMITTED. Then queries of a READ ONLY transaction
+    /// run before its BEGIN is sent, as long as they need no transaction.
     pub read_committed_by_default: bool,
 }
 
@@ -46,6 +46,6 @@ pub enum Naming {
     /// By the client's own names.
     #[default]
     Named,
-    /// Not at all: each is parsed in the batch that runs it, which any pooler sends to one server.
+    /// Not at all: each is parsed in the batch that runs it, and every pooler sends a batch to one server.
     Unnamed,
 }

@@ -30,7 +30,7 @@ struct Fields {
     rider: Rider,
 }
 
-/// What somebody has put into an error on its way through diesel's; no part of what the server said.
+/// What somebody has attached to an error on its way through diesel. It is no part of the server's message.
 #[derive(Clone, Debug, Default)]
 struct Rider(Option<Arc<dyn Any + Send + Sync>>);
 
@@ -43,7 +43,7 @@ impl PartialEq for Rider {
 impl Eq for Rider {}
 
 impl ServerError {
-    /// The same error, with something that its reader finds again by [`ServerError::rider`].
+    /// The same error, with something attached that [`ServerError::rider`] returns.
     #[must_use]
     pub fn with_rider(&self, rider: Arc<dyn Any + Send + Sync>) -> Self {
         let rider = Rider(Some(rider));
@@ -53,7 +53,7 @@ impl ServerError {
         }))
     }
 
-    /// What was put into this error with [`ServerError::with_rider`].
+    /// What was attached to this error with [`ServerError::with_rider`].
     #[must_use]
     pub fn rider(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.0.rider.0.as_ref()
@@ -95,7 +95,8 @@ impl ServerError {
         Self(Arc::new(fields))
     }
 
-    /// Made up from its severity, code and message, for the tests of other crates; a pooler's, having no routine.
+    /// Makes an error from a severity, a code and a message, for the tests of other crates. It counts as a pooler's,
+    /// because it has no routine.
     #[doc(hidden)]
     #[must_use]
     pub fn for_tests(said: &str) -> Self {
@@ -153,38 +154,38 @@ impl ServerError {
         self.0.column.as_deref()
     }
 
-    /// The routine of the server's source that raised it; a pooler's own errors have none.
+    /// The routine in the server's source that raised it. A pooler's own errors have none.
     #[must_use]
     pub fn routine(&self) -> Option<&str> {
         self.0.routine.as_deref()
     }
 
-    /// Whether the session ended with it.
+    /// Whether the error ended the session.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         self.0.severity != "ERROR"
     }
 
-    /// Whether a pooler or proxy said it in the server's place: PostgreSQL names the routine, and others do not.
+    /// Whether a pooler or proxy raised it in the server's place: PostgreSQL names the routine, and others do not.
     #[must_use]
     pub fn is_poolers(&self) -> bool {
         self.routine().is_none()
     }
 
-    /// Whether a pooler said it that had found no server connection in time, so that nothing has run.
+    /// Whether a pooler raised it because it found no server connection in time, so that nothing has run.
     #[must_use]
     pub fn is_wait_for_server(&self) -> bool {
         self.is_poolers() && self.message().contains("query_wait_timeout")
     }
 
-    /// Whether a pooler said it that had given no server connection to its client, so that nothing has run.
+    /// Whether a pooler raised it before it gave its client a server connection, so that nothing has run.
     pub(crate) fn is_from_before_any_server(&self) -> bool {
         self.is_wait_for_server()
             || (self.is_poolers() && self.message().contains("client_idle_timeout"))
     }
 
-    /// Whether the server ended the session since nothing was asked of it: whatever was sent meanwhile, a COMMIT too,
-    /// it has not read.
+    /// Whether the server ended the session because the client was idle. The server has then not read what was sent
+    /// meanwhile, not even a COMMIT.
     #[must_use]
     pub fn is_for_idleness(&self) -> bool {
         let code = self.sqlstate();
@@ -193,14 +194,14 @@ impl ServerError {
         idle && !self.is_poolers()
     }
 
-    /// Whether the connection, or the one behind the pooler, has ended with it or cannot be had: the session ended,
-    /// or the pooler speaks of connections (class 08).
+    /// Whether the error says that the connection, or the one behind the pooler, has ended or is not available: the
+    /// session ended, or the pooler reports class 08.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         self.is_fatal() || (self.is_poolers() && self.sqlstate().code().starts_with("08"))
     }
 
-    /// Whether the whole transaction may be tried again: 40001 or 40P01.
+    /// Whether the whole transaction may be retried: 40001 or 40P01.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         *self.sqlstate() == SqlState::T_R_SERIALIZATION_FAILURE
@@ -208,7 +209,8 @@ impl ServerError {
     }
 }
 
-/// What the wire says when a connection ends with such a request unanswered; a pooler's last words may follow.
+/// What the wire says when a connection ends and the outcome of a request is unknown. A pooler's last words may
+/// follow.
 pub(crate) const OUTCOME_UNKNOWN: &str =
     "connection closed before the server answered, outcome unknown";
 

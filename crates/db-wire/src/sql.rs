@@ -1,4 +1,4 @@
-//! What the wire reads off the text of a statement: one lexer ([`tokens`]) for every decision.
+//! What the wire reads from the text of a statement. One lexer ([`tokens`]) serves every decision.
 
 pub(crate) mod alone;
 pub(crate) mod harmless;

@@ -9,8 +9,7 @@ use arc_swap::ArcSwapOption;
 use crate::command::Watcher;
 use crate::rules::Rules;
 
-/// Steers the wire of one connection; the rules are set after login, when it is known what is at the other
-/// end.
+/// Steers the wire of one connection. The rules are set after login, when the pool knows what is at the other end.
 #[derive(Default)]
 pub struct Steering {
     startup: Arc<[(String, String)]>,
@@ -18,15 +17,15 @@ pub struct Steering {
     rules: ArcSwapOption<Rules>,
     watcher: OnceLock<Watcher>,
     commits_next: AtomicBool,
-    /// Why the connection is to end now.
+    /// Why the connection has to end now.
     cut: OnceLock<String>,
     /// The reader that waits for the server to say something.
     reader: Mutex<Option<Waker>>,
 }
 
 impl Steering {
-    /// `startup` are parameters for the startup packet that tokio-postgres does not know;
-    /// `answers_set_up` says whether the wire answers diesel-async's two set-up statements itself.
+    /// `startup` has the parameters for the startup packet that tokio-postgres does not know. `answers_set_up` says
+    /// whether the wire itself answers diesel-async's two set-up statements.
     #[must_use]
     pub fn new(startup: Arc<[(String, String)]>, answers_set_up: bool) -> Self {
         Self {
@@ -41,13 +40,13 @@ impl Steering {
         self.rules.store(Some(Arc::new(rules)));
     }
 
-    /// Sets who is told of finished commands; only the first call has an effect.
+    /// Sets the watcher that is told of finished commands. Only the first call has an effect.
     pub fn set_watcher(&self, watcher: Watcher) {
         let _first = self.watcher.set(watcher);
     }
 
-    /// Ends the connection from outside, whatever its server does: its client is told these words in the server's
-    /// place, and that the outcome is unknown where it is. Only the first call has an effect.
+    /// Ends the connection from outside, whatever its server does. The wire tells the client this reason in the
+    /// server's place, and also that the outcome is unknown, if it is. Only the first call has an effect.
     pub fn cut(&self, why: String) {
         if self.cut.set(why).is_ok() {
             let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,13 +56,13 @@ impl Steering {
         }
     }
 
-    /// Why the connection is to end now, if it is.
+    /// Why the connection has to end now, if it has to.
     #[must_use]
     pub fn is_cut(&self) -> Option<&str> {
         self.cut.get().map(String::as_str)
     }
 
-    /// The reader that is to be woken when it is.
+    /// Notes the reader to wake when that happens.
     pub(crate) fn note_reader(&self, waker: &Waker) {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *reader {
@@ -78,16 +77,16 @@ impl Steering {
         self.rules.load_full()
     }
 
-    /// COMMIT travels with the next statement of the transaction, which its client says is the last.
+    /// Lets COMMIT travel with the next statement of the transaction, which the client says is the last.
     ///
-    /// It holds for the next request that runs something. Where that is no SELECT, INSERT, UPDATE, DELETE, MERGE,
-    /// VALUES, TABLE or WITH, or runs outside a transaction, it means nothing, and COMMIT comes when the client sends
-    /// it.
+    /// It applies to the next request that runs something. If that is no SELECT, INSERT, UPDATE, DELETE, MERGE,
+    /// VALUES, TABLE or WITH, or runs outside a transaction, the call has no effect, and COMMIT goes out when the
+    /// client sends it.
     pub fn commit_with_next(&self) {
         self.commits_next.store(true, Ordering::Release);
     }
 
-    /// Whether COMMIT travels with the request that is being handled; once.
+    /// Takes out whether COMMIT travels with the request that is being handled.
     pub(crate) fn take_commit(&self) -> bool {
         self.commits_next.load(Ordering::Acquire) && self.commits_next.swap(false, Ordering::AcqRel)
     }

@@ -36,7 +36,7 @@ fn unnamed() -> Rules {
     }
 }
 
-/// Behind a transaction pooler with a search path of its own.
+/// The rules behind a transaction pooler, with a search path of the pool's own.
 fn shared(naming: Naming) -> Rules {
     Rules {
         naming,
@@ -46,8 +46,8 @@ fn shared(naming: Naming) -> Rules {
     }
 }
 
-/// In a transaction, and before a simple query.
+/// The setting in a transaction, and before a simple query.
 const SET_LOCAL: &str = "SET LOCAL \"search_path\" = 'a'";
 
-/// Before a statement of the extended protocol that is in no transaction.
+/// The setting before a statement of the extended protocol outside a transaction.
 const SET_CONFIG: &str = "SELECT pg_catalog.set_config('search_path', 'a', true)";

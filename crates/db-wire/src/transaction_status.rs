@@ -8,7 +8,7 @@ pub enum TransactionStatus {
     Idle,
     /// In a transaction block.
     InTransaction,
-    /// In a failed transaction block: everything but ROLLBACK is refused.
+    /// In a failed transaction block: the server refuses everything except ROLLBACK.
     Failed,
     /// The server has not said yet.
     Unknown,

@@ -1,8 +1,8 @@
-//! What a transaction has failed with.
+//! The error with which a transaction has failed.
 
 use crate::server_error::ServerError;
 
-/// What a transaction has failed with, and nobody has rolled back yet.
+/// The error with which a transaction has failed, as long as nobody has rolled it back.
 #[derive(Clone, Debug)]
 pub struct Unresolved {
     pub(crate) error: ServerError,
@@ -16,7 +16,7 @@ impl Unresolved {
         &self.error
     }
 
-    /// Whether the same work may succeed when all of it is done again: the transaction conflicted with
+    /// Whether the same work may succeed if all of it is run again: the transaction conflicted with
     /// another one, or a statement had been prepared before a table changed.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {

@@ -1,9 +1,9 @@
 //! The wire: the stream under tokio-postgres, above TLS.
 //!
-//! It knows the protocol and nothing of pools. What passes is read, kept in [`Observed`], and rewritten
-//! where that removes a round trip or makes a pooler safe; see [`conversation`](crate::conversation) for how. When the
-//! connection is dropped the stream hands its transport to the code that asked for it, so that the end of the
-//! server's work can be awaited.
+//! It knows the protocol and nothing of pools. It reads the bytes that pass, keeps the facts in [`Observed`], and
+//! rewrites requests where that saves a round trip or makes a pooler safe; [`conversation`](crate::conversation) says
+//! how. When the connection is dropped, the stream hands its transport to the code that asked for it, so that this
+//! code can wait for the end of the server's work.
 
 use std::io;
 use std::pin::Pin;
@@ -49,7 +49,7 @@ impl<T> Wire<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Wire<T> {
-    /// Writes what waits for the server, as far as the transport takes it.
+    /// Writes the bytes that wait for the server, as far as the transport takes them.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(transport) = self.transport.as_mut() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
@@ -111,7 +111,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
             if outcome.is_err() || fresh.is_empty() {
                 connection_lost(&mut this.conversation);
                 if !this.conversation.for_client().is_empty() {
-                    // The reader gets these last words first, and the end when it asks again.
+                    // The reader gets these last words first, and the end of the stream at its next read.
                     continue;
                 }
                 return Poll::Ready(outcome);
@@ -119,7 +119,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
             this.conversation.observed().received(fresh.len());
             let kept = server_sent(&mut this.conversation, fresh)?;
             buf.set_filled(before + kept);
-            // An answer may have set free what had to wait for it.
+            // The answer may have released requests that had to wait for it.
             if !this.conversation.for_server().is_empty()
                 && let Poll::Ready(Err(error)) = this.poll_drain(cx)
             {
@@ -150,7 +150,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
             return Poll::Ready(Err(error));
         }
         if !this.conversation.for_client().is_empty() {
-            // The reader is the same task and has looked already: it must look once more.
+            // The reader is the same task and has already looked, so it must look once more.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(buf.len()))
@@ -191,7 +191,7 @@ impl<T> Drop for Wire<T> {
         self.conversation.observed().connection_closed();
         broken_off(&self.conversation);
         if let (Some(hand_back), Some(transport)) = (self.hand_back.take(), self.transport.take()) {
-            // Nobody waits for it: then the transport closes here, as it would without us.
+            // If nobody waits for it, the transport closes here, as it would without the wire.
             let _unclaimed = hand_back.send(transport);
         }
     }

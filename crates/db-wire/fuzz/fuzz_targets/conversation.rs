@@ -1,11 +1,12 @@
 //! Does the wire survive any two peers, and does it matter where their bytes are cut?
 //!
-//! The input is a script of what client and server send: well-formed messages, which get deep, and any
-//! bytes at all, which get wide. It is played twice, whole and cut into pieces over a transport that
-//! takes little at a time; both must give both sides the same, and show the pool the same. Where neither
-//! side sent nonsense, whole messages must have come out.
+//! The input is a script of what client and server send: well-formed messages, which reach deep states,
+//! and arbitrary bytes, which cover many errors. The target plays it twice: once whole, once cut into
+//! pieces over a transport that takes little at a time. Both runs must give both sides the same bytes,
+//! and show the pool the same facts. If neither side sent nonsense, both sides must have received whole
+//! messages only.
 //!
-//! `just fuzz 600` plays the statements of PostgreSQL's regression scripts first.
+//! `just fuzz 600` first plays the statements of PostgreSQL's regression scripts.
 
 #![no_main]
 
@@ -142,7 +143,7 @@ fn events(script: &[u8]) -> Vec<Event> {
                 false,
                 &[(b'2', &[]), (b'C', &[b"UPDATE 1\0"]), (b'Z', &[b"I"])],
             ),
-            // Statements that nobody here wrote: up to a NUL.
+            // Arbitrary statements, up to a NUL.
             op @ (40 | 41) => {
                 let text: Vec<u8> = script.by_ref().take_while(|byte| *byte != 0).collect();
                 let query: &[(u8, &[&[u8]])] = &[(b'Q', &[&text, b"\0"])];

@@ -15,8 +15,8 @@ use crate::request::Request;
 use crate::sql::traits::Traits;
 use crate::sql::transactions::{End, is_partial_rollback};
 
-/// Answers a request of the extended protocol; `false` when it is to be sent after all, since it goes back to a
-/// savepoint.
+/// Answers a request of the extended protocol. Returns `false` if the request must be sent after all, because
+/// it goes back to a savepoint.
 pub(super) fn answer_in_broken(
     conversation: &mut Conversation,
     inbox: &[u8],
@@ -83,7 +83,8 @@ pub(super) fn answer_in_broken(
     true
 }
 
-/// Whether a text goes back to a savepoint of a transaction that the server has; it is whole again then.
+/// Whether a text goes back to a savepoint of a transaction that the server has. The transaction is then
+/// healthy again.
 fn goes_back(conversation: &mut Conversation, tail: &[u8]) -> bool {
     let sql = split_text(tail).map_or(tail, |(sql, _types)| sql);
     let goes_back = conversation.transaction == ClientTransaction::Broken { begun: true }
@@ -99,7 +100,7 @@ fn fail(conversation: &mut Conversation) -> bool {
     true
 }
 
-/// The answer to Describe of a statement without parameters and rows.
+/// The answer to Describe of a statement that has no parameters and no rows.
 const NO_ROWS: &[u8] = b"t\0\0\0\x06\0\0n\0\0\0\x04";
 
 /// The answer to Bind.

@@ -1,35 +1,36 @@
-//! The transaction as the client believes it, where that is not what the server has been told.
+//! The transaction as the client sees it, where the server has been told something else.
 
 use crate::rules::Rules;
 use crate::sql::transactions::{Isolation, Opening};
 
-/// What stands between the client's belief and the server.
+/// How the client's view of its transaction differs from the server's.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) enum ClientTransaction {
-    /// They agree.
+    /// There is no difference.
     #[default]
     Plain,
-    /// BEGIN has been answered and not been sent.
+    /// The wire has answered BEGIN and not sent it yet.
     Held(Opening),
-    /// A BEGIN that was held has been sent.
+    /// The wire has sent the BEGIN that it held back.
     Open {
-        /// READ ONLY, not SERIALIZABLE, and nothing but plain SELECTs so far: its COMMIT cannot fail in a
-        /// way that anybody must hear of.
+        /// READ ONLY, not SERIALIZABLE, and only plain SELECTs so far. Its COMMIT cannot fail in a way that the
+        /// client needs to know.
         harmless: bool,
     },
-    /// The client believes to be in a failed transaction, and until it ends it nothing may reach the
-    /// server. Either its held BEGIN failed when it was sent, or the wire has called a statement failed
-    /// that the server had completed: then the server's transaction is still to be rolled back.
+    /// The client believes that it is in a failed transaction, and nothing may reach the server until the client ends
+    /// it. Either the held BEGIN failed when it was sent, or the wire has reported a statement as failed that the
+    /// server had completed. In the second case the server's transaction must still be rolled back.
     Broken { begun: bool },
-    /// COMMIT went with the last statement, at the client's word, and the client has not ended its transaction yet.
+    /// COMMIT travelled with the last statement, because the client asked for that. The client has not ended its
+    /// transaction yet.
     Committed {
-        /// Something that came behind it was refused.
+        /// The wire has refused a statement that came after it.
         refused: bool,
     },
 }
 
 impl ClientTransaction {
-    /// The status the client is told, where it is not the server's.
+    /// The status that the client is told, if it differs from the server's.
     pub(crate) fn status(&self) -> Option<u8> {
         match self {
             Self::Held(_) | Self::Committed { refused: false } => Some(b'T'),
@@ -38,7 +39,7 @@ impl ClientTransaction {
         }
     }
 
-    /// Gives the held BEGIN out to be sent.
+    /// Hands out the held BEGIN, to be sent.
     pub(crate) fn send_begin(&mut self, rules: &Rules) -> Option<Opening> {
         let Self::Held(opening) = self else {
             return None;
@@ -64,8 +65,8 @@ impl ClientTransaction {
         matches!(self, Self::Held(_))
     }
 
-    /// Whether a query that needs no transaction may run before BEGIN is sent: READ ONLY and READ COMMITTED, in which
-    /// each statement has a snapshot of its own, and with no settings to begin with.
+    /// Whether a query that needs no transaction may run before BEGIN is sent. The transaction must be READ ONLY and
+    /// READ COMMITTED, in which each statement has a snapshot of its own, and must begin with no settings.
     pub(crate) fn lets_reads_go_alone(&self, rules: &Rules) -> bool {
         let Self::Held(opening) = self else {
             return false;
@@ -77,7 +78,7 @@ impl ClientTransaction {
         rules.defer_begin && opening.begin.read_only && level && opening.settings.is_empty()
     }
 
-    /// Something other than a plain SELECT runs in it.
+    /// Notes that something other than a plain SELECT runs in it.
     pub(crate) fn taint(&mut self) {
         if let Self::Open { harmless } = self {
             *harmless = false;

@@ -1,4 +1,4 @@
-//! What a client may still ask of a transaction that is committed with its last statement.
+//! What a client may still send in a transaction that was committed with its last statement.
 
 use tokio_postgres::error::SqlState;
 
@@ -11,7 +11,7 @@ use crate::sql::statements::is_blank;
 use crate::sql::tokens::{Sql, Tokens};
 use crate::sql::transactions::End;
 
-/// Answers a simple query. COMMIT, RELEASE and a text that is nothing are well; whatever else is refused.
+/// Answers a simple query. COMMIT, RELEASE and an empty text succeed; the wire refuses everything else.
 pub(super) fn answer_query_in_committed(conversation: &mut Conversation, sql: Sql<'_>) {
     match End::parse(sql) {
         Some(End::Commit) => {
@@ -28,7 +28,7 @@ pub(super) fn answer_query_in_committed(conversation: &mut Conversation, sql: Sq
     }
 }
 
-/// Answers a request of the extended protocol: a name may be closed, nothing may run.
+/// Answers a request of the extended protocol: the client may close a name, but may run nothing.
 pub(super) fn answer_in_committed(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     match frames {
         [close, _sync] if close.tag == b'C' => send_close(conversation, inbox, frames),

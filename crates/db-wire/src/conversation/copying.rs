@@ -4,12 +4,12 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Copying {
     No,
-    /// The server takes rows. It ignores a Sync until they have ended, so that it answers one Sync for
-    /// two where COPY was run by Execute.
+    /// The server takes rows. It ignores a Sync until the rows have ended. So after a COPY that was
+    /// run by Execute, it answers two Syncs once.
     In {
         extended: bool,
     },
-    /// The client has ended them; the Sync that comes next belongs to the same exchange.
+    /// The client has ended the rows. The next Sync belongs to the same exchange.
     Ended,
 }
 
@@ -25,7 +25,7 @@ impl Copying {
         }
     }
 
-    /// What is so after a message of the COPY's.
+    /// The state after a message of the COPY.
     pub(crate) fn after(self, tag: u8) -> Self {
         match (self, tag) {
             (Self::In { extended: true }, b'c' | b'f') => Self::Ended,

@@ -1,4 +1,4 @@
-//! How the server describes a statement, and whether that is still what its client was told.
+//! How the server describes a statement, and whether its client was told the same.
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part};
@@ -6,7 +6,7 @@ use crate::prepared::statement_cache::StatementId;
 use crate::protocol::frame::{Fate, HEADER, announced};
 use crate::protocol::message::{PARSED, put, split_text};
 
-/// Answers to Parse, Describe and Close, the client's or ours.
+/// Handles answers to Parse, Describe and Close, whether the client or the wire sent them.
 pub(super) fn described(
     conversation: &mut Conversation,
     exchange: &mut Exchange,
@@ -69,7 +69,7 @@ fn describe(conversation: &mut Conversation, tag: u8, body: &[u8]) {
     put(&mut conversation.described, tag, &[body]);
 }
 
-/// The client is told when all of it is known: until then it can be asked for again.
+/// Tells the client only once the whole description is known. Until then the wire can ask for it again.
 fn learn(
     conversation: &mut Conversation,
     exchange: &mut Exchange,
@@ -88,8 +88,8 @@ fn learn(
                     && second.first() == Some(&tag)
                     && second.len() == HEADER + body.len()
             });
-            // The program that asks was written for what the server said before its plan was refused.
-            // Where that no longer fits it is told so once, and not tried again unseen: diesel would
+            // The program was written for the description that the server gave before it refused the plan. If the new
+            // one does not fit, the client gets an error once, and the wire does not retry silently: diesel would
             // read a float4 as the int4 that the program states.
             let told = conversation.statements.take_outdated(id);
             if let Some(told) = told.filter(|told| !still_fits(told, &conversation.described)) {
@@ -109,7 +109,7 @@ fn learn(
     }
 }
 
-/// Compares what the server says of a statement now with what its client was told.
+/// Compares the server's present description of a statement with the one that its client was told.
 fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: StatementId) {
     let record = conversation.statements.get(id);
     match record.and_then(|record| record.description.as_deref()) {
@@ -133,7 +133,7 @@ fn results_may_be_read_anew(told: &[u8], now: &[u8]) -> bool {
     results.is_some_and(|((_, told), (_, now))| may_be_read_anew(told, now))
 }
 
-/// The same by the description of a portal: of the rows alone, in the formats that the client asks for.
+/// The same with the description of a portal. It has only the rows, in the formats that the client asks for.
 fn check_portal(conversation: &mut Conversation, exchange: &mut Exchange, id: StatementId) {
     let now = conversation.described.as_slice();
     let Some(record) = conversation.statements.get_mut(id) else {
@@ -159,14 +159,14 @@ fn check_portal(conversation: &mut Conversation, exchange: &mut Exchange, id: St
     }
 }
 
-/// Whether the newer rows begin with the columns of the older ones, in whatever format.
+/// Whether the newer rows begin with the columns of the older ones. The format does not matter.
 fn rows_still_fit(told: &[u8], now: &[u8]) -> bool {
     compare_rows(told, now, read_alike)
 }
 
-/// Whether a program that reads the older rows is right with the newer ones once it has heard of them: types of the
-/// user's may have been made anew. Others are not to be read unseen: diesel would read a float4 as the int4 that the
-/// program states.
+/// Whether a program that was written for the older rows can read the newer ones after it has received the new
+/// description: user-defined types may have been dropped and created anew. Rows that differ in another way must not
+/// be read without an error: diesel would read a float4 as the int4 that the program states.
 fn may_be_read_anew(told: &[u8], now: &[u8]) -> bool {
     let anew = |told: &Column<'_>, now: &Column<'_>| {
         read_alike(told, now) || (told.is_of_the_user() && now.is_of_the_user())
@@ -193,8 +193,8 @@ fn begin_alike(
     told.len() <= now.len() && pairs().all(|(told, now)| alike(told, now))
 }
 
-/// Whether an answer to the newer description can be read by the older one: the same parameters, and the
-/// same columns at the beginning. More columns behind them are cut off each row.
+/// Whether an answer with the newer description can be read by the older one: it has the same parameters, and the
+/// same columns at the beginning. The wire cuts further columns off each row.
 fn still_fits(told: &[u8], now: &[u8]) -> bool {
     let fits = || {
         let ((told_parameters, told_result), (parameters, result)) = (halves(told)?, halves(now)?);
@@ -223,7 +223,8 @@ fn column_count(result: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes(*count))
 }
 
-/// The first so many values of a DataRow; tokio-postgres refuses a row that has more than its columns.
+/// The first `values` values of a DataRow. tokio-postgres refuses a row that has more values than the description has
+/// columns.
 pub(super) fn narrowed(row: &[u8], values: u16) -> Option<Vec<u8>> {
     let (count, all) = row.split_first_chunk::<2>()?;
     let mut rest = all;
@@ -240,20 +241,21 @@ pub(super) fn narrowed(row: &[u8], values: u16) -> Option<Vec<u8>> {
     Some([&values.to_be_bytes()[..], &all[..kept]].concat())
 }
 
-/// A column, as far as the reading of its values depends on it. Their format is what the client asks for in its Bind.
+/// The parts of a column that decide how its values are read. The format is not among them: the client asks for it in
+/// its Bind.
 struct Column<'d> {
     name: &'d [u8],
     oid: &'d [u8],
 }
 
-/// Whether the values of both are read alike, under the same name.
+/// Whether both have the same name and their values are read in the same way.
 fn read_alike(one: &Column<'_>, other: &Column<'_>) -> bool {
     let texts = is_a_text(one.oid) && is_a_text(other.oid);
     one.name == other.name && (one.oid == other.oid || texts)
 }
 
 impl Column<'_> {
-    /// Whether its type is not one of the server's own (FirstNormalObjectId in access/transam.h).
+    /// Whether its type is user-defined and not built in (FirstNormalObjectId in access/transam.h).
     fn is_of_the_user(&self) -> bool {
         number(self.oid) >= 16_384
     }
@@ -268,8 +270,8 @@ fn number(oid: &[u8]) -> u32 {
     oid.first_chunk().map_or(0, |oid| u32::from_be_bytes(*oid))
 }
 
-/// The columns of a RowDescription, none of NoData. Which table they come from does not matter: one text
-/// may be run over the tables of several schemas.
+/// The columns of a RowDescription; NoData has none. Their tables do not matter: one text may run on the tables of
+/// several schemas.
 fn columns(result: &[u8]) -> Option<Vec<Column<'_>>> {
     let mut columns = Vec::new();
     if result.first()? == &b'n' {

@@ -1,4 +1,4 @@
-//! Exchanges: what each ReadyForQuery still to come will answer.
+//! Exchanges: what each expected ReadyForQuery will answer.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,13 +12,13 @@ use crate::request::Request;
 /// One entry of the order in which a client is answered.
 #[derive(Debug)]
 pub(crate) enum Expect {
-    /// The wire's own answer, all but its ReadyForQuery.
+    /// The wire's own answer, without its ReadyForQuery.
     Local {
         messages: Box<[u8]>,
-        /// The status to be told with it; else the server's own.
+        /// The status to tell with it; without one, the server's own.
         status: Option<u8>,
     },
-    /// The server's answer, with what the wire has put into the request.
+    /// The server's answer, with the parts that the wire has added to the request.
     Remote(Exchange),
 }
 
@@ -28,11 +28,11 @@ impl Expect {
         matches!(self, Self::Remote(exchange) if exchange.silent)
     }
 
-    /// Whether it leaves the transaction's status as it is known.
+    /// Whether it cannot change the known transaction status.
     pub(crate) fn is_settled(&self, status: u8) -> bool {
         match self {
             Self::Local { .. } => true,
-            // Outside a transaction a Parse or Close changes nothing, whatever comes of it.
+            // Outside a transaction a Parse or Close changes nothing, whether it succeeds or fails.
             Self::Remote(exchange) => {
                 let idle = exchange.request == Request::Housekeeping && status == b'I';
                 exchange.silent || (idle && !exchange.begins)
@@ -45,19 +45,21 @@ impl Expect {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) request: Request,
-    /// What will come of the parts that the wire put in or listens to; the rest is the client's.
+    /// The answers still to come to the parts that the wire has added or listens to. All other answers are
+    /// the client's.
     pub(crate) parts: Vec<Part>,
-    /// The client is not told of it: it has its answer already.
+    /// The client is not told of it, because it already has its answer.
     pub(crate) silent: bool,
-    /// How many characters the wire has put before the client's text: positions count from behind them.
+    /// How many characters the wire has put before the client's text. Positions in errors must not count
+    /// them.
     pub(crate) head: usize,
     /// It was sent by Execute and Sync, and not as a simple query.
     pub(crate) extended: bool,
-    /// It begins the transaction that the client believes to be in.
+    /// It begins the transaction that the client believes it is in.
     pub(crate) begins: bool,
-    /// That BEGIN is what failed.
+    /// It was this BEGIN that failed.
     pub(crate) begin_failed: bool,
-    /// What must be put before the next statement depends on what comes of it.
+    /// Its outcome decides what must be put before the next statement.
     pub(crate) controls: bool,
     pub(crate) text: Option<Arc<[u8]>>,
     pub(crate) note: Option<Arc<Note>>,
@@ -68,32 +70,34 @@ pub(crate) struct Exchange {
     pub(crate) changes_meaning: bool,
     /// It is the pool's reset of the session.
     pub(crate) resets: bool,
-    /// It goes back to a savepoint, for which the server's answer is ROLLBACK too.
+    /// It goes back to a savepoint; the server answers this with ROLLBACK too.
     pub(crate) partial_rollback: bool,
-    /// The server describes the statement in another way than the client was told.
+    /// The server's description of the statement differs from what the client was told.
     pub(crate) mismatch: bool,
-    /// What is described in another way is read rightly by a program that hears of it anew.
+    /// A program that receives the new description can read the rows correctly.
     pub(crate) read_anew: bool,
-    /// Its rows have more values than the client was told of columns: so many of them are passed.
+    /// Its rows have more values than the client was told columns: the wire passes only this many.
     pub(crate) narrow: Option<u16>,
-    /// A query that changes nothing, as far as its text shows: lost in mid-answer, it has changed nothing.
+    /// Its text shows that it changes nothing. If the connection is lost in the middle of the answer,
+    /// nothing has changed.
     pub(crate) only_reads: bool,
-    /// It reads outside the transaction that the client believes to be in, whose BEGIN is held back still.
+    /// It reads outside the transaction that the client believes it is in, because that BEGIN is still
+    /// held back.
     pub(crate) reads_alone: bool,
     pub(crate) failed: bool,
-    /// An error that proves nothing before ReadyForQuery follows it.
+    /// An error that proves nothing until ReadyForQuery follows it.
     pub(crate) unproven: Option<Box<[u8]>>,
-    /// The last error of it.
+    /// Its last error.
     pub(crate) sqlstate: Option<SqlState>,
-    /// Something of the answer has gone to the client.
+    /// A part of the answer has already gone to the client.
     pub(crate) passed: bool,
     pub(crate) committed: bool,
     /// COMMIT follows the client's statement in the same request.
     pub(crate) commits: bool,
     pub(crate) began: Instant,
-    /// When the first of its rows came, or the server was ready for the client's.
+    /// When its first row came, or when the server was ready for the client's rows.
     pub(crate) first_row: Option<Instant>,
-    /// A command of it is completed, and its watcher has been told.
+    /// One of its commands is complete, and the watcher has been told.
     pub(crate) told: bool,
 }
 
@@ -105,28 +109,29 @@ pub(crate) enum Repeat {
     Wanted,
     /// The statement is being prepared anew.
     Preparing,
-    /// It runs for the second time; a third there is not.
+    /// It runs for the second time. There is no third time.
     Running,
 }
 
-/// What the server answers to one thing in a request that is not the client's own.
+/// The server's answer to one part of a request that the wire has added or watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// A statement of the wire's: everything up to its CommandComplete.
+    /// A statement of the wire: everything up to its CommandComplete.
     Statement { is_begin: bool },
-    /// As many commands of the wire's at the head of a simple query, BEGIN among them or not.
+    /// Commands of the wire at the head of a simple query: how many are left, and whether BEGIN is among
+    /// them.
     Commands { left: u8, is_begin: bool },
-    /// A Close of the wire's.
+    /// A Close that the wire sent.
     Close,
-    /// Parse and Describe of the wire's, to be compared with what the client was told.
+    /// Parse and Describe that the wire sent, to compare the answer with what the client was told.
     Check(StatementId),
-    /// Describe of a portal by the wire, behind the client's Bind, to be compared likewise.
+    /// Describe of a portal that the wire put after the client's Bind, for the same comparison.
     CheckPortal(StatementId),
-    /// A Parse of the wire's whose description does not matter.
+    /// A Parse that the wire sent and whose description does not matter.
     Parsed(StatementId),
-    /// Parse and Describe of the client's, to be remembered.
+    /// Parse and Describe that the client sent, to be remembered.
     Learn(StatementId),
-    /// The COMMIT behind the client's statement.
+    /// The COMMIT after the client's statement.
     Commit,
 }
 
@@ -191,7 +196,7 @@ impl Exchange {
         }
     }
 
-    /// One of the wire's commands is through; once that is BEGIN, a later failure is not BEGIN's.
+    /// One of the wire's commands is complete. Once BEGIN is, a later failure cannot come from it.
     pub(crate) fn command_done(&mut self) {
         match self.parts.first_mut() {
             Some(Part::Commands { left, is_begin }) if *left > 1 => {

@@ -25,7 +25,7 @@ use crate::sql::traits::Traits;
 /// A request that is longer than this is not kept for a second try.
 const MAX_RETAINED: usize = 64 * 1024;
 
-/// Parse and Describe: answered here where the text is known, else sent and remembered.
+/// Parse and Describe: the wire answers them if it knows the text, and otherwise sends and remembers them.
 pub(super) fn send_prepare(
     conversation: &mut Conversation,
     rules: &Rules,
@@ -85,7 +85,7 @@ pub(super) fn send_prepare(
     conversation.expect_answer(exchange);
 }
 
-/// Why a statement that must stand alone cannot: outside a transaction this pool has to say something before it.
+/// Why a statement that must stand alone cannot run: outside a transaction, this pool has to send settings before it.
 fn lacks_settings(conversation: &Conversation, rules: &Rules, traits: Traits) -> Option<String> {
     let outside = conversation.status == b'I' && conversation.transaction.status().is_none();
     (outside && traits.stands_alone)
@@ -138,8 +138,8 @@ pub(super) fn send_execute(
         && (exchange.reads_alone || conversation.is_untouched())
         && bind.len() <= MAX_RETAINED;
 
-    // What has no rows, and parameters of stated types, cannot be read as anything else.
-    // What its client is told of the rows may turn out to be wrong behind a pooler, and then nothing may be committed.
+    // A statement without rows, whose parameters have stated types, cannot be misread. Behind a pooler the description
+    // that the client was told may turn out to be wrong. Then nothing may be committed.
     let check = (to_parse || rules.shared_session) && !has_no_rows;
     let run = frames[1];
     let to_the_end = run.body(inbox).ends_with(&[0; 4]);
@@ -159,7 +159,7 @@ pub(super) fn send_execute(
     if to_parse {
         put_parse(out, name, &tail);
     }
-    // The rows of a portal are described for less than those of a statement, which a pooler has to look up.
+    // To describe the rows of a portal is cheaper than to describe a statement, which a pooler has to look up.
     if check && !by_portal {
         put_describe(out, name);
         exchange.parts.push(Part::Check(id));
@@ -194,7 +194,7 @@ pub(super) fn send_execute(
     conversation.expect_answer(exchange);
 }
 
-/// Close of a statement: its text may stay, under another name or none.
+/// Close of a statement. Its text may stay, under another name or without one.
 pub(super) fn send_close(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     match frames[0]
         .body(inbox)

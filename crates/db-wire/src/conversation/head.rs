@@ -1,4 +1,4 @@
-//! What the wire puts before a statement of the client's.
+//! What the wire puts before the client's statement.
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part};
@@ -33,7 +33,8 @@ pub(super) fn put_head(
     }
     let settings: &[Vec<u8>] = match &rules.local_settings {
         Some(settings) if begins => settings.in_transaction(),
-        // The statement may be a BEGIN, and a SET TRANSACTION follow: nothing before it may take a snapshot.
+        // The statement may be a BEGIN, and SET TRANSACTION may follow it, so nothing before it may take a
+        // snapshot.
         Some(settings) if conversation.status == b'I' && !alone && exchange.controls => {
             settings.before_begin()
         }
@@ -48,7 +49,7 @@ pub(super) fn put_head(
         put_statement(out, statement);
         exchange.parts.push(Part::Statement { is_begin: false });
     }
-    // They follow the settings of the pool, because they overrule them.
+    // They come after the pool's settings, because they override them.
     for setting in opening.iter().flat_map(|opening| &opening.settings) {
         put_statement(out, setting);
         exchange.parts.push(Part::Statement { is_begin: false });

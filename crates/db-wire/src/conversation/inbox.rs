@@ -1,4 +1,4 @@
-//! What a client has sent of a request that is not whole yet, or that has to wait.
+//! The bytes that a client has sent of a request that is not complete yet, or that has to wait.
 
 use crate::protocol::frame::{BadLength, HEADER, MAX_LENGTH};
 use crate::protocol::outbox::empty;
@@ -35,7 +35,7 @@ impl Inbox {
         self.bytes.is_empty()
     }
 
-    /// Keeps what cannot be handled yet.
+    /// Keeps bytes that cannot be handled yet.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -50,7 +50,7 @@ impl Inbox {
         std::mem::take(&mut self.bytes)
     }
 
-    /// Puts back what was taken, without the first so many bytes, which have been handled.
+    /// Puts the taken bytes back, without the first `handled` bytes.
     pub(crate) fn put_back(&mut self, mut bytes: Vec<u8>, handled: usize) {
         if handled == bytes.len() {
             empty(&mut bytes);
@@ -65,7 +65,7 @@ impl Inbox {
         std::mem::take(&mut self.frames)
     }
 
-    /// Puts them back, counted from behind the bytes that have been handled.
+    /// Puts them back. Their positions now count from the end of the handled bytes.
     pub(crate) fn put_frames_back(&mut self, mut frames: Vec<Frame>, handled: usize) {
         self.scanned -= handled;
         for frame in &mut frames {
@@ -90,12 +90,12 @@ impl Inbox {
         Ok((end <= bytes.len()).then_some(Frame { tag, start, end }))
     }
 
-    /// Goes on with the message that begins there.
+    /// Continues with the message that begins there.
     pub(crate) fn go_back(&mut self, start: usize) {
         self.scanned = start;
     }
 
-    /// Goes on behind this message; returns where that is.
+    /// Continues after this message, and returns where that is.
     pub(crate) fn pass_by(&mut self, message: Frame) -> usize {
         self.scanned = message.end;
         message.end

@@ -9,7 +9,7 @@ use crate::rules::Rules;
 use crate::sql::residue::Residue;
 use crate::sql::statement_timeout::sets_timeout;
 
-/// Notes what a request that is sent now may leave behind.
+/// Notes what the request that is sent now may leave behind.
 pub(super) fn leaves(conversation: &mut Conversation, residue: Residue) {
     if residue == Residue::Nothing {
         return;
@@ -20,7 +20,7 @@ pub(super) fn leaves(conversation: &mut Conversation, residue: Residue) {
     conversation.observed.left_behind(residue);
 }
 
-/// The same of a request of any shape; what it prepares counts when it is bound.
+/// The same for a request of any shape. A statement that it prepares counts when it is bound.
 pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     for frame in frames {
         let body = frame.body(inbox);
@@ -58,7 +58,7 @@ pub(super) fn frames_leave(conversation: &mut Conversation, inbox: &[u8], frames
                 let text = body.strip_suffix(b"\0").unwrap_or(body);
                 leaves(conversation, Residue::of(conversation.sql(text)));
             }
-            // A function by its number.
+            // A function that is called by its number.
             b'F' => leaves(conversation, Residue::Undoable),
             _ => {}
         }
@@ -76,8 +76,8 @@ fn residue_of(conversation: &Conversation, name: &[u8]) -> Residue {
     }
 }
 
-/// Sends the text by which the pool resets the session. It is nobody's statement; `false` when the
-/// query is another.
+/// Sends the text with which the pool resets the session. It counts as nobody's statement. Returns
+/// `false` if the query is not that text.
 pub(super) fn send_reset(conversation: &mut Conversation, rules: &Rules, sql: &[u8]) -> bool {
     let reset = rules.reset.as_deref().map(str::as_bytes);
     if reset != Some(sql) || conversation.status != b'I' || !conversation.is_settled() {
@@ -90,8 +90,8 @@ pub(super) fn send_reset(conversation: &mut Conversation, rules: &Rules, sql: &[
     true
 }
 
-/// Names resolve again as they did before anything was left behind: only what was described since
-/// then is forgotten.
+/// Names now resolve again as they did before anything was left behind. So only descriptions from
+/// after that time are forgotten.
 pub(super) fn session_was_reset(conversation: &mut Conversation) {
     if conversation.observed.residue() > Residue::Nothing {
         conversation

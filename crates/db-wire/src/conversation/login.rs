@@ -1,11 +1,12 @@
-//! Before the first statement: the startup packet, and the statements by which diesel-async sets up.
+//! Before the first statement: the startup packet, and the statements with which diesel-async sets
+//! up a connection.
 
 use crate::conversation::Conversation;
 use crate::conversation::inbox::Frame;
 use crate::conversation::startup::Phase;
 
-/// Passes the login on, with our parameters in its first packet: a length, the version, pairs of
-/// texts, and a NUL.
+/// Passes the login on, and adds our parameters to its first packet, which is a length, the version,
+/// pairs of texts, and a NUL.
 pub(super) fn log_in(conversation: &mut Conversation, bytes: &[u8]) {
     if conversation.phase == Phase::Login {
         conversation.to_server.end().extend_from_slice(bytes);
@@ -42,7 +43,7 @@ pub(super) fn log_in(conversation: &mut Conversation, bytes: &[u8]) {
     out.extend_from_slice(rest);
 }
 
-/// Answers diesel-async's set-up statements; `false` when the request is something else.
+/// Answers diesel-async's set-up statements. Returns `false` if the request is something else.
 pub(super) fn answer_set_up(
     conversation: &mut Conversation,
     inbox: &[u8],
@@ -58,5 +59,5 @@ pub(super) fn answer_set_up(
     true
 }
 
-/// The major version in a startup packet; a CancelRequest has another number there.
+/// The major version in a startup packet. A CancelRequest has another number in its place.
 const MAJOR: [u8; 2] = [0, 3];

@@ -1,4 +1,4 @@
-//! The end of a connection while something of its client's is unanswered.
+//! The end of a connection while a request of its client is unanswered.
 
 use tokio_postgres::error::SqlState;
 
@@ -8,14 +8,15 @@ use crate::protocol::message::put_fatal;
 use crate::request::Request;
 use crate::server_error::{OUTCOME_UNKNOWN, ServerError};
 
-/// The server says no more. A client whose COMMIT, or whose statement outside a transaction, may have
-/// taken effect is told so in the server's place: the end of the stream alone would look to it like a
+/// The server will send nothing more. A COMMIT, or a statement outside a transaction, may have taken effect.
+/// The wire tells its client so in the server's place: with only the end of the stream, it would look like a
 /// statement that was rolled back.
 pub(crate) fn connection_lost(conversation: &mut Conversation) {
     end(conversation, None);
 }
 
-/// The pool gives the server up. A client that waits for an answer is told why, in the server's place.
+/// The pool gives up on the server. The wire tells a client that waits for an answer why, in the server's
+/// place.
 pub(crate) fn connection_cut(conversation: &mut Conversation, why: &str) {
     end(conversation, Some(why));
 }
@@ -23,7 +24,7 @@ pub(crate) fn connection_cut(conversation: &mut Conversation, why: &str) {
 fn end(conversation: &mut Conversation, why: Option<&str>) {
     let first_time = !conversation.observed.is_closed();
     let mut pending = std::mem::take(&mut conversation.pending);
-    // An answer of ours must not land inside one of the server's.
+    // Our answer must not land inside one of the server's.
     if let Some(exchange) = pending.told_next_mut()
         && first_time
         && (!exchange.failed || exchange.unproven.is_some())
@@ -39,10 +40,10 @@ fn end(conversation: &mut Conversation, why: Option<&str>) {
     conversation.observed.connection_closed();
 }
 
-/// Whether the server may have kept what was asked, although nothing of it was answered.
+/// Whether the server may have done what was asked, although it has answered nothing.
 pub(super) fn may_have_taken_effect(conversation: &Conversation, exchange: &Exchange) -> bool {
     let alone = conversation.status == b'I' && !exchange.begins;
-    // The migrator's session, which has no rules, asks the server itself what is there.
+    // The migrator's session has no rules. It asks the server itself what has taken effect.
     let pooled = conversation.steering.rules().is_some();
     pooled
         && match exchange.request {
@@ -52,8 +53,9 @@ pub(super) fn may_have_taken_effect(conversation: &Conversation, exchange: &Exch
         }
 }
 
-/// Whether an error leaves open what became of the request. PostgreSQL's own says that it was undone, but for a
-/// COMMIT only once ReadyForQuery follows; a pooler's may say no more than that it has lost the server.
+/// Whether the outcome of the request stays unknown in spite of the error. An error from PostgreSQL itself says
+/// that the request was undone; for a COMMIT it does so only once ReadyForQuery follows. An error from a pooler
+/// may say no more than that the pooler has lost the server.
 pub(super) fn proves_nothing(exchange: &Exchange, error: &ServerError) -> bool {
     match exchange.request {
         Request::Commit => !error.is_for_idleness(),
@@ -61,7 +63,7 @@ pub(super) fn proves_nothing(exchange: &Exchange, error: &ServerError) -> bool {
     }
 }
 
-/// Tells the client that nobody knows what became of its request (08007), with the last words on it.
+/// Tells the client that the outcome of its request is unknown (08007), and adds the last error message.
 pub(super) fn tell_unknown(
     conversation: &mut Conversation,
     exchange: &mut Exchange,

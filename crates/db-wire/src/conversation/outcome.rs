@@ -1,4 +1,4 @@
-//! What an exchange came to: an error, or the completion of a command.
+//! The outcome of an exchange: an error, or the completion of a command.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::server_error::ServerError;
 use crate::sql::settings::{forgets_names, is_ddl_tag};
 use crate::sql::transactions::is_partial_rollback;
 
-/// An error ends the exchange up to its ReadyForQuery; `alone` when nothing was sent behind it.
+/// An error ends the exchange up to its ReadyForQuery. `alone` says that nothing was sent after it.
 pub(super) fn error(
     conversation: &mut Conversation,
     exchange: &mut Exchange,
@@ -36,12 +36,12 @@ pub(super) fn error(
             conversation.statements.forget(id);
         } else {
             conversation.statements.outdate(id);
-            // A text that was parsed just now has an old plan only where something keeps plans for it.
+            // A text that was parsed just now can have an old plan only if a pooler keeps plans for it.
             if learning || conversation.is_shared() {
                 conversation.statements.unname(id);
             }
         }
-        // Of what is being learnt nothing has been told before all of it is known.
+        // The client is told nothing of a description before the wire knows all of it.
         let untold = exchange.repeatable && (learning || !exchange.passed) && alone;
         if untold && exchange.repeat == Repeat::No && conversation.statements.get(id).is_some() {
             exchange.repeat = Repeat::Wanted;
@@ -71,7 +71,7 @@ pub(super) fn error(
     if is_unproven && may_have_taken_effect(conversation, exchange) {
         exchange.unproven = Some(body.into());
         if is_fatal {
-            // The connection ends with it, and no ReadyForQuery follows.
+            // The connection ends with this error, and no ReadyForQuery follows.
             tell_unknown(conversation, exchange, None);
         }
         return Fate::Drop;
@@ -120,14 +120,14 @@ pub(super) fn completed(
     if forgets_names(tag) {
         conversation.statements.names_lost();
     }
-    // Until the transaction ends it may be undone, and then the old descriptions hold again.
+    // The change may be undone until the transaction ends; then the old descriptions hold again.
     exchange.changes_meaning |= is_ddl_tag(tag);
     if exchange.mismatch {
         return Fate::Drop;
     }
     tell(conversation, exchange, rows_of(tag), None);
     exchange.passed = true;
-    // Of several statements in one query the next begins here.
+    // If the query has several statements, the next one begins here.
     exchange.began = Instant::now();
     exchange.first_row = None;
     exchange.told = true;
@@ -137,7 +137,7 @@ pub(super) fn completed(
     Fate::Pass
 }
 
-/// The end of an exchange that came to nothing.
+/// The end of an exchange that failed.
 pub(super) fn tell_failure(conversation: &Conversation, exchange: &Exchange) {
     let sqlstate = match &exchange.sqlstate {
         Some(sqlstate) if exchange.failed => sqlstate,
@@ -146,7 +146,7 @@ pub(super) fn tell_failure(conversation: &Conversation, exchange: &Exchange) {
     tell(conversation, exchange, 0, Some(sqlstate));
 }
 
-/// The connection has ended in the middle of what the server was asked.
+/// The connection has ended in the middle of a command.
 pub(crate) fn broken_off(conversation: &Conversation) {
     if let Some(exchange) = conversation.pending.answered()
         && !exchange.silent
@@ -181,7 +181,7 @@ fn tell(conversation: &Conversation, exchange: &Exchange, rows: u64, sqlstate: O
     });
 }
 
-/// An error's fields with the position counted from behind so many characters.
+/// An error's fields, with the position reduced by `head` characters.
 fn behind_head(body: &[u8], head: usize) -> Vec<u8> {
     let mut moved = Vec::with_capacity(body.len());
     for field in body.split_inclusive(|byte| *byte == 0) {
@@ -197,7 +197,7 @@ fn behind_head(body: &[u8], head: usize) -> Vec<u8> {
     moved
 }
 
-/// Whether a transaction has begun or ended, going back to a savepoint left aside.
+/// Whether a transaction has begun or ended. Going back to a savepoint does not count.
 fn is_boundary(conversation: &Conversation, exchange: &Exchange, tag: &[u8]) -> bool {
     let partial = || {
         let sql = exchange.text.as_deref().unwrap_or_default();
@@ -212,15 +212,16 @@ fn is_boundary(conversation: &Conversation, exchange: &Exchange, tag: &[u8]) -> 
         || (is(b"ROLLBACK") && !partial())
 }
 
-/// A plan whose result has changed, or a name that the server does not know.
+/// Whether the plan's result has changed, or the server does not know the name.
 fn is_stale(error: &ServerError) -> bool {
     let refused_plan = *error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED
         && error.routine() == Some("RevalidateCachedQuery");
     refused_plan || *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME
 }
 
-/// A type that this connection has looked up, or planned with, is not there any more: it was dropped, and perhaps made
-/// anew under another number. The messages of internal errors are never translated.
+/// Whether a type is gone that this connection has looked up or planned with: it was dropped, and perhaps created
+/// again under another number. The test of the message is safe, because messages of internal errors are never
+/// translated.
 fn has_lost_a_type(error: &ServerError) -> bool {
     let looked_up = *error.sqlstate() == SqlState::INTERNAL_ERROR
         && error.message().starts_with("cache lookup failed for type");

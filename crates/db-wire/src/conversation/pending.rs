@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::conversation::exchange::{Exchange, Expect};
 
-/// What each ReadyForQuery still to come will answer, and the wire's own answers between them.
+/// What each expected ReadyForQuery will answer, and the wire's own answers between them.
 #[derive(Debug, Default)]
 pub(crate) struct Pending(VecDeque<Expect>);
 
@@ -14,12 +14,12 @@ impl Pending {
         Self(VecDeque::from([Expect::Remote(first)]))
     }
 
-    /// A request went to the server.
+    /// Notes a request that went to the server.
     pub(crate) fn push(&mut self, exchange: Exchange) {
         self.0.push_back(Expect::Remote(exchange));
     }
 
-    /// The wire answers in the server's place, when its turn comes.
+    /// Notes an answer that the wire gives in the server's place when its turn comes.
     pub(crate) fn push_local(&mut self, messages: &[u8], status: Option<u8>) {
         self.0.push_back(Expect::Local {
             messages: messages.into(),
@@ -31,8 +31,8 @@ impl Pending {
         self.0.is_empty()
     }
 
-    /// Whether nothing may be sent before the server has answered more: an exchange begins a transaction,
-    /// or is run again.
+    /// Whether nothing may be sent until the server has answered more, because an exchange begins a transaction or is
+    /// run again.
     pub(crate) fn must_wait(&self) -> bool {
         self.exchanges().any(Exchange::is_waited_for)
     }
@@ -42,18 +42,18 @@ impl Pending {
         self.0.iter().all(|expected| expected.is_settled(status))
     }
 
-    /// Whether a query is unanswered that went before the BEGIN of its transaction: until it is known to be well only
-    /// its kind may follow.
+    /// Whether a query is unanswered that ran before the BEGIN of its transaction. Until it has succeeded, only
+    /// queries of the same kind may follow.
     pub(crate) fn has_lone_read(&self) -> bool {
         self.exchanges().any(|exchange| exchange.reads_alone)
     }
 
-    /// Whether nothing was sent behind the exchange that is being answered.
+    /// Whether nothing was sent after the exchange that is being answered.
     pub(crate) fn is_answering_the_last(&self) -> bool {
         self.exchanges().count() == 1
     }
 
-    /// The exchange that the server answers now, if it is its turn.
+    /// The exchange that the server is answering now, if the server has the turn.
     pub(crate) fn answered(&self) -> Option<&Exchange> {
         match self.0.front() {
             Some(Expect::Remote(exchange)) => Some(exchange),
@@ -80,12 +80,12 @@ impl Pending {
         }
     }
 
-    /// Puts it back: its answer goes on.
+    /// Puts it back, because its answer is not complete.
     pub(crate) fn put_back(&mut self, exchange: Exchange) {
         self.0.push_front(Expect::Remote(exchange));
     }
 
-    /// The first exchange that its client is told of, unless an answer of the wire's comes before.
+    /// The first exchange that the client is told of, unless one of the wire's own answers comes before it.
     pub(crate) fn told_next_mut(&mut self) -> Option<&mut Exchange> {
         match self.0.iter_mut().find(|expected| !expected.is_silent()) {
             Some(Expect::Remote(exchange)) => Some(exchange),
@@ -93,7 +93,7 @@ impl Pending {
         }
     }
 
-    /// The next answer of the wire's own whose turn it is. What the client is not told of they pass by.
+    /// The wire's next own answer, if its turn has come. It may overtake exchanges that the client is not told of.
     pub(crate) fn take_local(&mut self) -> Option<(Box<[u8]>, Option<u8>)> {
         let turn = self.0.iter().position(|expected| !expected.is_silent())?;
         if let Some(Expect::Remote(_)) = self.0.get(turn) {

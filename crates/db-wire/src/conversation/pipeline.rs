@@ -1,4 +1,4 @@
-//! Requests of a shape that is not one of diesel-async's own: with the names the server knows.
+//! Requests of a shape that diesel-async does not send. They go out with the names that the server knows.
 
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ use crate::sql::transactions::{is_partial_rollback, may_commit};
 const NAMELESS: &str = "this pipeline cannot be sent through a pooler without names; \
      set `statements = \"named\"` for its pool";
 
-/// A request of another shape: with the names the server knows, where it knows them.
+/// Sends a request of another shape, and uses the server's names for the statements that the server
+/// knows.
 pub(super) fn other(
     conversation: &mut Conversation,
     rules: &Rules,
@@ -34,7 +35,7 @@ pub(super) fn other(
     let Some((body, known)) = renamed(conversation, inbox, frames) else {
         return conversation.answer_error(&SqlState::FEATURE_NOT_SUPPORTED, NAMELESS);
     };
-    // It is of a shape whose end the wire does not know.
+    // The wire does not know where a request of this shape ends.
     let _unheeded = conversation.steering.take_commit();
     frames_leave(conversation, inbox, frames);
     let runs = frames.iter().any(|frame| b"EFQ".contains(&frame.tag));
@@ -66,7 +67,7 @@ pub(super) fn other(
         }
     }
     conversation.to_server.end().extend_from_slice(&body);
-    // Without a Parse in it nothing here tells what runs: better no text than that of another.
+    // Without a Parse nothing here tells what runs. No text is better than the text of another statement.
     let parse = frames.iter().find(|frame| frame.tag == b'P');
     let text = parse.and_then(|parse| split_text(parse.body(inbox)));
     let text = text.map_or(&b""[..], |(_name, text)| text);
@@ -77,7 +78,7 @@ pub(super) fn other(
     conversation.expect_answer(exchange);
 }
 
-/// A request that passes as it is, and is watched: the wire notes what it runs and what it leaves behind.
+/// Passes a request as it is and watches it: the wire notes what it runs and what it leaves behind.
 pub(super) fn observe(
     conversation: &mut Conversation,
     rules: &Rules,
@@ -130,7 +131,7 @@ pub(super) fn observe(
     conversation.expect_answer(exchange);
 }
 
-/// The text that a request of another shape runs; the last, where it runs several.
+/// The text that a request of another shape runs; the last one if it runs several.
 fn noted(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) -> Option<Noted> {
     conversation.steering.watcher()?;
     let mut noted = None;
@@ -158,7 +159,7 @@ fn noted(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) -> Opt
     noted
 }
 
-/// The rest of a request whose beginning has gone out with a Flush.
+/// Sends the rest of a request whose beginning a Flush has sent.
 pub(super) fn continue_flushed(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     frames_leave(conversation, inbox, frames);
     match renamed(conversation, inbox, frames) {
@@ -167,8 +168,8 @@ pub(super) fn continue_flushed(conversation: &mut Conversation, inbox: &[u8], fr
     }
 }
 
-/// Messages with the server's names for the client's, and the statements that they speak of; nothing
-/// where these have no names and one statement is not enough.
+/// The messages with the server's names in place of the client's, and the statements that they name.
+/// Returns nothing if those statements have no names and the request uses more than one.
 fn renamed(
     conversation: &Conversation,
     inbox: &[u8],
@@ -213,7 +214,7 @@ fn known_name<'b>(
     Some(NamedMessage { before, after, id })
 }
 
-/// A message that speaks of a statement by a name of the client's.
+/// A message that names a statement by the client's name.
 struct NamedMessage<'b> {
     before: &'b [u8],
     after: &'b [u8],

@@ -24,7 +24,7 @@ pub(super) fn refusal(rules: &Rules, sql: Sql<'_>, in_transaction: bool) -> Opti
     ))
 }
 
-/// Why a text that must stand alone cannot run with these settings in front of it.
+/// Why a text that must stand alone cannot run: these settings would have to come before it.
 pub(super) fn needs_settings(rules: &Rules) -> Option<String> {
     let names = rules.local_settings.as_ref()?.names();
     let first = names.first()?;

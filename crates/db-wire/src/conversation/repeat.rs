@@ -1,7 +1,7 @@
 //! The second try of a statement whose plan or name the server refused before anything ran.
 //!
-//! It is prepared anew and run again, and its client sees the second answer alone. While that lasts
-//! nothing else is sent: the answers would come in another order than they are expected.
+//! The wire prepares it again and runs it again, and its client sees only the second answer. Meanwhile
+//! nothing else is sent, because the answers would come in an unexpected order.
 
 use crate::conversation::Conversation;
 use crate::conversation::exchange::{Exchange, Part, Repeat};
@@ -12,7 +12,7 @@ use crate::protocol::outbox::empty;
 use crate::request::Request;
 use crate::rules::Naming;
 
-/// Whether an exchange that has come to its ReadyForQuery goes on.
+/// Whether an exchange that has reached its ReadyForQuery continues.
 pub(super) fn repeats(conversation: &mut Conversation, exchange: &mut Exchange) -> bool {
     let goes_on = match exchange.repeat {
         Repeat::Wanted => {
@@ -32,7 +32,8 @@ pub(super) fn repeats(conversation: &mut Conversation, exchange: &mut Exchange) 
     goes_on
 }
 
-/// By its name first, and run when that has worked; without a name all of it at once.
+/// A named statement is prepared first, and runs once that has worked. An unnamed one is prepared and
+/// run in one batch.
 fn prepare_anew(conversation: &mut Conversation, exchange: &mut Exchange) -> bool {
     put_settings_again(conversation, exchange);
     let Some(id) = exchange.statement else {
@@ -43,7 +44,8 @@ fn prepare_anew(conversation: &mut Conversation, exchange: &mut Exchange) -> boo
         return false;
     };
     if shared {
-        // A pooler that keeps names takes a new one of the same text for the statement that was refused.
+        // A pooler that keeps names treats a new name for the same text as the statement that was
+        // refused.
         record.naming = Naming::Unnamed;
     }
     let name = record.take_name();
@@ -72,7 +74,7 @@ fn run_again(conversation: &mut Conversation, exchange: &mut Exchange) -> bool {
     true
 }
 
-/// Settings that travel with a statement travel with its second try.
+/// Settings that travelled with a statement travel with its second try too.
 fn put_settings_again(conversation: &mut Conversation, exchange: &mut Exchange) {
     let record = exchange
         .statement

@@ -1,4 +1,4 @@
-//! What the server answers: which of it the client gets, and when an exchange is over.
+//! The server's answers: which parts the client gets, and when an exchange is over.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use crate::protocol::message::{put, put_error, put_ready};
 use crate::protocol::outbox::empty;
 use crate::server_error::ServerError;
 
-/// What has just been read off the transport; its first part is kept for the client.
+/// The bytes just read from the transport. The first part of the buffer is kept for the client.
 struct Fresh<'f> {
     bytes: &'f mut [u8],
     read: usize,
@@ -29,7 +29,7 @@ struct Fresh<'f> {
 }
 
 impl Fresh<'_> {
-    /// The next so many bytes, or as many as there are.
+    /// The next `count` bytes, or all bytes if there are fewer.
     fn next(&mut self, count: usize) -> Range<usize> {
         let start = self.read;
         self.read += count.min(self.bytes.len() - start);
@@ -37,8 +37,8 @@ impl Fresh<'_> {
     }
 }
 
-/// Takes what the server has written, in place: the first so many bytes of `fresh`, moved together,
-/// are the client's; what does not fit there follows in `to_client`.
+/// Takes what the server has written, in place. Returns how many bytes at the start of `fresh` are the client's,
+/// moved together. What does not fit there follows in `to_client`.
 pub(crate) fn server_sent(
     conversation: &mut Conversation,
     fresh: &mut [u8],
@@ -79,7 +79,7 @@ fn read_header(
     }
     let (tag, length) = announced(bytes)?;
     let fate = fate(conversation, tag);
-    // A row may be as long as it is.
+    // A row may have any length.
     if fate == Fate::Hold && tag != b'D' && length > MAX_HELD as usize {
         return Err(BadLength {
             tag,
@@ -87,7 +87,7 @@ fn read_header(
         });
     }
     if filled == 0 && length <= fresh.bytes.len() - fresh.read {
-        // It lies here whole: nothing of it is copied.
+        // The whole message is here, so nothing is copied.
         let body = fresh.next(length);
         let fate = match fate {
             Fate::Hold => whole(conversation, tag, &fresh.bytes[body.clone()])?,
@@ -138,7 +138,7 @@ fn read_body(
     after(conversation, tag)
 }
 
-/// Gives bytes to the client: in place while nothing else stands before them.
+/// Gives bytes to the client, in place as long as nothing else must come before them.
 fn emit(conversation: &mut Conversation, fresh: &mut Fresh<'_>, range: Range<usize>) {
     if conversation.to_client.is_empty() {
         let length = range.len();
@@ -154,7 +154,7 @@ fn emit(conversation: &mut Conversation, fresh: &mut Fresh<'_>, range: Range<usi
     }
 }
 
-/// What becomes of a message, as far as its tag tells.
+/// Decides what happens to a message, as far as its tag can tell.
 fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
     match tag {
         b'A' | b'R' => return Fate::Pass,
@@ -165,7 +165,7 @@ fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
         return Fate::Pass;
     };
     if tag == b'N' {
-        // A SET LOCAL of the wire's before a BEGIN warns that there is none yet.
+        // The server warns about the wire's SET LOCAL before a BEGIN, because there is no transaction yet.
         let is_ours = exchange.controls && matches!(exchange.part(), Some(Part::Statement { .. }));
         return if is_ours { Fate::Drop } else { Fate::Pass };
     }
@@ -176,7 +176,7 @@ fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
         (Some(Part::Statement { .. } | Part::Commands { .. } | Part::Commit), _) => Fate::Drop,
         (Some(_), b'1' | b'2' | b'3' | b't' | b'T' | b'n') => Fate::Hold,
         (Some(Part::Check(_) | Part::CheckPortal(_) | Part::Parsed(_) | Part::Close), _) => {
-            // Rows before the description that they would have to fit.
+            // These rows came before the description that they would have to fit.
             exchange.mismatch = true;
             Fate::Drop
         }
@@ -187,12 +187,12 @@ fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
                 };
             }
             if tag == b'H' {
-                // Rows that their client may not want. What it sends before they have ended is lost to
-                // a PgBouncer, which believes at their end that no other answer is to come.
+                // The client may not want these rows. PgBouncer loses what the client sends before the rows have
+                // ended: at their end it believes that no other answer is due.
                 exchange.controls = true;
             }
             exchange.passed = true;
-            // Where the rows of a COPY are the client's, those of it begin to pass with the server's readiness.
+            // If the client sends the rows of a COPY, they begin when the server is ready for them.
             if matches!(tag, b'D' | b'd' | b'G') && exchange.first_row.is_none() {
                 exchange.first_row = Some(Instant::now());
             }
@@ -205,7 +205,7 @@ fn fate(conversation: &mut Conversation, tag: u8) -> Fate {
     }
 }
 
-/// Understands a whole message, and decides what becomes of it.
+/// Reads a whole message and decides what happens to it.
 fn whole(conversation: &mut Conversation, tag: u8, body: &[u8]) -> Result<Fate, BadLength> {
     match (tag, body) {
         (b'K', [a, b, c, d, ..]) => {
@@ -233,7 +233,7 @@ fn whole(conversation: &mut Conversation, tag: u8, body: &[u8]) -> Result<Fate, 
         _ => {}
     }
     let alone = tag == b'E' && conversation.pending.is_answering_the_last();
-    // The pending answers are put aside for as long as one of its exchanges is worked on.
+    // The pending answers are moved out while one of their exchanges is handled.
     let mut pending = std::mem::take(&mut conversation.pending);
     let fate = match pending.answered_mut() {
         Some(exchange) => match tag {
@@ -241,7 +241,7 @@ fn whole(conversation: &mut Conversation, tag: u8, body: &[u8]) -> Result<Fate, 
             b'C' | b'I' => completed(conversation, exchange, body),
             _ => described(conversation, exchange, tag, body),
         },
-        // The server speaks unasked: its last words before it hangs up.
+        // The server speaks without being asked: these are its last words before it hangs up.
         None => {
             if tag == b'E' {
                 let error = ServerError::from_fields(body);
@@ -254,7 +254,7 @@ fn whole(conversation: &mut Conversation, tag: u8, body: &[u8]) -> Result<Fate, 
     Ok(fate)
 }
 
-/// A row with more values than its client expects.
+/// Cuts a row that has more values than its client expects.
 fn cut_row(conversation: &mut Conversation, row: &[u8]) -> Result<Fate, BadLength> {
     let narrow = conversation
         .pending
@@ -279,11 +279,11 @@ fn ready_for_query(conversation: &mut Conversation, status: u8) -> Fate {
         return Fate::Drop;
     }
     if let Some(error) = exchange.unproven.take() {
-        // The connection goes on behind it: it was the answer.
+        // The connection goes on after the error, so the error was the answer.
         put(conversation.to_client.end(), b'E', &[&error]);
     }
     if (exchange.failed || exchange.mismatch) && !exchange.silent {
-        // Before the status is that of the time after it.
+        // This must come before the status changes.
         tell_failure(conversation, &exchange);
     }
     conversation.status = status;
@@ -301,7 +301,8 @@ fn ready_for_query(conversation: &mut Conversation, status: u8) -> Fate {
         let mut error = Vec::new();
         put_error(&mut error, &SqlState::FEATURE_NOT_SUPPORTED, MISMATCH);
         let told = ServerError::from_fields(&error[HEADER..]);
-        // What the client holds of it, diesel's own cache for one, is wrong for ever: another connection is not.
+        // What the client knows of the statement, for example in diesel's cache, stays wrong for ever. A new
+        // connection helps.
         match exchange.read_anew {
             true => conversation.observed.stale_statement_reported(told),
             false => conversation.observed.error_reported(told),
@@ -320,9 +321,9 @@ fn ready_for_query(conversation: &mut Conversation, status: u8) -> Fate {
     Fate::Drop
 }
 
-/// What the end of an exchange means for the transaction and for the statements.
+/// Applies the end of an exchange to the transaction and to the statements.
 fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
-    // What the server has not answered by now it will not answer.
+    // The server will not answer what it has not answered by now.
     for part in exchange.cut_short() {
         if let Part::Learn(id) = part {
             conversation.statements.refuse(id, true);
@@ -330,7 +331,7 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
     }
     conversation.copying = Copying::No;
     if exchange.commits && commit_is_over(conversation, exchange) {
-        // The client hears of it when it ends the transaction.
+        // The client learns of it when it ends the transaction.
     } else if exchange.reads_alone
         && (exchange.failed || exchange.mismatch)
         && conversation.transaction.is_held()
@@ -340,7 +341,7 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
         let begun = conversation.status != b'I';
         conversation.transaction = ClientTransaction::Broken { begun };
     } else if exchange.mismatch && conversation.status == b'T' {
-        // The client is told that the statement failed, so that all of its transaction has to.
+        // The client is told that the statement failed, so the whole transaction has to fail.
         conversation.transaction = ClientTransaction::Broken { begun: true };
     } else if conversation.status == b'I'
         && !exchange.silent
@@ -356,17 +357,17 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
         conversation.meaning_borrowed = true;
     }
     if conversation.meaning_borrowed && conversation.status == b'I' {
-        // A SET LOCAL, or a SET or a change of a table that was rolled back, has just ended.
+        // A SET LOCAL has just ended, or a SET or a change of a table has just been rolled back.
         conversation.statements.forget_all();
         conversation.meaning_borrowed = false;
     }
-    // The request that waited behind it is worked on only from now.
+    // The server works on the next request only from now on.
     if let Some(next) = conversation.pending.answered_mut() {
         next.began = Instant::now();
     }
 }
 
-/// Once a message has been handled: what had to wait for it.
+/// Does what had to wait until this message was handled.
 fn after(conversation: &mut Conversation, tag: u8) -> Result<(), BadLength> {
     conversation.deliver_local();
     if matches!(tag, b'Z' | b'G')

@@ -1,4 +1,4 @@
-//! What the client asks: each request up to its Sync, and who takes care of it.
+//! The client's requests: each one up to its Sync, and the function that handles it.
 
 use crate::conversation::Conversation;
 use crate::conversation::broken::answer_in_broken;
@@ -26,13 +26,13 @@ pub(crate) fn client_sent(conversation: &mut Conversation, bytes: &[u8]) -> Resu
         conversation.inbox.keep(bytes);
         return take_requests(conversation);
     }
-    // Mostly requests come whole, and are read where they are.
+    // Most requests arrive whole, and are read in place.
     let handled = handle(conversation, bytes)?;
     conversation.inbox.keep(&bytes[handled..]);
     Ok(())
 }
 
-/// Handles every request in the inbox that is whole, unless it must wait for an answer.
+/// Handles each whole request in the inbox, unless it must wait for an answer.
 pub(super) fn take_requests(conversation: &mut Conversation) -> Result<(), BadLength> {
     let bytes = conversation.inbox.take();
     let handled = handle(conversation, &bytes)?;
@@ -40,7 +40,7 @@ pub(super) fn take_requests(conversation: &mut Conversation) -> Result<(), BadLe
     Ok(())
 }
 
-/// Handles what of these bytes is whole and need not wait, and says how many bytes that was.
+/// Handles the requests in these bytes that are whole and need not wait. Returns how many bytes it handled.
 fn handle(conversation: &mut Conversation, bytes: &[u8]) -> Result<usize, BadLength> {
     let mut frames = conversation.inbox.take_frames();
     let mut handled = 0;
@@ -74,7 +74,7 @@ fn handle(conversation: &mut Conversation, bytes: &[u8]) -> Result<usize, BadLen
                     continue;
                 }
             }
-            // Outside a COPY the server ignores its messages.
+            // Outside a COPY the server ignores the messages of a COPY.
             b'd' | b'c' | b'f' if conversation.is_broken() || conversation.is_committed() => {}
             b'X' | b'd' | b'c' | b'f' => pass(conversation, bytes, &frames),
             _ => continue,
@@ -86,8 +86,8 @@ fn handle(conversation: &mut Conversation, bytes: &[u8]) -> Result<usize, BadLen
     Ok(handled)
 }
 
-/// Whether a request has to wait for queries that went before the BEGIN of its transaction: if one of them fails, all
-/// that comes behind it must fail too.
+/// Whether a request has to wait for queries that ran before the BEGIN of its transaction. If one of them fails,
+/// everything after it must fail too.
 fn must_follow(conversation: &Conversation, bytes: &[u8], frames: &[Frame]) -> bool {
     if !conversation.pending.has_lone_read() {
         return false;
@@ -108,14 +108,14 @@ fn must_follow(conversation: &Conversation, bytes: &[u8], frames: &[Frame]) -> b
     reads != Some(Reads::Alone)
 }
 
-/// The server takes whatever comes for the rows of a COPY, and answers none of it: a client that goes on
-/// without having ended them, as diesel-async does, would wait for ever.
+/// During a COPY the server takes every message for rows, and answers none. A client that sends other requests
+/// without ending the rows, as diesel-async does, would wait for ever.
 fn end_abandoned_copy(conversation: &mut Conversation) {
     let Copying::In { extended } = conversation.copying else {
         return;
     };
     conversation.copying = Copying::No;
-    // A PgBouncer that has seen the end of a COPY believes that no other answer is to come.
+    // A PgBouncer that has seen the end of a COPY believes that no other answer is due.
     if let Some(exchange) = conversation.pending.answered_mut() {
         exchange.controls = true;
     }
@@ -178,7 +178,7 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     }
 }
 
-/// A Flush makes the server answer before the Sync: what is there goes out. `false` when it must not.
+/// A Flush makes the server answer before the Sync: sends what there is. Returns `false` if it must not be sent.
 fn flush(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) -> bool {
     if conversation.is_broken() || conversation.is_committed() {
         return false;

@@ -60,8 +60,8 @@ pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, text: &[u8]
     send_simple(conversation, rules, sql, end, is_last);
 }
 
-/// Answers for a transaction that the server knows nothing of, or believes to be well; `false` when
-/// the query is to be sent.
+/// Answers a query in a transaction that the server does not know, or believes to be healthy.
+/// Returns `false` if the query must be sent.
 fn simple_unsent(conversation: &mut Conversation, sql: Sql<'_>) -> bool {
     let end = match conversation.transaction {
         ClientTransaction::Broken { .. } => End::of_failed(sql),
@@ -144,7 +144,7 @@ fn send_simple(
         exchange.text = Some(noted.text);
         exchange.note = Some(noted.note);
     }
-    // One message for all of it: a BEGIN that fails must take the rest with it.
+    // All of it is one message: if BEGIN fails, the rest must fail too.
     let mut head = Vec::new();
     let mut commands = 0;
     let opening = match exchange.reads_alone {
@@ -159,7 +159,8 @@ fn send_simple(
         exchange.begins = true;
         conversation.transaction.taint();
     }
-    // What ends a transaction has settings of its own; a text that is nothing needs none.
+    // A statement that ends a transaction runs with the transaction's settings; an empty text needs
+    // none.
     let bare = end.is_some() || is_blank || traits.is_bare(rules);
     let settings: &[Vec<u8>] = match &rules.local_settings {
         Some(settings) if is_begin => settings.in_transaction(),
@@ -178,7 +179,7 @@ fn send_simple(
         head.push(b';');
         commands += 1;
     }
-    // They follow the settings of the pool, because they overrule them.
+    // They come after the pool's settings, because they override them.
     for setting in opening.iter().flat_map(|opening| &opening.settings) {
         head.extend_from_slice(setting);
         head.push(b';');
@@ -193,7 +194,7 @@ fn send_simple(
     if !head.is_empty() {
         exchange.head = String::from_utf8_lossy(&head).chars().count();
     }
-    // On a line of its own: the text may end in a comment.
+    // It needs a line of its own, because the text may end in a comment.
     let tail: &[u8] = if exchange.commits {
         b"\n;COMMIT\0"
     } else {
@@ -219,6 +220,6 @@ fn commit_silently(conversation: &mut Conversation) {
 }
 
 fn defers(rules: &Rules) -> bool {
-    // Settings that travel in the transaction's first batch need the BEGIN there.
+    // Settings that travel in the transaction's first batch need the BEGIN in that batch.
     rules.defer_begin || rules.local_settings.is_some()
 }

@@ -1,4 +1,4 @@
-//! How far a login has come, and the statements by which diesel-async sets a connection up.
+//! How far a login has come, and the statements with which diesel-async sets up a connection.
 
 use crate::conversation::inbox::Frame;
 use crate::protocol::message::{CLOSED, split_text};
@@ -6,17 +6,19 @@ use crate::protocol::message::{CLOSED, split_text};
 /// How far the login has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The startup packet has not gone out whole.
+    /// The startup packet has not been sent completely.
     Startup,
-    /// The server has not said yet that it is ready: bytes pass as they are.
+    /// The server has not yet said that it is ready. Bytes pass as they are.
     Login,
     Ready,
 }
 
-/// The two statements that diesel-async runs on every new connection, each answered once by the wire.
+/// The two statements that diesel-async runs on every new connection. The wire answers each of them
+/// once.
 ///
-/// They would overrule the startup packet's time zone, and as named statements they fail behind a
-/// transaction-mode pooler before the connection has done anything. What they ask for is so already.
+/// They would override the time zone of the startup packet. As named statements they would fail
+/// behind a transaction-mode pooler, before the connection has done anything. What they ask for is
+/// already set.
 #[derive(Debug, Default)]
 pub(crate) struct SetUp {
     answered: usize,
@@ -25,7 +27,7 @@ pub(crate) struct SetUp {
 
 const SET_UP: [&[u8]; 2] = [b"SET TIME ZONE 'UTC'", b"SET CLIENT_ENCODING TO 'UTF8'"];
 
-/// The answer to Parse and Describe of a statement without parameters and rows.
+/// The answer to Parse and Describe of a statement that has no parameters and no rows.
 const DESCRIBED_AS_COMMAND: &[u8] = b"1\0\0\0\x04t\0\0\0\x06\0\0n\0\0\0\x04";
 const BOUND_AND_SET: &[u8] = b"2\0\0\0\x04C\0\0\0\x08SET\0";
 
@@ -34,7 +36,7 @@ impl SetUp {
         self.answered == SET_UP.len() && self.names.is_empty()
     }
 
-    /// What to answer to a request, if it is one of these.
+    /// The answer to a request, if it is one of the two.
     pub(crate) fn answer(&mut self, inbox: &[u8], frames: &[Frame]) -> Option<&'static [u8]> {
         let body = frames.first()?.body(inbox);
         let tags: Vec<_> = frames.iter().map(|frame| frame.tag).collect();

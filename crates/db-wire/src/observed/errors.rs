@@ -11,7 +11,7 @@ impl Observed {
         self.errors.load(Ordering::Acquire)
     }
 
-    /// The connection is another borrower's now, whom the last error does not concern.
+    /// Notes that the connection has another holder now, whom the last error does not concern.
     pub fn forget_error(&self) {
         let errors = self.errors();
         if self.forgotten.swap(errors, Ordering::AcqRel) != errors {
@@ -19,7 +19,8 @@ impl Observed {
         }
     }
 
-    /// The connection is set up: the errors of the questions that were asked for that are nobody's.
+    /// Notes that the connection is set up. The errors of the queries for the set-up concern
+    /// nobody.
     pub fn forget_errors_of_set_up(&self) {
         *lock(&self.last_error) = None;
         *lock(&self.unresolved) = None;

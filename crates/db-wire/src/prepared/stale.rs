@@ -3,18 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// What is remembered of them; each text as in a Parse, with its parameter types.
+/// These texts. Each is stored as in a Parse, with its parameter types.
 #[derive(Debug, Default)]
 pub(crate) struct Stale {
-    /// What clients were told of them, until somebody asks again.
+    /// The descriptions that clients were given, until somebody asks again.
     told: HashMap<Arc<[u8]>, Box<[u8]>>,
-    /// Texts that are not prepared by name any more. A pooler that keeps statements knows them by their text:
-    /// to prepare one anew gives the old plan back, on every server connection that had it.
+    /// Texts that are no longer prepared with a name. A pooler that keeps statements finds them by their
+    /// text: preparing one again gives the old plan, on every server connection that had it.
     nameless: HashSet<Arc<[u8]>>,
 }
 
 impl Stale {
-    /// A refused text was described like this.
+    /// Notes how a refused text was described.
     pub(crate) fn was_told(&mut self, text: Arc<[u8]>, description: Box<[u8]>) {
         if self.told.len() >= MAX_TEXTS {
             self.told.clear();
@@ -22,7 +22,7 @@ impl Stale {
         self.told.insert(text, description);
     }
 
-    /// How it was described before it was refused; once.
+    /// Takes out how the text was described before it was refused.
     pub(crate) fn take_told(&mut self, text: &[u8]) -> Option<Box<[u8]>> {
         if self.told.is_empty() {
             return None;
@@ -30,10 +30,10 @@ impl Stale {
         self.told.remove(text)
     }
 
-    /// A text that has no name from now on.
+    /// Notes that a text has no name from now on.
     pub(crate) fn make_nameless(&mut self, text: Arc<[u8]>) {
         if self.nameless.len() >= MAX_TEXTS {
-            // Whichever of them is stale still is found to be so again.
+            // Texts that are still stale will be found again.
             self.nameless.clear();
         }
         self.nameless.insert(text);
@@ -44,7 +44,7 @@ impl Stale {
     }
 }
 
-/// How many texts are remembered; a change of a table touches a few.
+/// How many texts are remembered. A change of a table affects only a few.
 const MAX_TEXTS: usize = 64;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The statements that this connection has prepared, by text and by the names its client gave them.
 //!
-//! A client prepares the same text again and again, each time under a new name. The text is prepared on
-//! the server once; later names are other words for the same record. A record leaves when neither the
-//! cache nor a name holds it.
+//! A client prepares the same text again and again, each time under a new name. The server prepares the text once,
+//! and later names are aliases for the same record. A record is removed when neither the cache nor a name holds
+//! it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::prepared::stale::Stale;
 use crate::rules::Naming;
 use crate::sql::traits::Traits;
 
-/// A record's place, and its number among the records that have been there: an exchange may outlive it.
+/// A record's place, and its serial number. An exchange may live longer than the record, and the place may then
+/// hold another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StatementId {
     place: u32,
@@ -31,7 +32,7 @@ pub(crate) struct StatementCache {
     records: Vec<Option<Record>>,
     free: Vec<usize>,
     clock: u64,
-    /// Names that the server may forget; told to it with the next batch.
+    /// Names that the server may forget. The next batch closes them.
     to_close: Vec<Box<[u8]>>,
     stale: Stale,
 }
@@ -42,15 +43,15 @@ pub(crate) struct Record {
     /// The text, its NUL, and the parameter types: a Parse without its name.
     pub(crate) tail: Arc<[u8]>,
     pub(crate) note: Arc<Note>,
-    /// ParameterDescription and RowDescription or NoData, as the client was told.
+    /// ParameterDescription and RowDescription or NoData, as the client received them.
     pub(crate) description: Option<Box<[u8]>>,
-    /// The description of its rows as a portal has it, where that fits: with the formats that its client asks for.
+    /// The portal's description of the rows, with the formats that the client asks for, if that one fits.
     pub(crate) portal: Option<Box<[u8]>>,
-    /// Whether its client names the type of each parameter, so that the server infers none.
+    /// Whether the client states the type of each parameter, so that the server infers none.
     pub(crate) typed: bool,
     /// Whether it has a name on the server at all.
     pub(crate) naming: Naming,
-    /// Whether it is prepared under its name on the server, or about to be.
+    /// Whether the server has it prepared under its name, or is about to.
     pub(crate) prepared: bool,
     /// The name to prepare it under.
     pub(crate) name: Box<[u8]>,
@@ -62,13 +63,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Gives it its name on the server, which it has from now on; `false` where it has none.
+    /// Marks it as prepared under its name on the server. Returns `false` if it has no name.
     pub(crate) fn give_name(&mut self) -> bool {
         self.prepared = self.naming == Naming::Named;
         self.prepared
     }
 
-    /// The name by which the server knows it; an empty one where it has none.
+    /// The name under which the server knows it; empty if it has none.
     pub(crate) fn server_name(&self) -> &[u8] {
         match self.naming {
             Naming::Named => &self.name,
@@ -76,12 +77,12 @@ impl Record {
         }
     }
 
-    /// The name that the server has for it and may forget.
+    /// Takes out the name that the server has for it and may forget.
     fn take_prepared(&mut self) -> Option<Box<[u8]>> {
         std::mem::take(&mut self.prepared).then(|| self.name.clone())
     }
 
-    /// Gives it its name, and says it.
+    /// Marks it as prepared under its name, and returns the name.
     pub(crate) fn take_name(&mut self) -> Box<[u8]> {
         self.give_name();
         self.server_name().into()
@@ -89,7 +90,7 @@ impl Record {
 }
 
 impl StatementCache {
-    /// A cache of at most `capacity` texts; 0 keeps none beyond the names its client holds.
+    /// A cache of at most `capacity` texts. With 0 it keeps only texts whose names the client holds.
     pub(crate) fn new(capacity: usize, naming: Naming, shared: bool) -> Self {
         Self {
             capacity,
@@ -105,7 +106,7 @@ impl StatementCache {
         }
     }
 
-    /// Whether it keeps what these rules ask for.
+    /// Whether it was made for these rules.
     pub(crate) fn is_for(&self, capacity: usize, naming: Naming, shared: bool) -> bool {
         (self.capacity, self.naming, self.shared) == (capacity, naming, shared)
     }
@@ -120,12 +121,12 @@ impl StatementCache {
         (record.serial == id.serial).then_some(record)
     }
 
-    /// The record behind a client's name, only looked at.
+    /// The record behind a client's name. This does not count as a use.
     pub(crate) fn known(&self, name: &[u8]) -> Option<StatementId> {
         self.by_name.get(name).copied()
     }
 
-    /// The record behind a client's name, which is used now.
+    /// The record behind a client's name. This counts as a use.
     pub(crate) fn named(&mut self, name: &[u8]) -> Option<StatementId> {
         let id = *self.by_name.get(name)?;
         self.clock += 1;
@@ -134,7 +135,7 @@ impl StatementCache {
         Some(id)
     }
 
-    /// Gives a known text another name; only one whose description is known can be answered for.
+    /// Gives a known text another name. The wire can answer only for a text whose description it knows.
     pub(crate) fn adopt(&mut self, name: &[u8], tail: &[u8]) -> Option<StatementId> {
         let id = *self.by_text.get(tail)?;
         self.get(id)?.description.as_ref()?;
@@ -148,12 +149,12 @@ impl StatementCache {
         Some(id)
     }
 
-    /// A new record under a client's name; not in the cache until it is described.
+    /// Creates a record under a client's name. It enters the cache when it is described.
     pub(crate) fn create(&mut self, name: &[u8], tail: &[u8], traits: Traits) -> StatementId {
         self.release(name);
         self.clock += 1;
-        // A pooler that keeps statements gives each text to all of its clients: one whose meaning depends on a
-        // session must have no name there.
+        // A pooler that keeps statements shares each text among all of its clients. So a text whose meaning
+        // depends on a session must have no name there.
         let nameless = self.stale.is_nameless(tail) || (self.shared && !traits.keepable);
         let naming = match nameless {
             true => Naming::Unnamed,
@@ -176,7 +177,7 @@ impl StatementCache {
         };
         let place = self.free.pop().unwrap_or(self.records.len());
         if place == self.records.len() {
-            // Few at a time: most connections have some dozens, and keep them.
+            // It grows in small steps: most connections have some dozens of texts, and keep them.
             if place == self.records.capacity() {
                 self.records.reserve_exact(8);
             }
@@ -191,7 +192,7 @@ impl StatementCache {
         id
     }
 
-    /// Puts a described record into the cache, and the least recently used one out where it is full.
+    /// Puts a described record into the cache. If the cache is full, the least recently used record leaves it.
     pub(crate) fn remember(&mut self, id: StatementId) {
         if self.capacity == 0 {
             return;
@@ -215,7 +216,7 @@ impl StatementCache {
                 .map(|(tail, id)| (Arc::clone(tail), *id));
             let Some((tail, oldest)) = oldest else { return };
             self.by_text.remove(&tail);
-            // A name that the client still holds keeps its text, and is parsed again when it is used.
+            // If the client still holds a name, the text stays, and is parsed again when it is used.
             if let Some(name) = self.get_mut(oldest).and_then(Record::take_prepared) {
                 self.to_close.push(name);
             }
@@ -223,7 +224,7 @@ impl StatementCache {
         }
     }
 
-    /// The client closed a name; `false` when there was none.
+    /// Handles that the client closed a name. Returns `false` if there was no such name.
     pub(crate) fn release(&mut self, name: &[u8]) -> bool {
         let Some(id) = self.by_name.remove(name) else {
             return false;
@@ -235,7 +236,7 @@ impl StatementCache {
         true
     }
 
-    /// Takes one text out of the cache: what the server says of it has changed.
+    /// Takes one text out of the cache, because the server describes it differently now.
     pub(crate) fn forget(&mut self, id: StatementId) {
         let Some(record) = self.get_mut(id) else {
             return;
@@ -248,8 +249,8 @@ impl StatementCache {
         self.uncache(id);
     }
 
-    /// Forgets a text whose plan the server refused, but not what its client was told of it: a client that asks
-    /// next believes that still.
+    /// Forgets a text whose plan the server refused, but keeps the description that its client was given: the next
+    /// client that asks still believes it.
     pub(crate) fn outdate(&mut self, id: StatementId) {
         if let Some(record) = self.get_mut(id) {
             let (tail, told) = (Arc::clone(&record.tail), record.description.clone());
@@ -260,7 +261,7 @@ impl StatementCache {
         self.forget(id);
     }
 
-    /// Takes a text's name away for good: whatever keeps names here keeps the plan that was refused.
+    /// Takes a text's name away permanently, because the pooler that keeps names keeps the refused plan too.
     pub(crate) fn unname(&mut self, id: StatementId) {
         let Some(record) = self.get_mut(id) else {
             return;
@@ -271,14 +272,14 @@ impl StatementCache {
         self.stale.make_nameless(tail);
     }
 
-    /// What clients were told of a text before its plan was refused; once.
+    /// Takes out the description that clients were given before the text's plan was refused.
     pub(crate) fn take_outdated(&mut self, id: StatementId) -> Option<Box<[u8]>> {
         let tail = Arc::clone(&self.get(id)?.tail);
         self.stale.take_told(&tail)
     }
 
-    /// The server has refused to prepare it, or to describe what it had parsed: nobody has been given its
-    /// name.
+    /// Handles that the server has refused to prepare the text, or to describe it after it had parsed it. Nobody
+    /// has received its name yet.
     pub(crate) fn refuse(&mut self, id: StatementId, parsed: bool) {
         let Some(record) = self.get_mut(id) else {
             return;
@@ -291,29 +292,29 @@ impl StatementCache {
         }
     }
 
-    /// Takes every text out of the cache; names that the client holds stay good.
+    /// Takes every text out of the cache. Names that the client holds stay valid.
     pub(crate) fn forget_all(&mut self) {
         self.forget_since(0);
     }
 
-    /// How far it has come; what is created later is told from the rest by [`Self::forget_since`].
+    /// The number of the newest record. [`Self::forget_since`] uses it to tell later records from earlier ones.
     pub(crate) fn clock(&self) -> u64 {
         self.clock
     }
 
-    /// Takes the texts out of the cache that were prepared later than that.
+    /// Takes out of the cache the texts that were prepared after `clock`.
     pub(crate) fn forget_since(&mut self, clock: u64) {
         let later = self.by_text.extract_if(|_text, id| id.serial > clock);
         let mut ids: Vec<_> = later.map(|(_text, id)| id).collect();
-        // What goes to the server is the same each time the same is asked.
+        // Sorting makes the bytes to the server the same in each run.
         ids.sort_by_key(|id| id.serial);
         for id in ids {
             self.uncache(id);
         }
     }
 
-    /// The server has lost prepared statements of this connection, some or all: each is prepared again
-    /// when it is used next. Closing a name that the server does not know is no error.
+    /// Handles that the server has lost some or all prepared statements of this connection. Each is prepared again
+    /// at its next use. To close a name that the server does not know is no error.
     pub(crate) fn names_lost(&mut self) {
         for record in self.records.iter_mut().flatten() {
             self.to_close.extend(record.take_prepared());
@@ -343,7 +344,7 @@ impl StatementCache {
     }
 }
 
-/// Whether a Parse without its name states the types of so many parameters.
+/// Whether a Parse, here without its name, states the types of this many parameters.
 fn is_typed(tail: &[u8], parameters: u16) -> bool {
     let types = tail
         .iter()

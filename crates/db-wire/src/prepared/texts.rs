@@ -1,11 +1,11 @@
-//! The texts that are not in the cache of statements, with what a watcher keeps by each.
+//! The texts that are not in the statement cache, with what a watcher stores with each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::command::Note;
 
-/// A text that was sent, cut where it is very long, and its watcher's note.
+/// A text that was sent, shortened if it is very long, and its watcher's note.
 #[derive(Clone, Debug)]
 pub(crate) struct Noted {
     pub(crate) text: Arc<[u8]>,
@@ -21,8 +21,8 @@ impl Noted {
     }
 }
 
-/// The short texts that this connection has sent lately, as COMMIT and its like come again and again; and
-/// the ones that its client has prepared past the cache, by its names.
+/// The short texts that this connection has sent recently, because COMMIT and similar texts come again and
+/// again; and, by name, the texts that the client has prepared without the cache.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     recent: HashMap<Arc<[u8]>, Arc<Note>>,
@@ -30,7 +30,7 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// The client prepares a text under a name, which may be empty.
+    /// Notes that the client prepares a text under a name, which may be empty.
     pub(crate) fn prepared(&mut self, name: &[u8], sql: &[u8]) -> Noted {
         let noted = self.noted(sql);
         if !name.is_empty() {
@@ -68,14 +68,15 @@ impl Texts {
     }
 }
 
-/// How many texts are kept; a text that holds its values is another one each time.
+/// How many texts are kept. A text that contains its values differs each time.
 const MAX_TEXTS: usize = 64;
 const MAX_LENGTH: usize = 1024;
 
-/// How many bytes a watcher gets of a long text. A fingerprint reads one less, and so sees that there is more.
+/// How many bytes of a long text a watcher gets. A fingerprint reads one byte less, and so sees that there is
+/// more.
 pub const MAX_NOTED: usize = 16 * 1024 + 1;
 
-/// A client closes its names; one that never does must not fill the memory.
+/// A client closes its names. One that never does must not fill the memory.
 const MAX_NAMES: usize = 10_000;
 
 #[cfg(test)]

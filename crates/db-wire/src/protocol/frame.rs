@@ -1,42 +1,42 @@
-//! Frames: where one message of the server's ends and the next begins.
+//! Frames: where one message of the server ends and the next begins.
 //!
-//! A message is a tag byte, a length that counts itself, and a body. What the server sends is read where
-//! it lies, in the buffer of the reader; only a message that the wire must understand and that arrives
-//! in pieces is copied.
+//! A message is a tag byte, a length that counts itself, and a body. The wire reads what the server sends
+//! in place, in the buffer of the reader. It copies only a message that it must understand and that
+//! arrives in pieces.
 
 /// The size of a tag and a length.
 pub(crate) const HEADER: usize = 5;
 
-/// The longest message there is: PostgreSQL allocates no more than 1 GB (MaxAllocSize, utils/memutils.h).
+/// The longest possible message: PostgreSQL allocates no more than 1 GB (MaxAllocSize, utils/memutils.h).
 pub(crate) const MAX_LENGTH: u32 = 0x4000_0000;
 
-/// The longest message that is kept whole; none that the wire must understand comes near it.
+/// The longest message that is kept whole. The messages that the wire must understand are much shorter.
 pub(crate) const MAX_HELD: u32 = 0x0100_0000;
 
-/// The peer announced a message that cannot be one.
+/// The peer announced a message of an impossible length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadLength {
     pub(crate) tag: u8,
     pub(crate) length: u32,
 }
 
-/// What becomes of a message.
+/// What happens to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// The reader gets it, as it arrives.
     Pass,
     /// Nobody gets it.
     Drop,
-    /// It is looked at whole before that is decided.
+    /// The wire decides once it has the whole message.
     Hold,
 }
 
 /// How far the current message has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// So many bytes of its header.
+    /// Some bytes of its header: `filled` of them.
     Header { bytes: [u8; HEADER], filled: usize },
-    /// So many bytes of its body are to come.
+    /// `left` bytes of its body are still to come.
     Body { tag: u8, left: usize, fate: Fate },
 }
 

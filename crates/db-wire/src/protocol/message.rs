@@ -9,14 +9,14 @@ pub(crate) fn put(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 5);
     out.push(tag);
-    // A message that the other side sent fits, and so does what is made of it here.
+    // The messages that the other side sends fit, and so do those that are made from them here.
     out.extend_from_slice(&(length as u32 + 4).to_be_bytes());
     for part in parts {
         out.extend_from_slice(part);
     }
 }
 
-/// Appends Parse of a statement under a name; `tail` is everything behind the name's NUL.
+/// Appends Parse of a statement under a name; `tail` is everything after the name's NUL.
 pub(crate) fn put_parse(out: &mut Vec<u8>, name: &[u8], tail: &[u8]) {
     put(out, b'P', &[name, b"\0", tail]);
 }
@@ -58,12 +58,13 @@ pub(crate) fn put_complete(out: &mut Vec<u8>, tag: &[u8]) {
     put(out, b'C', &[tag, b"\0"]);
 }
 
-/// Appends an ErrorResponse of our own; its routine names the wire, as PostgreSQL's name their function.
+/// Appends an ErrorResponse of the wire's own. Its routine names the wire, as PostgreSQL's errors name a
+/// function.
 pub(crate) fn put_error(out: &mut Vec<u8>, code: &SqlState, message: &str) {
     put(out, b'E', &[&fields("ERROR", code, message)]);
 }
 
-/// Appends an ErrorResponse of our own with which the session ends; returns its fields.
+/// Appends an ErrorResponse of the wire's own that ends the session. Returns its fields.
 pub(crate) fn put_fatal(out: &mut Vec<u8>, code: &SqlState, message: &str) -> Vec<u8> {
     let fields = fields("FATAL", code, message);
     put(out, b'E', &[&fields]);
@@ -87,7 +88,7 @@ pub(crate) const EMPTY_QUERY: &[u8] = b"I\0\0\0\x04";
 /// The routine in errors that the wire makes itself.
 pub(crate) const ROUTINE: &str = "app_db_wire";
 
-/// A text and what stands behind its NUL.
+/// A text, and what follows its NUL.
 pub(crate) fn split_text(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = CStr::from_bytes_until_nul(body).ok()?.to_bytes();
     Some((text, &body[text.len() + 1..]))

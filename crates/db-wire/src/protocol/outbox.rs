@@ -1,4 +1,4 @@
-//! Bytes that wait to be taken by one side of the conversation.
+//! Bytes that wait until one side of the conversation takes them.
 
 /// A buffer that is filled at one end and emptied at the other.
 #[derive(Debug, Default)]
@@ -16,12 +16,12 @@ impl Outbox {
         self.taken == self.bytes.len()
     }
 
-    /// Where more is appended.
+    /// The end of the buffer, to append to.
     pub(crate) fn end(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// The first so many bytes are gone.
+    /// Removes the first `count` bytes, which have been taken.
     pub(crate) fn take(&mut self, count: usize) {
         self.taken += count;
         if self.is_empty() {
@@ -34,7 +34,7 @@ impl Outbox {
     }
 }
 
-/// Empties a buffer, and gives back what one large message made of it.
+/// Empties a buffer, and frees the memory that one large message needed.
 pub(crate) fn empty(bytes: &mut Vec<u8>) {
     if bytes.capacity() > KEPT {
         *bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! Where an error of the server is found again inside a diesel error.
+//! How an error of the server is found again inside a diesel error.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,30 +7,30 @@ use diesel::result::DatabaseErrorKind;
 
 use crate::server_error::{Fields, OUTCOME_UNKNOWN, ServerError};
 
-/// The errors of servers that diesel's errors are about, as far as they still may be asked for.
+/// The server errors behind diesel errors, as long as somebody may still ask for them.
 ///
-/// diesel's error keeps its information as a trait object without a way back to the type, and no field of
-/// it is free for a code. The address of the message, which nobody else can have while it lives, leads from
-/// the one to the other.
+/// diesel's error keeps its information as a trait object without a way back to the type, and has no free
+/// field for a code. The address of the message leads from one to the other: nothing else can have that
+/// address while the message lives.
 static IN_DIESEL: Mutex<Known> = Mutex::new(Known {
     put: Vec::new(),
     heard: VecDeque::new(),
 });
 
 struct Known {
-    /// The errors that stand in a diesel error as its information.
+    /// The errors that are the information inside a diesel error.
     put: Vec<Weak<Fields>>,
-    /// Those of which diesel-async has made an error of its own, and where its message lies. That error may be
-    /// gone: its message must be the same too.
+    /// The errors from which diesel-async has made an error of its own, and the address of that error's
+    /// message. That error may be gone already, so the message must match too.
     heard: VecDeque<(usize, Arc<Fields>)>,
 }
 
 impl ServerError {
-    /// Puts this error in the place of what diesel-async kept of it; then [`ServerError::behind`] finds it
-    /// again.
+    /// Replaces the information that diesel-async kept with this error, so that [`ServerError::behind`] finds
+    /// it again.
     ///
-    /// Only if it is the same error, or the server's last words before the end of the connection that
-    /// diesel-async reports.
+    /// It does so only if both are the same error, or if this one is the server's last words before the end of
+    /// the connection that diesel-async reports.
     #[must_use]
     pub fn put_into(&self, error: diesel::result::Error) -> diesel::result::Error {
         match error {
@@ -59,8 +59,9 @@ impl ServerError {
         }
     }
 
-    /// Whether a diesel error says that the connection was lost and that nobody knows what became of what was
-    /// asked last: a COMMIT, or a statement outside a transaction that may have changed something.
+    /// Whether a diesel error says that the connection was lost and that the outcome of the last request is
+    /// unknown. That request was a COMMIT, or a statement outside a transaction that may have changed
+    /// something.
     #[must_use]
     pub fn is_outcome_unknown(error: &diesel::result::Error) -> bool {
         match error {
@@ -71,10 +72,10 @@ impl ServerError {
         }
     }
 
-    /// Notes that diesel-async has just made this error of what the server said; then [`ServerError::behind`]
-    /// finds it there, wherever that error goes.
+    /// Notes that diesel-async has just made this diesel error from the server's error.
+    /// [`ServerError::behind`] then finds it, wherever that error goes.
     ///
-    /// Only if the two are the same error. The last 256 are kept.
+    /// It does so only if the two are the same error. The last 256 are kept.
     pub fn heard_as(&self, error: &diesel::result::Error) {
         let diesel::result::Error::DatabaseError(_, info) = error else {
             return;
@@ -90,7 +91,7 @@ impl ServerError {
         known.heard.push_back(entry);
     }
 
-    /// The error of the server that a diesel error is about.
+    /// The server's error behind a diesel error.
     #[must_use]
     pub fn behind(error: &diesel::result::Error) -> Option<Self> {
         let diesel::result::Error::DatabaseError(_, info) = error else {
@@ -111,14 +112,14 @@ impl ServerError {
     }
 }
 
-/// How tokio-postgres itself, and no server, says that a connection has ended.
+/// Whether tokio-postgres itself, and not a server, says with this message that the connection has ended.
 fn is_end(message: &str) -> bool {
     message == "connection closed"
         || message.starts_with(OUTCOME_UNKNOWN)
         || message.starts_with("error communicating with the server")
 }
 
-/// How many errors of diesel-async's own are remembered with what the server said.
+/// How many of diesel-async's own errors are remembered with the server's error.
 const MAX_HEARD: usize = 256;
 
 #[cfg(test)]
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(ServerError::behind(&another.put_into(of("zu lang"))), None);
     }
 
-    /// What diesel-async has made of an error is known by where it lies and what it says.
+    /// An error that diesel-async made is recognized by the address of its message and by its text.
     #[test]
     fn an_error_that_diesel_made_itself_is_known_by_its_place() {
         use diesel::result::{DatabaseErrorKind, Error};

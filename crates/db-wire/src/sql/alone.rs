@@ -1,9 +1,9 @@
-//! Which statements PostgreSQL refuses beside others (25001): each is sent alone.
+//! Which statements PostgreSQL refuses together with others (25001). The wire sends each of them alone.
 
 use crate::sql::statements::{first, only};
 use crate::sql::tokens::{Sql, Token, Tokens};
 
-/// Whether nothing may be put before it, or it does another thing then.
+/// Whether nothing may be put before it, because it would be refused or do something else.
 pub(crate) fn must_stand_alone(sql: Sql<'_>) -> bool {
     let Some(statement) = only(sql) else {
         return false;
@@ -23,13 +23,13 @@ pub(crate) fn must_stand_alone(sql: Sql<'_>) -> bool {
         || is_concurrent(statement, first)
 }
 
-/// Whether the server refuses it outside a transaction block (25P01): what is put before it must not make one.
+/// Whether the server refuses it outside a transaction block (25P01). What the wire puts before it must not make one.
 pub(crate) fn needs_a_block(sql: Sql<'_>) -> bool {
     const NEEDS: &[&[u8]] = &[b"DECLARE", b"SAVEPOINT", b"RELEASE", b"LOCK"];
     only(sql).is_some_and(|statement| first(statement).is_any(NEEDS))
 }
 
-/// Whether it may commit in the middle of its work, which the server allows it only where it stands alone.
+/// Whether it may commit in the middle of its work. The server allows that only if it stands alone.
 pub(crate) fn runs_a_procedure(sql: Sql<'_>) -> bool {
     only(sql).is_some_and(|statement| first(statement).is_any(&[b"CALL", b"DO"]))
 }

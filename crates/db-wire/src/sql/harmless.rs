@@ -1,20 +1,21 @@
 //! The functions and keywords that change nothing in a session.
 //!
-//! Each list is sorted and searched by halves.
+//! Each list is sorted, for a binary search.
 
-/// Whether it is the name of a function of PostgreSQL's own, in lower case, that leaves nothing behind.
+/// Whether it is the lower-case name of a built-in function that leaves nothing behind.
 pub(crate) fn is_harmless_function(name: &[u8]) -> bool {
     CALM.binary_search(&name).is_ok() || PICKED.binary_search(&name).is_ok()
 }
 
-/// Whether a word without quotes cannot be the name of a function: a parenthesis behind it is syntax.
+/// Whether a word without quotes cannot be the name of a function, so that a parenthesis after it is
+/// syntax.
 pub(crate) fn is_syntax(word: &[u8]) -> bool {
     let word = word.to_ascii_lowercase();
     SYNTAX.binary_search(&word.as_slice()).is_ok()
 }
 
-/// Functions without a volatile variant, except the ones that only the server itself calls or that
-/// run a text. Of PostgreSQL 15, and by hand what later versions have added:
+/// Functions without a volatile variant, except those that only the server itself calls or that run a
+/// text. The list is of PostgreSQL 15; later additions were added by hand:
 ///
 /// ```sql
 /// SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
@@ -129,8 +130,9 @@ const CALM: &[&[u8]] = &[
     b"xpath", b"xpath_exists",
 ];
 
-/// Volatile functions that leave nothing behind when the transaction is over. Not `nextval`, which
-/// `currval` and `lastval` remember; and nothing of extensions, whose names may be anybody's.
+/// Volatile functions that leave nothing behind when the transaction is over. `nextval` is not here,
+/// because `currval` and `lastval` remember it. Functions of extensions are not here, because a user's
+/// function may have the same name.
 #[rustfmt::skip]
 const PICKED: &[&[u8]] = &[
     b"array_sample", b"array_shuffle", b"clock_timestamp",
@@ -147,8 +149,8 @@ const PICKED: &[&[u8]] = &[
     b"pg_xact_commit_timestamp", b"pg_xact_status", b"random", b"random_normal", b"timeofday", b"txid_status", b"uuidv4", b"uuidv7",
 ];
 
-/// `SELECT word FROM pg_get_keywords() WHERE catcode IN ('C', 'R')`, of PostgreSQL 15: the grammar takes
-/// none of them for the name of a function.
+/// `SELECT word FROM pg_get_keywords() WHERE catcode IN ('C', 'R')` in PostgreSQL 15: the grammar never
+/// takes one of these for the name of a function.
 #[rustfmt::skip]
 const SYNTAX: &[&[u8]] = &[
     b"all", b"analyse", b"analyze", b"and", b"any", b"array", b"as", b"asc", b"asymmetric",

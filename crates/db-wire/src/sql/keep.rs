@@ -1,15 +1,16 @@
 //! Which statements may be kept prepared, because nothing can change what they mean.
 //!
-//! A prepared SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, TABLE, or WITH of these, is planned anew by the server
-//! when its tables, the search path or the role have changed, and refused (0A000) when its result is another. A
-//! utility command is not: FETCH, EXECUTE, SHOW and EXPLAIN keep the columns that they had when they were
-//! prepared. And a string constant is read when the statement is parsed: `'now'`, a date under another `DateStyle`, a
-//! time in another zone keep the value that they had then. diesel's DSL binds its values, so that it is kept.
+//! The server plans a prepared SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, TABLE, or a WITH of these, again when
+//! its tables, the search path or the role have changed. It refuses the statement (0A000) if the result has other
+//! columns. A utility command is not planned again: FETCH, EXECUTE, SHOW and EXPLAIN keep the columns that they had
+//! when they were prepared. And the server reads a string constant when it parses the statement: `'now'`, a date
+//! under another `DateStyle`, a time in another zone keep the value that they had then. diesel's DSL binds its
+//! values, so its statements are kept.
 
 use crate::sql::statements::{first, only};
 use crate::sql::tokens::{Sql, Token, Tokens};
 
-/// Whether a text may be kept prepared, and its description believed, until something changes its meaning.
+/// Whether the wire may keep a text prepared and rely on its description until something changes its meaning.
 pub(crate) fn is_keepable(sql: Sql<'_>) -> bool {
     let Some(statement) = only(sql) else {
         return false;
@@ -26,7 +27,7 @@ pub(crate) fn is_keepable(sql: Sql<'_>) -> bool {
     })
 }
 
-/// Whether a text is one query whose end the wire knows, so that a COMMIT may be put behind it.
+/// Whether a text is one query whose end the wire knows, so that a COMMIT may be put after it.
 pub(crate) fn may_be_last(sql: Sql<'_>) -> bool {
     let whole = || Tokens::of(sql).all(|token| token != Token::Odd);
     only(sql).is_some_and(|statement| first(statement).is_any(REVALIDATED)) && whole()

@@ -1,21 +1,23 @@
-//! Settings that cannot be the session's own, because the session is shared with others.
+//! Settings that the session cannot have, because it is shared with other clients.
 //!
-//! In a transaction each is said by SET LOCAL behind BEGIN. A SET takes no snapshot, so that a SET TRANSACTION of the
-//! client's may still follow. Outside a transaction only what changes a result is said in front of the statement:
-//! its timeout is held by the client, which cancels, and it cannot be idle in a transaction.
+//! In a transaction each is sent as SET LOCAL after BEGIN. A SET takes no snapshot, so the client's SET TRANSACTION
+//! may still follow. Outside a transaction the wire puts before the statement only settings that change a result. The
+//! pool itself watches the statement's timeout and cancels, and a statement outside a transaction cannot be idle in
+//! one.
 
 use crate::sql::transactions::{Begin, Isolation};
 
 /// Settings that the wire puts into each transaction, and before each statement outside of one that needs them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSettings {
-    /// What follows a BEGIN, one SET LOCAL each.
+    /// The statements that follow a BEGIN, one SET LOCAL each.
     in_transaction: Vec<Vec<u8>>,
-    /// What stands before a text that may begin a transaction by itself, one SET each: all of it.
+    /// The statements before a text that may itself begin a transaction, one SET each. Here all settings are set.
     before_begin: Vec<Vec<u8>>,
-    /// What stands before other statements of a simple query, one SET each.
+    /// The statements before any other simple query, one SET each.
     before_simple: Vec<Vec<u8>>,
-    /// What stands before a statement of the extended protocol, where SET LOCAL would warn that there is no BEGIN.
+    /// The statements before a statement of the extended protocol, where the server would warn of a SET LOCAL without
+    /// a BEGIN.
     before_extended: Vec<Vec<u8>>,
     /// The names of the settings without which a statement that must stand alone cannot run.
     names: Vec<String>,
@@ -24,7 +26,8 @@ pub struct LocalSettings {
 }
 
 impl LocalSettings {
-    /// Settings that the server connection does not have by itself; `None` where there is nothing to set.
+    /// Takes the settings that the server connection does not have by itself. Returns `None` if there is nothing to
+    /// set.
     #[must_use]
     pub fn new(settings: &[(String, String)]) -> Option<Self> {
         if settings.is_empty() {
@@ -43,9 +46,8 @@ impl LocalSettings {
         });
         let read_only = value("default_transaction_read_only")
             .is_some_and(|value| TRUE.iter().any(|yes| yes.eq_ignore_ascii_case(value)));
-        // The level before all else: it cannot be changed any more once a SELECT has taken its snapshot. This
-        // SET lasts as long as the transaction, and unlike SET LOCAL and SET TRANSACTION it does not warn
-        // where there is no BEGIN.
+        // The isolation level comes first: it cannot change once a SELECT has taken its snapshot. This SET lasts as
+        // long as the transaction. Unlike SET LOCAL and SET TRANSACTION, it causes no warning if there is no BEGIN.
         let mut of_transaction = Vec::new();
         if let Some((_, level)) = isolation {
             of_transaction.push(format!("SET transaction_isolation = '{level}'").into_bytes());
@@ -64,10 +66,11 @@ impl LocalSettings {
             .collect();
         let called =
             (!calls.is_empty()).then(|| format!("SELECT {}", calls.join(", ")).into_bytes());
-        // What must stand alone runs rather without a bound on its locks than not at all; its statement_timeout holds.
+        // A statement that must stand alone had better run without a bound on its lock waits than not at all. Its
+        // statement_timeout still holds.
         let names = in_front.iter().map(|(name, _)| name.clone());
         let names = names.filter(|name| !name.eq_ignore_ascii_case("lock_timeout"));
-        // What stands alone runs at whatever level, but must not write where the pool only reads.
+        // A statement that stands alone may run at any isolation level, but must not write in a pool that only reads.
         let read_only_name = read_only.then(|| "default_transaction_read_only".to_owned());
         Some(Self {
             in_transaction: settings.iter().map(set).collect(),
@@ -88,29 +91,29 @@ impl LocalSettings {
         })
     }
 
-    /// The statements that follow a BEGIN that says what [`Self::begin`] has to say.
+    /// The statements that follow a BEGIN to which [`Self::begin`] was added.
     pub(crate) fn in_transaction(&self) -> &[Vec<u8>] {
         &self.in_transaction
     }
 
-    /// The settings as SQL has them behind `SET`.
+    /// The settings as SQL writes them after `SET`.
     pub fn assignments(&self) -> impl Iterator<Item = String> {
         let texts = self.in_transaction.iter();
         let texts = texts.filter_map(|text| text.strip_prefix(b"SET LOCAL "));
         texts.map(|text| String::from_utf8_lossy(text).into_owned())
     }
 
-    /// The statements in front of a statement that may begin a transaction. None of them takes a snapshot.
+    /// The statements to put before a statement that may begin a transaction. None of them takes a snapshot.
     pub(crate) fn before_begin(&self) -> &[Vec<u8>] {
         &self.before_begin
     }
 
-    /// The statements in front of another simple query outside a transaction, which make one text with it.
+    /// The statements to put before any other simple query outside a transaction. They form one text with it.
     pub(crate) fn before_simple(&self) -> &[Vec<u8>] {
         &self.before_simple
     }
 
-    /// The statements in front of one of the extended protocol outside a transaction.
+    /// The statements to put before a statement of the extended protocol outside a transaction.
     pub(crate) fn before_extended(&self) -> &[Vec<u8>] {
         &self.before_extended
     }
@@ -120,12 +123,12 @@ impl LocalSettings {
         &self.names
     }
 
-    /// Whether a statement outside a transaction comes to another end without them.
+    /// Whether a statement outside a transaction has another result without them.
     pub(crate) fn are_needed(&self) -> bool {
         !self.names.is_empty()
     }
 
-    /// What a BEGIN has to say because the defaults are not the session's.
+    /// The options to add to a BEGIN, because the session does not have the defaults.
     pub(crate) fn begin(&self, begin: Begin) -> String {
         let mut options = String::new();
         if let Some((_, level)) = self.isolation.filter(|_| begin.isolation.is_none()) {
@@ -148,8 +151,8 @@ const LEVELS: [(Isolation, &str); 4] = [
 
 const TRUE: [&str; 4] = ["on", "true", "yes", "1"];
 
-/// Whether a statement outside a transaction may come to another end with it: not through a timeout that the client
-/// holds, nor through what only transactions have.
+/// Whether this setting may change the result of a statement outside a transaction. Timeouts that the pool itself
+/// watches do not, nor do settings that only matter in transactions.
 fn changes_a_result(name: &str) -> bool {
     const OTHERS: [&str; 7] = [
         "statement_timeout",
@@ -163,7 +166,7 @@ fn changes_a_result(name: &str) -> bool {
     !OTHERS.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
-/// One SET LOCAL. A value is one string, but for lists of names, which are quoted one by one.
+/// One SET LOCAL. A value is one string, except for lists of names, which are quoted one by one.
 fn set_local(name: &str, value: &str) -> String {
     let is_list = LISTS_OF_NAMES
         .iter()
@@ -184,11 +187,11 @@ fn set_local(name: &str, value: &str) -> String {
     format!("SET LOCAL {} = {value}", parts.join("."))
 }
 
-/// Settings whose values the server takes apart into names (GUC_LIST_QUOTE).
+/// Settings whose values the server splits into names (GUC_LIST_QUOTE).
 const LISTS_OF_NAMES: [&str; 2] = ["search_path", "temp_tablespaces"];
 
-/// The names of a list, as the server reads it (`SplitIdentifierString` in utils/adt/varlena.c); `None` where it would
-/// refuse the list.
+/// The names of a list, as the server reads it (`SplitIdentifierString` in utils/adt/varlena.c). `None` if the server
+/// would refuse the list.
 fn names_of(list: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let mut rest = list.trim_start();
@@ -231,7 +234,7 @@ fn call(name: &str, value: &str) -> String {
     format!("pg_catalog.set_config({name}, {value}, true)")
 }
 
-/// A string literal that means the same whatever `standard_conforming_strings` says.
+/// A string literal that means the same with any value of `standard_conforming_strings`.
 #[must_use]
 pub fn literal(text: &str) -> String {
     let escape = if text.contains('\\') { " E" } else { "" };
@@ -305,7 +308,8 @@ mod tests {
         }
     }
 
-    /// A default is asked for when a transaction begins, and not again. What the client holds stands before nothing.
+    /// A default is set when a transaction begins, and not again. A timeout that the pool itself watches is put before
+    /// nothing.
     #[test]
     fn defaults_of_transactions_are_said_by_begin() {
         let defaults = settings(&[
@@ -330,7 +334,7 @@ mod tests {
         );
         assert_eq!(defaults.before_extended(), defaults.before_simple());
         assert_eq!(defaults.in_transaction().len(), 3);
-        // A BEGIN in the text takes what the client cannot hold any more.
+        // If the text holds a BEGIN, the pool can no longer watch the timeouts, so they are set too.
         assert_eq!(defaults.before_begin().len(), 5);
         assert_eq!(defaults.names(), ["default_transaction_read_only"]);
         let odd = settings(&[("default_transaction_isolation", "x; drop")]).unwrap();

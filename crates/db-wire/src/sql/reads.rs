@@ -1,25 +1,25 @@
-//! Which statements only read, and which of these need no transaction.
+//! Which statements only read, and which of them need no transaction.
 
 use crate::sql::harmless::{is_harmless_function, is_syntax};
 use crate::sql::residue::Residue;
 use crate::sql::statements::{first, only};
 use crate::sql::tokens::{Sql, Token, Tokens};
 
-/// What a statement's text shows of its reading.
+/// What a statement's text shows about reading and writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reads {
-    /// It may change something, or is no query.
+    /// It may change something, or it is no query.
     #[default]
     No,
-    /// It is a query of functions that change nothing.
+    /// It is a query, and the functions in it change nothing.
     Only,
-    /// The same, and in a READ COMMITTED transaction it would give what it gives outside of one: it takes no lock,
-    /// and nothing in it is the same for a whole transaction.
+    /// The same, and it returns the same outside a transaction as in a READ COMMITTED transaction: it takes no
+    /// lock, and uses nothing that is fixed for a whole transaction.
     Alone,
 }
 
 impl Reads {
-    /// What a text shows. What the server does on its account is not seen: views, operators, policies.
+    /// Reads a text. It does not see what the server does because of the text: views, operators, policies.
     pub(crate) fn of(sql: Sql<'_>) -> Self {
         let Some(statement) = only(sql) else {
             return Self::No;
@@ -35,7 +35,7 @@ impl Reads {
             let one = match token {
                 Token::Word(word) => reads_with(word, token, before, &tokens),
                 Token::Quoted(name) if calls(&tokens) && !is_calm(name) => Self::No,
-                // `'now'` and `'today'` are the transaction's.
+                // `'now'` and `'today'` are fixed for a transaction.
                 Token::String(_) => Self::Only,
                 Token::Odd => Self::No,
                 _ => Self::Alone,
@@ -48,7 +48,7 @@ impl Reads {
 }
 
 fn reads_with(word: &[u8], token: Token<'_>, before: Token<'_>, rest: &Tokens<'_>) -> Reads {
-    // WITH may have these inside, and INTO makes a table.
+    // A WITH may contain these, and INTO makes a table.
     if token.is_any(&[b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"INTO"]) && before != PERIOD {
         return match before.is_any(&[b"FOR", b"KEY"]) {
             true => Reads::Only,
@@ -66,7 +66,7 @@ fn reads_with(word: &[u8], token: Token<'_>, before: Token<'_>, rest: &Tokens<'_
         name if WRITES.contains(&name) => Reads::No,
         name if is_calm(name) => Reads::Alone,
         name if is_harmless_function(name) => Reads::Only,
-        // Residue has seen that it is no function.
+        // `Residue` has seen that it is no function.
         _ => Reads::Alone,
     }
 }
@@ -76,17 +76,18 @@ fn calls(rest: &Tokens<'_>) -> bool {
     rest.clone().next() == Some(Token::Symbol(b'('))
 }
 
-/// Whether a function is known to be the same at any time and in any session, or to change with each statement.
+/// Whether a function is known to return the same at any time and in any session, or to change with each
+/// statement.
 fn is_calm(name: &[u8]) -> bool {
     is_harmless_function(name) && !OF_A_SESSION.contains(&name) && !WRITES.contains(&name)
 }
 
 const PERIOD: Token<'static> = Token::Symbol(b'.');
 
-/// Behind FOR: `FOR UPDATE`, `FOR NO KEY UPDATE`, `FOR SHARE`, `FOR KEY SHARE`.
+/// The words after FOR: `FOR UPDATE`, `FOR NO KEY UPDATE`, `FOR SHARE`, `FOR KEY SHARE`.
 const LOCKS: &[&[u8]] = &[b"UPDATE", b"NO", b"SHARE", b"KEY"];
 
-/// Words that are the same for a whole transaction, or types whose input may be (`$1::text::date` of `today`).
+/// Words whose value is fixed for a whole transaction, or types whose input may be (`$1::text::date` of `today`).
 const OF_THE_TRANSACTION: &[&[u8]] = &[
     b"CURRENT_DATE",
     b"CURRENT_TIME",
@@ -101,7 +102,7 @@ const OF_THE_TRANSACTION: &[&[u8]] = &[
     b"ABSTIME",
 ];
 
-/// Harmless functions that do something all the same, which a transaction that nobody waits for must not.
+/// Harmless functions that nevertheless do something. A transaction whose end nobody waits for must not call them.
 const WRITES: &[&[u8]] = &[
     b"pg_notify",
     b"pg_cancel_backend",
@@ -109,7 +110,7 @@ const WRITES: &[&[u8]] = &[
     b"set_config",
 ];
 
-/// Harmless functions whose answer is a transaction's or a session's, or that need one.
+/// Harmless functions whose answer depends on a transaction or a session, or that need one.
 const OF_A_SESSION: &[&[u8]] = &[
     b"age",
     b"currval",

@@ -1,17 +1,16 @@
 //! What a text may leave behind in the session: settings, locks, channels, temporary tables.
 //!
-//! A text leaves nothing only if every command and every function in it is known to be harmless, so that
-//! a wrong answer costs a reset and never a leak. It is judged by what it shows. What the server does on
-//! its account is not seen: triggers, defaults (`nextval` of a serial column), views, rules, policies,
-//! operators, casts and domains that call functions, a function of a row written like one of its columns, and
-//! functions of the user's under a built-in name, which come first where a search path puts pg_catalog behind.
-//! A service that has such a one change the session wants
-//! `reset = "always"`.
+//! The verdict is that a text leaves nothing only if every command and every function in it is known to be
+//! harmless. So a wrong verdict costs a reset and never a leak. It sees only the text. It does not see what
+//! the server does because of the text: triggers, defaults (`nextval` of a serial column), views, rules,
+//! policies, operators, casts and domains that call functions, a function of a row that is written like one of
+//! its columns, and user functions with a built-in name, which win if the search path puts pg_catalog last. If
+//! one of these changes the session, the service needs `reset = "always"`.
 
 use crate::sql::harmless::{is_harmless_function, is_syntax};
 use crate::sql::tokens::{Sql, Token, Tokens};
 
-/// What running a text may leave behind; the worse the greater.
+/// What running a text may leave behind, from harmless to worst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 #[expect(
@@ -22,7 +21,7 @@ pub enum Residue {
     /// Nothing that outlasts the transaction.
     #[default]
     Nothing,
-    /// Something that a reset takes away.
+    /// Something that a reset removes.
     Undoable,
     /// Something that lasts as long as the session.
     Lasting,
@@ -49,10 +48,10 @@ struct ResidueReader<'s> {
     distinct_on: bool,
 }
 
-/// A name that has just been read, with what qualifies it.
+/// A name that has just been read, with its qualifiers.
 #[derive(Clone, Copy)]
 struct Name<'s> {
-    /// What stood before all of it.
+    /// The token before the whole name.
     before: Token<'s>,
     qualifier: Qualifier<'s>,
     last: Token<'s>,
@@ -62,7 +61,7 @@ struct Name<'s> {
 enum Qualifier<'s> {
     None,
     Schema(Token<'s>),
-    /// More than a function has.
+    /// More qualifiers than a function can have.
     Several,
 }
 
@@ -76,7 +75,7 @@ impl<'s> ResidueReader<'s> {
         }
     }
 
-    /// What the next statement may leave behind; `None` when there is no more.
+    /// What the next statement may leave behind. `None` if there are no more statements.
     fn statement(&mut self) -> Option<Residue> {
         let first = self.tokens.by_ref().find(|token| *token != START)?;
         let (mut residue, suspicious) = match first {
@@ -107,7 +106,7 @@ impl<'s> ResidueReader<'s> {
         here.is(b"INTO") && !self.before.is_any(&[b"INSERT", b"MERGE"])
     }
 
-    /// Keeps what the next token has to be read with.
+    /// Keeps the context that is needed to read the next token.
     fn note(&mut self, token: Token<'s>) {
         let before = std::mem::replace(&mut self.before, token);
         self.distinct_on |= before.is(b"DISTINCT") && token.is(b"ON");
@@ -130,13 +129,14 @@ impl<'s> ResidueReader<'s> {
         };
     }
 
-    /// Whether a name with a parenthesis behind it changes nothing: no call, or one that is known.
+    /// Whether a name with a parenthesis after it changes nothing: it is no call, or the call of a known
+    /// function.
     fn is_harmless(&self, name: Name<'s>) -> bool {
         if name.before == Token::Cast || name.before.is_any(BEFORE_A_LIST) {
             return true;
         }
         match (name.qualifier, name.last) {
-            // A field of a row may be a function of it.
+            // A field of a row may be a function of the row.
             _ if name.before == PERIOD || self.before == PERIOD => false,
             (Qualifier::None, Token::Word(word))
                 if is_syntax(word) || self.is_construct(word, name) =>
@@ -158,12 +158,12 @@ impl<'s> ResidueReader<'s> {
         is_harmless_function(name) || (name == b"set_config" && sets_locally(self.tokens.clone()))
     }
 
-    /// Words that could name a function, and here do not.
+    /// Whether the word could name a function, but does not here.
     fn is_construct(&self, word_here: &[u8], name: Name<'s>) -> bool {
         let behind = |words: &[&[u8]]| name.before.is_any(words);
         match word_here.to_ascii_uppercase().as_slice() {
             b"FILTER" => self.goes_on_with(&[b"WHERE"]),
-            // Only behind `DISTINCT ON (..)` an expression may follow a parenthesis.
+            // Only after `DISTINCT ON (..)` may an expression follow a parenthesis.
             b"OVER" if name.before != Token::Symbol(b')') => false,
             b"OVER" => !self.distinct_on || self.goes_on_with(&[b"PARTITION", b"ORDER"]),
             b"BY" => behind(&[b"GROUP", b"ORDER", b"PARTITION"]),
@@ -182,19 +182,19 @@ impl<'s> ResidueReader<'s> {
         }
     }
 
-    /// Whether a keyword comes that only an upsert has.
+    /// Whether this keyword comes later, which only an upsert has.
     fn comes_to(&self, keyword: &[u8]) -> bool {
         self.tokens.clone().any(|token| token.is(keyword))
     }
 
-    /// Whether one of these follows, which is no argument.
+    /// Whether one of these words follows. None of them can be an argument.
     fn goes_on_with(&self, words: &[&[u8]]) -> bool {
         let next = self.tokens.clone().next();
         next.is_some_and(|next| next.is_any(words))
     }
 }
 
-/// What a command may leave behind by itself, and which words in it make it one that does.
+/// What a command may leave behind by itself, and the words in it that make it leave something.
 fn command(
     first: Token<'_>,
     word: &[u8],
@@ -212,7 +212,7 @@ fn command(
         // Outside a transaction SET LOCAL does nothing.
         b"SET" if second.is_any(ENDS_WITH_TRANSACTION) => Residue::Nothing,
         b"PREPARE" if second.is(b"TRANSACTION") => Residue::Nothing,
-        // The names of statements are diesel's too, and a library stays loaded.
+        // diesel uses names of statements too, and a loaded library stays.
         b"PREPARE" | b"LOAD" => Residue::Lasting,
         _ if first.is_any(HARMLESS) => Residue::Nothing,
         _ => Residue::Undoable,
@@ -220,7 +220,7 @@ fn command(
     (residue, NOTHING)
 }
 
-/// Whether the arguments of a `set_config` end with `true`: then it ends with the transaction.
+/// Whether the arguments of a `set_config` end with `true`, so that the setting ends with the transaction.
 fn sets_locally(tokens: Tokens<'_>) -> bool {
     let mut depth = 0_u32;
     let mut arguments = 1;
@@ -246,14 +246,14 @@ fn is_pg_catalog(schema: Token<'_>) -> bool {
     schema.is(b"pg_catalog") || schema == Token::Quoted(b"pg_catalog")
 }
 
-/// What stands before a statement.
+/// The token before a statement.
 const START: Token<'static> = Token::Symbol(b';');
 
 const PERIOD: Token<'static> = Token::Symbol(b'.');
 
 const NOTHING: &[&[u8]] = &[];
 
-/// Commands that leave nothing behind when the transaction is over, functions aside.
+/// Commands that leave nothing behind when the transaction is over. Functions in them are judged separately.
 #[rustfmt::skip]
 const HARMLESS: &[&[u8]] = &[
     b"SELECT", b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"VALUES", b"TABLE", b"WITH", b"BEGIN",
@@ -263,7 +263,8 @@ const HARMLESS: &[&[u8]] = &[
 
 pub(crate) const ENDS_WITH_TRANSACTION: &[&[u8]] = &[b"LOCAL", b"TRANSACTION", b"CONSTRAINTS"];
 
-/// Behind these a name has a list of columns, or the size of a type: `INSERT INTO t (`, `WITH t (`.
+/// After one of these words, a name may have a list of columns or the size of a type: `INSERT INTO t (`,
+/// `WITH t (`.
 const BEFORE_A_LIST: &[&[u8]] = &[b"INTO", b"AS", b"WITH", b"RECURSIVE", b"COPY"];
 
 #[rustfmt::skip]

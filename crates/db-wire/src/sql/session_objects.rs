@@ -1,14 +1,14 @@
-//! What needs a session of its own, which a transaction-mode pooler does not give.
+//! Texts that need a session of their own, which a transaction-mode pooler does not give.
 
 use crate::sql::residue::ENDS_WITH_TRANSACTION;
 use crate::sql::statements::{only, statements};
 use crate::sql::tokens::{Sql, Token, Tokens};
 
-/// What of a text needs a session of its own, by its name in a refusal.
+/// The part of a text that needs a session of its own, named as in a refusal.
 ///
 /// `in_transaction` says whether it runs in a transaction block, in which a temporary object may stay until COMMIT.
 pub(crate) fn needs_own_session(sql: Sql<'_>, in_transaction: bool) -> Option<&'static str> {
-    // Several statements in one text are one transaction.
+    // Several statements in one text form one transaction.
     let in_transaction = in_transaction || only(sql).is_none();
     statements(sql).find_map(|one| object_of(one, in_transaction))
 }
@@ -45,7 +45,7 @@ fn holds(mut words: Tokens<'_>) -> bool {
     false
 }
 
-/// `CREATE TEMP TABLE`, VIEW or SEQUENCE. One that its COMMIT drops is a transaction's own.
+/// `CREATE TEMP TABLE`, VIEW or SEQUENCE. An object that COMMIT drops belongs to its transaction.
 fn temporary(mut words: Tokens<'_>, in_transaction: bool) -> Option<&'static str> {
     let _or_replace = words.eat(b"OR") && words.eat(b"REPLACE");
     let _scope = words.eat(b"LOCAL") || words.eat(b"GLOBAL");
@@ -73,7 +73,7 @@ fn drops_on_commit(mut words: Tokens<'_>) -> bool {
     false
 }
 
-/// A session-level lock, `SELECT .. INTO TEMP`, and what is made in the schema of temporary objects.
+/// A session-level lock, `SELECT .. INTO TEMP`, and objects that are made in the schema of temporary objects.
 fn by_name(statement: Sql<'_>, in_transaction: bool) -> Option<&'static str> {
     let mut tokens = Tokens::of(statement);
     let makes = tokens.clone().next()?.is_any(&[b"CREATE", b"ALTER"]);
@@ -129,7 +129,7 @@ pub(crate) fn sets_for_everybody(sql: Sql<'_>, interval_style: bool) -> Option<S
     })
 }
 
-/// The same by `set_config(.., .., false)`. One whose last argument is no constant is the server's to know.
+/// The same with `set_config(.., .., false)`. If the last argument is no constant, only the server knows.
 fn configures(statement: Sql<'_>, interval_style: bool) -> Option<String> {
     let mut tokens = Tokens::of(statement);
     while let Some(token) = tokens.next() {
@@ -173,7 +173,7 @@ const FALSE: &[&[u8]] = &[b"f", b"false", b"off", b"no", b"n", b"0"];
 
 const INTERVAL_STYLE: &[u8] = b"intervalstyle";
 
-/// What PgBouncer keeps for each of its clients. TIME ZONE and NAMES are other words for two of these.
+/// The settings that PgBouncer keeps for each of its clients. TIME ZONE and NAMES are other words for two of them.
 const KEPT: &[&[u8]] = &[
     b"TIME",
     b"NAMES",

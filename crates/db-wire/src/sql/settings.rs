@@ -1,8 +1,8 @@
-//! Which statements change what later statements mean: then nothing that is kept can be trusted.
+//! Which statements change what later statements mean. After one, nothing that is kept can be trusted.
 //!
-//! What a kept statement means depends on how its names are resolved and on the settings that parsing reads.
-//! The server looks for changes of the search path, of the role and of the objects it has resolved; it does not
-//! look for other settings. So every setting counts that is not known to matter to execution alone.
+//! The meaning of a kept statement depends on how its names are resolved and on the settings that parsing reads.
+//! The server checks for changes of the search path, of the role and of the objects that it has resolved. It does
+//! not check other settings. So every setting counts, unless it is known to matter only to execution.
 
 use crate::sql::statements::{first, statements};
 use crate::sql::tokens::{Sql, Token, Tokens};
@@ -33,8 +33,8 @@ pub(crate) fn forgets_names(tag: &[u8]) -> bool {
     tag.starts_with(b"DISCARD ALL") || tag.starts_with(b"DEALLOCATE ALL")
 }
 
-/// What follows SET. `SET ROLE`, `SET SCHEMA`, `SET TIME ZONE` and the like are settings of other names, and none
-/// of them matters to execution alone.
+/// Reads what follows SET. `SET ROLE`, `SET SCHEMA`, `SET TIME ZONE` and similar forms set settings with other
+/// names. None of those matters only to execution.
 fn sets_meaning(mut words: Tokens<'_>) -> bool {
     let _scope = words.eat(b"LOCAL") || words.eat(b"SESSION");
     let Some(name) = words.next() else {
@@ -43,7 +43,7 @@ fn sets_meaning(mut words: Tokens<'_>) -> bool {
     if name.is_any(&[b"TRANSACTION", b"CONSTRAINTS", b"CHARACTERISTICS"]) {
         return false;
     }
-    // A name of two parts is an extension's or the program's own, read where it is asked for.
+    // A name of two parts belongs to an extension or to the program, and is read when it is needed.
     if words.eat_symbol(b'.') {
         return false;
     }
@@ -53,7 +53,7 @@ fn sets_meaning(mut words: Tokens<'_>) -> bool {
     }
 }
 
-/// A `set_config` of such a setting, or of one that cannot be told.
+/// A `set_config` of such a setting, or of a setting that the text does not show.
 fn configures_meaning(statement: Sql<'_>) -> bool {
     let mut tokens = Tokens::of(statement);
     while let Some(token) = tokens.next() {
@@ -79,7 +79,7 @@ fn configures_meaning(statement: Sql<'_>) -> bool {
     false
 }
 
-/// `SELECT .. INTO`, whose table may hide another and has no tag of its own.
+/// `SELECT .. INTO`: its table may hide another one, and the command has no tag of its own.
 fn makes_a_table(statement: Sql<'_>) -> bool {
     let mut previous = Token::Odd;
     let made = Tokens::of(statement).any(|token| {
@@ -90,7 +90,8 @@ fn makes_a_table(statement: Sql<'_>) -> bool {
     made && first(statement).is_any(&[b"SELECT", b"WITH", b"VALUES", b"TABLE"])
 }
 
-/// Whether a setting, of whatever case, cannot change what a statement means, how long it takes aside.
+/// Whether a setting, in upper or lower case, cannot change what a statement means. It may change how long the
+/// statement takes.
 fn is_of_execution(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     EXECUTION.binary_search(&name.as_slice()).is_ok()
@@ -107,7 +108,7 @@ fn is_of_execution(name: &[u8]) -> bool {
         .any(|family| name.starts_with(family))
 }
 
-/// Commands that may change what names or plans mean, in part out of sight.
+/// Commands that may change what names or plans mean. Some of them do it invisibly.
 const CHANGERS: &[&[u8]] = &[
     b"DISCARD",
     b"RESET",
@@ -122,8 +123,8 @@ const CHANGERS: &[&[u8]] = &[
     b"SECURITY",
 ];
 
-/// Settings that matter to execution alone, sorted. `row_security` is not among them, nor `transform_null_equals`
-/// and whatever else the parser or the planner's rewriting reads.
+/// Settings that matter only to execution, sorted. `row_security` and `transform_null_equals` are not among them,
+/// nor is any other setting that the parser or the rewriter reads.
 #[rustfmt::skip]
 const EXECUTION: &[&[u8]] = &[
     b"application_name", b"backend_flush_after", b"bytea_output", b"client_connection_check_interval",

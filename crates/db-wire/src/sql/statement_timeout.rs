@@ -1,12 +1,12 @@
-//! The time that statements have, as far as a text sets it.
+//! The statement timeout, as a text sets it.
 
-/// Whether a text may set the time that statements have.
+/// Whether a text may set the statement timeout.
 pub(crate) fn sets_timeout(text: &[u8]) -> bool {
     last_mention(text).is_some()
 }
 
-/// The time in milliseconds that the last such setting in a text gives to statements: `u64::MAX` where it takes the
-/// bound away, or does not say how long.
+/// The statement timeout in milliseconds that the last such setting in a text sets. `u64::MAX` means that it
+/// removes the bound, or does not say how long.
 pub(crate) fn timeout_of(text: &[u8]) -> u64 {
     let behind = last_mention(text).map_or(&b""[..], |at| &text[at + NAME.len()..]);
     let value = behind.trim_ascii_start();

@@ -55,7 +55,7 @@ impl<'s> Iterator for Statements<'s> {
                 }
             };
             if !is_empty {
-                // Up to the semicolon, and the blanks before it.
+                // It ends before the semicolon and the blanks that precede it.
                 return Some(self.sql.part(&text[..text.len() - end]));
             }
             if self.tokens.rest().is_empty() {
@@ -65,8 +65,8 @@ impl<'s> Iterator for Statements<'s> {
     }
 }
 
-/// How deep a statement is in parts that have semicolons of their own: parentheses, as CREATE RULE has them, and
-/// the body of a function that is written in SQL (BEGIN ATOMIC).
+/// The nesting depth in parts that have semicolons of their own: parentheses, as in CREATE RULE, and the body of
+/// a function that is written in SQL (BEGIN ATOMIC).
 #[derive(Default)]
 struct Body {
     parentheses: u32,
@@ -92,7 +92,7 @@ impl Body {
     }
 }
 
-/// What ends a statement.
+/// The token that ends a statement.
 const END: Token<'static> = Token::Symbol(b';');
 
 #[cfg(test)]

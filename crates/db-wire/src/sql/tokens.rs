@@ -1,8 +1,8 @@
 //! The tokens of a text, divided as PostgreSQL's scanner divides it.
 //!
-//! Comments, nested ones too, every form of string, quoted names and dollar quotes are one token or none, so that
-//! nothing in them changes a decision. What no server divides, or every version divides otherwise, is
-//! [`Token::Odd`], and ends the text.
+//! Comments, even nested ones, every form of string, quoted names and dollar quotes are one token or none, so
+//! nothing inside them changes a decision. A text that no server can divide, or that versions divide differently,
+//! gives [`Token::Odd`], which ends the text.
 
 /// A text, and how the server reads a backslash in its plain strings.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ impl<'s> Sql<'s> {
 pub(crate) enum Token<'s> {
     /// A name or keyword without quotes, as it is written.
     Word(&'s [u8]),
-    /// What stands between the quotes of a quoted name; a quote within is still doubled.
+    /// The text between the quotes of a quoted name. A quote inside is still doubled.
     Quoted(&'s [u8]),
     /// A number.
     Value,
@@ -44,12 +44,12 @@ pub(crate) enum Token<'s> {
     Cast,
     /// Any other character.
     Symbol(u8),
-    /// Something that has no end, or that versions of the server divide in different ways.
+    /// Something without an end, or something that versions of the server divide in different ways.
     Odd,
 }
 
 impl Token<'_> {
-    /// Whether it is this word, in whatever case, without quotes.
+    /// Whether it is this word without quotes, in upper or lower case.
     pub(crate) fn is(self, word: &[u8]) -> bool {
         matches!(self, Self::Word(written) if written.eq_ignore_ascii_case(word))
     }
@@ -63,7 +63,7 @@ impl Token<'_> {
 #[derive(Clone)]
 pub(crate) struct Tokens<'s> {
     rest: &'s [u8],
-    /// Whether a backslash in a plain string is a character like others: `standard_conforming_strings`.
+    /// Whether a backslash in a plain string is an ordinary character: `standard_conforming_strings`.
     conforming: bool,
 }
 
@@ -106,7 +106,7 @@ impl<'s> Tokens<'s> {
         taken
     }
 
-    /// Passes blanks and comments by; `None` when a comment has no end.
+    /// Skips blanks and comments. `None` if a comment has no end.
     fn skip_blanks(&mut self) -> Option<()> {
         loop {
             let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
@@ -174,7 +174,7 @@ impl<'s> Tokens<'s> {
             (b'e', [b'\'', ..]) => escaped_literal(self.rest)?,
             (b'n', [b'\'', ..]) => self.plain_literal()?,
             (b'b' | b'x', [b'\'', ..]) => quoted(self.rest, b'\'')?,
-            // An UESCAPE behind it changes what it means, not where it ends.
+            // A UESCAPE after it changes what it means, not where it ends.
             (b'u', [b'&', rest @ ..]) if rest.starts_with(b"'") => 1 + quoted(rest, b'\'')?,
             (b'u', [b'&', rest @ ..]) if rest.starts_with(b"\"") => {
                 let length = 1 + quoted(rest, b'"')?;
@@ -195,7 +195,7 @@ impl<'s> Tokens<'s> {
         }
     }
 
-    /// A number; one that runs into a name is divided otherwise by every version of the server.
+    /// A number. Versions of the server divide a number that runs into a name in different ways.
     fn number(&mut self) -> Option<Token<'s>> {
         let digits = |bytes: &[u8]| {
             bytes
@@ -265,7 +265,7 @@ fn comment(sql: &[u8]) -> Option<usize> {
     }
 }
 
-/// The length of what stands between two quotes, in which a doubled quote is one of the text's.
+/// The length of the text between two quotes. A doubled quote belongs to the text.
 fn quoted(sql: &[u8], quote: u8) -> Option<usize> {
     let mut place = 1;
     loop {
@@ -277,7 +277,7 @@ fn quoted(sql: &[u8], quote: u8) -> Option<usize> {
     }
 }
 
-/// A literal in which a backslash takes the next character as it is.
+/// The length of a literal in which a backslash escapes the next character.
 fn escaped_literal(sql: &[u8]) -> Option<usize> {
     let mut place = 1;
     loop {

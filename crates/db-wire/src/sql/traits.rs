@@ -1,4 +1,4 @@
-//! Everything that is decided by a statement's text, decided once.
+//! Everything that a statement's text decides. It is decided once.
 
 use crate::rules::Rules;
 use crate::sql::alone::{must_stand_alone, needs_a_block, runs_a_procedure};
@@ -11,7 +11,7 @@ use crate::sql::statement_timeout::sets_timeout;
 use crate::sql::tokens::{Sql, Token, Tokens};
 use crate::sql::transactions::{controls_transaction, is_partial_rollback, may_commit};
 
-/// What a text is, as far as its tokens tell.
+/// The properties of a text, as far as its tokens tell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Traits {
     /// It may be kept prepared.
@@ -19,11 +19,11 @@ pub(crate) struct Traits {
     pub(crate) reads: Reads,
     /// It may change what later statements mean.
     pub(crate) changes_meaning: bool,
-    /// Nothing may be put before it: the server refuses it then, or does something else.
+    /// Nothing may be put before it, because the server would then refuse it or do something else.
     pub(crate) stands_alone: bool,
     /// It is refused outside a transaction block.
     pub(crate) needs_a_block: bool,
-    /// It may commit in the middle of its work, where it stands alone.
+    /// It may commit in the middle of its work, if it stands alone.
     pub(crate) runs_a_procedure: bool,
     pub(crate) may_commit: bool,
     /// It may begin or end a transaction.
@@ -32,7 +32,7 @@ pub(crate) struct Traits {
     pub(crate) residue: Residue,
     /// COMMIT may travel behind it in the same request.
     pub(crate) may_be_last: bool,
-    /// It may set the time that statements have.
+    /// It may set the statement timeout.
     pub(crate) sets_timeout: bool,
     /// The highest number among its parameters.
     pub(crate) parameters: u16,
@@ -59,8 +59,8 @@ impl Traits {
 }
 
 impl Traits {
-    /// Whether it runs with nothing before it. A procedure does if it misses no setting by that; else the server
-    /// refuses its COMMIT, if it has one.
+    /// Whether it runs with nothing before it. A procedure does, if it needs no setting before it; otherwise the
+    /// server refuses the COMMIT inside it, if there is one.
     pub(crate) fn is_bare(self, rules: &Rules) -> bool {
         let needs_settings = rules
             .local_settings
@@ -73,7 +73,7 @@ impl Traits {
 fn parameters(sql: Sql<'_>) -> u16 {
     let numbers = Tokens::of(sql).map(|token| match token {
         Token::Parameter(number) => number,
-        // Behind it there may be any.
+        // Any parameter may follow after it.
         Token::Odd => u16::MAX,
         _ => 0,
     });

@@ -7,7 +7,7 @@ use crate::sql::tokens::{Sql, Token, Tokens};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Begin {
     pub(crate) read_only: bool,
-    /// The isolation level that it names; without one the session's default applies.
+    /// The isolation level that it names. Without one, the session's default applies.
     pub(crate) isolation: Option<Isolation>,
     /// Whether it says READ ONLY or READ WRITE.
     pub(crate) access: bool,
@@ -36,7 +36,7 @@ impl Isolation {
 }
 
 impl Begin {
-    /// Reads a BEGIN or START TRANSACTION that is nothing else besides.
+    /// Reads a BEGIN or START TRANSACTION that contains nothing else.
     pub(crate) fn parse(statement: Sql<'_>) -> Option<Self> {
         let mut words = Tokens::of(statement);
         let mut begin = Self::default();
@@ -75,9 +75,10 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Reads `BEGIN ..` or `BEGIN ..; SET LOCAL ..; SET LOCAL ..` that is nothing else besides.
+    /// Reads `BEGIN ..` or `BEGIN ..; SET LOCAL ..; SET LOCAL ..` that contains nothing else.
     pub(crate) fn parse(sql: Sql<'_>) -> Option<Self> {
-        // The wire puts more behind these statements, which a comment at their end would swallow.
+        // The wire puts more text after these statements, and a comment at their end would swallow
+        // it.
         if sql
             .text
             .windows(2)
@@ -131,7 +132,7 @@ impl End {
         words.next().is_none().then_some(end)
     }
 
-    /// What ends a transaction that has failed: PREPARE TRANSACTION too rolls it back.
+    /// Reads the end of a failed transaction. PREPARE TRANSACTION rolls it back too.
     pub(crate) fn of_failed(sql: Sql<'_>) -> Option<Self> {
         let prepares = || {
             let mut words = Tokens::of(only(sql)?);
@@ -141,9 +142,10 @@ impl End {
     }
 }
 
-/// Whether it may commit: then it must not be cancelled.
+/// Whether it may commit, so that it must not be cancelled.
 ///
-/// A procedure or a DO that commits in the middle of its work may be cancelled: it may run for hours.
+/// A procedure or a DO that commits in the middle of its work may be cancelled, because it may run
+/// for hours.
 pub(crate) fn may_commit(sql: Sql<'_>) -> bool {
     statements(sql).any(|one| {
         let mut words = Tokens::of(one);
@@ -184,7 +186,7 @@ pub(crate) fn is_partial_rollback(sql: Sql<'_>) -> bool {
     words.eat(b"TO")
 }
 
-/// Words that may stand behind BEGIN, COMMIT and ROLLBACK and say nothing.
+/// Skips words that may follow BEGIN, COMMIT and ROLLBACK and mean nothing.
 fn eat_noise(words: &mut Tokens<'_>) {
     let _noise = words.eat(b"TRANSACTION") || words.eat(b"WORK");
 }
@@ -305,7 +307,7 @@ mod tests {
         assert!(partial("rollback to a") && !partial("ROLLBACK"));
     }
 
-    /// A literal, a comment or a name that reads like a COMMIT is none.
+    /// A literal, a comment or a name that looks like a COMMIT is not one.
     #[test]
     fn what_commits_is_known_by_its_tokens() {
         let commits = |sql: &str| may_commit(Sql::of(sql.as_bytes()));

@@ -1,4 +1,4 @@
-//! COPY, whose rows belong to no request of their own.
+//! COPY: its rows belong to no request of their own.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::named;
 use super::peers::{NOTHING, Peers};
 use crate::command::Command;
 
-/// By a simple query, as the first thing in a transaction too: its rows are not held back.
+/// A COPY by a simple query, even as the first statement of a transaction: its rows are not held back.
 #[test]
 fn copy_in_by_a_simple_query_passes() {
     let mut peers = Peers::new(named());
@@ -25,8 +25,9 @@ fn copy_in_by_a_simple_query_passes() {
     assert_eq!(peers.asked(), ["Q select 1"]);
 }
 
-/// By Execute, as tokio-postgres does: the server ignores the Sync before the rows, and answers the one
-/// behind them. Each Sync would else be waited for, and every later answer of ours with it.
+/// A COPY by Execute, as tokio-postgres sends it: the server ignores the Sync before the rows, and answers
+/// the one after them. Otherwise the wire would wait for an answer to each Sync, and delay every later
+/// answer of its own.
 #[test]
 fn copy_in_by_execute_is_one_exchange() {
     for end in ["c", "f no"] {
@@ -41,7 +42,7 @@ fn copy_in_by_execute_is_one_exchange() {
         assert!(!peers.observed.is_working());
         assert_eq!(peers.local(&["C s1", "S"]), ["3", "Z I"]);
     }
-    // Refused before it began, both are answered.
+    // If the COPY is refused before it begins, both are answered.
     let mut peers = Peers::new(named());
     peers.learns("s1", "copy t from stdin", "n");
     peers.client(&["B s1", "E", "S"]);
@@ -54,8 +55,8 @@ fn copy_in_by_execute_is_one_exchange() {
     assert_eq!(peers.local(&["C s1", "S"]), ["3", "Z I"]);
 }
 
-/// diesel-async has no COPY: it calls the server's readiness for rows an error, and goes on. The server
-/// would take the next statement for a row.
+/// diesel-async has no COPY: it reports the server's readiness for rows as an error, and goes on. The
+/// server would then take the next statement for a row.
 #[test]
 fn a_copy_that_its_client_abandons_is_ended_before_the_next_request() {
     let mut peers = Peers::new(named());
@@ -63,7 +64,7 @@ fn a_copy_that_its_client_abandons_is_ended_before_the_next_request() {
     peers.client(&["Q copy t from stdin"]);
     peers.server(&["C BEGIN", "G \0\0\0"]);
     assert_eq!(peers.client(&["Q select 1"]), ["f"]);
-    // The transaction it began in is over when that is answered; what follows waits as ever.
+    // The transaction in which it began is over when that is answered. What follows waits as usual.
     assert_eq!(peers.server(&["E 57014", "Z E"]), ["E 57014", "Z E"]);
     assert_eq!(peers.asked(), ["Q select 1"]);
 
@@ -73,12 +74,12 @@ fn a_copy_that_its_client_abandons_is_ended_before_the_next_request() {
     peers.server(&["2", "G \0\0\0"]);
     let next = ["P s2 update t", "D s2", "S"];
     assert_eq!(peers.client(&next), ["f", "S"]);
-    // PgBouncer takes no request over from before the end of a COPY.
+    // PgBouncer loses requests that were sent before the end of a COPY.
     assert_eq!(peers.server(&["E 57014", "Z I"]), ["E 57014", "Z I"]);
     assert_eq!(peers.asked(), next);
     let told = peers.server(&["1", "t", "n", "Z I"]);
     assert_eq!(told, ["1", "t", "n", "Z I"]);
-    // Whoever says goodbye is not answered.
+    // A client that says goodbye gets no answer.
     peers.client(&["Q copy t from stdin"]);
     peers.server(&["G \0\0\0"]);
     assert_eq!(peers.client(&["X"]), ["X"]);
@@ -96,7 +97,7 @@ fn copy_out_passes() {
     assert_eq!(peers.local(&["Q BEGIN"]), ["C BEGIN", "Z T"]);
 }
 
-/// A PgBouncer forgets, at the end of the rows, what has been asked meanwhile.
+/// At the end of the rows, PgBouncer forgets what the client has asked meanwhile.
 #[test]
 fn nothing_is_asked_before_the_rows_of_a_copy_have_ended() {
     let mut peers = Peers::new(named());
@@ -110,7 +111,7 @@ fn nothing_is_asked_before_the_rows_of_a_copy_have_ended() {
     assert_eq!(peers.asked(), ["Q select 1"]);
 }
 
-/// What a watcher was told: how many rows, and whether there was time before them and with them.
+/// What a watcher was told: how many rows, and whether time passed before the rows and during them.
 type Seen = Arc<Mutex<Vec<(u64, bool, bool)>>>;
 
 fn watched() -> (Peers, Seen) {
@@ -134,8 +135,9 @@ fn tick() {
     while now.elapsed().is_zero() {}
 }
 
-/// Its first row is that of COPY TO, and not the announcement of rows; COPY FROM has the server's readiness
-/// in its place. Of several commands in one query each has its own.
+/// For COPY TO the time is divided at its first row, and not at the announcement of rows. For COPY FROM it
+/// is divided where the server is ready for rows. Each of several commands in one query has its own
+/// division.
 #[test]
 fn the_time_of_a_copy_is_parted_where_its_rows_begin() {
     let (mut peers, seen) = watched();

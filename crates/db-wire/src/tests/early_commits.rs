@@ -1,4 +1,4 @@
-//! COMMIT that travels with the last statement, at the client's word.
+//! COMMIT that travels with the last statement, because the client asked for it.
 
 use super::peers::{NOTHING, Peers};
 use super::{named, shared};
@@ -6,7 +6,8 @@ use crate::TransactionStatus;
 use crate::conversation::lost::connection_lost;
 use crate::rules::{Naming, Rules};
 
-/// Learnt: `s1` updates, `s2` selects. In a transaction whose BEGIN is held back.
+/// The wire knows two statements: `s1` updates, `s2` selects. The client is in a transaction whose BEGIN is held
+/// back.
 fn begun(rules: Rules) -> Peers {
     let mut peers = Peers::new(rules);
     peers.learns("s1", "update t", "n");
@@ -44,7 +45,7 @@ fn begin_and_commit_travel_with_the_only_statement() {
     assert_eq!(peers.server(&["Z I"]), ["Z T"]);
     assert!(is_committed(&peers) && !peers.observed.is_committing());
     assert_eq!(peers.status(), TransactionStatus::InTransaction);
-    // What diesel's cache of statements gives up may be closed, and a savepoint released.
+    // A client may close statements that diesel's cache drops, and release a savepoint.
     assert_eq!(peers.local(&["C s1", "S"]), ["3", "Z T"]);
     assert_eq!(
         peers.local(&["Q release savepoint a"]),
@@ -72,7 +73,7 @@ fn commit_travels_with_the_last_of_several_and_in_a_simple_query() {
     assert_eq!(peers.local(&["Q commit"]), ["C COMMIT", "Z I"]);
 }
 
-/// The server skips COMMIT, and the transaction is one that has failed.
+/// The server skips COMMIT, and the transaction has failed.
 #[test]
 fn a_statement_that_fails_commits_nothing() {
     let mut peers = begun(named());
@@ -91,7 +92,7 @@ fn a_statement_that_fails_commits_nothing() {
     assert_eq!(unbegun.local(&["Q ROLLBACK"]), ["C ROLLBACK", "Z I"]);
 }
 
-/// A deferred constraint, or a conflict: the server has rolled back, and the client has to hear of it.
+/// With a deferred constraint, or a conflict, the server has rolled back, and the client has to learn of it.
 #[test]
 fn a_commit_that_fails_is_the_error_of_its_statement() {
     let mut peers = begun(named());
@@ -157,7 +158,7 @@ fn a_lost_answer_leaves_the_outcome_unknown() {
     assert!(peers.observed.is_committing() && !is_committed(&peers));
 }
 
-/// The word is for the next request that runs something, and for nothing later.
+/// The client's word applies to the next request that runs something, and to nothing later.
 #[test]
 fn what_cannot_take_a_commit_along_is_sent_as_ever() {
     for last in [
@@ -175,12 +176,12 @@ fn what_cannot_take_a_commit_along_is_sent_as_ever() {
         peers.server(&["C DONE", "Z T"]);
         assert_eq!(peers.client(&["B s1", "E", "S"]), ["B s1", "E", "S"]);
     }
-    // A pipeline, whose end the wire does not know.
+    // A pipeline: the wire does not know its end.
     let mut piped = begun(named());
     piped.steering.commit_with_next();
     let asked = piped.client(&["B s1", "E", "B s1", "E", "S"]);
     assert_eq!(asked[3..], ["B s1", "E", "B s1", "E", "S"]);
-    // Outside a transaction, where nothing is to be committed.
+    // Outside a transaction there is nothing to commit.
     let mut outside = Peers::new(named());
     outside.learns("s1", "update t", "n");
     outside.steering.commit_with_next();
@@ -190,8 +191,8 @@ fn what_cannot_take_a_commit_along_is_sent_as_ever() {
     assert_eq!(outside.client(&["B s1", "E", "S"]).len(), 6);
 }
 
-/// Behind a pooler the rows of a query may turn out to be others than its client was told. Then it must fail, and
-/// so it is not committed with it; what has no rows is.
+/// Behind a pooler the rows of a query may turn out to differ from what its client was told. Then the query must
+/// fail, so COMMIT does not travel with it. With a statement without rows it does.
 #[test]
 fn behind_a_pooler_a_query_with_rows_is_not_committed_along() {
     for naming in [Naming::Named, Naming::Unnamed] {

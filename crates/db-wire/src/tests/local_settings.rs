@@ -1,4 +1,4 @@
-//! Session settings behind a transaction pooler, and what is refused there.
+//! Session settings behind a transaction pooler, and the statements that are refused there.
 
 use super::peers::{NOTHING, Peers};
 use super::{SET_CONFIG, SET_LOCAL, shared};
@@ -12,7 +12,7 @@ fn settings() -> [String; 3] {
     ]
 }
 
-/// An autocommit statement carries them in its own Sync, the reply shows nothing of it.
+/// An autocommit statement carries the settings in its own Sync. The reply does not show them.
 #[test]
 fn autocommit_statements_carry_the_settings() {
     let mut peers = Peers::new(shared(Naming::Unnamed));
@@ -34,11 +34,11 @@ fn autocommit_statements_carry_the_settings() {
     assert_eq!(peers.observed.statements(), 2);
 }
 
-/// Once in a transaction, in its first batch.
+/// They travel once in a transaction, in its first batch.
 #[test]
 fn transactions_carry_them_once() {
     let mut peers = Peers::new(Rules {
-        // Held back nevertheless: that is how they travel.
+        // BEGIN is held back nevertheless, because the settings travel with it.
         defer_begin: false,
         ..shared(Naming::Named)
     });
@@ -68,7 +68,7 @@ fn transactions_carry_them_once() {
     assert!(peers.observed.is_committing());
 }
 
-/// What comes behind a BEGIN of unknown outcome would else be given the wrong settings.
+/// Otherwise a statement after a BEGIN with an unknown outcome would get the wrong settings.
 #[test]
 fn what_decides_about_the_next_settings_is_waited_for() {
     let mut peers = Peers::new(shared(Naming::Named));
@@ -95,7 +95,8 @@ fn a_setting_that_fails_is_the_statements_error() {
     assert_eq!(peers.client(&["Q ROLLBACK"]), ["Q ROLLBACK"]);
 }
 
-/// A SET TRANSACTION may follow, so that nothing before a BEGIN takes a snapshot. What the server warns of is ours.
+/// A SET TRANSACTION may follow, so nothing before a BEGIN takes a snapshot. The server's warnings are about the
+/// wire's own statements.
 #[test]
 fn a_prepared_begin_carries_sets_and_commit_prepared_nothing() {
     let mut peers = Peers::new(shared(Naming::Unnamed));
@@ -118,7 +119,7 @@ fn a_prepared_begin_carries_sets_and_commit_prepared_nothing() {
     assert_eq!(asked, ["P - commit prepared 'x'", "B -", "E", "S"]);
 }
 
-/// VACUUM refuses company (25001). Where it would miss a setting of the pool it is refused and not run elsewhere.
+/// VACUUM must run alone (25001). If it needs a setting of the pool, the wire refuses it.
 #[test]
 fn utilities_go_bare() {
     let timeout = ("statement_timeout".to_owned(), "5s".to_owned());
@@ -144,14 +145,14 @@ fn utilities_go_bare() {
         assert_eq!(strict.client(&[&query]), [shown]);
         strict.server(&["I", "Z I"]);
     }
-    // A procedure may commit where nothing is before it; with a search_path to say it may not.
+    // A procedure may commit if nothing comes before it. If a search_path must be set, it may not.
     assert_eq!(peers.client(&["Q call p()"]), ["Q call p()"]);
     peers.server(&["C CALL", "Z I"]);
     assert_eq!(
         strict.client(&["Q call p()"]),
         [format!("Q {SET_LOCAL};call p()")]
     );
-    // A text that is not to be kept has no name at a pooler that keeps them for everybody.
+    // A text that must not be kept has no name at a pooler that keeps names for everybody.
     let asked = peers.client(&["P s1 vacuum t", "D s1", "S"]);
     assert_eq!(asked, ["P - vacuum t", "D -", "S"]);
     peers.server(&["1", "t", "n", "Z I"]);
@@ -159,7 +160,7 @@ fn utilities_go_bare() {
     assert_eq!(asked, ["P - vacuum t", "B -", "E", "S"]);
 }
 
-/// A literal, a comment or a name that reads like one of these is none.
+/// A literal, a comment or a name that looks like one of these is not one.
 #[test]
 fn nothing_is_judged_by_what_a_literal_reads_like() {
     let mut peers = Peers::new(shared(Naming::Named));
@@ -177,7 +178,7 @@ fn nothing_is_judged_by_what_a_literal_reads_like() {
     }
 }
 
-/// What the work does not look at must not commit the rest of it.
+/// If the work ignores the refusal, the rest of it must not be committed.
 #[test]
 fn a_refusal_fails_its_transaction_as_the_servers_would() {
     let mut peers = Peers::new(shared(Naming::Named));
@@ -211,7 +212,7 @@ fn a_second_try_carries_them_too() {
     let asked = peers.asked();
     assert_eq!(asked[..1], ["C s1"]);
     assert_eq!(asked[1..4], settings());
-    // Without a name: a pooler that keeps names has the refused statement for any other name.
+    // It has no name, because a pooler that keeps names would give the refused statement for any other name.
     assert_eq!(asked[4..], ["P - update t", "D -", "B -", "E", "S"]);
     let settings = ["3", "1", "2", "D a", "C SELECT 1"];
     let run = ["1", "t", "n", "2", "C UPDATE 1", "Z I"];
@@ -219,7 +220,7 @@ fn a_second_try_carries_them_too() {
     assert_eq!(peers.server(&run), ["2", "C UPDATE 1", "Z I"]);
 }
 
-/// case R32: nothing of it reaches the pooler.
+/// case R32: none of these statements reaches the pooler.
 #[test]
 fn what_needs_a_session_of_its_own_is_refused() {
     let mut peers = Peers::new(shared(Naming::Unnamed));
@@ -238,7 +239,7 @@ fn what_needs_a_session_of_its_own_is_refused() {
     assert_eq!(asked.len(), 1);
 }
 
-/// The default isolation level and read only are in force in transactions too.
+/// The default isolation level and READ ONLY are in force in transactions too.
 #[test]
 fn a_begin_says_what_the_session_cannot() {
     let default = (
@@ -257,7 +258,7 @@ fn a_begin_says_what_the_session_cannot() {
     peers.server(&["1", "t", "T a:23", "Z T"]);
     peers.client(&["Q ROLLBACK"]);
     peers.server(&["C ROLLBACK", "Z I"]);
-    // Without a BEGIN it comes before anything that takes a snapshot.
+    // Without a BEGIN, the setting comes before anything that takes a snapshot.
     let set = "SET transaction_isolation = 'REPEATABLE READ'";
     let asked = peers.client(&["B s1", "E", "S"]);
     assert_eq!(asked[..3], [&format!("P - {set}"), "B -", "E"]);

@@ -67,7 +67,8 @@ fn begin_goes_out_before_what_needs_it() {
     }
 }
 
-/// At another level a query would see what it must not, and a transaction that may write is one from the start.
+/// At another isolation level a query would see data that it must not see, and a transaction that may write is
+/// a transaction from the start.
 #[test]
 fn only_read_committed_and_read_only_lets_queries_go_alone() {
     let serializable = Rules {
@@ -99,7 +100,7 @@ fn only_read_committed_and_read_only_lets_queries_go_alone() {
         let asked = peers.client(&["B s1", "E", "S"]);
         assert!(asked[0].starts_with("P - BEGIN"), "{begin}: {asked:?}");
     }
-    // A holder's own setting may have changed the level.
+    // The holder's own setting may have changed the isolation level.
     let mut peers = Peers::new(committed());
     peers.learns("s1", SELECT, "T v:23");
     peers.client(&["Q set default_transaction_isolation = serializable"]);
@@ -108,7 +109,7 @@ fn only_read_committed_and_read_only_lets_queries_go_alone() {
     assert!(peers.client(&["B s1", "E", "S"])[0].starts_with("P - BEGIN"));
 }
 
-/// What follows a failed statement hears what it would hear in a transaction.
+/// The statements after a failed one get the answers that they would get in a transaction.
 #[test]
 fn a_query_that_fails_fails_its_transaction() {
     for (end, tag) in [("Q COMMIT", "C ROLLBACK"), ("Q ROLLBACK", "C ROLLBACK")] {
@@ -123,7 +124,7 @@ fn a_query_that_fails_fails_its_transaction() {
     }
 }
 
-/// In a pipeline nothing but its kind follows a query that is not known to be well.
+/// In a pipeline only queries of the same kind may follow a query that has not succeeded yet.
 #[test]
 fn what_needs_the_transaction_waits_for_the_queries_before_it() {
     let mut peers = Peers::new(committed());
@@ -137,7 +138,7 @@ fn what_needs_the_transaction_waits_for_the_queries_before_it() {
     peers.server(&["2", "D one", "C SELECT 1", "Z I"]);
     assert_eq!(peers.asked(), ["Q BEGIN READ ONLY;select now()"]);
     peers.server(&["C BEGIN", "T n:1184", "D one", "C SELECT 1", "Z T"]);
-    // Had one failed, all behind it would have.
+    // If one had failed, everything after it would have failed too.
     let mut peers = Peers::new(committed());
     peers.learns("s1", SELECT, "T v:23");
     peers.local(&["Q BEGIN READ ONLY"]);

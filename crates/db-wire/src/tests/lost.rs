@@ -1,4 +1,4 @@
-//! The end of a connection with something unanswered.
+//! The end of a connection while a request is unanswered.
 
 use super::named;
 use super::peers::{NOTHING, Peers};
@@ -19,13 +19,14 @@ fn at_the_end(peers: &mut Peers) -> Vec<String> {
     connection_lost(&mut peers.conversation);
     assert!(peers.observed.is_closed());
     let told = peers.told();
-    // Once and not again.
+    // It is told only once.
     connection_lost(&mut peers.conversation);
     assert_eq!(peers.told(), NOTHING);
     told
 }
 
-/// Who cannot know whether it took effect is told so, and nobody else.
+/// Only a client that cannot know whether its request took effect is told that the outcome is
+/// unknown.
 #[test]
 fn what_may_have_taken_effect_is_told_as_unknown() {
     for request in [
@@ -72,7 +73,7 @@ fn in_a_transaction_only_commit_is_unknown() {
     }
 }
 
-/// An error that came before the end is the answer; and nothing goes into the middle of a message.
+/// An error that came before the end is the answer. Nothing goes into the middle of a message.
 #[test]
 fn an_answer_that_has_begun_is_left_alone() {
     let mut failed = peers();
@@ -90,7 +91,8 @@ fn an_answer_that_has_begun_is_left_alone() {
     assert_eq!(at_the_end(&mut cut), NOTHING);
 }
 
-/// An error proves what became of a request if it is the server's own, or ReadyForQuery follows.
+/// An error proves the outcome of a request if it comes from the server itself, or if ReadyForQuery
+/// follows.
 #[test]
 fn last_words_of_others_than_the_server_prove_nothing() {
     let commit = &["Q COMMIT"][..];

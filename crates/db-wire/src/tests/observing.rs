@@ -16,8 +16,8 @@ fn observing() -> Rules {
     }
 }
 
-/// BEGIN, what a pooler cannot have, COMMIT, a text that is prepared again: nothing is held back, renamed,
-/// refused, answered or put before it.
+/// BEGIN, a statement that a pooler cannot run, COMMIT, a text that is prepared again: the wire holds
+/// nothing back, renames, refuses and answers nothing, and puts nothing before them.
 #[test]
 fn every_request_passes_as_it_is() {
     let mut peers = Peers::new(observing());
@@ -50,7 +50,8 @@ fn every_request_passes_as_it_is() {
     assert_eq!(peers.observed.residue(), Residue::Undoable);
 }
 
-/// What is seen stays: texts, times, errors, the status, and what is unbounded or may be committed.
+/// The wire still sees texts, times, errors and the status, and whether a statement is unbounded or may be
+/// committed.
 #[test]
 fn it_goes_on_observing() {
     let mut peers = Peers::new(observing());
@@ -75,7 +76,7 @@ fn it_goes_on_observing() {
     assert_eq!(peers.status(), TransactionStatus::Failed);
     let expected = [("update t".to_owned(), 3), ("COMMIT".to_owned(), 0)];
     assert_eq!(*seen.lock().unwrap(), expected);
-    // The reset is the pool's, and leaves the session clean.
+    // The pool's own reset stays, and leaves the session clean.
     peers.server(&["Z I"]);
     peers.client(&["Q set a = 1"]);
     peers.server(&["C SET", "Z I"]);

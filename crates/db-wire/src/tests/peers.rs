@@ -1,4 +1,4 @@
-//! Both ends of a conversation, who write and read messages as short texts.
+//! Both ends of a conversation, which write and read messages as short texts.
 
 use crate::conversation::replies::server_sent;
 use crate::conversation::requests::client_sent;
@@ -41,14 +41,14 @@ impl Peers {
         }
     }
 
-    /// The client sends; returned is what the server gets.
+    /// The client sends these; returns what the server gets.
     pub(super) fn client(&mut self, messages: &[&str]) -> Vec<String> {
         let bytes: Vec<u8> = messages.iter().flat_map(|text| frontend(text)).collect();
         client_sent(&mut self.conversation, &bytes).unwrap();
         self.asked()
     }
 
-    /// The server sends; returned is what the client gets.
+    /// The server sends these; returns what the client gets.
     pub(super) fn server(&mut self, messages: &[&str]) -> Vec<String> {
         let mut bytes: Vec<u8> = messages.iter().flat_map(|text| backend(text)).collect();
         let kept = server_sent(&mut self.conversation, &mut bytes).unwrap();
@@ -59,7 +59,7 @@ impl Peers {
             .collect()
     }
 
-    /// What has gone to the server unasked for by a client's message.
+    /// What has gone to the server without a message from the client.
     pub(super) fn asked(&mut self) -> Vec<String> {
         let bytes = self.at_server();
         frames(&bytes)
@@ -67,7 +67,7 @@ impl Peers {
             .collect()
     }
 
-    /// What the client has been told by the wire itself.
+    /// What the wire itself has told the client.
     pub(super) fn told(&mut self) -> Vec<String> {
         let bytes = self.at_client();
         frames(&bytes)
@@ -75,7 +75,7 @@ impl Peers {
             .collect()
     }
 
-    /// The client sends what the wire answers without the server.
+    /// The client sends requests that the wire answers without the server.
     pub(super) fn local(&mut self, messages: &[&str]) -> Vec<String> {
         assert_eq!(self.client(messages), NOTHING);
         self.told()

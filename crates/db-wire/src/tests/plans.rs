@@ -1,4 +1,4 @@
-//! Behind a pooler that keeps statements for its clients: by their text, on several server connections.
+//! Behind a pooler that keeps statements for its clients, by their text and on several server connections.
 
 use super::named;
 use super::peers::{NOTHING, Peers};
@@ -25,8 +25,8 @@ fn prepared() -> Peers {
     peers
 }
 
-/// case F2: the pooler prepares a known text wherever it has not been yet, so that its plan there may be
-/// newer than what the client was told. No row of it passes.
+/// case F2: the pooler prepares a known text on server connections that have not had it yet. So the plan there may
+/// be newer than the description that the client was given. No row of it passes.
 #[test]
 fn each_run_is_described_and_no_row_of_another_description_passes() {
     let mut peers = prepared();
@@ -36,11 +36,11 @@ fn each_run_is_described_and_no_row_of_another_description_passes() {
     peers.client(&RUN);
     let told = peers.server(&["2", "T v:700", "D one", "C SELECT 1", "Z I"]);
     assert_eq!(told, ["2", "E 0A000", "Z I"]);
-    // What its client holds is wrong for ever: the connection is replaced. The work must not be done again unseen,
-    // as a float4 would be read as the int4 that it states.
+    // What the client has stored stays wrong, so the connection is replaced. The work must not be retried
+    // silently: a float4 would be read as the int4 that it states.
     assert!(peers.observed.is_outdated());
     assert_eq!(peers.observed.stale_statements(), 0);
-    // A pipeline of another shape as well.
+    // The same holds for a pipeline of another shape.
     let mut peers = prepared();
     let asked = peers.client(&["B s1>p", "B s1>q", "S"]);
     assert_eq!(asked, ["D s1", "B s1>p", "B s1>q", "S"]);
@@ -50,7 +50,7 @@ fn each_run_is_described_and_no_row_of_another_description_passes() {
     );
 }
 
-/// Prepared anew by name it would be refused again, on this server connection for ever.
+/// If it were prepared again with a name, this server connection would refuse it for ever.
 #[test]
 fn a_text_whose_plan_is_kept_stale_is_run_without_a_name() {
     let mut peers = prepared();
@@ -74,7 +74,7 @@ fn a_text_whose_plan_is_kept_stale_is_run_without_a_name() {
         (peers.observed.errors(), peers.observed.stale_statements()),
         (0, 0)
     );
-    // It stays so, and for those who prepare it under another name.
+    // It stays unnamed, even if a client prepares it under another name.
     assert_eq!(peers.client(&RUN), WITHOUT_NAME);
     let told = peers.server(&["1", "2", "T v:700", "D one", "C SELECT 1", "Z I"]);
     assert_eq!(told, ["2", "E 0A000", "Z I"]);
@@ -86,7 +86,7 @@ fn a_text_whose_plan_is_kept_stale_is_run_without_a_name() {
     assert_eq!(peers.client(&["B s2", "E", "S"]), WITHOUT_NAME);
 }
 
-/// A connection that has never heard of the text is given the old plan of somebody else.
+/// A connection that has never seen the text gets the old plan of another client.
 #[test]
 fn a_text_that_is_stale_before_it_is_known_is_prepared_without_a_name() {
     let mut peers = Peers::new(kept());
@@ -100,7 +100,7 @@ fn a_text_that_is_stale_before_it_is_known_is_prepared_without_a_name() {
     assert_eq!(peers.observed.errors(), 0);
 }
 
-/// In a transaction nothing is tried again unseen; its next attempt goes without the name.
+/// In a transaction nothing is retried silently. The next attempt runs without the name.
 #[test]
 fn a_transaction_that_meets_a_stale_plan_fails_once() {
     for known in [true, false] {
@@ -141,7 +141,8 @@ fn a_second_try_is_described_with_its_run() {
     assert_eq!(told, ["E 0A000", "Z I"]);
 }
 
-/// A text by another name is read alike, and a type of the user's that was made anew is right once it is heard of.
+/// varchar is read like text, and a user-defined type that was created again is read correctly once the client
+/// gets the new description.
 #[test]
 fn what_is_read_alike_passes_and_what_was_made_anew_is_asked_for_again() {
     let mut peers = Peers::new(kept());

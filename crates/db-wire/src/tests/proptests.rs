@@ -1,4 +1,5 @@
-//! However the bytes of a conversation are cut, what either side gets and what is observed is the same.
+//! However the bytes of a conversation are cut, both sides get the same, and the observed facts are the
+//! same.
 
 use crate::conversation::replies::server_sent;
 use crate::conversation::requests::client_sent;
@@ -10,7 +11,7 @@ use super::peers::{Peers, backend, frames, frontend};
 use super::recordings::{Recording, recordings};
 use crate::protocol::message::put;
 
-/// What has come of each event: bytes to the server, bytes to the client, and what the pool would see.
+/// The effects of each event: bytes to the server, bytes to the client, and what the pool would see.
 type Trace = Vec<(Vec<u8>, Vec<u8>, String)>;
 
 fn play((rules, events): &Recording, mut piece: impl FnMut(usize) -> usize) -> Trace {
@@ -54,7 +55,7 @@ fn whole(recording: &Recording) -> Trace {
     play(recording, |length| length)
 }
 
-/// In pieces of these lengths, from the first again when all were used.
+/// The conversation in pieces of these lengths. After the last length it begins again with the first.
 fn cut(recording: &Recording, lengths: &[usize]) -> Trace {
     let mut lengths = lengths.iter().copied().cycle();
     play(recording, |left| lengths.next().unwrap_or(1).min(left))
@@ -65,7 +66,7 @@ fn lengths() -> impl Strategy<Value = Vec<usize>> {
     (1..=64_usize).prop_flat_map(|widest| proptest::collection::vec(1..=widest, 1..64))
 }
 
-/// A recording, and what comes of it in one piece.
+/// A recording, and its effects in one piece.
 fn recorded() -> impl Strategy<Value = Arc<(Recording, Trace)>> {
     let played = recordings().into_iter().map(|recording| {
         let trace = whole(&recording);
@@ -76,7 +77,7 @@ fn recorded() -> impl Strategy<Value = Arc<(Recording, Trace)>> {
 
 const NOTICE: &str = "N a notice";
 
-/// With a notice behind each of the server's messages for which `behind` has a yes.
+/// The recording with a notice after each message of the server for which `behind` is true.
 fn with_notices((rules, events): &Recording, behind: &[bool]) -> Recording {
     let mut behind = behind.iter().cycle();
     let events = events.iter().map(|(side, messages)| {
@@ -101,7 +102,7 @@ fn without_notices(told: &[u8]) -> Vec<u8> {
     quiet
 }
 
-/// The shortest pieces there are, for each recording.
+/// Each recording, in the shortest possible pieces.
 #[test]
 fn recorded_conversations_are_the_same_byte_by_byte() {
     for (number, recording) in recordings().iter().enumerate() {
@@ -109,7 +110,7 @@ fn recorded_conversations_are_the_same_byte_by_byte() {
     }
 }
 
-/// As many as 300 for each recording.
+/// About 300 for each recording.
 const CUTS: u32 = 3000;
 
 proptest! {
@@ -128,7 +129,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What a server may send at any time changes nothing but itself.
+    /// Messages that a server may send at any time change nothing else.
     #[test]
     fn notices_between_any_messages_change_nothing_else(
         recorded in recorded(),

@@ -1,4 +1,4 @@
-//! Login, messages that come unasked, and lengths that cannot be.
+//! Login, messages that nobody asked for, and impossible lengths.
 
 use super::named;
 use super::peers::{NOTHING, Peers, STARTUP, backend, frontend};
@@ -8,8 +8,8 @@ use crate::conversation::requests::client_sent;
 use crate::protocol::frame::{BadLength, MAX_HELD};
 use crate::steering::Steering;
 
-/// The SASL exchange passes through untouched, and so does whatever comes before the end
-/// of the login; our parameters are added in however many pieces the packet arrives.
+/// The SASL exchange and everything else before the end of the login passes unchanged. The wire adds our
+/// parameters, in however many pieces the packet arrives.
 #[test]
 fn the_login_passes_with_our_parameters_added() {
     let startup = vec![("TimeZone".to_owned(), "UTC".to_owned())];
@@ -57,7 +57,7 @@ fn the_login_passes_with_our_parameters_added() {
     }
 }
 
-/// A CancelRequest is no startup packet.
+/// A CancelRequest is not a startup packet.
 #[test]
 fn a_cancel_request_passes_as_it_is() {
     let packet = b"\0\0\0\x14\x04\xd2\x16\x2e\0\0\0\x01longkey\0";
@@ -79,7 +79,8 @@ fn a_refused_login_passes() {
     );
 }
 
-/// Notices, notifications and parameters come at any time, within what the wire keeps to itself too.
+/// Notices, notifications and parameters may come at any time, even in the middle of an answer that the wire
+/// does not pass on.
 #[test]
 fn what_comes_unasked_passes_anywhere() {
     let mut peers = Peers::new(named());
@@ -106,7 +107,7 @@ fn what_comes_unasked_passes_anywhere() {
         ["N", "A", "S", "N", "2", "S", "C UPDATE 1", "N", "Z T"]
     );
     assert_eq!(peers.observed.parameter("c").as_deref(), Some("d"));
-    // The server's last words belong to nothing.
+    // The server's last words belong to no request.
     peers.client(&["Q COMMIT"]);
     peers.server(&["C COMMIT", "Z I"]);
     assert_eq!(peers.server(&["E 57P01"]), ["E 57P01"]);
@@ -116,7 +117,7 @@ fn what_comes_unasked_passes_anywhere() {
     );
 }
 
-/// Bad input: a frame longer than it may be, one that is kept whole and too long for that, and one too short.
+/// Bad input: a frame that is too long, one that is too long to be kept whole, and one that is too short.
 #[test]
 fn hostile_lengths_are_refused() {
     for header in [
@@ -143,7 +144,7 @@ fn hostile_lengths_are_refused() {
     );
 }
 
-/// A server that says it is ready more often than it was asked confuses no answer of ours.
+/// A server that says too often that it is ready does not confuse the wire's own answers.
 #[test]
 fn an_answer_too_many_passes() {
     let mut peers = Peers::new(named());
@@ -154,7 +155,7 @@ fn an_answer_too_many_passes() {
     assert_eq!(peers.status(), TransactionStatus::Idle);
 }
 
-/// Endless names of parameters cost no more than some.
+/// Endless names of parameters cost a bounded amount of memory.
 #[test]
 fn parameters_are_bounded() {
     let mut peers = Peers::new(named());

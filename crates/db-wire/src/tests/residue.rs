@@ -12,7 +12,7 @@ fn assert_all(residue: Residue, texts: &[&str]) {
     }
 }
 
-/// Texts as diesel writes them: an ordinary borrower pays nothing.
+/// Texts as diesel writes them: an ordinary holder pays nothing.
 #[test]
 fn what_diesel_writes_is_clean() {
     assert_all(
@@ -118,7 +118,7 @@ fn what_changes_the_session_is_marked() {
     );
 }
 
-/// A function that nobody knows may call set_config and leave a tenant to the next borrower.
+/// An unknown function may call set_config and leave a tenant to the next holder.
 #[test]
 fn a_call_of_an_unknown_function_is_marked_however_it_is_written() {
     for call in [
@@ -230,14 +230,14 @@ const FRAGMENTS: &[&str] = &[
     ";",
 ];
 
-/// Whether a name behind it has a list of columns or the size of a type, or is a part of a longer name.
+/// Whether a name after it has a list of columns or the size of a type, or is a part of a longer name.
 fn takes_the_name(before: &[&str]) -> bool {
     let is_comment = |text: &&&str| text.starts_with("--") || text.starts_with("/*");
     let last = before.iter().rfind(|text| !is_comment(text));
     last.is_some_and(|last| ["into", "as", "with", "copy", "::", "."].contains(last))
 }
 
-/// Whatever stands around it, the call is never overlooked.
+/// The call is never overlooked, whatever tokens stand around it.
 #[test]
 fn a_call_of_an_unknown_function_is_marked_among_any_tokens() {
     let seed = SystemTime::now()

@@ -1,4 +1,4 @@
-//! What is noted of a session that is changed, and its reset.
+//! What the wire notes about a changed session, and the session's reset.
 
 use super::peers::{NOTHING, Peers};
 use super::{named, shared, unnamed};
@@ -16,7 +16,7 @@ fn residue(peers: &Peers) -> Residue {
     peers.observed.residue()
 }
 
-/// A text is marked by what it does when it runs, each time it runs, under whatever name.
+/// A text marks the session each time it runs, under any name.
 #[test]
 fn a_text_marks_the_session_when_it_runs() {
     for rules in [named(), unnamed()] {
@@ -40,7 +40,8 @@ fn a_text_marks_the_session_when_it_runs() {
     }
 }
 
-/// What the wire keeps no record of: without a cache, unnamed, in a pipeline, or by number.
+/// Texts of which the wire keeps no record mark it too: without a cache, unnamed, in a pipeline, or
+/// by number.
 #[test]
 fn a_text_that_is_not_kept_marks_the_session_too() {
     let mut peers = Peers::new(resetting(Rules {
@@ -71,8 +72,8 @@ fn a_text_that_is_not_kept_marks_the_session_too() {
     }
 }
 
-/// Failure case F4: what was known before the session was changed is known after the reset, what was
-/// learnt in between is not, and the reset is nobody's statement.
+/// Failure case F4: after the reset, the wire still knows what it knew before the session was
+/// changed, and has forgotten what it learnt in between. The reset counts as nobody's statement.
 #[test]
 fn the_reset_forgets_what_was_described_in_the_changed_session() {
     let mut peers = Peers::new(resetting(named()));
@@ -125,7 +126,7 @@ fn a_set_on_a_shared_session_is_refused() {
     assert_ne!(peers.client(&["Q set statement_timeout = 1"]), NOTHING);
 }
 
-/// The error of one borrower is none of the next one's.
+/// The error of one holder does not concern the next one.
 #[test]
 fn the_last_error_is_forgotten_with_its_borrower() {
     let mut peers = Peers::new(named());

@@ -1,4 +1,4 @@
-//! What is prepared once, by text, and what happens when the server no longer has it so.
+//! Statements are prepared once, by text. What happens when the server has lost or changed them.
 
 use super::named;
 use super::peers::{NOTHING, Peers};
@@ -59,7 +59,7 @@ fn a_local_answer_waits_its_turn_behind_the_servers() {
     );
 }
 
-/// The wire's own answer does not go into the middle of a message that is on its way in pieces.
+/// The wire's own answer does not go into the middle of a message that arrives in pieces.
 #[test]
 fn a_local_answer_waits_for_the_end_of_a_notification() {
     let mut peers = Peers::new(named());
@@ -79,7 +79,7 @@ fn a_local_answer_waits_for_the_end_of_a_notification() {
     assert_eq!(peers.told(), ["3", "Z I"]);
 }
 
-/// An evicted text is closed; a name that is still held is parsed again where it is used.
+/// An evicted text is closed. A name that is still held is parsed again when it is used.
 #[test]
 fn the_cache_is_bounded_and_held_names_stay_good() {
     let rules = Rules {
@@ -97,7 +97,7 @@ fn the_cache_is_bounded_and_held_names_stay_good() {
     let asked = peers.client(&["B s2", "E", "S"]);
     assert_eq!(asked, ["C s2", "P s2 update b", "B s2", "E", "S"]);
     peers.server(&["3", "1", "2", "C UPDATE 1", "Z I"]);
-    // A portal of an evicted statement as well.
+    // The same holds for a portal of an evicted statement.
     let asked = peers.client(&["B s1>p", "S"]);
     assert_eq!(asked, ["C s1", "P s1 update a", "D s1", "B s1>p", "S"]);
     assert_eq!(
@@ -106,7 +106,7 @@ fn the_cache_is_bounded_and_held_names_stay_good() {
     );
 }
 
-/// Bad input: a statement the server refuses leaves no trace in the cache.
+/// Bad input: a statement that the server refuses leaves no trace in the cache.
 #[test]
 fn a_refused_statement_leaves_no_trace() {
     let mut peers = Peers::new(named());
@@ -124,13 +124,13 @@ fn a_refused_statement_leaves_no_trace() {
         peers.observed.last_error().unwrap().sqlstate().code(),
         "42601"
     );
-    // Nobody knows the names: they pass as they are.
+    // The wire does not know the names, so they pass as they are.
     let asked = peers.client(&["B s1", "E", "S"]);
     assert_eq!(asked, ["B s1", "E", "S"]);
     assert_eq!(peers.server(&["E 26000", "Z I"]), ["E 26000", "Z I"]);
 }
 
-/// Nothing has run, and the client does not hear of it.
+/// Nothing has run, and the client does not notice.
 #[test]
 fn a_plan_that_changed_its_result_is_prepared_again_and_repeated() {
     let mut peers = Peers::new(named());
@@ -141,14 +141,14 @@ fn a_plan_that_changed_its_result_is_prepared_again_and_repeated() {
         NOTHING
     );
     assert_eq!(peers.asked(), ["C s1", "P s1 select * from t", "D s1", "S"]);
-    // What comes now must not overtake the second try.
+    // Requests that come now must not overtake the second try.
     assert_eq!(peers.client(&["Q select 2"]), NOTHING);
     assert_eq!(
         peers.server(&["3", "1", "t", "T a:23,b:25", "Z I"]),
         NOTHING
     );
     assert_eq!(peers.asked(), ["B s1", "E", "S"]);
-    // tokio-postgres refuses a row that has more values than it was told of columns.
+    // tokio-postgres refuses a row that has more values than the description has columns.
     let told = peers.server(&["2", "D one,two", "D 3,4", "C SELECT 2", "Z I"]);
     assert_eq!(told, ["2", "D one", "D 3", "C SELECT 2", "Z I"]);
     assert_eq!(peers.asked(), ["Q select 2"]);
@@ -162,7 +162,7 @@ fn a_plan_that_changed_its_result_is_prepared_again_and_repeated() {
     assert_eq!(asked, ["P s2 select * from t", "D s2", "S"]);
 }
 
-/// The server has lost the names, as after DISCARD ALL: the others are prepared again as well.
+/// The server has lost the names, as after DISCARD ALL. The other statements are prepared again too.
 #[test]
 fn a_name_that_the_server_does_not_know_is_prepared_again_and_repeated() {
     let mut peers = Peers::new(named());
@@ -171,7 +171,7 @@ fn a_name_that_the_server_does_not_know_is_prepared_again_and_repeated() {
     peers.client(&["B s1", "E", "S"]);
     assert_eq!(peers.server(&["E 26000", "Z I"]), NOTHING);
     let asked = peers.asked();
-    // Either may still be there: without the Close a Parse would fail (42P05).
+    // Either name may still exist: without the Close a Parse would fail (42P05).
     assert_eq!(asked, ["C s1", "C s2", "P s1 update a", "D s1", "S"]);
     peers.server(&["3", "3", "1", "t", "n", "Z I"]);
     assert_eq!(peers.asked(), ["B s1", "E", "S"]);
@@ -182,7 +182,7 @@ fn a_name_that_the_server_does_not_know_is_prepared_again_and_repeated() {
     let asked = peers.client(&["B s2", "E", "S"]);
     assert_eq!(asked, ["P s2 update b", "B s2", "E", "S"]);
     peers.server(&["1", "2", "C UPDATE 1", "Z I"]);
-    // Seen to be thrown away, they are not even tried.
+    // The wire saw that they were discarded, so it does not even try them.
     peers.client(&["Q DISCARD ALL"]);
     peers.server(&["C DISCARD ALL", "Z I"]);
     let asked = peers.client(&["B s2", "E", "S"]);
@@ -201,7 +201,7 @@ fn a_second_try_with_another_result_is_an_error() {
     assert_eq!(peers.observed.stale_statements(), 0);
     assert!(peers.observed.is_outdated());
     assert!(!peers.observed.is_working());
-    // A third there is not, nor after an error of the second.
+    // There is no third try, not even after an error of the second.
     peers.learns("s2", "select * from u", "T a:23");
     peers.client(&["B s2", "E", "S"]);
     peers.server(&["E 26000", "Z I"]);
@@ -209,8 +209,8 @@ fn a_second_try_with_another_result_is_an_error() {
     assert_eq!(told, ["E 42P01", "Z I"]);
 }
 
-/// In a transaction the attempt is made again with the text prepared anew: who asks is told once that the
-/// result is another, before a row is read as what it was.
+/// The transaction is attempted again, with the text prepared again. The client is told once that the
+/// result has changed, before it misreads a row.
 #[test]
 fn a_text_whose_result_has_changed_is_refused_once_when_it_is_prepared_anew() {
     let mut peers = Peers::new(named());
@@ -229,13 +229,14 @@ fn a_text_whose_result_has_changed_is_refused_once_when_it_is_prepared_anew() {
     // First the Close, which the wire has answered itself.
     assert_eq!(told, ["3", "Z I", "E 0A000", "Z I"]);
     assert_eq!(peers.observed.stale_statements(), 1);
-    // Whoever asks again has been told.
+    // A client that asks again has been told already.
     peers.client(&["P s3 select v from t", "D s3", "S"]);
     let told = peers.server(&["3", "1", "t", "T v:700", "Z I"]);
     assert_eq!(told, ["1", "t", "T", "Z I"]);
 }
 
-/// What something else was sent behind, what runs in a transaction, and what has answered already.
+/// No second try for a statement after which something else was sent, in a transaction, or with a part of
+/// its answer passed on.
 #[test]
 fn nothing_is_repeated_where_that_could_be_seen() {
     let stale = "E 0A000 RevalidateCachedQuery";
@@ -246,7 +247,7 @@ fn nothing_is_repeated_where_that_could_be_seen() {
     let told = peers.server(&[stale, "Z I", "C SELECT 1", "Z I"]);
     assert_eq!(told, ["E 0A000", "Z I", "C SELECT 1", "Z I"]);
 
-    // A lone Parse is something, too: its answer would come before that of the second try.
+    // Even a lone Parse counts: its answer would come before the answer of the second try.
     let mut peers = Peers::new(named());
     peers.learns("s1", UPDATE, "n");
     peers.client(&["B s1", "E", "S", "P s2 update u", "D s2", "S"]);
@@ -268,7 +269,7 @@ fn nothing_is_repeated_where_that_could_be_seen() {
     assert_eq!(peers.asked(), NOTHING);
 }
 
-/// 26000 from an EXECUTE or DEALLOCATE of the client's own says nothing of ours.
+/// A 26000 from the client's own EXECUTE or DEALLOCATE says nothing about the wire's names.
 #[test]
 fn another_statements_missing_name_loses_none_of_ours() {
     let mut peers = Peers::new(named());
@@ -278,8 +279,8 @@ fn another_statements_missing_name_loses_none_of_ours() {
     assert_eq!(peers.client(&["B s1", "E", "S"]), ["B s1", "E", "S"]);
 }
 
-/// A search_path, a role or a table that changes forgets every description, and again
-/// when the transaction ends or goes back to a savepoint.
+/// When a search_path, a role or a table changes, the wire forgets every description. It forgets them
+/// again when the transaction ends or goes back to a savepoint.
 #[test]
 fn what_changes_the_meaning_of_names_forgets_descriptions() {
     let again = ["P s2 update t set n = 1", "D s2", "S"];
@@ -330,7 +331,7 @@ fn a_flush_passes_and_its_sync_belongs_to_it() {
     let told = peers.server(&["2", "C UPDATE 1", "Z I"]);
     assert_eq!(told, ["2", "C UPDATE 1", "Z I"]);
     assert!(!peers.observed.is_working());
-    // In a transaction that has not begun, it begins with the Flush.
+    // A transaction that has not begun yet begins with the Flush.
     peers.local(&["Q BEGIN"]);
     let asked = peers.client(&["B s2", "E", "H"]);
     assert_eq!(asked, ["P - BEGIN", "B -", "E", "B s1", "E", "H"]);
@@ -339,7 +340,7 @@ fn a_flush_passes_and_its_sync_belongs_to_it() {
     assert_eq!(told, ["2", "C UPDATE 1", "Z T"]);
 }
 
-/// What is sent before its description has come is not prepared a second time.
+/// A statement that runs before its description has come is not prepared a second time.
 #[test]
 fn a_statement_run_before_its_description_has_come_is_prepared_once() {
     let mut peers = Peers::new(named());

@@ -11,7 +11,7 @@ use crate::{Observed, Steering, TransactionStatus, Wire};
 
 const STARTUP: &[u8] = b"\0\0\0\x08\0\x03\0\0";
 
-/// case F1, case F2 and F5: what the pool must know is read off the bytes.
+/// case F1, case F2 and F5: the wire reads from the bytes what the pool must know.
 #[tokio::test]
 async fn the_wire_sees_status_work_and_sqlstate() {
     let (ours, mut server) = duplex(4096);
@@ -29,7 +29,7 @@ async fn the_wire_sees_status_work_and_sqlstate() {
     assert_eq!(observed.parameter("a").as_deref(), Some("b"));
     assert_eq!(observed.transaction_status(), TransactionStatus::Idle);
 
-    // A lone Close is not work; a statement is, until its ReadyForQuery.
+    // A lone Close is no work. A statement is work until its ReadyForQuery.
     wire.write_all(b"C\0\0\0\x06S\0S\0\0\0\x04").await.unwrap();
     assert!(!observed.is_working());
     wire.write_all(b"Q\0\0\0\x0bCOMMIT\0").await.unwrap();
@@ -75,7 +75,8 @@ async fn a_dropped_wire_hands_its_transport_over() {
     assert!(observed.is_closed());
 }
 
-/// What the transport has taken and given is counted, and not what the client wrote or was told.
+/// The wire counts what the transport has taken and given, and not what the client wrote or was
+/// told.
 #[tokio::test]
 async fn bytes_are_counted_where_the_transport_takes_and_gives_them() {
     let (ours, mut server) = duplex(16);

@@ -9,7 +9,7 @@ use crate::rules::Rules;
 const BEGUN: [&str; 2] = ["C BEGIN", "Z T"];
 const READ_ONLY: &str = "Q BEGIN TRANSACTION READ ONLY";
 
-/// Learnt and held: `s1` updates, `s2` selects.
+/// The client has prepared two statements: `s1` updates, `s2` selects.
 fn peers(rules: Rules) -> Peers {
     let mut peers = Peers::new(rules);
     peers.learns("s1", "update t", "n");
@@ -17,7 +17,7 @@ fn peers(rules: Rules) -> Peers {
     peers
 }
 
-/// BEGIN goes with whatever comes first.
+/// BEGIN travels with the first request, of any kind.
 #[test]
 fn begin_travels_with_the_first_statement() {
     let mut execute = peers(named());
@@ -53,7 +53,7 @@ fn begin_travels_with_the_first_statement() {
     assert_eq!(query.client(&["Q rollback to a"]), ["Q rollback to a"]);
 }
 
-/// A known text is answered as it is elsewhere, and BEGIN waits on.
+/// The wire answers for a known text as usual, and BEGIN keeps waiting.
 #[test]
 fn what_the_wire_answers_does_not_begin_the_transaction() {
     let mut peers = peers(named());
@@ -83,7 +83,7 @@ fn begin_and_commit_cost_nothing() {
     assert_eq!(peers.client(&["X"]), ["X"]);
 }
 
-/// In the spike the second insert ran alone and stayed.
+/// Otherwise the second insert would run alone and stay.
 #[test]
 fn after_a_begin_that_failed_nothing_reaches_the_server() {
     let answers: [(&[&str], &[&str]); 3] = [
@@ -115,7 +115,7 @@ fn after_a_begin_that_failed_nothing_reaches_the_server() {
         assert_eq!(peers.local(&["S"]), ["Z E"]);
         assert_eq!(peers.local(&["Q "]), ["I", "Z E"]);
         assert_eq!(peers.local(&["f no"]), NOTHING);
-        // Nor by a Flush: the answer comes with the Sync.
+        // A Flush sends nothing either: the answer comes with the Sync.
         assert_eq!(peers.local(&["B s2", "E", "H"]), NOTHING);
         assert_eq!(peers.local(&["S"]), ["E 25P02", "Z E"]);
         assert_eq!(peers.local(&["Q COMMIT"]), ["C ROLLBACK", "Z I"]);
@@ -124,7 +124,7 @@ fn after_a_begin_that_failed_nothing_reaches_the_server() {
     }
 }
 
-/// An error of the statement's own leaves the server's transaction to be ended.
+/// If only the statement fails, the server's transaction must still be ended.
 #[test]
 fn a_statement_that_fails_in_begins_batch_is_no_failed_begin() {
     let mut extended = peers(named());
@@ -145,14 +145,15 @@ fn a_statement_that_fails_in_begins_batch_is_no_failed_begin() {
     simple.server(&["C ROLLBACK", "Z I"]);
     assert_eq!(simple.observed.refused_commits(), 1);
 
-    // With a syntax error BEGIN itself has not run: PostgreSQL reads the whole text first.
+    // With a syntax error not even BEGIN has run: PostgreSQL parses the whole text first.
     simple.local(&["Q BEGIN"]);
     simple.client(&["Q selec"]);
     assert_eq!(simple.server(&["E 42601", "Z I"]), ["E 42601", "Z E"]);
     assert_eq!(simple.local(&["Q ROLLBACK"]), ["C ROLLBACK", "Z I"]);
 }
 
-/// The position of an error counts from the client's own text, whatever stands before it.
+/// The position of an error counts from the start of the client's own text, whatever the wire has
+/// put before it.
 #[test]
 fn an_errors_position_is_in_the_clients_text() {
     let mut peers = peers(named());
@@ -183,7 +184,7 @@ fn a_pipelined_statement_waits_for_begins_answer() {
     );
 }
 
-/// The ReadyForQuery that lets them go may come in pieces.
+/// The ReadyForQuery that lets the statements go may come in pieces.
 #[test]
 fn a_pipelined_statement_goes_on_after_an_answer_in_pieces() {
     let mut peers = peers(named());
@@ -202,7 +203,7 @@ fn a_pipelined_statement_goes_on_after_an_answer_in_pieces() {
     assert!(peers.told().ends_with(&["3".to_owned(), "Z T".to_owned()]));
 }
 
-/// Where BEGIN is in doubt it is not held back.
+/// A BEGIN is not held back if it is unclear what it would mean.
 #[test]
 fn begin_is_sent_at_once_where_something_is_unanswered_or_it_is_not_alone() {
     let mut peers = peers(named());
@@ -231,7 +232,8 @@ fn the_commit_of_a_transaction_that_only_read_is_not_waited_for() {
     assert_eq!(peers.told(), ["C COMMIT", "Z I"]);
     assert_eq!(peers.status(), TransactionStatus::Idle);
     assert!(!peers.observed.is_working() && !peers.observed.is_committing());
-    // The next one begins before that COMMIT is answered, and its own is not waited for either.
+    // The next transaction begins before that COMMIT is answered, and nobody waits for its COMMIT
+    // either.
     assert_eq!(peers.local(&[READ_ONLY]), BEGUN);
     assert_eq!(peers.local(&["P s3 select 1", "D s3", "S"])[3], "Z T");
     assert_eq!(peers.client(&["B s2", "E", "S"]).len(), 6);
@@ -256,7 +258,8 @@ fn a_silent_commit_that_is_answered_otherwise_spoils_the_connection() {
     }
 }
 
-/// SERIALIZABLE, a failed transaction, and anything but a plain SELECT.
+/// The client waits for COMMIT at SERIALIZABLE, in a failed transaction, and after anything but
+/// plain SELECTs.
 #[test]
 fn every_other_commit_is_waited_for() {
     let waits = |peers: &mut Peers| {
@@ -321,7 +324,8 @@ fn every_other_commit_is_waited_for() {
     waits(&mut unanswered);
 }
 
-/// Cancelled between the statement and COMMIT, or before: the status tells the pool.
+/// If the caller is cancelled between the statement and COMMIT, or earlier, the status tells the
+/// pool.
 #[test]
 fn an_abandoned_transaction_shows_in_the_status() {
     let mut peers = peers(named());

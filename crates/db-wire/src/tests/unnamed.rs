@@ -1,4 +1,4 @@
-//! Behind a pooler that is not proven to keep names.
+//! Behind a pooler that has not been proven to keep names.
 
 use super::peers::{NOTHING, Peers};
 use super::{named, unnamed};
@@ -6,7 +6,7 @@ use crate::TransactionStatus;
 
 const SELECT: &str = "select * from t";
 
-/// One Sync for all of it, and no name.
+/// Everything goes in one Sync, without a name.
 #[test]
 fn everything_goes_in_one_batch_without_a_name() {
     let mut peers = Peers::new(unnamed());
@@ -24,7 +24,7 @@ fn everything_goes_in_one_batch_without_a_name() {
         peers.local(&["P s2 select * from t", "D s2", "S"]),
         ["1", "t", "T", "Z I"]
     );
-    // A portal takes its statement along; two statements there cannot be.
+    // A portal takes its statement along. There cannot be two unnamed statements.
     let asked = peers.client(&["B s1>p", "S"]);
     assert_eq!(asked, ["P - select * from t", "D -", "B ->p", "S"]);
     peers.server(&["1", "2", "T a:23", "Z I"]);
@@ -33,7 +33,7 @@ fn everything_goes_in_one_batch_without_a_name() {
     assert_eq!(peers.local(&["C s1", "S"]), ["3", "Z I"]);
 }
 
-/// Int4 turned float4 would else answer 1065353216.
+/// Otherwise an int4 that became a float4 would read as 1065353216.
 #[test]
 fn a_row_of_another_description_never_passes() {
     let mut peers = Peers::new(unnamed());
@@ -46,7 +46,7 @@ fn a_row_of_another_description_never_passes() {
         "0A000"
     );
     assert_eq!(peers.observed.stale_statements(), 0);
-    // It is forgotten: the next name learns anew.
+    // The text is forgotten, so the next name is described again.
     let asked = peers.client(&["P s2 select * from t", "D s2", "S"]);
     assert_eq!(asked, ["P - select * from t", "D -", "S"]);
     assert_eq!(
@@ -58,7 +58,7 @@ fn a_row_of_another_description_never_passes() {
     assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
 }
 
-/// A server that answers out of turn decodes into nothing either.
+/// Rows of a server that answers in the wrong order are not decoded either.
 #[test]
 fn a_row_without_a_description_never_passes() {
     for answer in [
@@ -109,7 +109,7 @@ fn a_statement_called_failed_fails_its_transaction() {
         assert_eq!(peers.observed.refused_commits(), refused);
         assert_eq!(peers.status(), TransactionStatus::Idle);
     }
-    // Back to a savepoint it is whole again.
+    // After going back to a savepoint, the transaction is healthy again.
     let mut peers = Peers::new(unnamed());
     peers.learns("s1", SELECT, "T a:23");
     peers.local(&["Q BEGIN"]);
@@ -123,7 +123,8 @@ fn a_statement_called_failed_fails_its_transaction() {
     assert_eq!(peers.client(&["Q COMMIT"]), ["Q COMMIT"]);
 }
 
-/// One text over the tables of two tenants, and a column more than was told.
+/// One text may run on the tables of two tenants, and a row may have one column more than the
+/// client was told.
 #[test]
 fn another_table_and_more_columns_fit() {
     let mut peers = Peers::new(unnamed());
@@ -134,7 +135,7 @@ fn another_table_and_more_columns_fit() {
     assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
 }
 
-/// A held statement that fails does so with the server's own error.
+/// A held statement that fails fails with the server's own error.
 #[test]
 fn an_error_of_the_statements_own_passes() {
     let mut peers = Peers::new(unnamed());
@@ -147,7 +148,7 @@ fn an_error_of_the_statements_own_passes() {
     assert_eq!(told, ["2", "E 22012", "Z I"]);
 }
 
-/// The rules are set after login, and may change while it is found out what is there.
+/// The rules are set after login, and may change while the pool finds out what is at the other end.
 #[test]
 fn what_was_prepared_under_other_rules_is_not_confused() {
     let mut peers = Peers::new(unnamed());

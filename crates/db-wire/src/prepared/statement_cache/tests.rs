@@ -75,7 +75,8 @@ fn without_a_cache_only_held_names_are_known() {
     assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
 }
 
-/// Neither a text that the server refused nor one of an earlier holder of the place is left behind.
+/// A text that the server refused leaves nothing behind, nor does an earlier record in the same
+/// place.
 #[test]
 fn a_refused_text_leaves_no_trace_and_its_place_no_confusion() {
     let mut statements = StatementCache::new(4, Naming::Named, false);
@@ -90,7 +91,7 @@ fn a_refused_text_leaves_no_trace_and_its_place_no_confusion() {
     assert_eq!(statements.records.len(), 1);
 }
 
-/// Where nothing is prepared by name nothing is closed, however many texts come and go.
+/// If nothing is prepared with a name, nothing is closed, however many texts come and go.
 #[test]
 fn unnamed_statements_are_never_closed() {
     let mut statements = StatementCache::new(1, Naming::Unnamed, false);
