@@ -1,7 +1,7 @@
 //! A backend: one live connection with everything the pool knows about it.
 //!
-//! bb8 stores backends while nobody holds them; a [`Connection`](crate::Connection) carries one while
-//! somebody does. Wherever a backend is dropped, its session is ended in the background and its place
+//! bb8 stores a backend while nobody holds it; a [`Connection`](crate::Connection) carries it while
+//! somebody does. When a backend is dropped, anywhere, its session is ended in the background. Its place
 //! in the pool becomes free only when the server has closed it.
 
 pub(crate) mod close_reason;
@@ -55,17 +55,19 @@ pub(crate) struct Backend {
     activity: Arc<Activity>,
     live: Arc<LiveBackend>,
     registry: Arc<Registry>,
-    /// A second handle of the observer in diesel's slot: alone, when a holder evicted it.
+    /// A second handle of the observer in diesel's slot. It is the only handle left if a holder has
+    /// replaced the observer.
     in_slot: Arc<()>,
     reset: Option<SessionReset>,
-    /// What a holder sets stays for the next one.
+    /// Settings of one holder stay for the next one.
     keeps_settings: bool,
     born: Instant,
-    /// When its lifetime ends, and after how many uses. Up to a quarter of either is left out at random:
-    /// connections made together must not all end together.
+    /// When its lifetime ends, and after how many uses. Each is shortened by up to a quarter, at random:
+    /// connections that are made together must not all end together.
     ends: Option<Instant>,
     most_uses: u32,
-    /// The share of its lifetime that is kept, and the version of the settings that `ends` was made from.
+    /// The share of its lifetime that it keeps, and the version of the settings from which `ends` was
+    /// computed.
     kept: f64,
     settings: u32,
     /// When it was last handed out.
@@ -73,7 +75,7 @@ pub(crate) struct Backend {
     idle_since: Instant,
     uses: u32,
     close_reason: Option<CloseReason>,
-    /// There while it is asked whether it still lives.
+    /// Present while the pool waits for the answer to a ping.
     ping: Option<Unanswered>,
 }
 
@@ -107,7 +109,7 @@ impl Backend {
         ));
         link.steering
             .set_watcher(watch::watcher(profile, &registry, &activity));
-        // What setting it up has left is the configured state.
+        // The state after the set-up is the configured state.
         link.observed.session_is_clean();
         link.observed.forget_errors_of_set_up();
         link.observed.remember_parameters();
@@ -170,7 +172,7 @@ impl Backend {
         &self.live
     }
 
-    /// Goes by the settings that are in force now, where they have changed.
+    /// Adopts the settings that are in force now, if they have changed.
     pub(crate) fn keep_up(&mut self) {
         let version = self.registry.settings.version();
         if self.settings != version {
@@ -179,7 +181,7 @@ impl Backend {
         }
     }
 
-    /// For how long its holder has had it.
+    /// How long its holder has had it.
     pub(crate) fn held_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.held_since)
     }
@@ -188,7 +190,8 @@ impl Backend {
         self.close_reason.get_or_insert(reason);
     }
 
-    /// Dooms it until it answers: if the code that asks is dropped meanwhile, the backend goes with it.
+    /// Marks it for closing until it answers. If the code that asks is dropped meanwhile, the backend is
+    /// closed.
     pub(crate) fn mark_until_it_answers(&mut self) {
         self.mark_for_closing(CloseReason::Silent);
         self.ping = Some(Unanswered::new(&self.registry));
@@ -199,7 +202,7 @@ impl Backend {
         self.ping = None;
     }
 
-    /// Whether a query was begun on it whose future was dropped, or is still there.
+    /// Whether diesel began a query on it whose future was dropped or is not finished yet.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.activity.is_unfinished()
     }
@@ -247,7 +250,7 @@ impl Backend {
         (self.uses >= self.most_uses).then_some(CloseReason::Uses)
     }
 
-    /// Whether it is one too many since the pool has shrunk, and is to be dropped.
+    /// Whether it is surplus since the pool has shrunk, and must be dropped.
     pub(crate) fn leave_if_surplus(&mut self) -> bool {
         self.reservation
             .as_mut()
@@ -261,7 +264,7 @@ impl Backend {
         }
     }
 
-    /// Notes that somebody holds it now, who has waited for it.
+    /// Notes who holds it now, and how long that caller has waited.
     pub(crate) fn check_out(
         &mut self,
         caller: &'static std::panic::Location<'static>,
@@ -278,7 +281,7 @@ impl Backend {
         self.live.handed_out(now.into_std());
     }
 
-    /// Decides whether it may be handed out again. Must not block: it runs in a `Drop`.
+    /// Decides whether it may be handed out again. It must not block, because it runs in a `Drop`.
     pub(crate) fn check_in(&mut self, now: Instant) -> Verdict {
         self.keep_up();
         if let Some(held) = self.live.returned() {
@@ -291,7 +294,8 @@ impl Backend {
         }
     }
 
-    /// Gives the session back its configured state; `false` when the backend must not be used again.
+    /// Restores the configured state of the session. Returns `false` if the backend must not be used
+    /// again.
     pub(crate) async fn reset(&mut self) -> bool {
         let (Some(reset), Some(conn)) = (&self.reset, &mut self.conn) else {
             return true;
@@ -299,16 +303,16 @@ impl Backend {
         reset.run(conn, &self.observed, &self.registry).await
     }
 
-    /// Whether it is still the connection it was made with: a holder can swap it for another one, of
-    /// which nothing is known here.
+    /// Whether it still has the connection that it was made with. A holder can swap that for another one,
+    /// about which the pool knows nothing.
     ///
-    /// Not while a query is unfinished: diesel panics then.
+    /// Must not be called while a query is unfinished, because diesel panics then.
     fn has_its_own_connection(&mut self) -> bool {
         let in_slot = Arc::clone(&self.in_slot);
         Observer::of(self.conn_mut()).is_some_and(|observer| observer.is_the_one_of(&in_slot))
     }
 
-    /// Decides the same whatever is left in the session.
+    /// Makes the same decision without looking at what is left in the session.
     pub(crate) fn judge(&mut self, now: Instant) -> Verdict {
         if std::thread::panicking() {
             return Verdict::Discard(CloseReason::Discarded);
@@ -322,8 +326,8 @@ impl Backend {
         if Arc::strong_count(&self.in_slot) < 2 {
             return Verdict::Discard(CloseReason::Unobserved);
         }
-        // First what diesel began, then what the wire saw: a request may still be on its way from one
-        // to the other.
+        // It checks first what diesel began, and then what the wire saw, because a request may still be
+        // on its way from one to the other.
         if self.activity.is_unfinished() {
             return Verdict::Discard(CloseReason::Busy);
         }
@@ -337,7 +341,7 @@ impl Backend {
             || AnsiTransactionManager::is_broken_transaction_manager(self.conn_mut())
         {
             return Verdict::Discard(match self.activity.holder().attempt {
-                // A helper ends its transaction unless its future is dropped.
+                // A helper always ends its transaction, unless its future is dropped.
                 Some(_attempt) => CloseReason::Abandoned,
                 None => CloseReason::InTransaction,
             });
@@ -352,7 +356,7 @@ impl Backend {
     }
 }
 
-/// When a backend that was made then has lived for the share that it keeps of its lifetime.
+/// When the life of a backend ends that was made at `born` and keeps this share of its lifetime.
 fn end_of_life(registry: &Registry, born: Instant, kept: f64) -> Option<Instant> {
     let full = registry.settings.max_lifetime()?;
     born.checked_add(full.mul_f64(kept))

@@ -1,4 +1,4 @@
-//! What works beside the connections of a pool: listeners, and the prober.
+//! What works beside the connections of a pool: listeners and the prober.
 
 pub(crate) mod following;
 pub(crate) mod listener;

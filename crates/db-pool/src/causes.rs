@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-/// The error with all its causes, joined by `: `. A cause whose text stands there already is said once.
+/// The error with all its causes, joined by `: `. A cause whose text is already there is not repeated.
 #[must_use]
 pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut report = error.to_string();

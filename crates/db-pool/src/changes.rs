@@ -1,11 +1,11 @@
-//! Changes: what happens to the connections of a pool, told to everybody who waits for it.
+//! Changes: tells everybody who waits for it what happens to the connections of a pool.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// Tells of every backend that has become idle and every place that has become free.
+/// Announces every backend that becomes idle and every place that becomes free.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     told: Notify,
@@ -13,8 +13,8 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// A listener asks for the next change, then looks, then waits: what happens in between is not
-    /// missed.
+    /// A listener asks for the next change, then looks, then waits. So it misses nothing that happens
+    /// in between.
     pub(crate) fn listen(&self) -> Listener<'_> {
         self.listeners.fetch_add(1, Ordering::SeqCst);
         Listener(self)
@@ -24,8 +24,8 @@ impl Changes {
         self.told.notify_waiters();
     }
 
-    /// The same, at no cost where nobody listens. Only for what was changed under a lock that listeners
-    /// look under: either they see the change, or this sees them.
+    /// The same, at no cost if nobody listens. Use it only for changes made under a lock that listeners
+    /// also take for their look: then either they see the change, or this sees them.
     pub(crate) fn tell_listeners(&self) {
         if self.listeners.load(Ordering::SeqCst) > 0 {
             self.tell();
@@ -33,11 +33,11 @@ impl Changes {
     }
 }
 
-/// Somebody who wants to hear of changes.
+/// Somebody who waits for changes.
 pub(crate) struct Listener<'c>(&'c Changes);
 
 impl Listener<'_> {
-    /// The next change; must be enabled before looking.
+    /// The next change. It must be enabled before looking.
     pub(crate) fn next(&self) -> Notified<'_> {
         self.0.told.notified()
     }

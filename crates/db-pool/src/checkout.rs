@@ -40,18 +40,20 @@ pub(crate) struct Checkout {
     caller: &'static Location<'static>,
     queued: Queued,
     deadline: Instant,
-    /// Whether it has stood in the queue, and whether a connection had to be made for it.
+    /// Whether the caller has stood in the queue, and whether a connection had to be made for it.
     has_queued: bool,
     has_dialled: bool,
-    /// The caller would rather have an answer than a connection: the first failure to connect is one.
+    /// The caller prefers a quick answer to a connection: the first failure to connect is its answer.
     wants_an_answer: bool,
 }
 
 impl Checkout {
-    /// Hands out a connection within this time, or says why not; zero is what can be had at once.
+    /// Hands out a connection within this time, or says why not. With zero it hands out only what is
+    /// available at once.
     ///
-    /// An attempt to connect that a caller began goes on when the caller gives up, and what it makes is
-    /// parked: a server slower than every caller's patience would otherwise never be reached.
+    /// When a caller gives up, the attempt to connect that it began goes on, and the new connection
+    /// becomes idle. Otherwise a server that is slower than every caller's patience would never be
+    /// reached.
     pub(crate) async fn queueing(
         shared: Arc<Shared>,
         patience: Duration,
@@ -64,7 +66,7 @@ impl Checkout {
         let (permit, now) = match nested::outer(&shared.registry) {
             Some(outer) => (nested::enter(shared, outer, caller)?, arrived),
             None => match shared.gate.try_enter() {
-                // No time has passed that would be worth another look at the clock.
+                // So little time has passed that the clock need not be read again.
                 Ok(permit) => (permit, arrived),
                 Err(_queue) => {
                     let deadline = checkout.deadline;
@@ -113,7 +115,7 @@ impl Checkout {
         }
     }
 
-    /// Refuses the caller where more ask than the pool's `rate_limit` lets.
+    /// Refuses the caller if more callers ask than the pool's `rate_limit` allows.
     fn keep_rate(&self) -> Result<(), PoolError> {
         let Some(limit) = &self.shared.rate_limit else {
             return Ok(());
@@ -127,8 +129,8 @@ impl Checkout {
         })
     }
 
-    /// Hands out what is at hand, or looks for more. The looking is in a box: a future is copied each time
-    /// that it is passed on, and most callers never need this one.
+    /// Hands out an idle connection, or looks for one. The future that looks is in a box: a future is
+    /// copied each time it is passed on, and most callers never need this one.
     async fn hand_out(self, permit: Permit, now: Instant) -> Result<Connection, PoolError> {
         let shared = &self.shared;
         let first = match shared.registry.turns.is_empty() {
@@ -143,7 +145,8 @@ impl Checkout {
         }
     }
 
-    /// Finds or makes a connection for a caller that has passed the gate; `first` is one that may do.
+    /// Finds or makes a connection for a caller that has passed the gate. `first` is a backend that may be
+    /// usable.
     async fn find(
         mut self,
         first: Option<Stored>,
@@ -153,7 +156,7 @@ impl Checkout {
         let registry = &shared.registry;
         let mut turn = Turn::new(registry, permit.number());
         let mut dialling: Option<oneshot::Receiver<ConnectError>> = None;
-        // Whether a connection was made for this caller, and went to an older one.
+        // Whether a connection was made for this caller and went to an older caller.
         let mut given_away = false;
         if let Some(stored) = first
             && let Some(fit) = proved(&shared, stored, self.deadline).await
@@ -182,7 +185,8 @@ impl Checkout {
                         dialling = Some(report);
                     }
                     Err(not_now) => {
-                        // Nothing lives and nothing will for now: told at once what the last failure was.
+                        // No connection lives, and none can be made for now: the caller is told the last
+                        // failure at once.
                         let failure = match self.wants_an_answer {
                             true => shared.backoff.last_failure(),
                             false => shared.backoff.refusal(),
@@ -202,8 +206,8 @@ impl Checkout {
                 failure = failure_of(&mut dialling), if dialling.is_some() => {
                     dialling = None;
                     given_away = failure.is_none();
-                    // While a connection lives there is hope for this caller too: during a rotation
-                    // the old credentials fail, and the connections made with them work on.
+                    // While a connection lives, this caller may still get one: during a rotation the old
+                    // credentials fail, but the connections that were made with them keep working.
                     let is_final =
                         |failure: &ConnectError| self.wants_an_answer || failure.is_permanent();
                     if let Some(source) = failure.filter(is_final)
@@ -230,7 +234,7 @@ impl Checkout {
         }
     }
 
-    /// The first idle backend that may be handed out, as long as there is time to look.
+    /// The first idle backend that may be handed out, if one is found in time.
     async fn fit(&self, turn: &mut Turn<'_>) -> Option<Stored> {
         while let Some(stored) = turn.take(&self.shared) {
             let fit = proved(&self.shared, stored, self.deadline).await;

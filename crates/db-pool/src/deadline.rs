@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When so much time is over; a year from now where the clock cannot hold it.
+/// When the patience is over; a year from `from` if the clock cannot represent it.
 pub(crate) fn deadline(from: Instant, patience: Duration) -> Instant {
     from.checked_add(patience).unwrap_or(from + A_YEAR)
 }

@@ -24,11 +24,11 @@ pub enum Kind {
     Query,
     /// Every connection is in use; try later or shed load.
     Busy,
-    /// The server cannot be reached or refuses connections for now.
+    /// The server cannot be reached, or refuses connections for now.
     Down,
     /// Transactions kept conflicting until the attempts were used up.
     Conflict,
-    /// The connection was lost while COMMIT was on its way; the work may or may not be there.
+    /// The connection was lost while COMMIT was on its way. The work may be committed or not.
     OutcomeUnknown,
     /// The transaction is committed, although its work failed afterwards. Running it again would do it twice.
     Committed,
@@ -61,9 +61,9 @@ pub enum PoolError {
         waited: Duration,
         /// The pool at the moment of giving up.
         status: Box<Status>,
-        /// The connection held longest: for how long, and where it was asked for.
+        /// The connection that has been held longest: for how long, and where it was asked for.
         longest_held: Option<(Duration, &'static Location<'static>)>,
-        /// Why there was none.
+        /// Why there was no connection.
         diagnosis: Box<Diagnosis>,
         /// The most recent failure to connect since the pool last succeeded.
         #[source]
@@ -97,7 +97,7 @@ pub enum PoolError {
         /// The largest that the pool can have: the key `ceiling` of its profile.
         ceiling: u32,
     },
-    /// The settings would not be right, and none of them has changed.
+    /// The new settings are wrong, and none of them has changed.
     #[error("the settings of pool `{pool}` stay as they are: {}", .problems.join("; "))]
     Settings {
         /// The pool's name.
@@ -105,12 +105,12 @@ pub enum PoolError {
         /// Everything that is wrong, each with what was expected.
         problems: Vec<String>,
     },
-    /// More callers ask than the pool's `rate_limit` lets.
+    /// More callers ask than the pool's `rate_limit` allows.
     #[error("pool `{pool}` is asked for more connections than its rate_limit")]
     RateLimited {
         /// The pool's name.
         pool: Arc<str>,
-        /// How many it lets, and when there is room again.
+        /// How many it allows, and when there is room again.
         #[source]
         limited: RateLimited,
     },
@@ -124,7 +124,7 @@ pub enum PoolError {
     },
     /// A checkout from inside work that holds a connection of the same pool, while none was free.
     ///
-    /// If as many callers as the pool has connections did this at once, each would wait for the others for
+    /// If as many callers did this at once as the pool has connections, they would wait for each other for
     /// ever. Use the connection of the work instead, or check out after the work is over.
     #[error(
         "pool `{pool}` has no connection free for {inner}, inside work that holds one since {outer}; \
@@ -155,7 +155,7 @@ pub enum PoolError {
     },
 }
 
-/// With all its causes, in one line: `main` prints this of an error that it returns.
+/// The error with all its causes, in one line, because `main` prints an error that it returns with `Debug`.
 impl fmt::Debug for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&with_causes(self))
@@ -177,7 +177,7 @@ impl PoolError {
                 ..
             } if status.open == 0 => Kind::Down,
             Self::Timeout { diagnosis, .. } if diagnosis.is_silence() => Kind::Down,
-            // Nested is a defect of the program that shows under load only, and passes with it.
+            // `Nested` is a defect of the program that shows only under load, and passes when the load does.
             Self::Timeout { .. }
             | Self::QueueFull { .. }
             | Self::InUse { .. }
@@ -189,7 +189,7 @@ impl PoolError {
         }
     }
 
-    /// The failure to connect behind this error, where there is one.
+    /// The failure to connect behind this error, if there is one.
     #[must_use]
     pub fn connect_error(&self) -> Option<&ConnectError> {
         match self {
@@ -199,7 +199,7 @@ impl PoolError {
         }
     }
 
-    /// The server's SQLSTATE, where the server gave one.
+    /// The server's SQLSTATE, if the server gave one.
     #[must_use]
     pub fn sqlstate(&self) -> Option<SqlState> {
         self.connect_error()

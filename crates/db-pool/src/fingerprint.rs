@@ -1,8 +1,8 @@
-//! Fingerprints: what statements have in common that differ in nothing but their values.
+//! Fingerprints: what statements have in common that differ only in their values.
 //!
-//! A text is cut into tokens by PostgreSQL's own rules. Literals and placeholders become `?`, lists and
-//! rows of the same shape one of them; comments and line breaks go. What is left names the statement in
-//! logs and statistics, and holds no value.
+//! A text is divided into tokens by PostgreSQL's own rules. Literals and placeholders become `?`.
+//! Repeated list items and rows of the same shape become one. Comments and line breaks are removed. The
+//! rest names the statement in logs and statistics, and contains no value.
 
 mod fold;
 mod summary;
@@ -16,21 +16,21 @@ use db_wire::MAX_NOTED;
 use crate::fingerprint::fold::{Piece, PieceKind, fold};
 use crate::line_breaks::push_escaped;
 
-/// What stands for every statement of one shape.
+/// The common name of all statements of one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
-    /// The same for all of them, in every process and release.
+    /// The same number for all of them, in every process and release.
     pub(crate) hash: u64,
-    /// The folded text on one line, cut where it is very long.
+    /// The folded text on one line, shortened if it is very long.
     pub(crate) text: Arc<str>,
     /// What it does and to which table, as in `SELECT users`.
     pub(crate) summary: Arc<str>,
 }
 
 impl Fingerprint {
-    /// Reads a statement's text; of a very long one its beginning alone.
+    /// Reads a statement's text, or the beginning of a very long one.
     ///
-    /// Takes some microseconds: once for each text of a connection, not for each time it runs.
+    /// Takes some microseconds, once for each text of a connection and not each time it runs.
     pub(crate) fn of(sql: &[u8]) -> Self {
         let (sql, is_cut) = match sql.get(..MAX_READ) {
             Some(beginning) if sql.len() > MAX_READ => (beginning, true),
@@ -51,7 +51,7 @@ impl Fingerprint {
     }
 }
 
-/// Neither white space nor the case of words that the server folds makes a difference.
+/// White space makes no difference, nor does the case of words that the server folds.
 fn hash(pieces: &[Piece<'_>]) -> u64 {
     let mut digest = Sha256::new();
     for piece in pieces {
@@ -89,7 +89,7 @@ fn one_line(pieces: &[Piece<'_>], is_cut: bool) -> String {
     text
 }
 
-/// How many bytes of a statement are read. What lies beyond makes no difference to its fingerprint.
+/// How many bytes of a statement are read. Later bytes do not change the fingerprint.
 pub(crate) const MAX_READ: usize = MAX_NOTED - 1;
 
 /// How many bytes of the folded text are kept.

@@ -1,9 +1,9 @@
 //! The pool against a server in memory, on a paused clock.
 //!
-//! `UnixStream` takes the place of tokio's in the tests of this crate, so that all the rest of the pool is
-//! what is shipped: login, wire, driver, cancel requests. Nothing real is waited for, which is why the clock
-//! moves only when every task waits, and then at once. Each answer of the server can be held back at a
-//! [`Point`], so that a future is dropped exactly there.
+//! In the tests of this crate, `UnixStream` replaces tokio's. The rest of the pool is the shipped code:
+//! login, wire, driver, cancel requests. Nothing waits for real time or real input, so the clock moves only
+//! when every task waits, and then at once. A test can hold back each answer of the server at a [`Point`],
+//! and so drop a future exactly there.
 
 mod cancellation;
 mod closing;

@@ -29,7 +29,7 @@ impl Generation {
         })
     }
 
-    /// For a connection that belongs to no pool: one that proves credentials.
+    /// A generation for a connection that belongs to no pool, such as one that proves credentials.
     pub(crate) fn beside(endpoint: Endpoint) -> Arc<Self> {
         Self::new(0, endpoint)
     }
@@ -40,7 +40,7 @@ impl Generation {
         Member(Arc::clone(self))
     }
 
-    /// Resolves once no connection of this generation is left.
+    /// Resolves when no connection of this generation is left.
     pub(crate) async fn drained(&self) {
         loop {
             let drained = self.drained.notified();
@@ -51,7 +51,7 @@ impl Generation {
         }
     }
 
-    /// Resolves once another generation has taken its place.
+    /// Resolves when another generation has replaced it.
     pub(crate) fn retired(&self) -> impl Future<Output = ()> + Send + use<> {
         self.retired.clone().cancelled_owned()
     }
@@ -80,7 +80,7 @@ impl Drop for Member {
     }
 }
 
-/// The current generation of a pool and the older ones that still live.
+/// The current generation of a pool, and the older ones that still have connections.
 #[derive(Debug)]
 pub(crate) struct Generations {
     current: ArcSwap<Generation>,
@@ -104,7 +104,7 @@ impl Generations {
     pub(crate) fn join(&self) -> Member {
         loop {
             let member = self.current().join();
-            // A rotation that came in between may have found nobody to wait for.
+            // A rotation in between may have found no member to wait for.
             if self.is_current(&member) {
                 return member;
             }
@@ -115,9 +115,9 @@ impl Generations {
         std::ptr::eq(Arc::as_ptr(&self.current.load()), Arc::as_ptr(&member.0))
     }
 
-    /// Puts a new generation in place; returns it and the older ones that still have connections.
+    /// Puts a new generation in place. Returns it, and the older ones that still have connections.
     pub(crate) fn publish(&self, endpoint: Endpoint) -> (Arc<Generation>, Vec<Arc<Generation>>) {
-        // The lock orders publishers; readers go by `current` alone.
+        // The lock orders publishers. Readers use only `current`.
         let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
         let previous = self.current.load_full();
         let next = Generation::new(previous.number + 1, endpoint);

@@ -1,4 +1,4 @@
-//! A histogram of durations, for quantiles that are counted and not guessed from a mean.
+//! A histogram of durations, for quantiles that are counted and not estimated from a mean.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::serialized::seconds;
 
-/// Durations by how often they occurred, to two significant digits, in microseconds.
+/// How often each duration occurred, in microseconds and to two significant digits.
 ///
 /// Recording takes a lock for some tens of nanoseconds. It begins with about a kilobyte and grows with the
 /// longest duration, to some 30 kB for an hour.
@@ -16,7 +16,7 @@ pub(crate) struct Histogram(Mutex<hdrhistogram::Histogram<u64>>);
 /// Durations in microseconds, each with how often it was recorded.
 pub type Recorded = Vec<(u64, u64)>;
 
-/// What a [`Histogram`] holds, in the numbers that people ask for.
+/// The content of a [`Histogram`], in the numbers that people ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Quantiles {
@@ -40,12 +40,12 @@ pub struct Quantiles {
 }
 
 impl Histogram {
-    /// Notes one duration; one beyond a day counts as a day.
+    /// Notes one duration. A duration of more than a day counts as a day.
     pub(crate) fn record(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros())
             .unwrap_or(A_DAY)
             .min(A_DAY);
-        // It resizes itself, so that nothing below its own maximum is refused.
+        // It resizes itself, so it refuses nothing below its maximum.
         let _in_range = self.lock().record(micros);
     }
 
@@ -63,7 +63,7 @@ impl Histogram {
             .collect()
     }
 
-    /// Adds all that another one holds.
+    /// Adds everything that another histogram holds.
     pub(crate) fn add(&self, other: &Self) {
         let other = other.lock().clone();
         // It resizes itself too.
@@ -75,11 +75,11 @@ impl Histogram {
         self.quantiles_beside(0)
     }
 
-    /// The same as if so many durations of zero had been recorded as well.
+    /// The quantiles as if `zeros` durations of zero had been recorded too.
     pub(crate) fn quantiles_beside(&self, zeros: u64) -> Quantiles {
         let recorded = self.lock();
         let count = recorded.len() + zeros;
-        // The zeros are the shortest: a rank beyond them is a rank among the recorded ones.
+        // The zeros are the shortest, so a rank after them is a rank among the recorded durations.
         let at = |quantile: f64| match (quantile * count as f64).ceil() as u64 {
             rank if rank <= zeros => Duration::ZERO,
             rank => {
@@ -128,7 +128,7 @@ const A_DAY: u64 = 24 * 60 * 60 * 1_000_000;
 mod tests {
     use super::*;
 
-    /// req 3.21, req 4.33: a few long waits among many short ones are seen for what they are.
+    /// req 3.21, req 4.33: a few long waits among many short ones stay visible.
     #[test]
     fn quantiles_are_counted() {
         let histogram = Histogram::default();

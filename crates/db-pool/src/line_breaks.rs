@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-/// Whether a character could end a line of a log, move the cursor of who reads it or turn its text around.
+/// Whether a character could end a line of a log, move the reader's cursor or reverse the direction of the
+/// text.
 #[must_use]
 pub fn breaks_a_line(char: char) -> bool {
     let is_invisible = matches!(
@@ -16,7 +17,7 @@ pub fn breaks_a_line(char: char) -> bool {
     is_invisible || char.is_control()
 }
 
-/// The text with everything escaped that breaks a line.
+/// The text, with all characters escaped that break a line.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -24,7 +25,7 @@ pub fn escaped(text: &str) -> String {
     line
 }
 
-/// Escapes what breaks a line.
+/// Appends a piece, and escapes the characters that break a line.
 pub(crate) fn push_escaped(text: &mut String, piece: &str) {
     for char in piece.chars() {
         match breaks_a_line(char) {

@@ -1,4 +1,4 @@
-//! What app-db needs of pools beside their public interface; no part of that interface.
+//! What app-db needs from pools in addition to their public interface. It is no part of that interface.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -30,8 +30,7 @@ pub use crate::telemetry::observer::Observer;
 pub use crate::upkeep::rotation::Proof;
 pub use db_wire::{Observed, Unresolved};
 
-/// The same as [`Pool::get`] on behalf of somebody else: `caller` is named when the connection is held
-/// for too long.
+/// The same as [`Pool::get`] on behalf of other code. `caller` is named if the connection is held for too long.
 pub fn get_for(
     pool: &Pool,
     caller: &'static Location<'static>,
@@ -41,10 +40,10 @@ pub fn get_for(
     Checkout::queueing(shared, patience, caller)
 }
 
-/// Polls work that holds a connection of this pool which `caller` has asked for.
+/// Polls work that holds a connection of this pool. `caller` is where that connection was asked for.
 ///
-/// A checkout from this pool inside it counts as nested, and is refused where no connection is free.
-/// Dropping the future drops the work.
+/// A checkout from this pool inside the work counts as nested, and is refused if no connection is free. Dropping the
+/// future drops the work.
 pub fn scope<F: Future>(
     pool: &Pool,
     caller: &'static Location<'static>,
@@ -53,32 +52,32 @@ pub fn scope<F: Future>(
     nested::scope(&pool.shared().registry, caller, work)
 }
 
-/// Logs in once with new credentials, on a connection beside the pool: the first half of a rotation
-/// over several pools.
+/// Logs in once with new credentials, on a connection beside the pool. This is the first half of a rotation over
+/// several pools.
 ///
 /// # Errors
 ///
 /// [`PoolError::Connect`] when they do not work, [`PoolError::Closed`]. Dropping the future closes
 /// the connection.
 ///
-/// While the proof is kept, a refusal of the present credentials is not the last word to callers who
-/// wait: keep it until the new ones are in place.
+/// While the proof is kept, waiting callers do not fail because the server refuses the present credentials. Keep it
+/// until the new ones are in place.
 pub async fn prove(pool: &Pool, credentials: &Credentials) -> Result<Proof, PoolError> {
     rotation::prove(pool.shared(), credentials).await
 }
 
-/// Puts proved credentials in place for all of these pools: the second half.
+/// Puts proved credentials in place for all of these pools. This is the second half.
 ///
-/// Nothing is awaited in it, so that no dropped future leaves half of the pools behind.
+/// It awaits nothing, so no dropped future can leave some of the pools with the old credentials.
 pub fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
     let pools: Vec<_> = pools.iter().map(|pool| Arc::clone(pool.shared())).collect();
     rotation::put_in_place(&pools, credentials)
 }
 
-/// Whether the server answers, found out within the patience however full the pool is; `None` if nobody has answered.
+/// Finds out within the patience whether the server answers, even if the pool is full. `None` if nobody has answered.
 ///
-/// It takes no connection away from a caller: where none is idle it asks on a session beside the pool, which is kept
-/// for a minute.
+/// It takes no connection away from a caller. If none is idle it asks on a session beside the pool, which is kept for
+/// a minute.
 ///
 /// # Errors
 ///
@@ -107,13 +106,13 @@ pub fn spawn(pool: &Pool, task: impl Future<Output = ()> + Send + 'static) {
     pool.shared().registry.spawn(task);
 }
 
-/// Says that the task that polls now holds this connection outside of a helper's work.
+/// Notes that the task that polls now holds this connection outside of a helper's work.
 #[must_use]
 pub fn guard(pool: &Pool, connection: &Connection) -> GuardMark {
     GuardMark::new(&pool.shared().registry, connection.live())
 }
 
-/// A session that no pool counts, for questions that are to be answered when every connection is in use.
+/// A session that no pool counts, for questions that must be answered even if every connection is in use.
 pub struct SessionBeside(Dialled);
 
 impl SessionBeside {
@@ -148,14 +147,14 @@ pub async fn session_beside(pool: &Pool) -> Result<SessionBeside, PoolError> {
     Ok(SessionBeside(dialled))
 }
 
-/// A text of SQL with `?` for its values, on one line; of a very long one the beginning.
+/// An SQL text on one line, with `?` for its values. Of a very long text it is the beginning.
 #[must_use]
 pub fn without_values(sql: &str) -> Arc<str> {
     Fingerprint::of(sql.as_bytes()).text
 }
 
-/// Has every time of a pool told to a listener from now on, if it is the first. It runs where the times are
-/// measured, and costs each checkout what it takes.
+/// Reports every time of a pool to this listener from now on, if it is the first listener. It runs where the times
+/// are measured, so its own time adds to each checkout.
 pub fn listen_to_times(pool: &Pool, listener: TimeListener) -> bool {
     pool.shared().registry.times.listen(listener)
 }
@@ -166,27 +165,27 @@ pub fn statement_times(pool: &Pool) -> Vec<(Arc<str>, Recorded)> {
     pool.shared().registry.statements.times()
 }
 
-/// Refuses checkouts from now on, sends waiting callers away and closes idle connections, without
-/// waiting for those in use; [`Pool::close`] does that.
+/// Refuses checkouts from now on, sends waiting callers away and closes idle connections. It does not wait for
+/// connections in use; [`Pool::close`] does.
 pub fn begin_close(pool: &Pool) {
     pool.shared().begin_close();
 }
 
-/// Whether sessions behind a pool may have another value of a setting than the wanted one; `None` before the
-/// first connection.
+/// Whether a setting may have another value than the wanted one in sessions behind a pool. `None` before the first
+/// connection.
 #[must_use]
 pub fn setting_differs(pool: &Pool, name: &str, wanted: &str) -> Option<bool> {
     Some(pool.shared().dialler.facts()?.differs(name, wanted))
 }
 
-/// The settings that a pool says in each transaction, since its sessions are shared and the server does not have them
-/// by itself: as SQL has them behind `SET`. Empty before the first connection.
+/// The settings that a pool sends in each transaction, because its sessions are shared and the server does not have
+/// the settings by itself. They are in the form that SQL has after `SET`. Empty before the first connection.
 #[must_use]
 pub fn assignments(pool: &Pool) -> Vec<String> {
     pool.shared().dialler.assignments()
 }
 
-/// How many connections a server lets clients have.
+/// How many connections a server allows.
 #[expect(clippy::exhaustive_structs, reason = "app-db takes it apart")]
 pub struct ConnectionLimits {
     /// Its `max_connections`.
@@ -195,7 +194,7 @@ pub struct ConnectionLimits {
     pub reserved: i64,
 }
 
-/// The limits of the server behind a pool, as it has told the first connection.
+/// The limits of the server behind a pool, as the first connection has read them.
 #[must_use]
 pub fn connection_limits(pool: &Pool) -> Option<ConnectionLimits> {
     let facts = pool.shared().dialler.facts()?;
@@ -212,14 +211,14 @@ pub fn connection_limits(pool: &Pool) -> Option<ConnectionLimits> {
     })
 }
 
-/// What the wire knows of a connection.
+/// What the wire knows about a connection.
 #[must_use]
 pub fn observed(connection: &Connection) -> &Arc<Observed> {
     connection.observed()
 }
 
-/// Whether a query was begun on a connection whose future was dropped, or is still there: the server may be
-/// working on it, or be about to.
+/// Whether diesel began a query on a connection whose future was dropped or is not finished yet. The server may be
+/// working on the query, or may be about to.
 #[must_use]
 pub fn is_unfinished(connection: &Connection) -> bool {
     connection.is_unfinished()

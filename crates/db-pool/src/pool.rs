@@ -39,8 +39,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`PoolError::Connect`] when the server refuses or cannot be reached within five seconds; at
-    /// once where waiting cannot help, as with a wrong password.
+    /// [`PoolError::Connect`] when the server refuses or cannot be reached within five seconds; at once if waiting
+    /// cannot help, as with a wrong password.
     ///
     /// Dropping the future closes what was opened.
     #[track_caller]
@@ -66,8 +66,9 @@ impl Pool {
 
     /// Opens a pool that connects when it is first used. No server is needed for it.
     ///
-    /// Inside a tokio runtime it begins at once to make `min_idle` connections. Outside of one it begins with its
-    /// first use, on the runtime of that. It ends what it has begun there, so that this runtime must outlive the pool.
+    /// Inside a tokio runtime it begins at once to make `min_idle` connections. Outside a runtime it begins with its
+    /// first use, on the runtime of that use. Its tasks and connections end there too, so that runtime must outlive
+    /// the pool.
     pub fn connect_lazy(endpoint: impl Into<Endpoint>, profile: PoolProfile) -> Self {
         let shared = Shared::new(&endpoint.into(), profile);
         shared.registry.spawn(Keeper::new(&shared).run());
@@ -82,14 +83,13 @@ impl Pool {
     /// # Errors
     ///
     /// [`PoolError::Timeout`] after the profile's `checkout_timeout`, which bounds connecting too;
-    /// [`PoolError::QueueFull`] at once when as many wait as `max_waiting` allows;
-    /// [`PoolError::Connect`] at once when no connection lives and the server refuses for good, or the
-    /// [breaker](crate::Breaker) is open;
+    /// [`PoolError::QueueFull`] at once when as many wait as `max_waiting` allows; [`PoolError::Connect`] at once when
+    /// no connection lives and the server's refusal is permanent, or the [breaker](crate::Breaker) is open;
     /// [`PoolError::Nested`] at once inside work that holds a connection of this pool, when none is free;
     /// [`PoolError::Closed`].
     ///
-    /// Dropping the future gives the place in the queue up and loses nothing. With an idle connection it
-    /// costs no round trip, unless that one was idle for longer than `validate_after`.
+    /// Dropping the future gives up the place in the queue and loses nothing. With an idle connection it costs no
+    /// round trip, unless that connection was idle for longer than `validate_after`.
     #[track_caller]
     pub fn get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
         let patience = self.shared.registry.settings.checkout_timeout();
@@ -113,12 +113,11 @@ impl Pool {
         Checkout::queueing(Arc::clone(&self.shared), patience, Location::caller())
     }
 
-    /// Checks a connection out without queueing: if fewer than `max` are in use and nobody waits.
+    /// Checks a connection out without queueing: it succeeds only if fewer than `max` are in use and nobody waits.
     ///
-    /// It may still take time, up to `checkout_timeout`: the pool pings a connection that was idle for
-    /// long, and makes one if none is idle. A caller with something to fall back on uses this: while no
-    /// connection lives, it gets the first failure to connect as its answer, where `get` tries on until
-    /// the breaker opens (`reconnect.attempts`).
+    /// It may still take time, up to `checkout_timeout`: the pool pings a connection that was idle for long, and makes
+    /// one if none is idle. It is for a caller that has a fallback. While no connection lives, such a caller gets the
+    /// first failure to connect as its answer; `get` keeps trying until the breaker opens (`reconnect.attempts`).
     ///
     /// # Errors
     ///
@@ -156,20 +155,20 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`PoolError::Resize`] for zero and above the profile's `ceiling`; nothing has changed then.
+    /// [`PoolError::Resize`] for zero, and for more than the profile's `ceiling`; nothing has changed then.
     pub fn resize(&self, max: u32) -> Result<(), PoolError> {
         resize(&self.shared, max)
     }
 
-    /// Changes settings while the pool is in use: all that the closure changes, or nothing.
+    /// Changes settings while the pool is in use: everything that the closure changes, or nothing.
     ///
-    /// The closure gets the settings in force. Idle connections go by the new ones at once; those in use are not
-    /// disturbed and go by them when they come back. Callers that wait already keep their `checkout_timeout`.
-    /// Two changes at the same time come one after the other. It never waits for anything else.
+    /// The closure gets the settings in force. Idle connections follow the new settings at once. Connections in use
+    /// are not disturbed, and follow them when they come back. Callers that already wait keep their
+    /// `checkout_timeout`. Two changes at the same time happen one after the other. It never waits for anything else.
     ///
     /// # Errors
     ///
-    /// [`PoolError::Settings`] with everything that is wrong with them; nothing has changed then.
+    /// [`PoolError::Settings`] with everything that is wrong with the new settings; nothing has changed then.
     pub fn reconfigure(
         &self,
         change: impl FnOnce(&mut PoolSettings),
@@ -183,7 +182,7 @@ impl Pool {
         self.shared.registry.settings.read(self.shared.max())
     }
 
-    /// Everything that can be told of the pool at this instant; never waits.
+    /// Everything that is known about the pool at this instant; never waits.
     ///
     /// It costs some microseconds and two short locks for each connection in use.
     #[must_use]
@@ -193,24 +192,25 @@ impl Pool {
 
     /// Waits until `min_idle` connections are open, so that the first requests need not log in.
     ///
-    /// Returns whether they are. It is `false` as soon as an attempt to connect fails, when the patience is
-    /// over, and when the pool is closed. The pool goes on trying then, and serves with what it has.
+    /// Returns whether they are. It returns `false` as soon as an attempt to connect fails, when the patience is over,
+    /// and when the pool is closed. In the first two cases the pool keeps trying, and serves with the connections that
+    /// it has.
     ///
     /// Dropping the future loses nothing. It costs as many logins as are missing, a few of them at a time.
     pub async fn warm_up(&self, patience: Duration) -> bool {
         warm_up(&self.shared, patience).await
     }
 
-    /// What the statements of this pool have cost by fingerprint, the most expensive first.
+    /// What the statements of this pool have cost, by fingerprint, the most expensive first.
     ///
-    /// It has the 200 that cost most, and all others together. It takes a lock for each of them in turn, as
-    /// statements do when they end. It is empty if `statement_statistics` is off.
+    /// The list has the 200 most expensive fingerprints, and all others together. It takes a lock for each of them in
+    /// turn, as statements do when they end. It is empty if `statement_statistics` is off.
     #[must_use]
     pub fn statements(&self) -> Vec<StatementStats> {
         self.shared.registry.statements.stats()
     }
 
-    /// Forgets what statements have cost until now.
+    /// Resets the costs of all statements.
     pub fn reset_statements(&self) {
         self.shared.registry.statements.reset();
     }
@@ -227,7 +227,7 @@ impl Pool {
         &self.shared.registry.name
     }
 
-    /// The profile the pool was made with.
+    /// The profile with which the pool was made.
     #[must_use]
     pub fn profile(&self) -> &PoolProfile {
         &self.shared.profile

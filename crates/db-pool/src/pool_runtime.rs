@@ -1,4 +1,4 @@
-//! The runtime of a pool: the one that it is first used in.
+//! The runtime of a pool: the one in which it is first used.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -30,7 +30,7 @@ impl PoolRuntime {
         }
     }
 
-    /// Runs a task there, or keeps it until there is a runtime.
+    /// Runs a task on that runtime, or keeps it until there is one.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.begin();
         if let Some(handle) = self.handle.get() {
@@ -39,7 +39,7 @@ impl PoolRuntime {
         }
         let mut unstarted = self.lock_unstarted();
         match self.handle.get() {
-            // Another thread has begun meanwhile.
+            // Another thread has set the runtime meanwhile.
             Some(handle) => drop(self.tasks.spawn_on(task, handle)),
             None => unstarted.push(Box::pin(task)),
         }

@@ -1,4 +1,4 @@
-//! How long everything took that a pool's callers and connections did.
+//! How long the actions of a pool's callers and connections took.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::time_buckets::{TimeBuckets, TimeHistogram};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Times {
-    /// From asking for a connection to having it: the queue, connecting and a ping included. Only of callers that
-    /// got one.
+    /// From asking for a connection to having it, including the queue, connecting and a ping. Only callers that
+    /// got one count.
     pub checked_out: TimeBuckets,
     /// From having a connection to giving it back.
     pub held: TimeBuckets,
@@ -21,13 +21,13 @@ pub struct Times {
     pub connected: TimeBuckets,
     /// The parts of that by their names: `dns`, `tcp`, `tls`, `authentication` and `set_up`.
     pub phases: [(&'static str, TimeBuckets); 5],
-    /// Statements that succeeded, each to its last row. None are counted where `statement_statistics` is off.
+    /// Statements that succeeded, each until its last row. None are counted if `statement_statistics` is off.
     pub ran: TimeBuckets,
-    /// Statements that failed, by SQLSTATE; of more than 32 codes the others are `_OTHER`.
+    /// Statements that failed, by SQLSTATE. After 32 codes, all others count as `_OTHER`.
     pub failed: Vec<(Arc<str>, TimeBuckets)>,
 }
 
-/// One time, as it is known.
+/// One measured time.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum TimeEvent<'e> {
@@ -41,13 +41,13 @@ pub enum TimeEvent<'e> {
     Ran(Duration, Option<&'e SqlState>),
 }
 
-/// Told of every time of a pool, where it is measured: it must neither block nor take long.
+/// Told of every time of a pool, at the place where it is measured. It must neither block nor take long.
 pub type TimeListener = Box<dyn Fn(TimeEvent<'_>) + Send + Sync>;
 
 /// Where times are recorded.
 #[derive(Default)]
 pub(crate) struct PoolTimes {
-    /// Without the callers that did not wait: these are counted anyway.
+    /// Does not include callers that did not wait, because they are counted elsewhere.
     waited: TimeHistogram,
     held: TimeHistogram,
     connected: TimeHistogram,
@@ -58,7 +58,7 @@ pub(crate) struct PoolTimes {
 }
 
 impl PoolTimes {
-    /// The first listener stays; returns whether it is this one.
+    /// Sets the listener, unless there is one. Returns whether it was set.
     pub(crate) fn listen(&self, listener: TimeListener) -> bool {
         self.listener.set(listener).is_ok()
     }
@@ -108,7 +108,7 @@ impl PoolTimes {
         }
     }
 
-    /// Everything so far, of a pool that has handed out so many connections.
+    /// All times so far, of a pool that has handed out `handed_out` connections.
     pub(crate) fn read(&self, handed_out: u64) -> Times {
         let names = named(&ConnectPhases::default()).map(|(name, _)| name);
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,10 +148,10 @@ impl std::fmt::Debug for PoolTimes {
     }
 }
 
-/// How many codes are kept apart; a function can raise any it likes.
+/// How many codes are counted separately. A function can raise any code.
 const MAX_CODES: usize = 32;
 
-/// OpenTelemetry's word for the rest.
+/// OpenTelemetry's name for the rest.
 const OTHER: &str = "_OTHER";
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((&*other.0, other.1.count()), (OTHER, 68));
     }
 
-    /// Who is told hears of every time, of those too that count as zero.
+    /// A listener is told of every time, even of times that count as zero.
     #[test]
     fn a_listener_hears_of_every_time() {
         let times = PoolTimes::default();

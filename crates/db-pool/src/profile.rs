@@ -11,8 +11,8 @@ use serde::Deserialize;
 /// How a pool behaves.
 ///
 /// Made from the built-in table of an environment ([`PoolProfile::of`]) or from the configuration
-/// ([`PoolProfile::from_config`]); the fields are open, for a service that computes one of them. What
-/// goes wrong when a value is too high or too low stands in `config/README.md`.
+/// ([`PoolProfile::from_config`]). The fields are public, for a service that computes one of them. `config/README.md`
+/// says what goes wrong when a value is too high or too low.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct PoolProfile {
@@ -21,22 +21,22 @@ pub struct PoolProfile {
     pub name: Arc<str>,
     /// Which URL the pool connects by.
     pub via: Via,
-    /// The most connections alive at a time; a connection that is being closed counts.
+    /// The maximum of live connections; a connection that is being closed counts.
     pub max: u32,
-    /// The largest `max` that [`Pool::resize`](crate::Pool::resize) may set; where code sets `max` above
-    /// it, `max` is the ceiling.
+    /// The largest `max` that [`Pool::resize`](crate::Pool::resize) may set. If code sets a higher `max`, that is the
+    /// ceiling.
     pub ceiling: u32,
     /// How many idle connections are kept ready.
     pub min_idle: u32,
-    /// How many connections may be idle: what comes back beyond that is closed; `None` is any number.
+    /// How many connections may be idle. Further connections are closed when they come back; `None` is any number.
     #[serde(deserialize_with = "count_or_unlimited")]
     pub max_idle: Option<u32>,
-    /// Whether the size follows the load, where somebody sees to it.
+    /// Whether the size follows the load, if something adapts it (db-observe's `Operations`).
     pub sizing: Sizing,
     /// How many connections may be asked for in a second; `None` is any number.
     #[serde(deserialize_with = "count_or_unlimited")]
     pub rate_limit: Option<u32>,
-    /// How many callers may wait for a connection, the next being refused at once; `None` is any number.
+    /// How many callers may wait for a connection. The next one is refused at once; `None` is any number.
     #[serde(deserialize_with = "count_or_unlimited")]
     pub max_waiting: Option<u32>,
     /// How long a caller waits for a connection, connecting included.
@@ -59,11 +59,12 @@ pub struct PoolProfile {
     /// How long that ping may take.
     #[serde(with = "db_config::duration")]
     pub validation_timeout: Duration,
-    /// How long the server may be silent on a statement that no `statement_timeout` bounds, before the connection
-    /// is closed; `None` is for ever. Where one does, it is that and at most five seconds.
+    /// How long the server may be silent on a statement that no `statement_timeout` bounds, before the connection is
+    /// closed; `None` is for ever. For a statement with a `statement_timeout` the bound is that time and at most five
+    /// seconds.
     #[serde(with = "db_config::duration::optional")]
     pub answer_timeout: Option<Duration>,
-    /// From how long on a hold of a connection is reported as too long; `None` reports none.
+    /// After how long a hold of a connection is reported as too long; `None` reports none.
     #[serde(with = "db_config::duration::optional")]
     pub leak_threshold: Option<Duration>,
     /// What stands between this pool and the server.
@@ -72,19 +73,19 @@ pub struct PoolProfile {
     pub wire: WireMode,
     /// How statements are named on the server.
     pub statements: Statements,
-    /// How many texts each connection keeps prepared; 0 is none beyond diesel's own cache.
+    /// How many texts each connection keeps prepared; 0 is none except those in diesel's own cache.
     pub statement_cache: u32,
     /// Whether BEGIN travels with the first statement of its transaction.
     #[serde(deserialize_with = "on_or_off")]
     pub defer_begin: bool,
-    /// When a session is reset as its connection comes back.
+    /// When a session is reset on the return of its connection.
     pub reset: Reset,
-    /// Idle time before the first TCP keepalive probe, unless the URL says otherwise; zero leaves the
-    /// system's own.
+    /// The idle time before the first TCP keepalive probe, unless the URL says otherwise; zero leaves the system's
+    /// own.
     #[serde(with = "db_config::duration")]
     pub keepalive_idle: Duration,
-    /// How long sent data may stay unacknowledged before the kernel gives the connection up, unless the
-    /// URL says otherwise; zero leaves the system's own.
+    /// How long sent data may stay unacknowledged before the kernel gives up the connection, unless the URL says
+    /// otherwise; zero leaves the system's own.
     #[serde(with = "db_config::duration")]
     pub tcp_user_timeout: Duration,
     /// The session's `statement_timeout`; `None` leaves the server's own.
@@ -116,18 +117,18 @@ pub struct PoolProfile {
     /// Whether statements are counted by fingerprint.
     #[serde(deserialize_with = "on_or_off")]
     pub statement_statistics: bool,
-    /// When and how often connecting is tried again.
+    /// When and how often the pool tries again to connect.
     #[serde(skip)]
     pub reconnect: Reconnect,
-    /// From which duration on a statement is logged as slow; `None` logs none.
+    /// After which duration a statement is logged as slow; `None` logs none.
     #[serde(
         rename = "slow_query_threshold",
         default,
         with = "db_config::duration::optional"
     )]
     pub slow_query: Option<Duration>,
-    /// Whether the slow-query log shows bound values. Only the configuration sets it, as that knows the
-    /// environment and refuses it in all but dev and test.
+    /// Whether the slow-query log shows bound values. Only the configuration sets it: it knows the environment, and
+    /// refuses the value outside dev and test.
     #[serde(skip)]
     pub(crate) slow_query_binds: bool,
 }
@@ -149,12 +150,12 @@ pub enum Via {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PoolerMode {
-    /// To be found out.
+    /// The pool finds out by itself.
     #[default]
     Auto,
     /// Nothing.
     None,
-    /// A pooler that gives a client one server connection for as long as it stays.
+    /// A pooler that gives a client one server connection for as long as the client is connected.
     Session,
     /// A pooler that gives a client a server connection for one transaction.
     Transaction,
@@ -165,20 +166,21 @@ pub enum PoolerMode {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum WireMode {
-    /// It saves round trips, says settings that the server lacks, and refuses what a shared session cannot have.
+    /// It saves round trips, sends settings that the server lacks, and refuses statements that a shared session
+    /// cannot support.
     #[default]
     Full,
     /// It passes every statement as diesel sends it, and observes.
     ///
-    /// Nothing is saved then. Behind a pooler that shares sessions nothing is refused or put back that other clients
-    /// would see, statements keep the names that diesel gives them, and no setting travels with a transaction. So a
-    /// pool whose `search_path`, `role` or isolation level the server does not have by itself cannot connect, and its
-    /// `lock_timeout` and `idle_in_transaction_session_timeout` are not in force. A query that diesel itself keeps
-    /// prepared keeps the meaning that its literals had under the settings of the borrower who prepared it.
+    /// No round trip is saved then. Behind a pooler that shares sessions, the wire refuses or restores nothing that
+    /// other clients would see, statements keep diesel's names, and no setting travels with a transaction. So a pool
+    /// cannot connect if the server does not have the pool's `search_path`, `role` or isolation level by itself, and
+    /// its `lock_timeout` and `idle_in_transaction_session_timeout` are not in force. Literals in a query that diesel
+    /// keeps prepared keep the meaning that they had under the settings of the holder that prepared it.
     Observe,
 }
 
-/// Who decides how large a pool is.
+/// What decides how large a pool is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -195,12 +197,12 @@ pub enum Sizing {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Statements {
-    /// By name where the server or a proven pooler keeps names, else not at all.
+    /// By name if the server or a proven pooler keeps names; otherwise not at all.
     #[default]
     Auto,
     /// By name.
     Named,
-    /// Not at all: each is parsed in the batch that runs it, which is right through any pooler.
+    /// Not at all: each is parsed in the batch that runs it, which works through any pooler.
     Unnamed,
 }
 
@@ -209,7 +211,7 @@ pub enum Statements {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Reset {
-    /// When a statement may have changed it: a SET, a LISTEN, a function that is not PostgreSQL's own.
+    /// When a statement may have changed it: a SET, a LISTEN, a function that is not built in.
     #[default]
     Auto,
     /// Each time.
@@ -218,13 +220,13 @@ pub enum Reset {
     Never,
 }
 
-/// When connecting is tried again after a failure.
+/// When the pool tries again to connect after a failure.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Reconnect {
     /// After how many failures in a row the breaker opens.
     pub attempts: u32,
-    /// The delay after a failure while somebody waits; the keeper's own doubles with each one in a row.
+    /// The delay after a failure while a caller waits. The keeper's own delay doubles with each failure in a row.
     #[serde(with = "db_config::duration")]
     pub base_delay: Duration,
     /// The longest delay of the keeper.

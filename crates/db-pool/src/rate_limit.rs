@@ -10,7 +10,8 @@ use governor::{DefaultDirectRateLimiter, Quota};
 
 /// A token bucket, for an endpoint of a service or a pool; clones share it.
 ///
-/// It lets a burst through and then so many a second. Asking takes neither lock nor memory.
+/// It lets a burst through, and after that a fixed number in each second. Asking takes neither a
+/// lock nor memory.
 #[derive(Clone)]
 pub struct RateLimit {
     limiter: Arc<DefaultDirectRateLimiter>,
@@ -24,12 +25,12 @@ pub struct RateLimit {
 pub struct RateLimited {
     /// How many may begin in a second.
     pub per_second: u32,
-    /// When there will be a token, if nobody else takes it.
+    /// After which time there will be a token, if nobody else takes it.
     pub retry_after: Duration,
 }
 
 impl RateLimit {
-    /// A full bucket of so many tokens, into which so many come each second.
+    /// A full bucket of `burst` tokens, into which `per_second` new ones come each second.
     #[must_use]
     pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);
@@ -64,7 +65,7 @@ impl fmt::Debug for RateLimit {
 mod tests {
     use super::*;
 
-    /// req 4.20: a burst passes, what comes beyond it is told when to come again.
+    /// req 4.20: a burst passes, and callers after it are told when to come again.
     #[test]
     fn a_burst_passes_and_the_rest_is_told_when() {
         let number = |n| NonZeroU32::new(n).unwrap();

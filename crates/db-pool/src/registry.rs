@@ -1,6 +1,6 @@
-//! What a pool knows of all its backends, and what its backends know of their pool.
+//! What a pool knows about all its backends, and what its backends know about their pool.
 //!
-//! The store holds backends and backends hold this; the pool holds both, so that nothing holds itself.
+//! The store holds backends, and backends hold this. The pool holds both, so there is no cycle.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -33,35 +33,35 @@ pub(crate) struct Registry {
     pub(crate) times: PoolTimes,
     pub(crate) statements: StatementTable,
     pub(crate) changes: Changes,
-    /// Whose turn it is to have one.
+    /// Whose turn it is to get one.
     pub(crate) turns: Turns,
     /// How many connections are established and not yet closed by the server.
     pub(crate) established: AtomicU32,
-    /// How many of these are on their way out.
+    /// How many of these are being closed.
     pub(crate) being_closed: AtomicU32,
-    /// How many have come back and wait for the rest of an answer, or for their session to be reset.
+    /// How many have come back and wait for the rest of an answer, or for the reset of their session.
     pub(crate) settling: AtomicU32,
     /// How many rotations are proving new credentials.
     pub(crate) proving: AtomicU32,
-    /// How many connections have been pinged and have not answered; those given up on count until their
-    /// place is free.
+    /// How many connections have been pinged and have not answered. Those that the pool has given up on count
+    /// until their place is free.
     pub(crate) unanswered: AtomicU32,
-    /// Whether the server has answered when callers who waited asked for a sign of life.
+    /// Whether the server answered when waiting callers asked for a sign of life.
     pub(crate) sign_of_life: SignOfLife,
     /// How many connections are handed out.
     pub(crate) in_use: AtomicU32,
     /// How many have ever been handed out.
     pub(crate) handed_out: AtomicU64,
-    /// Connections made before this know types and columns that are others now.
+    /// Connections that were made before this moment know types and columns that have changed since.
     any_outdated: AtomicBool,
     outdated_before: Mutex<Option<tokio::time::Instant>>,
-    /// Set once, when the pool begins to close, before `closing` is.
+    /// Set once, when the pool begins to close, and before `closing`.
     closed: AtomicBool,
     pub(crate) closing: CancellationToken,
     live_backends: Mutex<Vec<Weak<LiveBackend>>>,
     last_connect: Mutex<Option<ConnectPhases>>,
     pub(crate) connect_times: Histogram,
-    /// How many sessions live beside the pool's connections: those of listeners and of the prober.
+    /// How many sessions live beside the pool's connections: the sessions of listeners and of the prober.
     pub(crate) beside: AtomicU32,
     /// How many guards of open transactions there are.
     pub(crate) guards: AtomicU32,
@@ -100,7 +100,8 @@ impl Registry {
         }
     }
 
-    /// One connection has outdated descriptions. Connections that were made before it may have the same ones.
+    /// Notes that one connection has outdated descriptions. Connections that were made before `now` may have
+    /// the same ones.
     pub(crate) fn outdate(&self, now: tokio::time::Instant) {
         *self
             .outdated_before
@@ -109,7 +110,7 @@ impl Registry {
         self.any_outdated.store(true, Ordering::Release);
     }
 
-    /// Whether a connection that was made then may know what is wrong now.
+    /// Whether a connection that was made then may have outdated descriptions.
     pub(crate) fn is_outdated(&self, made: tokio::time::Instant) -> bool {
         self.any_outdated.load(Ordering::Acquire)
             && self
@@ -124,7 +125,7 @@ impl Registry {
         self.closing.cancel();
     }
 
-    /// Without the lock of `closing`: every checkout asks, and every return.
+    /// It does not take the lock of `closing`, because every checkout and every return asks.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -134,8 +135,8 @@ impl Registry {
         self.runtime.begin();
     }
 
-    /// Runs a task on the runtime of the pool: its sockets live there, and it lasts longer than that of the
-    /// code that happens to drop a connection.
+    /// Runs a task on the runtime of the pool. The pool's sockets live there, and it lasts longer than the
+    /// runtime of the code that happens to drop a connection.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(task);
     }
@@ -184,15 +185,16 @@ impl Registry {
         self.handed_out.load(Ordering::Relaxed)
     }
 
-    /// To a caller that has waited for so long, whatever for.
+    /// Notes that a connection was handed out to a caller that has waited for `waited` in all.
     pub(crate) fn connection_handed_out(&self, waited: Duration) {
         self.in_use.fetch_add(1, Ordering::AcqRel);
         self.handed_out.fetch_add(1, Ordering::Relaxed);
         self.times.checked_out(waited);
     }
 
-    /// Tells a pool that closes, which waits for the last one. Either this sees that it closes, or it sees
-    /// the count: both write before they look, in the one order of all that is `SeqCst`.
+    /// Notes that a connection came back, and tells a pool that is closing, which waits for the last one.
+    /// Either this sees the closing, or the closing sees the count: both write before they look, and `SeqCst`
+    /// gives one order for all of it.
     pub(crate) fn connection_returned(&self, held: Duration) {
         self.times.held(held);
         self.in_use.fetch_sub(1, Ordering::SeqCst);
@@ -228,7 +230,7 @@ impl Drop for Settling {
     }
 }
 
-/// Counts one backend that was pinged and has not answered.
+/// Counts one backend that was pinged and has not answered yet.
 pub(crate) struct Unanswered(Arc<Registry>);
 
 impl Unanswered {

@@ -1,4 +1,4 @@
-//! How what a pool tells is written for machines: times in seconds, names as they are displayed.
+//! How the pool's facts are serialized for machines: times in seconds, names as they are displayed.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -1,15 +1,15 @@
-//! Settings: what of a pool can change while it is in use.
+//! Settings: what can change about a pool while it is in use.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::profile::PoolProfile;
 
-/// What [`Pool::reconfigure`](crate::Pool::reconfigure) can change; everything else is as the profile has it.
+/// What [`Pool::reconfigure`](crate::Pool::reconfigure) can change. Everything else stays as in the profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolSettings {
-    /// The most connections alive at a time, up to the profile's `ceiling`.
+    /// The maximum of live connections, up to the profile's `ceiling`.
     pub max: u32,
     /// How many idle connections are kept ready.
     pub min_idle: u32,
@@ -21,14 +21,14 @@ pub struct PoolSettings {
     pub max_lifetime: Option<Duration>,
     /// How long a caller waits for a connection, connecting included.
     pub checkout_timeout: Duration,
-    /// From how long on a hold of a connection is reported as too long; `None` reports none.
+    /// After how long a hold of a connection is reported as too long; `None` reports none.
     pub leak_threshold: Option<Duration>,
-    /// From which duration on a statement is logged as slow; `None` logs none.
+    /// After which duration a statement is logged as slow; `None` logs none.
     pub slow_query: Option<Duration>,
 }
 
 impl PoolSettings {
-    /// Everything that is wrong with them, each with what was expected.
+    /// Everything that is wrong with them. Each problem says what was expected.
     pub(crate) fn problems(&self, ceiling: u32) -> Vec<String> {
         let Self {
             max,
@@ -77,10 +77,10 @@ impl PoolProfile {
     }
 }
 
-/// The settings in force but `max`, each to be read without a lock.
+/// The settings in force, except `max`. Each can be read without a lock.
 ///
-/// They are changed together under the lock of changes of size; who reads two of them while they change may find
-/// one of them new, which is as if it had come a moment sooner.
+/// They are changed together, under the lock for changes of size. A reader of two of them may see only one new
+/// value while they change. That is as if this one had changed a moment earlier.
 #[derive(Debug)]
 pub(crate) struct LiveSettings {
     min_idle: AtomicU32,
@@ -90,7 +90,7 @@ pub(crate) struct LiveSettings {
     checkout_timeout: AtomicTime,
     leak_threshold: AtomicTime,
     slow_query: AtomicTime,
-    /// Raised with each change, so that what was made of a setting is made anew.
+    /// Raised with each change, so that values computed from a setting are computed again.
     version: AtomicU32,
 }
 
@@ -140,7 +140,7 @@ impl LiveSettings {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Everything together, for a pool of this size.
+    /// All settings together, for a pool of this size.
     pub(crate) fn read(&self, max: u32) -> PoolSettings {
         PoolSettings {
             max,
@@ -154,7 +154,7 @@ impl LiveSettings {
         }
     }
 
-    /// Puts others in place that have been found to be right.
+    /// Puts new settings in place that have been checked.
     pub(crate) fn write(&self, settings: &PoolSettings) {
         self.min_idle.store(settings.min_idle, Ordering::Relaxed);
         let max_idle = settings.max_idle.unwrap_or(ANY);
@@ -194,10 +194,10 @@ impl AtomicTime {
     }
 }
 
-/// Which number stands for any number.
+/// The number that stands for "any number".
 const ANY: u32 = u32::MAX;
 
-/// Which number stands for never: as nanoseconds it is five hundred years.
+/// The number that stands for "never": as nanoseconds it is five hundred years.
 const NEVER: u64 = u64::MAX;
 
 #[cfg(test)]
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use db_config::Environment;
 
-    /// req 3.37: every problem is named at once, with what was expected.
+    /// req 3.37: every problem is named at once, with the expected value.
     #[test]
     fn every_problem_is_named() {
         let profile = PoolProfile::of(&Environment::Dev);

@@ -1,4 +1,4 @@
-//! What every part of a pool works on.
+//! The state that every part of a pool works on.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) backoff: Arc<Backoff>,
     pub(crate) keeper: Notify,
-    /// Leads to the prober, once there was a probe.
+    /// The channel to the prober, once there was a probe.
     pub(crate) questions: OnceLock<mpsc::UnboundedSender<Question>>,
     pub(crate) rate_limit: Option<RateLimit>,
     /// Orders changes of size and of other settings.
@@ -87,7 +87,7 @@ impl Shared {
         self.keeper.notify_one();
     }
 
-    /// Places taken: connections alive or being made.
+    /// How many places are taken: connections that live or are being made.
     pub(crate) fn occupied(&self) -> u32 {
         self.slots.alive()
     }
@@ -138,12 +138,13 @@ impl Shared {
         }
     }
 
-    /// How many idle connections are to be ready.
+    /// How many idle connections should be ready.
     pub(crate) fn min_idle(&self) -> u32 {
         self.registry.settings.min_idle().min(self.max())
     }
 
-    /// Whether a connection that comes back now is one more than may be idle, and nobody waits for it.
+    /// Whether a connection that comes back now would be one more than may be idle, and nobody waits
+    /// for it.
     pub(crate) fn has_idle_enough(&self) -> bool {
         let most = self.registry.settings.max_idle();
         most.is_some_and(|most| self.store.idle() >= most && self.gate.waiting() == 0)
@@ -165,7 +166,7 @@ impl Shared {
         drop(overdue);
     }
 
-    /// Whether no connection lives that could come back, and no new credentials are being proved.
+    /// Whether no connection lives that could come back, and no rotation is proving new credentials.
     pub(crate) fn is_hopeless(&self) -> bool {
         let alive = |live: &Arc<LiveBackend>| live.is_alive();
         self.registry.proving.load(Ordering::Acquire) == 0
@@ -179,7 +180,7 @@ impl Shared {
         self.sweep();
     }
 
-    /// The error of a caller that comes after that.
+    /// The error for callers of a closed pool.
     pub(crate) fn closed(&self) -> PoolError {
         PoolError::Closed { pool: self.name() }
     }

@@ -1,11 +1,11 @@
-//! A sign of life from the server, which a pool asks for when callers wait in vain.
+//! A sign of life from the server. The pool asks for one when callers wait without result.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Whether the server was asked for a sign of life, and when it was if it has not given one.
+/// Whether the server was asked for a sign of life, and when, if it has not answered.
 #[derive(Debug, Default)]
 pub(crate) struct SignOfLife(Mutex<Asked>);
 
@@ -16,7 +16,7 @@ struct Asked {
 }
 
 impl SignOfLife {
-    /// Whether the server was asked for long enough ago and has said nothing since.
+    /// Whether the server was asked long enough ago and has not answered.
     pub(crate) fn is_missing(&self) -> bool {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asked
@@ -24,7 +24,7 @@ impl SignOfLife {
             .is_some_and(|since| since.elapsed() >= LEAST)
     }
 
-    /// Whether this call begins to ask; nobody asks twice at a time.
+    /// Whether the caller of this should ask now. Only one question runs at a time.
     pub(crate) fn begin(&self) -> bool {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let begins = !asked.under_way;
@@ -46,5 +46,5 @@ impl SignOfLife {
     }
 }
 
-/// Before this has passed nothing is concluded: a busy machine answers late.
+/// No conclusion is drawn before this time has passed, because a busy machine answers late.
 pub(crate) const LEAST: Duration = Duration::from_millis(250);

@@ -1,4 +1,5 @@
-//! Everything that can be told of a pool at one instant: the one source of metrics, pages, alerts and sizing.
+//! Everything that is known about a pool at one instant. It is the only source of metrics, pages, alerts and
+//! sizing.
 
 use std::sync::atomic::Ordering;
 
@@ -15,9 +16,9 @@ use crate::settings::PoolSettings;
 use crate::shared::Shared;
 use crate::status::Status;
 
-/// A pool at one instant, with all that it has counted.
+/// A pool at one instant, with everything that it has counted.
 ///
-/// Counts only ever grow, but for those of what is there now.
+/// Counts only grow, except the counts of what exists now.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolSnapshot {
@@ -25,27 +26,27 @@ pub struct PoolSnapshot {
     pub status: Status,
     /// The settings in force.
     pub settings: PoolSettings,
-    /// The largest `max` that it can be given.
+    /// The largest `max` that it can get.
     pub ceiling: u32,
-    /// Who decides on its size.
+    /// What decides its size.
     pub sizing: Sizing,
     /// The database.
     pub database: String,
-    /// Host, or folder of the Unix socket, and port of the server, where the pool has one alone.
+    /// The server's host (or folder of the Unix socket) and port, if the pool has only one.
     pub server: Option<(String, u16)>,
     /// The same in one text, with all hosts; without user and secret.
     pub address: String,
     /// Connections that are being made.
     pub dialling: u32,
-    /// Connections that have come back and wait for the rest of an answer, or for their session to be reset.
+    /// Connections that have come back and wait for the rest of an answer, or for the reset of their session.
     pub settling: u32,
-    /// Connections that the server has not closed yet.
+    /// Connections that are being closed, and that the server has not closed yet.
     pub closing: u32,
     /// Connections ever handed out.
     pub handed_out: u64,
-    /// To callers for whom a connection had to be made.
+    /// Connections handed out to callers for whom a connection had to be made.
     pub handed_out_new: u64,
-    /// To callers that had to queue, and found a connection that was there.
+    /// Connections handed out to callers that had to queue and then got an existing connection.
     pub handed_out_queued: u64,
     /// Attempts to connect that the server refused because it had no connection left (53300).
     pub too_many_connections: u64,
@@ -57,11 +58,11 @@ pub struct PoolSnapshot {
     pub closed: Vec<(&'static str, u64)>,
     /// How long everything took.
     pub times: Times,
-    /// Who has connections now, the longest hold first.
+    /// The present holds, the longest first.
     pub holds: Vec<Hold>,
-    /// What is the matter, if anything is.
+    /// What is wrong, if anything is.
     pub diagnosis: Option<Diagnosis>,
-    /// The last failure to connect, since the last success.
+    /// The last failure to connect since the last success.
     pub last_failure: Option<ConnectError>,
 }
 
@@ -94,14 +95,14 @@ impl PoolSnapshot {
     }
 }
 
-/// Looks at a pool; never waits.
+/// Makes a snapshot of a pool; never waits.
 pub(crate) fn snapshot(shared: &Shared) -> PoolSnapshot {
     let registry = &shared.registry;
     let totals = &registry.totals;
     let holds = without_values(holds(shared));
     let endpoint = registry.generations.current();
     let endpoint = &endpoint.endpoint;
-    // Read before the times: who is counted there and not here would be a wait below zero.
+    // It is read before the times: a caller that is counted there and not here would give a negative count.
     let handed_out = registry.handed_out();
     let status = shared.status();
     PoolSnapshot {

@@ -14,7 +14,7 @@ use crate::serialized::{displayed, seconds};
 
 /// A pool at one instant: what it has now, and what it has counted since it began.
 ///
-/// Serialized, times are seconds.
+/// In serialized form, times are seconds.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Status {
@@ -26,14 +26,14 @@ pub struct Status {
     /// What stands between the pool and its server.
     #[serde(serialize_with = "displayed")]
     pub pooler: Pooler,
-    /// Whether the pool still believes in its server.
+    /// Whether callers wait for a server that cannot be reached.
     #[serde(serialize_with = "displayed")]
     pub breaker: Breaker,
-    /// The most connections alive at a time; [`Pool::resize`](crate::Pool::resize) changes it.
+    /// The maximum of live connections; [`Pool::resize`](crate::Pool::resize) changes it.
     pub max: u32,
     /// Connections alive: idle, in use, or being closed.
     pub open: u32,
-    /// Connections nobody holds.
+    /// Connections that nobody holds.
     pub idle: u32,
     /// Connections handed out.
     pub in_use: u32,
@@ -45,11 +45,11 @@ pub struct Status {
     pub connects: ConnectCounts,
     /// Why connections were closed.
     pub closed: CloseCounts,
-    /// How callers fared that asked for a connection.
+    /// What happened to callers that asked for a connection.
     pub checkouts: CheckoutCounts,
     /// Connections that were held for longer than `leak_threshold`.
     pub long_holds: u64,
-    /// Connections that were [detached](crate::Connection::detach), and that nothing here counts any more.
+    /// Connections that were [detached](crate::Connection::detach). No other count here includes them.
     pub detached: u64,
     /// Connections whose session the pool reset when they came back.
     pub resets: u64,
@@ -57,7 +57,7 @@ pub struct Status {
     pub slow_queries: u64,
 }
 
-/// How connecting went, since the pool began.
+/// How connecting went since the pool began.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ConnectCounts {
@@ -71,7 +71,7 @@ pub struct ConnectCounts {
     pub times: Quantiles,
 }
 
-/// How many connections were closed since the pool began, by the reason.
+/// How many connections were closed since the pool began, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CloseCounts {
@@ -79,7 +79,7 @@ pub struct CloseCounts {
     pub by_rotation: u64,
     /// They were idle for longer than `idle_timeout`.
     pub by_idle_timeout: u64,
-    /// As many as `max_idle` were idle when they came back.
+    /// `max_idle` connections were already idle when they came back.
     pub by_max_idle: u64,
     /// They were older than `max_lifetime`.
     pub by_age: u64,
@@ -89,28 +89,28 @@ pub struct CloseCounts {
     pub by_resize: u64,
     /// They came back dirty, busy or broken, or failed their ping.
     pub discarded: u64,
-    /// Discarded connections that their last holder left dirty: busy, in a transaction, with an
-    /// instrumentation of its own, or with another connection in their place.
+    /// Discarded connections that their last holder left dirty: busy, in a transaction, with the holder's own
+    /// instrumentation, or swapped for another connection.
     pub dirty: u64,
 }
 
-/// How callers fared that asked for a connection, since the pool began.
+/// What happened to callers that asked for a connection, since the pool began.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CheckoutCounts {
     /// Callers that had to queue, however that ended.
     pub queued: u64,
-    /// How long these queued, taken together.
+    /// How long these queued in total.
     #[serde(serialize_with = "seconds")]
     pub queued_for: Duration,
-    /// How long every caller queued, zero where it did not; the time of connecting is not in it.
+    /// How long every caller queued; zero for callers that did not. The time of connecting is not included.
     pub waits: Quantiles,
-    /// Callers that ran into their timeout.
+    /// Callers whose time was up.
     pub timed_out: u64,
     /// Callers refused because as many as `max_waiting` were in the queue.
     pub refused: u64,
-    /// Callers inside work that held a connection of the same pool, refused or not; and callers that had to queue
-    /// in a task that held one in a transaction of diesel's own.
+    /// Callers inside work that held a connection of the same pool, refused or not. It also counts callers that
+    /// had to queue while their task held a connection in a diesel transaction.
     pub nested: u64,
 }
 
@@ -128,7 +128,7 @@ impl fmt::Display for Status {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Connections that were still held when the grace was over; their statements were cancelled.
+    /// Connections that were still held when the grace was over. Their statements were cancelled.
     pub abandoned: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of every command that the wire has seen the end of.
+//! What happens with every command that has ended on the wire.
 
 pub(crate) mod after_commit;
 pub(crate) mod begun;

@@ -1,28 +1,28 @@
-//! Times in the buckets that metrics are exported with, so that an exporter has nothing to do but to read.
+//! Times in the buckets with which metrics are exported, so that an exporter only has to read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Times by the buckets of [`TimeBuckets::BOUNDS`]; recording takes two additions and neither lock nor memory.
+/// Times by the buckets of [`TimeBuckets::BOUNDS`]. Recording takes two additions, no lock and no memory.
 #[derive(Debug, Default)]
 pub(crate) struct TimeHistogram {
     counts: [AtomicU64; BUCKETS],
     nanos: AtomicU64,
 }
 
-/// How often something took how long, since the pool began: counts by bucket, and the sum.
+/// How often something took how long since the pool began: counts by bucket, and the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TimeBuckets {
-    /// How many times were no longer than the bound in the same place, and longer than the one before; the last
-    /// count is that of all longer ones.
+    /// How many times were at most as long as the bound in the same place, and longer than the bound before it.
+    /// The last count is for all longer times.
     pub counts: [u64; BUCKETS],
-    /// All of these times together.
+    /// The sum of these times.
     pub sum: Duration,
 }
 
 impl TimeHistogram {
-    /// Notes one time; one beyond a day counts as a day in the sum.
+    /// Notes one time. A time of more than a day counts as a day in the sum.
     #[inline]
     pub(crate) fn record(&self, time: Duration) {
         let nanos = match time.as_secs() {
@@ -31,7 +31,7 @@ impl TimeHistogram {
             }
             _ => A_DAY,
         };
-        // From the shortest on, where most times are.
+        // The search begins with the shortest, where most times are.
         let bucket = NANOS.iter().position(|bound| nanos <= *bound);
         let bucket = bucket.unwrap_or(BUCKETS - 1);
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl TimeHistogram {
         }
     }
 
-    /// The same when so many times were counted elsewhere, of which the recorded ones are those above zero.
+    /// The same for `all` times that were counted elsewhere. The recorded ones are the times above zero.
     pub(crate) fn read_among(&self, all: u64) -> TimeBuckets {
         let mut read = self.read();
         read.counts[0] += all.saturating_sub(read.count());
@@ -54,7 +54,8 @@ impl TimeHistogram {
 }
 
 impl TimeBuckets {
-    /// The upper bounds of all buckets but the last, which has none; a time on a bound is below it.
+    /// The upper bounds of all buckets except the last, which has none. A time equal to a bound counts as below
+    /// it.
     pub const BOUNDS: [Duration; BUCKETS - 1] = {
         let mut bounds = [Duration::ZERO; BUCKETS - 1];
         let mut at = 0;
@@ -78,14 +79,14 @@ impl TimeBuckets {
         (count > 0).then(|| Duration::from_secs_f64(self.sum.as_secs_f64() / count as f64))
     }
 
-    /// How many were longer than this bound; for any other time, than the next bound above it.
+    /// How many times were longer than this bound. A time that is no bound stands for the next bound above it.
     #[must_use]
     pub fn above(&self, bound: Duration) -> u64 {
         let at = Self::BOUNDS.partition_point(|known| *known < bound);
         self.counts.iter().skip(at + 1).sum()
     }
 
-    /// The bound that this share of them, from 0 to 1, does not exceed: `None` where there are none, and
+    /// The bound that this share of the times, from 0 to 1, does not exceed. `None` if there are none, and
     /// [`Duration::MAX`] beyond the last bound.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
@@ -103,7 +104,7 @@ impl TimeBuckets {
         })
     }
 
-    /// What came since an earlier reading.
+    /// What was added since an earlier reading.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -115,8 +116,8 @@ impl TimeBuckets {
 
 const BUCKETS: usize = 12;
 
-/// 0.1 ms to 10 s. OpenTelemetry advises these from 1 ms on for a database's operations and none for its
-/// connections, most of which take less.
+/// 0.1 ms to 10 s. For a database's operations OpenTelemetry recommends these from 1 ms on. It recommends none
+/// for connections, whose times are mostly shorter.
 const NANOS: [u64; BUCKETS - 1] = [
     100_000,
     500_000,
@@ -139,8 +140,8 @@ const A_DAY: u64 = 24 * 60 * 60 * A_SECOND;
 mod tests {
     use super::*;
 
-    /// req 3.21: every one of ten thousand known times is in its bucket, those on a bound and those of zero
-    /// included, and the sum is theirs.
+    /// req 3.21: each of ten thousand known times is in its bucket, including times on a bound and times of
+    /// zero, and the sum is right.
     #[test]
     fn ten_thousand_times_are_in_their_buckets() {
         let histogram = TimeHistogram::default();

@@ -8,7 +8,7 @@ use crate::backend::close_reason::CloseReason;
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) opened: AtomicU64,
-    /// By the place of their reason in [`CloseReason::ALL`].
+    /// Closed connections, by the place of the reason in [`CloseReason::ALL`].
     closed: [AtomicU64; CloseReason::ALL.len()],
     /// Connections that their holders have kept for good.
     pub(crate) detached: AtomicU64,
@@ -18,7 +18,7 @@ pub(crate) struct Totals {
     pub(crate) nested: AtomicU64,
     pub(crate) resets: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
-    /// Those of them that the server refused because it had no connection left.
+    /// Failed attempts that the server refused because it had no connection left.
     pub(crate) too_many_connections: AtomicU64,
     /// Callers that queued and got a connection.
     pub(crate) served_after_queueing: AtomicU64,

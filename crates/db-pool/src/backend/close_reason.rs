@@ -5,7 +5,7 @@ use std::panic::Location;
 /// Why a backend is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// Closed by the server or the network.
+    /// The server or the network closed it.
     Lost,
     /// A request is unanswered, or a query was begun and abandoned.
     Busy,
@@ -15,23 +15,23 @@ pub(crate) enum CloseReason {
     Abandoned,
     /// A holder put an instrumentation of its own into diesel's slot, or another connection in its place.
     Unobserved,
-    /// Something was left in its session that a reset does not take away, or the reset failed.
+    /// Something was left in its session that a reset does not undo, or the reset failed.
     Altered,
-    /// Its holder panicked, or asked for it to be thrown away.
+    /// Its holder panicked, or asked the pool to close it.
     Discarded,
-    /// What diesel or its holder keeps of it is wrong for ever: a type or a column has changed.
+    /// What diesel or its holder has stored about it stays wrong: a type or a column has changed.
     Outdated,
     /// It did not answer its ping.
     Silent,
     /// Its credentials have been replaced.
     Retired,
-    /// It was idle for longer than the profile lets it be.
+    /// It was idle for longer than the profile allows.
     Idle,
-    /// As many as `max_idle` were idle already.
+    /// `max_idle` connections were already idle.
     Spare,
-    /// It is older than the profile lets it be.
+    /// It is older than the profile allows.
     Lifetime,
-    /// It was used as often as the profile lets it be.
+    /// It was used as often as the profile allows.
     Uses,
     /// The pool has shrunk.
     Surplus,
@@ -39,7 +39,7 @@ pub(crate) enum CloseReason {
     PoolClosed,
 }
 
-/// What the event tells of the connection besides the reason.
+/// What the event says about the connection, besides the reason.
 pub(crate) struct ClosedBackend<'c> {
     pub(crate) pool: &'c str,
     /// Who had it last, if anybody.
@@ -84,7 +84,7 @@ impl CloseReason {
         Self::Silent,
     ];
 
-    /// Those of them for which its last holder is to blame.
+    /// The reasons among these that are the last holder's fault.
     pub(crate) const DIRTY: [Self; 4] = [
         Self::Busy,
         Self::InTransaction,
@@ -114,9 +114,9 @@ impl CloseReason {
         }
     }
 
-    /// The one event of a connection's end: a warning where its holder has left it dirty by mistake, information
-    /// where it was lost, and what is only said on demand where everything went as planned. A future that is dropped
-    /// in the middle is no mistake: its client has hung up.
+    /// Emits the one event of a connection's end. It is a warning if the holder left the connection dirty by
+    /// mistake, an information if the connection was lost, and a debug event if everything went as planned. A future
+    /// that is dropped in the middle is no mistake: its client has hung up.
     pub(crate) fn report(self, closed: &ClosedBackend<'_>) {
         let ClosedBackend {
             pool,

@@ -1,4 +1,4 @@
-//! The end of a backend: its session is ended, and only then is its place free.
+//! The end of a backend: the pool ends its session, and only then is its place free.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,14 +14,14 @@ use crate::connect::connector::HandBack;
 use crate::registry::Registry;
 use crate::registry::Unanswered;
 
-/// Ends one session, in a task of its own; its place is free when the server has closed it.
+/// Ends one session, in a task of its own. Its place is free when the server has closed it.
 pub(crate) struct Closing {
     pub(crate) conn: Option<AsyncPgConnection>,
     pub(crate) hand_back: Option<HandBack>,
     pub(crate) patience: Duration,
     pub(crate) live: Arc<LiveBackend>,
     pub(crate) reservation: Option<Reservation>,
-    /// Held, never read: until the end it counts as one that did not answer.
+    /// It is held and never read: until the end, the backend counts as one that did not answer.
     pub(crate) _ping: Option<Unanswered>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -31,7 +31,7 @@ impl Closing {
         let (conn, hand_back) = (self.conn.take(), self.hand_back.take());
         let ending = async {
             self.live.cancel().await;
-            // Ends the driver, whose stream then hands us the transport.
+            // This ends the driver, whose stream then hands back the transport.
             drop(conn);
             if let Some(hand_back) = hand_back {
                 await_end(hand_back).await;
@@ -43,7 +43,7 @@ impl Closing {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        // In this order: a caller that is woken finds the place free.
+        // In this order, so that a caller that is woken finds the place free.
         self.registry.being_closed.fetch_sub(1, Ordering::AcqRel);
         self.registry.established.fetch_sub(1, Ordering::AcqRel);
         drop(self.reservation.take());
@@ -56,7 +56,7 @@ pub(crate) async fn await_end(mut hand_back: HandBack) {
     let Some(mut transport) = hand_back.transport().await else {
         return;
     };
-    // Terminate; a server that is gone already does not mind.
+    // This is Terminate. It does no harm if the server is gone already.
     let _sent = transport.write_all(b"X\0\0\0\x04").await;
     let _flushed = transport.shutdown().await;
     let mut rest = [0; 1024];

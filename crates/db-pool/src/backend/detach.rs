@@ -1,4 +1,4 @@
-//! How a backend lets go of its connection.
+//! How a backend gives up its connection.
 
 use std::sync::atomic::Ordering;
 
@@ -9,10 +9,10 @@ use crate::backend::{Backend, long_hold};
 use crate::totals::Totals;
 
 impl Backend {
-    /// Lets go of its connection, which counts against nothing from here on.
+    /// Gives up its connection, which counts nowhere from now on.
     #[expect(clippy::expect_used, reason = "taken in `drop` and here alone")]
     pub(crate) fn detach(&mut self) -> AsyncPgConnection {
-        // It tells the store that nothing is left to keep.
+        // This tells the store that there is nothing left to keep.
         self.mark_for_closing(CloseReason::Discarded);
         if let Some(held) = self.live.returned() {
             long_hold::report_return(&self.registry.name, self.live.call_site(), held);

@@ -1,4 +1,4 @@
-//! The end of a backend: it is counted, told, and closed by a task of its own.
+//! The end of a backend: it is counted and reported, and a task of its own closes it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ impl Drop for Backend {
             // It was detached.
             return;
         }
-        // It is doomed but where the pool is gone, and its store with it.
+        // It has a reason, unless the pool is gone, and its store with it.
         let reason = self.close_reason.unwrap_or(CloseReason::PoolClosed);
         if let Some(reservation) = &mut self.reservation {
             reservation.slot.leave();
@@ -37,7 +37,8 @@ impl Drop for Backend {
             conn: self.conn.take(),
             hand_back: self.hand_back.take(),
             patience: match reason {
-                // It has ended already; or it answers nobody, and would not answer a cancel either.
+                // It has already ended, or it answers nobody and would not answer a cancel request
+                // either.
                 CloseReason::Lost => Duration::ZERO,
                 CloseReason::Silent => CLOSE_TIMEOUT / 10,
                 _ => CLOSE_TIMEOUT,

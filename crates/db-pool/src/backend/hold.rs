@@ -1,4 +1,4 @@
-//! A hold: who has had a connection, since when, and what it is doing with it.
+//! A hold: who has a connection, since when, and what the holder does with it.
 
 use std::fmt;
 use std::panic::Location;
@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use db_wire::TransactionStatus;
 
-/// One connection in somebody's hands, as it was when it was looked at.
+/// One connection that somebody holds, at the moment when the pool looked.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Hold {
     /// The source line that asked for the connection.
     pub call_site: &'static Location<'static>,
-    /// For how long it has had it.
+    /// How long the connection has been held.
     pub held: Duration,
-    /// The name of the work in progress, where it has one.
+    /// The name of the work in progress, if it has one.
     pub label: Option<&'static str>,
-    /// Whether a transaction is open, as the holder knows it.
+    /// Whether a transaction is open, as the holder sees it.
     pub transaction: TransactionStatus,
-    /// For how long a statement has been running, if one is.
+    /// How long the present statement has been running, if one is.
     pub running: Option<Duration>,
-    /// The beginning of that statement, or of the last one of this holder: up to its first literal, so
-    /// that no value is in it.
+    /// The beginning of that statement, or of this holder's last one. It ends before the first
+    /// literal, so it contains no value.
     pub statement: Option<Box<str>>,
-    /// The task of tokio that asked for the connection, where a task did.
+    /// The tokio task that asked for the connection, if a task did.
     pub task: Option<tokio::task::Id>,
 }
 
@@ -74,10 +74,10 @@ impl fmt::Display for Hold {
     }
 }
 
-/// What may be shown of a statement in an error or an event: one line, cut before its first literal.
+/// The part of a statement that an error or an event may show: one line, cut before the first literal.
 ///
-/// Placeholders stay. What stands in quotes may be anybody's data or a password, and an error reaches
-/// further than a log does.
+/// Placeholders stay. Text in quotes may be personal data or a password, and an error reaches more
+/// readers than a log does.
 pub(crate) fn shown(sql: &[u8]) -> Option<Box<str>> {
     let literal = |at: usize| match sql[at] {
         b'\'' => true,

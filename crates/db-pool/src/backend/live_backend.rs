@@ -1,4 +1,4 @@
-//! What others may know of a backend that is alive, and do to it, without disturbing its holder.
+//! What other code may know about a live backend, and may do to it, without disturbing its holder.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,12 +21,13 @@ pub(crate) struct LiveBackend {
     held_since: AtomicU64,
     /// The `held_since` of the last hold that was reported for its length.
     reported: AtomicU64,
-    /// When it was last asked to end a statement that overran: milliseconds since `made`, plus one; 0 for never.
+    /// When the pool last cancelled a statement that ran too long: milliseconds since `made`, plus one; 0 for
+    /// never.
     overran: AtomicU64,
-    /// Who has used it last, while it is in the guard of an open transaction.
+    /// The task that used it last, while the guard of an open transaction holds it.
     guarded_by: Mutex<Option<Poller>>,
     made: Instant,
-    /// How much had passed on it when it was last seen to be no more than before, and when that was.
+    /// How many bytes had passed at the first look at which none were new, and when that was.
     quiet_since: Mutex<(u64, Instant)>,
     steering: Arc<Steering>,
 }
@@ -56,12 +57,12 @@ impl LiveBackend {
         &self.canceller
     }
 
-    /// Whether the server was asked something that it has not answered.
+    /// Whether the server has an unanswered request.
     pub(crate) fn is_waiting(&self) -> bool {
         self.observed.is_waiting()
     }
 
-    /// Where this task asked for it, if it has a transaction open there that no helper has begun.
+    /// Where this task asked for it, if the task has a transaction open on it that no helper has begun.
     pub(crate) fn plain_transaction_of(
         &self,
         task: tokio::task::Id,
@@ -81,10 +82,10 @@ impl LiveBackend {
         !self.observed.is_closed()
     }
 
-    /// Stops on the server what the connection is doing, if it may be stopped.
+    /// Stops what the connection is doing on the server, if it may be stopped.
     ///
-    /// Never while a COMMIT is on its way, from the moment the client asked for it: under synchronous
-    /// replication a cancelled COMMIT reports success for what only the primary has.
+    /// It never does so while a COMMIT is on its way, from the moment when the client asked for it. Under
+    /// synchronous replication a cancelled COMMIT reports success for changes that only the primary has.
     pub(crate) async fn cancel(&self) {
         let working = self.observed.is_working() || self.activity.is_unfinished();
         let committing = self.observed.is_committing() || self.activity.is_committing();
@@ -93,7 +94,7 @@ impl LiveBackend {
         }
     }
 
-    /// For how long the server has answered nothing to what it was asked, seen from one call to the next.
+    /// How long the server has left a request without any answer, measured from call to call.
     pub(crate) fn silent_for(&self) -> Duration {
         let passed = self.observed.bytes_received() + self.observed.bytes_sent();
         let now = Instant::now();
@@ -107,8 +108,8 @@ impl LiveBackend {
         now.saturating_duration_since(quiet.1)
     }
 
-    /// How long the server may be silent: as long as its statements may take by what bounds them there, and a
-    /// little longer.
+    /// How long the server may be silent: as long as the bounds on the server let its statements run, and a little
+    /// longer.
     pub(crate) fn may_be_silent_for(
         &self,
         profile: &PoolProfile,
@@ -134,8 +135,8 @@ impl LiveBackend {
         self.steering.is_cut().is_some()
     }
 
-    /// Whether its statement has been at work for so long without a bound of the server's. Of one statement that is
-    /// said once a second at most: a cancel request may be lost, and each takes a connection.
+    /// Whether its statement has run for longer than `timeout`, and the server does not bound it. It says so at
+    /// most once a second for one statement: a cancel request may be lost, and each one takes a connection.
     pub(crate) fn overruns(&self, timeout: Duration) -> bool {
         if !self.observed.is_working_unbounded() {
             return false;
@@ -155,7 +156,7 @@ impl LiveBackend {
         true
     }
 
-    /// It is in the guard of somebody, or in nobody's any more.
+    /// Notes that the guard of this poller holds it, or that no guard does any more.
     pub(crate) fn guard(&self, poller: Option<Poller>) {
         *self
             .guarded_by
@@ -163,7 +164,7 @@ impl LiveBackend {
             .unwrap_or_else(PoisonError::into_inner) = poller;
     }
 
-    /// Whether it is in the guard of that one, and no statement is under way.
+    /// Whether the guard of this poller holds it, and no statement is running.
     pub(crate) fn is_guarded_by(&self, poller: Poller) -> bool {
         let guarded_by = *self
             .guarded_by
@@ -172,13 +173,14 @@ impl LiveBackend {
         guarded_by == Some(poller) && !self.activity.is_unfinished()
     }
 
-    /// Somebody holds it from now on; the activity names the holder already.
+    /// Notes that somebody holds it from now on. The activity already names the holder.
     pub(crate) fn handed_out(&self, now: Instant) {
         let since = now.saturating_duration_since(self.made).as_millis() as u64 + 1;
         self.held_since.store(since, Ordering::Release);
     }
 
-    /// Nobody holds it any more. Returns for how long it was held, if that had been reported as long.
+    /// Notes that nobody holds it any more. Returns how long it was held, if the hold had been reported as too
+    /// long.
     pub(crate) fn returned(&self) -> Option<Duration> {
         let stamp = self.held_since.swap(0, Ordering::AcqRel);
         (stamp > 0 && stamp == self.reported.load(Ordering::Acquire)).then(|| self.since(stamp))
@@ -198,7 +200,7 @@ impl LiveBackend {
         let stamp = self.held_since.load(Ordering::Acquire);
         let held = (stamp > 0).then(|| self.since(stamp))?;
         let last = self.observed.last_statement().read();
-        // What an earlier holder sent is not this one's.
+        // A statement of an earlier holder does not belong to this one.
         let last = last.filter(|(_, sent)| *sent >= self.began(stamp));
         let working = self.observed.is_working() || self.activity.is_unfinished();
         let running = working.then(|| {
@@ -216,7 +218,7 @@ impl LiveBackend {
         })
     }
 
-    /// The hold at this moment if it has lasted for so long and is asked about for the first time.
+    /// The hold at this moment, if it has lasted for `threshold` and was not returned here before.
     pub(crate) fn newly_long(&self, threshold: Duration) -> Option<Hold> {
         let stamp = self.held_since.load(Ordering::Acquire);
         let long = stamp > 0 && self.since(stamp) >= threshold;
@@ -239,9 +241,9 @@ fn whole_ms(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64)
 }
 
-/// How much longer than its statements the server may be silent. With a tick before it is seen to be, and another
-/// until that is looked at, it is five seconds at most.
+/// How much longer than its statements the server may be silent. With one tick before the silence is noticed, and
+/// another one before it is acted on, that makes five seconds at most.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How soon a statement that overran is cancelled once more, in milliseconds.
+/// After how many milliseconds a statement that runs too long is cancelled again.
 const AGAIN_MS: u64 = 1_000;

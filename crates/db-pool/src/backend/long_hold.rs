@@ -1,13 +1,13 @@
 //! Long holds: one event for each connection that is held for longer than `leak_threshold`.
 //!
-//! Nothing is taken away from anybody: a hold that long may be a leak or a night's work, and the event
-//! says which line to look at.
+//! The holder keeps its connection: such a long hold may be a leak or a nightly job, and the event
+//! names the source line to look at.
 
 use std::time::Duration;
 
 use crate::backend::hold::Hold;
 
-/// The event of a hold that has become too long.
+/// Emits the event of a hold that has become too long.
 pub(crate) fn report(pool: &str, hold: &Hold) {
     tracing::warn!(
         target: "app_db::pool",
@@ -22,7 +22,7 @@ pub(crate) fn report(pool: &str, hold: &Hold) {
     );
 }
 
-/// The other end of that event.
+/// Emits the event that such a hold has ended.
 pub(crate) fn report_return(
     pool: &str,
     call_site: Option<&std::panic::Location<'_>>,

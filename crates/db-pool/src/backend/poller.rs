@@ -1,4 +1,4 @@
-//! Who polls: a task of tokio's, or a thread that blocks on a future.
+//! Who polls: a tokio task, or a thread that blocks on a future.
 
 use std::thread::{self, ThreadId};
 

@@ -1,17 +1,17 @@
-//! What a live backend counts against.
+//! The counts that a live backend is part of.
 
 use crate::backend::slots::Slot;
 use crate::generation::Member;
 use crate::queue::gate::Permit;
 
-/// The counts that a backend is in; it leaves them when the server has closed it.
+/// The counts that a backend is part of. It leaves them when the server has closed it.
 ///
-/// The fields are dropped in their order: a caller that passes the gate finds the slot free.
+/// The fields are dropped in this order, so that a caller that passes the gate finds the slot free.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     pub(crate) slot: Slot,
     pub(crate) member: Member,
-    /// The permit of a holder that returned the backend unfit.
+    /// The permit of a holder that returned the backend in an unfit state.
     pub(crate) permit: Option<Permit>,
 }
 

@@ -1,9 +1,10 @@
-//! Reset: a session is given on as it was after login.
+//! Reset: the next holder gets a session as it was after login.
 //!
-//! `DISCARD ALL` would do it and take the prepared statements along, whose names diesel keeps. So this is
-//! the rest of what it does. Settings return to what the startup packet says; behind a
-//! pooler in session mode they are said once more. Behind a pooler that shares sessions only those settings
-//! are put back that it keeps for each of its clients: the server reports them, so that they need no guess.
+//! `DISCARD ALL` would do that, but would also drop the prepared statements whose names diesel keeps. So
+//! the reset is everything else that it does. Settings return to the values of the startup packet; behind a
+//! pooler in session mode they are set again. Behind a pooler that shares sessions, the reset restores only
+//! the settings that the pooler keeps for each of its clients. The server reports those, so nothing has to
+//! be guessed.
 
 use std::fmt::Write as _;
 use std::pin::pin;
@@ -24,16 +25,16 @@ use db_wire::{Observed, Residue, Rules, literal};
 
 /// How the session of one backend is reset.
 pub(crate) enum SessionReset {
-    /// A session of our own.
+    /// A session that only this pool uses.
     Own { text: Arc<str>, always: bool },
-    /// A session that no text resets as a whole; Pgpool-II resets it when it is closed.
+    /// A session that no text can reset completely. Pgpool-II resets it when it is closed.
     Closed { always: bool },
-    /// A session that a pooler shares with others.
+    /// A session that a pooler shares with other clients.
     Shared { interval_style: bool },
 }
 
 impl SessionReset {
-    /// `None` where sessions stay as they are left.
+    /// `None` if sessions stay as their holders leave them.
     pub(crate) fn of(rules: Option<&Rules>, policy: Reset) -> Option<Self> {
         let rules = rules?;
         if policy != Reset::Never && rules.shared_session {
@@ -48,7 +49,7 @@ impl SessionReset {
         Some(Self::Own { text, always })
     }
 
-    /// What becomes of a sound backend, given what its holder may have left in the session.
+    /// What happens to a healthy backend, given what its holder may have left in the session.
     pub(crate) fn verdict(&self, observed: &Observed) -> Verdict {
         match self {
             Self::Own { always, .. } => match observed.residue() {
@@ -67,8 +68,8 @@ impl SessionReset {
         }
     }
 
-    /// Resets the session in one round trip; `false` when that fails, and the connection is good for nobody
-    /// then. So it is if the future is dropped.
+    /// Resets the session in one round trip. If that fails it returns `false`, and nobody may use the
+    /// connection any more. The same holds if the future is dropped.
     pub(crate) async fn run(
         &self,
         conn: &mut AsyncPgConnection,
@@ -78,7 +79,7 @@ impl SessionReset {
         let pool = &*registry.name;
         let text = match self {
             Self::Own { text, .. } => text.to_string(),
-            // Its verdict is never to reset.
+            // Its verdict is never `Reset`.
             Self::Closed { .. } => return false,
             Self::Shared { interval_style } => {
                 put_back(observed, *interval_style).unwrap_or_default()
@@ -95,7 +96,7 @@ impl SessionReset {
                 return false;
             }
         }
-        // What a channel has said up to now was for the holder who listened. All of it is there: the
+        // Notifications up to now were for the holder that listened. All of them are here, because the
         // driver delivers in order.
         let mut notifications = pin!(conn.notifications_stream());
         while let Some(Some(_)) = unconstrained(notifications.next()).now_or_never() {}
@@ -103,20 +104,20 @@ impl SessionReset {
     }
 }
 
-/// The statements that give the parameters their first values again; `None` where none has changed.
+/// The statements that restore the parameters' first values. `None` if none has changed.
 fn put_back(observed: &Observed, interval_style: bool) -> Option<String> {
     let mut text = String::new();
     for (name, value) in observed.changed_parameters() {
-        // A pooler that does not keep it has refused to set it.
+        // If the pooler does not keep it, the wire has refused to set it.
         if interval_style || name != "IntervalStyle" {
-            // Writing into a String does not fail.
+            // Writing into a `String` does not fail.
             let _ok = write!(text, "SET {name} TO {};", literal(&value));
         }
     }
     (!text.is_empty()).then_some(text)
 }
 
-/// How long resetting a session may take; nobody has the connection meanwhile.
+/// How long the reset of a session may take. Nobody has the connection meanwhile.
 const BOUND: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Slots {
     counts: Mutex<Counts>,
-    /// What [`Counts::surplus`] is, for callers that return a connection and would rather not lock.
+    /// A copy of [`Counts::surplus`], so that callers that return a connection need no lock.
     surplus: AtomicU32,
 }
 
@@ -16,7 +16,7 @@ struct Counts {
     max: u32,
     /// Backends alive or being made.
     alive: u32,
-    /// Those of them that are being closed.
+    /// How many of them are being closed.
     leaving: u32,
 }
 
@@ -39,7 +39,7 @@ impl Slots {
         })
     }
 
-    /// A slot, if fewer backends than `max` are alive; a backend that is being closed counts.
+    /// A slot, if fewer than `max` backends are alive. A backend that is being closed counts too.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Slot> {
         let free = self.change(|counts| {
             let free = counts.alive < counts.max;
@@ -64,7 +64,7 @@ impl Slots {
         self.lock().alive
     }
 
-    /// How many backends have to go, beyond the ones that are being closed already.
+    /// How many backends have to go, in addition to those that are already being closed.
     pub(crate) fn surplus(&self) -> u32 {
         self.surplus.load(Ordering::Acquire)
     }
@@ -81,7 +81,7 @@ impl Slots {
     }
 }
 
-/// The slot of one backend; free when it is dropped.
+/// The slot of one backend. It becomes free when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
@@ -97,7 +97,7 @@ impl Slot {
         }
     }
 
-    /// The same, if its backend is one too many; as many hear so as have to go.
+    /// The same, if the backend is surplus. Exactly as many backends are told so as have to go.
     pub(crate) fn leave_if_surplus(&mut self) -> bool {
         if self.leaving || self.slots.surplus() == 0 {
             return false;
@@ -125,7 +125,7 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    /// case R18: after shrinking exactly the surplus goes, and nothing new comes before it has gone.
+    /// case R18: after shrinking, exactly the surplus goes, and no new backend comes before it has gone.
     #[test]
     fn a_smaller_size_sends_away_as_many_as_are_too_many() {
         let slots = Slots::new(5);

@@ -1,4 +1,4 @@
-//! The bb8 side: how the store of idle backends tells good ones from bad ones.
+//! The bb8 side: the store of idle backends, and how it tells good ones from bad ones.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -10,22 +10,22 @@ use crate::backend::Backend;
 
 /// The store of idle backends.
 pub(crate) struct Store {
-    /// The one that was returned last. Most often it is the next to go, and is spared the timer and the
-    /// statistics of bb8, which take longer than all that we look at.
+    /// The backend that was returned last. Most often it is handed out next. This saves bb8's timer and statistics,
+    /// which take longer than all of the pool's own checks.
     ///
-    /// Locked from the look to the taking: bb8 counts a caller that finds it empty as a connection to come, and
-    /// would refuse one of ours in its place.
+    /// The lock is held from the look to the taking. bb8 counts a caller that finds the store empty as a coming
+    /// connection, and would then refuse to store one of ours.
     last: Mutex<Option<Stored>>,
     backends: bb8::Pool<Manager>,
-    /// For bb8's timers: the last handle of a pool may be dropped outside any runtime. There from the first backend
-    /// on.
+    /// The runtime for bb8's timers, because the last handle of a pool may be dropped outside any runtime. Set with the
+    /// first backend.
     runtime: OnceLock<Handle>,
 }
 
-/// A backend that goes back into its store when it is dropped, unless it is doomed.
+/// A backend that returns to its store when it is dropped, unless it is marked for closing.
 pub(crate) type Stored = PooledConnection<'static, Manager>;
 
-/// bb8's view of backends: it stores them and neither makes nor ages them.
+/// bb8's view of backends: bb8 stores them, and neither makes them nor ends them by age.
 pub(crate) struct Manager;
 
 /// bb8 asked for a connection of its own.
@@ -34,12 +34,12 @@ pub(crate) struct Manager;
 pub(crate) struct NotMadeHere;
 
 impl ManageConnection for Manager {
-    // In a box: it is moved ten times from the store to its holder and back.
+    // It is in a box, because it is moved ten times on the way from the store to its holder and back.
     type Connection = Box<Backend>;
     type Error = NotMadeHere;
 
-    // Never asked for: backends come from the pool, which counts them against its slots; bb8's own
-    // count overshoots.
+    // Never called: backends come from the pool, which counts them against its slots. bb8's own count can exceed the
+    // maximum.
     async fn connect(&self) -> Result<Box<Backend>, NotMadeHere> {
         Err(NotMadeHere)
     }
@@ -54,8 +54,8 @@ impl ManageConnection for Manager {
 }
 
 impl Store {
-    /// An empty store for as many as `ceiling`, with everything off that the pool does itself; the latest
-    /// returned is handed out first.
+    /// An empty store for up to `ceiling` backends. Everything that the pool does itself is switched off in bb8. The
+    /// backend that was returned last is handed out first.
     pub(crate) fn new(ceiling: u32) -> Self {
         let backends = bb8::Pool::builder()
             .max_size(ceiling)
@@ -79,7 +79,7 @@ impl Store {
         self.backends.state().idle_connections + u32::from(last.is_some())
     }
 
-    /// The one that was returned last.
+    /// Takes the backend that was returned last.
     pub(crate) fn take(&self) -> Option<Stored> {
         let mut last = self.lock();
         if last.is_some() {
@@ -92,10 +92,10 @@ impl Store {
         self.backends.get_owned().now_or_never()?.ok()
     }
 
-    /// Has all that are idle looked through, and takes out the ones that the look rejects.
+    /// Shows all idle backends to `look`, and takes out those that it rejects.
     ///
-    /// A caller that wants one meanwhile waits for the end of the look and misses none. The look must not drop any: that
-    /// is for the code that is given them, as it runs a subscriber's code.
+    /// A caller that wants a backend meanwhile waits until this is over, and misses none. `look` must not drop any
+    /// backend: that runs a subscriber's code, and is left to the caller, which gets them.
     pub(crate) fn sort_out(
         &self,
         look: impl FnOnce(&mut Vec<Stored>) -> Vec<Stored>,
@@ -111,24 +111,24 @@ impl Store {
         let left_out = look(&mut idle);
         let mut kept = idle.into_iter();
         *last = kept.next();
-        // bb8 hands out first what was put back last.
+        // bb8 hands out first the backend that was put back last.
         kept.rev().for_each(drop);
         left_out
     }
 
-    /// Puts one back to be the next to go. Its mere drop would put it behind the last.
+    /// Puts a backend back, so that it is handed out next. A plain drop would place it after the last one.
     pub(crate) fn put_back(&self, backend: Stored) {
         if backend.close_reason().is_none() {
             let mut last = self.lock();
-            // Still locked, so that a count in between does not miss the one before.
+            // The lock is still held, so that a count in between does not miss the previous backend.
             drop(last.replace(backend));
         }
     }
 
-    /// Puts a new one in. Must be called within a runtime.
+    /// Puts a new backend in. Must be called within a runtime.
     pub(crate) fn add(&self, backend: Backend) {
         self.runtime.get_or_init(Handle::current);
-        // One that is doomed, or has no room, is ended by its drop.
+        // A backend that is marked for closing, or has no room, is ended by its drop.
         drop(self.backends.add(Box::new(backend)));
     }
 

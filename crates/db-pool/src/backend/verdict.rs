@@ -6,7 +6,8 @@ use crate::backend::close_reason::CloseReason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Keep,
-    /// The answer to the last statement is still arriving, though its result was taken.
+    /// The answer to the last statement is still arriving, although its holder has taken the
+    /// result.
     Settle,
     /// Something may have been left in its session.
     Reset,

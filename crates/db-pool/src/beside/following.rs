@@ -1,4 +1,4 @@
-//! Following: listens to channels on a session beside the pool, for as long as somebody reads what is heard.
+//! Following: listens to channels on a session beside the pool, as long as somebody reads the notifications.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ struct Following {
     /// LISTEN for each channel.
     statement: String,
     heard: mpsc::Sender<Result<Heard, PoolError>>,
-    /// What is still to be announced. Until then every notification is a part of that gap.
+    /// The gap that is still to be announced. Until then every notification belongs to that gap.
     gap: Option<Gap>,
 }
 
@@ -74,7 +74,7 @@ impl Following {
                 Ok(session) => {
                     refused = false;
                     self.hear(session).await;
-                    // A beginning that nobody has heard of stays one.
+                    // A beginning that nobody has heard of yet stays a beginning.
                     if self.gap != Some(Gap::Beginning) {
                         self.gap = Some(Gap::Reconnected);
                     }
@@ -82,7 +82,7 @@ impl Following {
                 Err(source) if source.is_permanent() => {
                     refused = true;
                     let pool = self.shared.name();
-                    // A reader that is too late for it finds the next one.
+                    // A reader that comes too late for this gap finds the next one.
                     let _full = self
                         .heard
                         .try_send(Err(PoolError::Connect { pool, source }));
@@ -92,8 +92,8 @@ impl Following {
         }
     }
 
-    /// Waits until connecting may be tried, and tries once. A server that has refused for good is asked ever less
-    /// often.
+    /// Waits until the pool may try to connect, and tries once. A server whose refusal is permanent is asked less and
+    /// less often.
     async fn connect(&self, refused: bool) -> Result<LoneSession, ConnectError> {
         let registry = &self.shared.registry;
         let urge = match refused {
@@ -161,7 +161,7 @@ impl Following {
         }
     }
 
-    /// Passes on what is heard, until the session has ended or its credentials have been replaced.
+    /// Passes notifications on, until the session has ended or its credentials have been replaced.
     async fn hear(&mut self, mut session: LoneSession) {
         let mut retired = pin!(session.retired());
         let unread = self.heard.clone();
@@ -218,7 +218,7 @@ fn statement(channels: &[String]) -> Result<String, String> {
     for channel in channels {
         let problem = match channel.len() {
             0 => Some("is empty"),
-            // The server would cut a longer one and listen to something else.
+            // The server would shorten a longer name and listen to another channel.
             length if length > MOST_BYTES => Some("has more than 63 bytes"),
             _ => channel.contains('\0').then_some("has a zero byte"),
         };
@@ -231,11 +231,11 @@ fn statement(channels: &[String]) -> Result<String, String> {
     Ok(statement)
 }
 
-/// How much may be heard and not be read. A server whose listener does not take what it sends could not clear its own
-/// queue, and in the end would refuse every NOTIFY.
+/// How many notifications may wait to be read. If a listener stopped taking them from the server, the server could
+/// not clear its own queue, and would finally refuse every NOTIFY.
 const MOST_UNREAD: usize = 16_384;
 
-/// The length of a name on the server.
+/// The maximal length of a name on the server.
 const MOST_BYTES: usize = 63;
 
 #[cfg(test)]

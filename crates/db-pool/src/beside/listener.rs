@@ -1,4 +1,4 @@
-//! What is heard on channels of the server, as a stream.
+//! Notifications on channels of the server, as a stream.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::registry::Registry;
 pub enum Heard {
     /// Somebody has sent a notification.
     Notification(Notification),
-    /// Notifications may have been missed before this, and none is from here on: look now for what they would have
-    /// told. It is what a listener hears first, and again after each interruption.
+    /// Notifications may have been missed before this point, and none is missed from here on. Look now for the
+    /// changes that they would have reported. A listener hears this first, and again after each interruption.
     Gap(Gap),
 }
 
@@ -39,7 +39,7 @@ pub enum Gap {
 pub struct Notification {
     /// The channel.
     pub channel: String,
-    /// The text that came along; empty where none did.
+    /// The text that came with it; empty if there was none.
     pub payload: String,
     /// The process id of the session that has sent it.
     pub process_id: i32,
@@ -55,7 +55,7 @@ impl From<&tokio_postgres::Notification> for Notification {
     }
 }
 
-/// A stream of what is heard on some channels. Its drop ends the listening.
+/// A stream of the notifications on some channels. Dropping it ends the listening.
 #[must_use = "a listener that nobody reads falls behind"]
 pub struct Listener {
     heard: mpsc::Receiver<Result<Heard, PoolError>>,
@@ -78,7 +78,7 @@ impl Stream for Listener {
     type Item = Result<Heard, PoolError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // It may have been made outside of any runtime.
+        // It may have been created outside any runtime.
         self.registry.begin();
         self.heard.poll_recv(context)
     }

@@ -19,8 +19,8 @@ use crate::shared::Shared;
 
 /// A session beside the connections of a pool.
 ///
-/// It is counted in its generation until the server has closed it, so that a rotation has drained only then.
-/// Nothing happens on it but while one of its futures is polled. Its drop ends it in the background.
+/// It counts in its generation until the server has closed it, so a rotation has drained only then.
+/// Something happens on it only while one of its futures is polled. Dropping it ends it in the background.
 pub(crate) struct LoneSession {
     /// Taken only when the session is dropped.
     parts: Option<Parts>,
@@ -34,7 +34,7 @@ struct Parts {
     place: Place,
 }
 
-/// What it counts in, from before it is made until the server has closed it.
+/// The counts that it is part of, from before it is made until the server has closed it.
 struct Place {
     member: Member,
     registry: Arc<Registry>,
@@ -72,7 +72,7 @@ impl LoneSession {
         self.parts().place.member.generation().retired()
     }
 
-    /// Runs statements and returns their rows. What the server says unasked meanwhile is not kept.
+    /// Runs statements and returns their rows. Messages that the server sends unasked meanwhile are dropped.
     pub(crate) async fn ask(
         &mut self,
         sql: &str,
@@ -94,7 +94,7 @@ impl LoneSession {
         }
     }
 
-    /// What the server says next without being asked; `None` when it has ended the session.
+    /// The server's next message that was not asked for; `None` when the server has ended the session.
     pub(crate) async fn next(&mut self) -> Option<Result<AsyncMessage, tokio_postgres::Error>> {
         self.parts_mut().messages.next().await
     }
@@ -139,7 +139,7 @@ impl Drop for LoneSession {
         };
         let registry = Arc::clone(&place.registry);
         registry.spawn(async move {
-            // Ends the stream under them, which hands its transport back.
+            // This ends the stream under them, which hands back its transport.
             drop((client, messages));
             let _in_time = timeout(CLOSE_TIMEOUT, await_end(hand_back)).await;
             drop(place);

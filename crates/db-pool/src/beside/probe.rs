@@ -1,4 +1,4 @@
-//! A probe: whether a pool's server answers, found out within a bound, however full the pool is.
+//! A probe: finds out within a bound whether a pool's server answers, even if the pool is full.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::connect::connect_error::ConnectFailure;
 use crate::error::PoolError;
 use crate::shared::Shared;
 
-/// Asks an idle connection of the pool, or a session beside it where none is idle. It takes no connection away from a
-/// caller. `None` if nobody has answered in time.
+/// Asks an idle connection of the pool, or a session beside the pool if none is idle. It takes no connection away
+/// from a caller. `None` if nobody has answered in time.
 pub(crate) async fn probe(
     shared: &Arc<Shared>,
     patience: Duration,
@@ -22,7 +22,7 @@ pub(crate) async fn probe(
         return Some(Err(shared.closed()));
     }
     let deadline = Instant::now() + patience;
-    // First of all, so that the session is there before the pool is full.
+    // This comes first, so that the session exists before the pool is full.
     let beside = prober::ask(shared);
     while registry.turns.is_empty()
         && let Some(stored) = shared.store.take()
@@ -38,7 +38,7 @@ pub(crate) async fn probe(
     let Err(source) = answer else {
         return Some(Ok(()));
     };
-    // A server that is full of our own connections has just answered.
+    // A server that is full of our connections has just answered too.
     let is_full = source.failure() == ConnectFailure::TooManyConnections;
     if is_full && registry.established() > 0 {
         return Some(Ok(()));

@@ -10,9 +10,9 @@ use crate::beside::lone_session::LoneSession;
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::shared::{Question, Shared};
 
-/// Asks for a sign of life on a session beside the pool; the answer comes when it is there.
+/// Asks for a sign of life on a session beside the pool. The receiver gets the answer when there is one.
 ///
-/// The session is kept for the next question, so that a full pool costs a login once.
+/// The session is kept for the next question, so that a full pool costs only one login.
 pub(crate) fn ask(shared: &Arc<Shared>) -> oneshot::Receiver<Result<(), ConnectError>> {
     let (question, answer) = oneshot::channel();
     let questions = shared.questions.get_or_init(|| {
@@ -25,7 +25,7 @@ pub(crate) fn ask(shared: &Arc<Shared>) -> oneshot::Receiver<Result<(), ConnectE
         shared.registry.spawn(prober.run());
         sender
     });
-    // Where the pool is closed nobody answers.
+    // If the pool is closed, nobody answers.
     let _closed = questions.send(question);
     answer
 }
@@ -56,7 +56,7 @@ impl Prober {
                 }
             };
             let Some(first) = first else { return };
-            // Questions that have come while another one was answered need one answer together.
+            // Questions that arrived while another one was being answered share one answer.
             let mut asked = vec![first];
             while let Ok(another) = self.questions.try_recv() {
                 asked.push(another);
@@ -68,7 +68,7 @@ impl Prober {
         }
     }
 
-    /// One sign of life. A session that has ended since the last one is replaced by a new one.
+    /// Gets one sign of life. A session that has ended since the last question is replaced with a new one.
     async fn find_out(&mut self) -> Result<(), ConnectError> {
         if let Some(mut session) = self.session.take()
             && is_answered(&self.shared, &mut session).await?
@@ -77,7 +77,7 @@ impl Prober {
             return Ok(());
         }
         let mut session = LoneSession::open(&self.shared).await?;
-        // A pooler lets clients in whose server is down.
+        // A pooler accepts logins even if its server is down.
         if is_answered(&self.shared, &mut session).await? {
             self.session = Some(session);
             return Ok(());
@@ -86,7 +86,7 @@ impl Prober {
     }
 }
 
-/// Whether the session answers; not if it has ended. Silence is an error.
+/// Whether the session answers. It is `false` if the session has ended. Silence is an error.
 async fn is_answered(shared: &Shared, session: &mut LoneSession) -> Result<bool, ConnectError> {
     match timeout(shared.profile.validation_timeout, session.ask("")).await {
         Ok(answer) => Ok(answer.is_ok()),
@@ -99,8 +99,8 @@ fn failure(shared: &Shared, failure: ConnectFailure) -> ConnectError {
     ConnectError::new(&generation.endpoint.address(), failure)
 }
 
-/// Resolves when the session is to end: nobody has asked for long, its credentials have been replaced, or the server
-/// has ended it.
+/// Resolves when the session must end: nobody has asked for a long time, its credentials have been replaced, or the
+/// server has ended it.
 async fn unneeded(session: &mut Option<LoneSession>) {
     let Some(session) = session else {
         return std::future::pending().await;
@@ -113,5 +113,5 @@ async fn unneeded(session: &mut Option<LoneSession>) {
     }
 }
 
-/// For how long the session is kept without a question. Orchestrators ask every few seconds.
+/// How long the session is kept without a question. Orchestrators ask every few seconds.
 const KEPT: Duration = Duration::from_secs(60);

@@ -19,7 +19,7 @@ use crate::registry::Settling;
 use crate::shared::Shared;
 use db_wire::Observed;
 
-/// A connection of a pool; goes back when it is dropped.
+/// A connection of a pool. It goes back when it is dropped.
 ///
 /// It dereferences to `AsyncPgConnection`. When it comes back, the pool keeps it only if the server says that
 /// no transaction is open, nothing is in flight, and its credentials are still the current ones. Otherwise the
@@ -198,7 +198,7 @@ impl Drop for Connection {
             Verdict::Keep => held.give_back(),
             Verdict::Discard(reason) => held.throw_away(reason),
             Verdict::Settle => {
-                // Until it has settled it is no good: if the task is dropped, it goes with it.
+                // Until it has settled it must not be used: if this task is dropped, the backend is closed.
                 held.backend.mark_for_closing(CloseReason::Busy);
                 let registry = Arc::clone(&held.shared.registry);
                 let settling = Settling::new(&registry);
@@ -227,12 +227,11 @@ impl Held {
         if self.shared.has_idle_enough() {
             return self.throw_away(CloseReason::Spare);
         }
-        // In this order: a caller that is woken finds the backend in the store, and one that passes the gate
-        // finds it there too.
+        // In this order, so that a caller that is woken, or passes the gate, finds the backend in the store.
         self.shared.store.put_back(self.backend);
         self.shared.registry.changes.tell_listeners();
         if self.shared.registry.is_closed() {
-            // Closing may have swept before it came back.
+            // The pool may have closed its idle backends before this one came back.
             self.shared.sweep();
         }
         drop(self.permit);
@@ -240,14 +239,14 @@ impl Held {
 
     fn throw_away(mut self, reason: CloseReason) {
         self.backend.mark_for_closing(reason);
-        // Nobody is let through in its place before the server has closed it.
+        // Nobody is let through in its place until the server has closed it.
         self.backend.keep_until_closed(self.permit);
         drop(self.backend);
         self.shared.wake_keeper();
     }
 
-    /// Waits for the rest of an answer whose beginning was enough for the holder, as `first()` on
-    /// many rows: it is on its way and not worth a connection.
+    /// Waits for the rest of an answer of which the holder needed only the beginning, as with `first()` on many rows.
+    /// The rest is on its way, and it would be a waste to close the connection for it.
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
         self.backend.unmark();
@@ -259,9 +258,9 @@ impl Held {
         }
     }
 
-    /// Takes away what its holder left in the session, so that the next one finds the configured state.
+    /// Removes what the holder left in the session, so that the next holder finds the configured state.
     async fn reset(mut self) {
-        // Until that is done it is no good: if the task is dropped, it goes with it.
+        // Until that is done it must not be used: if this task is dropped, the backend is closed.
         self.backend.mark_for_closing(CloseReason::Altered);
         let registry = Arc::clone(&self.shared.registry);
         let is_clean = tokio::select! {

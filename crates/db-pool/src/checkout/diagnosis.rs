@@ -1,5 +1,4 @@
-//! Diagnosis: why a caller got no connection in time, so that an engineer who is called at night knows where to
-//! look.
+//! Diagnosis: why a caller got no connection in time. It tells an engineer who is called at night where to look.
 
 pub(crate) mod facts;
 
@@ -21,7 +20,7 @@ pub enum Diagnosis {
         /// How the last attempt to connect failed.
         failure: ConnectFailure,
     },
-    /// Fewer than `max` are held and the pool has failed to open more.
+    /// Fewer than `max` connections are held, and the pool has failed to open more.
     CannotGrow {
         /// How many are open.
         open: u32,
@@ -33,28 +32,28 @@ pub enum Diagnosis {
         /// How many.
         unanswered: u32,
     },
-    /// The server takes connections and answers nothing on any of them: its processes are stopped, or the network
-    /// holds its words back.
+    /// The server accepts connections and answers on none of them: its processes are stopped, or the network
+    /// holds its answers back.
     ServerSilent {
-        /// How many connections wait for it.
+        /// How many connections wait for an answer.
         held: u32,
     },
-    /// The pooler before the server takes logins and runs nothing.
+    /// The pooler before the server accepts logins and runs nothing.
     PoolerSilent {
-        /// How many connections wait for it.
+        /// How many connections wait for an answer.
         held: u32,
     },
-    /// The task that waits has a connection of this pool itself, and has had it all the time.
+    /// The waiting task itself holds a connection of this pool, and has held it all the time.
     HeldByItself {
         /// That connection.
         own: Hold,
     },
-    /// Connecting has not failed, and takes longer than the caller waited.
+    /// Connecting has not failed, but takes longer than the caller waited.
     Connecting {
         /// How many connections are being made.
         dialling: u32,
     },
-    /// Every place is taken, some of them by connections that the server is still closing.
+    /// Every place is taken, some by connections that the server is still closing.
     Closing {
         /// How many these are.
         closing: u32,
@@ -71,15 +70,15 @@ pub enum Diagnosis {
         /// The one that has been held longest.
         longest: Hold,
     },
-    /// Transactions or statements have been going on for as long as the caller waited.
+    /// Transactions or statements have been running for as long as the caller waited.
     LongTransaction {
         /// How many.
         count: u32,
         /// The one that has been held longest.
         longest: Hold,
     },
-    /// Holders do nothing with them on the server, or one short statement after the other, but have not
-    /// given them back while the caller waited.
+    /// Holders do nothing with their connections on the server, or run one short statement after the other, but
+    /// have not returned them while the caller waited.
     Withheld {
         /// How many.
         count: u32,
@@ -89,13 +88,13 @@ pub enum Diagnosis {
 }
 
 impl Diagnosis {
-    /// Whether it is no load that keeps callers waiting, but a server or a pooler that answers nobody.
+    /// Whether callers wait because a server or a pooler answers nobody, and not because of load.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self, Self::ServerSilent { .. } | Self::PoolerSilent { .. })
     }
 }
 
-/// One line: what it is, in numbers, and what to do about it.
+/// One line: the cause, with numbers, and what to do about it.
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

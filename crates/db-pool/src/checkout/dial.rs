@@ -15,7 +15,7 @@ use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::shared::Shared;
 use crate::totals::Totals;
 
-/// Begins to connect, if there is room for one more connection and an attempt may begin now.
+/// Starts to connect, if there is room for one more connection and an attempt may begin now.
 ///
 /// The receiver gets the failure; it is closed without one when the connection has been stored.
 pub(crate) fn dial_in_background(
@@ -56,7 +56,8 @@ impl Dial {
             shared,
             attempt,
             reservation,
-            // Until the end: a caller that it wakes finds the backend parked, or the place free.
+            // It is held until the end, so that a caller that it wakes finds the backend in the store,
+            // or the place free.
             coming: _coming,
             report,
         } = self;
@@ -83,9 +84,9 @@ impl Dial {
                     Totals::count(&shared.registry.totals.too_many_connections);
                 }
                 tracing::warn!(target: "app_db::pool", pool = &*shared.registry.name, %error, "connecting failed");
-                // In this order: a caller that hears of the failure finds the place free again and the
-                // delay set. What fails with credentials that have been replaced meanwhile says nothing
-                // of the new ones: its caller tries again.
+                // In this order, so that a caller that hears of the failure finds the place free and
+                // the delay set. A failure with credentials that have been replaced meanwhile says
+                // nothing about the new ones, so its caller tries again.
                 let replaced = !shared.registry.generations.is_current(&reservation.member);
                 drop(reservation);
                 if replaced {
@@ -100,13 +101,15 @@ impl Dial {
     }
 }
 
-/// Puts a new backend among the idle, unless it was overtaken by a rotation or by closing.
+/// Puts a new backend among the idle ones, unless a rotation or the closing of the pool has overtaken
+/// it.
 fn park(shared: &Shared, mut backend: Backend, attempt: ConnectAttempt) {
     if let Some(reason) = backend.overdue(Instant::now()) {
         backend.mark_for_closing(reason);
     }
     shared.store.add(backend);
-    // Not before it is stored: who is let through then would dial for what is there.
+    // Only after the backend is stored: otherwise a caller that is let through would dial although a
+    // connection is there.
     attempt.succeeded();
     shared.registry.changes.tell();
     if shared.registry.is_closed() {

@@ -1,4 +1,4 @@
-//! Entering the gate, and finding out meanwhile whether the load is to blame or a server that answers nobody.
+//! Entering the gate. Meanwhile it finds out whether the cause is the load, or a server that answers nobody.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::shared::Shared;
 use crate::sign_of_life::LEAST;
 use crate::totals::Totals;
 
-/// Waits at the gate. When half of the caller's time is over, and everybody who is ahead waits for the server, the
-/// server is asked for a sign of life.
+/// Waits at the gate. When half of the caller's time is over, and all holders wait for the server, it asks the
+/// server for a sign of life.
 pub(crate) async fn enter(
     shared: &Arc<Shared>,
     caller: &'static Location<'static>,
@@ -37,13 +37,13 @@ pub(crate) async fn enter(
     entering.await
 }
 
-/// When half of a caller's time is over; never, where the other half is too short to conclude anything from.
+/// When half of a caller's time is over. `None` if the other half is too short to conclude anything.
 pub(crate) fn half_way(arrived: Instant, deadline: Instant) -> Option<Instant> {
     let half = deadline.saturating_duration_since(arrived) / 2;
     (half >= LEAST).then(|| arrived + half)
 }
 
-/// Asks in the background, unless somebody does already.
+/// Asks in the background, unless somebody is already asking.
 pub(crate) fn ask_for_a_sign_of_life(shared: &Arc<Shared>) {
     if shared.registry.sign_of_life.begin() {
         let asking = Arc::clone(shared);
@@ -51,9 +51,9 @@ pub(crate) fn ask_for_a_sign_of_life(shared: &Arc<Shared>) {
     }
 }
 
-/// A caller that waits inside a transaction of diesel's own, on a connection that its task has, waits for itself if
-/// nobody else gives one back. It is counted and not refused, as nobody can see whether it is polled inside of that
-/// transaction or beside it.
+/// A caller may wait while its own task holds a connection in a diesel transaction. If nobody else returns a
+/// connection, it waits for itself. The pool counts it and does not refuse it, because it cannot see whether the
+/// caller is polled inside that transaction or beside it.
 fn note_nested(shared: &Shared, caller: &'static Location<'static>) {
     let Some(task) = tokio::task::try_id() else {
         return;
@@ -83,8 +83,8 @@ fn all_wait_for_the_server(shared: &Shared) -> bool {
     held.peek().is_some() && held.all(|live| live.is_waiting())
 }
 
-/// Asks the server itself without a session of its own. A pooler answers for itself, so that only a query tells
-/// whether it has a server: that one logs in beside the pool.
+/// Asks a server without making a session. A pooler would answer for itself, and only a query tells whether it has
+/// a server, so there it logs in beside the pool.
 async fn ask(shared: &Shared) {
     let endpoint = shared.registry.generations.current().endpoint.clone();
     let asking = async {
@@ -100,5 +100,5 @@ async fn ask(shared: &Shared) {
     shared.registry.sign_of_life.ended(answered);
 }
 
-/// How long an answer is waited for.
+/// How long to wait for an answer.
 const MOST: Duration = Duration::from_secs(5);

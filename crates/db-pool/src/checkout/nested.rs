@@ -1,13 +1,13 @@
 //! Nested checkouts: work that holds a connection and asks its own pool for another one.
 //!
-//! It goes well until as many do so at once as the pool has connections: then each waits for what
-//! another holds. Such a checkout is counted, and refused instead of queued where no permit is free: the
-//! deadlock is reported and not waited out.
+//! This works until as many callers do it at once as the pool has connections: then each waits for what another
+//! holds. The pool counts such a checkout. If no permit is free it refuses the checkout instead of queueing it,
+//! so that the deadlock is reported and does not have to time out.
 //!
-//! What is polled inside the work is nested, and only that: a task that it spawns is not, and two
-//! helpers beside each other in one `join!` are not. A guard of an open transaction has no inside: it counts for
-//! the task that has used it last, while no statement of it is under way. A connection that a caller holds by
-//! itself is not seen.
+//! Only code that is polled inside the work is nested. A task that the work spawns is not, and two helpers side
+//! by side in one `join!` are not. The guard of an open transaction has no inside: it counts for the task that
+//! used it last, while none of its statements is running. The pool does not see a connection that a caller holds
+//! outside of helpers and guards.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) struct Scope {
     outer: Option<Box<Scope>>,
 }
 
-/// Polls work that holds a connection of this pool which `caller` has asked for.
+/// Polls work that holds a connection of this pool. `caller` is where that connection was asked for.
 pub(crate) fn scope<F: Future>(
     pool: &Arc<Registry>,
     caller: &'static Location<'static>,
@@ -43,7 +43,7 @@ pub(crate) fn scope<F: Future>(
     SCOPES.scope(scope, work)
 }
 
-/// Where the work being polled has asked this pool for the connection it holds, if it holds one.
+/// Where the work that is being polled asked this pool for its connection, if it holds one.
 pub(crate) fn outer(pool: &Arc<Registry>) -> Option<&'static Location<'static>> {
     SCOPES
         .try_with(|innermost| {
@@ -56,7 +56,7 @@ pub(crate) fn outer(pool: &Arc<Registry>) -> Option<&'static Location<'static>> 
         .or_else(|| guarded(pool))
 }
 
-/// Where the guard was asked for that the task being polled has used last, if it waits for no statement.
+/// Where the guard that the current task used last was asked for, if none of the guard's statements is running.
 fn guarded(pool: &Registry) -> Option<&'static Location<'static>> {
     if pool.guards.load(Ordering::Acquire) == 0 {
         return None;
@@ -67,7 +67,7 @@ fn guarded(pool: &Registry) -> Option<&'static Location<'static>> {
     guarded.and_then(|live| live.call_site())
 }
 
-/// Says who holds a connection in a guard. Its drop takes that back.
+/// Notes which task holds a connection in a guard, until this is dropped.
 pub struct GuardMark {
     pool: Arc<Registry>,
     live: Arc<LiveBackend>,
@@ -84,7 +84,7 @@ impl GuardMark {
         mark
     }
 
-    /// It is the guard of the task that polls now.
+    /// Notes that the task that polls now uses the guard.
     pub fn used(&self) {
         self.live.guard(Some(Poller::current()));
     }
@@ -103,7 +103,7 @@ impl std::fmt::Debug for GuardMark {
     }
 }
 
-/// The way through the gate for a nested checkout: at once or not at all.
+/// Lets a nested checkout through the gate at once, or not at all.
 pub(crate) fn enter(
     shared: &Shared,
     outer: &'static Location<'static>,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::registry::Registry;
 
-/// When a caller began to wait, and how many had been served by then.
+/// When a caller began to wait, and how many callers had been served by then.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) arrived: Instant,

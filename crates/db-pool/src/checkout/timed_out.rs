@@ -1,4 +1,4 @@
-//! The error of a caller whose time is up, with everything that tells why.
+//! The error of a caller whose time is up, with everything that explains it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::error::PoolError;
 use crate::shared::Shared;
 use crate::totals::Totals;
 
-/// Counts the timeout and says what was found.
+/// Counts the timeout, and makes the error.
 pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: WaitStage) -> PoolError {
     Totals::count(&shared.registry.totals.timeouts);
     let holds = holds(shared);
@@ -21,7 +21,7 @@ pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: WaitStage) -> P
     let status = shared.status();
     let dialling = shared.occupied().saturating_sub(status.open);
     let last_failure = shared.backoff.last_failure().or_else(|| {
-        // Nobody has failed yet, because the first attempt has not ended: a server that is silent.
+        // No attempt has failed yet, because the first one has not ended: the server is silent.
         let silent = status.open == 0 && dialling > 0;
         let address = shared.registry.generations.current().endpoint.address();
         silent.then(|| {

@@ -1,4 +1,4 @@
-//! What is the matter with a pool at this moment, while callers still wait.
+//! What is wrong with a pool at this moment, while callers still wait.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use crate::connect::connect_error::ConnectError;
 use crate::fingerprint::Fingerprint;
 use crate::shared::Shared;
 
-/// The same holds with `?` for what may be a value in their statements, since many may read them.
+/// The same holds, with `?` for everything in their statements that may be a value, because many people may
+/// read them.
 pub(crate) fn without_values(mut holds: Vec<Hold>) -> Vec<Hold> {
     for hold in &mut holds {
         let statement = hold.statement.take();
@@ -20,7 +21,7 @@ pub(crate) fn without_values(mut holds: Vec<Hold>) -> Vec<Hold> {
     holds
 }
 
-/// Who has connections now, the longest hold first.
+/// The present holds, the longest first.
 pub(crate) fn holds(shared: &Shared) -> Vec<Hold> {
     let live_backends = shared.registry.live_backends();
     let mut holds: Vec<_> = live_backends
@@ -31,8 +32,9 @@ pub(crate) fn holds(shared: &Shared) -> Vec<Hold> {
     holds
 }
 
-/// What the caller would be told that has waited longest, or what nobody waits for yet: a server that is gone,
-/// connections that do not answer, a leak. `None` while all is well.
+/// The diagnosis that the caller that has waited longest would get. Without such a caller, it is a problem
+/// that nobody waits for yet: a server that is gone, connections that do not answer, a leak. `None` if nothing
+/// is wrong.
 pub(crate) fn trouble(shared: &Shared, holds: &[Hold]) -> Option<Diagnosis> {
     let registry = &shared.registry;
     let failure = shared.backoff.last_failure();
@@ -74,5 +76,5 @@ pub(crate) fn trouble(shared: &Shared, holds: &[Hold]) -> Option<Diagnosis> {
     Some(Diagnosis::Leaked { count, longest })
 }
 
-/// A hold that is shorter has nothing to do with why somebody waits, however short that wait is yet.
+/// A shorter hold is not the reason why somebody waits, even if that wait has been short so far.
 const A_MOMENT: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use crate::backend::store::Stored;
 use crate::registry::Registry;
 use crate::shared::Shared;
 
-/// One caller's turn; its drop makes room for the callers behind it.
+/// One caller's turn. Dropping it lets the callers behind it move up.
 pub(crate) struct Turn<'r> {
     registry: &'r Registry,
     permit: u64,
@@ -22,13 +22,13 @@ impl<'r> Turn<'r> {
         }
     }
 
-    /// Takes the backend that was returned last, if one is there for each older caller too; else the caller
-    /// waits for its turn.
+    /// Takes the backend that was returned last, if there is also one for each older caller. Otherwise the
+    /// caller waits for its turn.
     ///
-    /// The caller must listen for changes before it calls this: a change after the look is not noticed here.
+    /// The caller must listen for changes before it calls this, because a later change is not noticed here.
     pub(crate) fn take(&mut self, shared: &Shared) -> Option<Stored> {
         let turns = &self.registry.turns;
-        // With nobody waiting there is nobody to overtake.
+        // If nobody waits, nobody can be overtaken.
         if !self.waits
             && turns.is_empty()
             && let Some(stored) = shared.store.take()
@@ -49,13 +49,14 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if self.waits {
             self.registry.turns.give_up(self.permit);
-            // The next caller may have what was kept for this one.
+            // The next caller may take what was kept for this one.
             self.registry.changes.tell();
         }
     }
 }
 
-/// A connection that is being made; its drop says that the connection is there, or that it will not be.
+/// A connection that is being made. Dropping this says that the connection exists now, or that it will not
+/// come.
 pub(crate) struct PendingConnection(Arc<Registry>);
 
 impl PendingConnection {

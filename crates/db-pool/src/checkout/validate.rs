@@ -16,10 +16,10 @@ pub(crate) fn is_fresh(shared: &Shared, stored: &Stored, now: Instant) -> bool {
     idle < UNHEARD && idle < shared.profile.validate_after && stored.overdue(now).is_none()
 }
 
-/// The same backend, if it may be handed out; one that was idle for long must answer a ping.
+/// The same backend, if it may be handed out. One that was idle for long must answer a ping.
 ///
-/// A ping goes on when the deadline comes first or this future is dropped: callers with less time
-/// than a round trip would otherwise throw one sound backend after the other away.
+/// A ping goes on when the deadline comes first or this future is dropped. Otherwise callers with
+/// less time than a round trip would throw away one healthy backend after the other.
 pub(crate) async fn proved(
     shared: &Arc<Shared>,
     stored: Stored,
@@ -32,7 +32,7 @@ pub(crate) async fn proved(
     }
 }
 
-/// Whether an idle backend answers a ping by the deadline. It goes back, if it does.
+/// Whether an idle backend answers a ping by the deadline. If it does, it goes back into the store.
 pub(crate) async fn answers(shared: &Arc<Shared>, stored: Stored, deadline: Instant) -> bool {
     let Some(stored) = lasting(shared, stored).await else {
         return false;
@@ -44,8 +44,8 @@ pub(crate) async fn answers(shared: &Arc<Shared>, stored: Stored, deadline: Inst
 /// The same backend, unless its time is over or it has ended.
 async fn lasting(shared: &Arc<Shared>, mut stored: Stored) -> Option<Stored> {
     if stored.idle_for(Instant::now()) >= UNHEARD {
-        // What the server has said meanwhile may lie in the socket: yielding lets the runtime look
-        // there, and the driver note that the connection has ended.
+        // The server may have sent something that is still in the socket. Yielding lets the runtime
+        // look there, and lets the driver notice that the connection has ended.
         let taken = Taken::new(stored, shared);
         tokio::task::yield_now().await;
         stored = taken.keep()?;
@@ -86,13 +86,13 @@ impl Ping {
         stored.mark_until_it_answers();
         if let Ok(Ok(())) = timeout(patience, stored.conn_mut().batch_execute("")).await {
             stored.unmark();
-            // Where nobody waits for it any more it goes back.
+            // If nobody waits for it any more, it goes back into the store.
             let _given_up = answer.send(taken);
         }
     }
 }
 
-/// A backend on its way to a caller; the next caller hears of it if this one goes.
+/// A backend on its way to a caller. If this caller goes, the next one is told.
 struct Taken {
     stored: Option<Stored>,
     shared: Arc<Shared>,
@@ -116,15 +116,16 @@ impl Drop for Taken {
         let Some(stored) = self.stored.take() else {
             return;
         };
-        // In this order: a caller that is woken finds it in the store.
+        // In this order, so that a caller that is woken finds it in the store.
         self.shared.store.put_back(stored);
         self.shared.registry.changes.tell();
         if self.shared.registry.is_closed() {
-            // Closing may have swept while it was on its way.
+            // The pool may have closed its idle backends while this one was on its way.
             self.shared.sweep();
         }
     }
 }
 
-/// From how long an idle time on the socket is looked at; a connection in steady use never is.
+/// The idle time from which the socket is checked. The socket of a connection in steady use is
+/// never checked.
 const UNHEARD: Duration = Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! The addresses of one host: in which order they are tried, and what is said where none will do.
+//! The addresses of one host: the order in which they are tried, and the error if none works.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use tokio::net::lookup_host;
 
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 
-/// What is known of a host from the logins before.
+/// What earlier logins have shown about a host.
 #[derive(Debug, Default)]
 pub(crate) struct HostMemory {
-    /// Where the URL leaves TLS to the server: whether it spoke it last.
+    /// Whether the server last spoke TLS, for a URL that leaves TLS to the server.
     pub(crate) speaks_tls: AtomicBool,
     /// The address at which it answered last.
     answered: Mutex<Option<SocketAddr>>,
@@ -25,14 +25,15 @@ impl HostMemory {
         *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
-    /// Begins with the address that answered last, and leaves the others in the order of the resolver.
+    /// Moves the address that answered last to the front, and leaves the others in the order of the
+    /// resolver.
     pub(crate) fn put_best_first(&self, addresses: &mut [Option<SocketAddr>]) {
         let best = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         addresses.sort_by_key(|address| *address != best);
     }
 }
 
-/// The addresses of a TCP host; one that is none for a Unix socket.
+/// The addresses of a TCP host. For a Unix socket it is a single `None`.
 pub(crate) async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<Option<SocketAddr>>> {
     match endpoint.hosts.as_slice() {
         [
@@ -58,7 +59,7 @@ pub(crate) async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<Option<Socket
     }
 }
 
-/// The socket's file, where the endpoint is one Unix socket.
+/// The socket's file, if the endpoint is a Unix socket.
 pub(crate) fn unix_socket(endpoint: &Endpoint) -> Option<PathBuf> {
     match endpoint.hosts.as_slice() {
         [Host::Unix { dir, port }] => Some(dir.join(format!(".s.PGSQL.{port}"))),
@@ -66,7 +67,7 @@ pub(crate) fn unix_socket(endpoint: &Endpoint) -> Option<PathBuf> {
     }
 }
 
-/// Whether a name was resolved to IPv6 addresses and no others.
+/// Whether a name was resolved to IPv6 addresses only.
 pub(crate) fn has_ipv6_alone(endpoint: &Endpoint, addresses: &[Option<SocketAddr>]) -> bool {
     let by_name = matches!(
         endpoint.hosts.as_slice(),
@@ -81,7 +82,8 @@ pub(crate) fn has_ipv6_alone(endpoint: &Endpoint, addresses: &[Option<SocketAddr
 pub(crate) struct Failures(Option<ConnectError>);
 
 impl Failures {
-    /// A server that has answered says more than a socket that was refused, whichever came last.
+    /// Keeps the more telling failure: a server that has answered says more than a socket that was
+    /// refused, in whichever order they came.
     pub(crate) fn add(&mut self, failure: ConnectError) {
         let answered = |error: &ConnectError| error.sqlstate().is_some();
         if !self.0.as_ref().is_some_and(answered) || answered(&failure) {
@@ -118,7 +120,7 @@ mod tests {
         assert_eq!(order, [three, one, two]);
     }
 
-    /// faults 4.2: "Connection refused" of the last address does not hide what a server has said.
+    /// faults 4.2: "Connection refused" from the last address does not hide what a server has said.
     #[test]
     fn a_servers_word_is_told_before_a_refused_socket() {
         let refused = || ConnectError::new("b", ConnectFailure::Unreachable);

@@ -1,4 +1,5 @@
-//! When a pool may try to connect, how often at a time, and for how long it goes on believing in it.
+//! When a pool may try to connect, how many attempts may run at the same time, and after how many failures
+//! it stops waiting for success.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::profile::Reconnect;
 pub(crate) struct Backoff {
     pool: Arc<str>,
     rules: Reconnect,
-    /// What every decision is made by; nothing is awaited nor logged under the lock.
+    /// The facts behind every decision. Nothing is awaited or logged under the lock.
     attempts: Mutex<Attempts>,
 }
 
@@ -22,12 +23,12 @@ pub(crate) struct Backoff {
 struct Attempts {
     breaker: Breaker,
     in_flight: u32,
-    /// How many may be in flight of a server that is to be treated with care: one at the start and after
-    /// each failure, and one more with each success.
+    /// How many attempts may be in flight to a server that needs care: one at the start and after each
+    /// failure, and one more with each success.
     at_once: u32,
-    /// Whether the server has failed once, so that callers are to take that care too.
+    /// Whether the server has failed once, so that attempts for callers need that care too.
     has_failed: bool,
-    /// How many connections were lost so far.
+    /// How many connections have been lost so far.
     lost: u64,
     failures: Option<Failures>,
 }
@@ -38,7 +39,7 @@ struct Failures {
     in_a_row: u32,
     last: ConnectError,
     failed_at: Instant,
-    /// When somebody may try who waits, and when the keeper may whom nobody urges.
+    /// When a waiting caller may try, and when the keeper may, for which nobody waits.
     caller_from: Instant,
     keeper_from: Instant,
 }
@@ -57,13 +58,13 @@ pub(crate) enum Urge {
 pub(crate) enum NotNow {
     /// A delay runs.
     Until(Instant),
-    /// There is no room for another connection, or enough attempts are in flight already: whatever
-    /// changes that is announced to the callers who wait.
+    /// There is no room for another connection, or enough attempts are in flight already. Waiting callers
+    /// are told when this changes.
     UntilChange,
 }
 
 impl NotNow {
-    /// When to ask again, if nothing changes before.
+    /// When to ask again, if nothing changes earlier.
     pub(crate) fn until(self) -> Option<Instant> {
         match self {
             Self::Until(at) => Some(at),
@@ -89,14 +90,14 @@ impl Backoff {
         }
     }
 
-    /// Begins an attempt, if there is a slot for what it makes.
+    /// Begins an attempt, if there is a slot for the new connection.
     ///
-    /// While somebody waits, the next attempt begins within the base delay after the last failure,
-    /// whatever the number of failures: a server that has come back is found within that time. With
-    /// nobody waiting the delay doubles with every failure in a row.
+    /// While a caller waits, the next attempt begins within the base delay after the last failure, however
+    /// many failures there were. So a server that has come back is found within that time. While nobody
+    /// waits, the delay doubles with every failure in a row.
     ///
-    /// The slot is taken under the lock, so that nobody finds none for the moment in which another one
-    /// holds it in vain.
+    /// The slot is taken under the lock. Otherwise one caller could hold a slot that it cannot use, and
+    /// another one would find none free at that moment.
     pub(crate) fn begin<S>(
         self: &Arc<Self>,
         urge: Urge,
@@ -123,9 +124,10 @@ impl Backoff {
         Ok((attempt, slot))
     }
 
-    /// Why a caller need not wait: waiting does not heal the last failure, or the breaker is not closed.
+    /// Why a caller need not wait: waiting does not cure the last failure, or the breaker is not closed.
     ///
-    /// Asked by a caller that may not begin an attempt, and of no matter while a connection lives.
+    /// A caller asks this if it may not begin an attempt. The answer does not matter while a connection
+    /// lives.
     pub(crate) fn refusal(&self) -> Option<ConnectError> {
         let attempts = self.lock();
         let failures = attempts.failures.as_ref()?;
@@ -134,8 +136,8 @@ impl Backoff {
         (broken || final_for_now).then(|| failures.last.clone())
     }
 
-    /// So many connections were ended by the server, or it did not answer on them. Where they have become
-    /// more, many may be about to be made anew, so that logins begin again with one at once.
+    /// Notes how many connections the server has ended or left unanswered in all. If the number has grown,
+    /// many connections may have to be made again, so logins start again with one at a time.
     pub(crate) fn lost(&self, connections: u64) {
         let mut attempts = self.lock();
         if connections > attempts.lost {
@@ -144,7 +146,7 @@ impl Backoff {
         }
     }
 
-    /// Forgets all failures: the credentials that failed have been replaced by proven ones.
+    /// Forgets all failures, because proven credentials have replaced those that failed.
     pub(crate) fn forget(&self) {
         let mut attempts = self.lock();
         attempts.has_failed = false;
@@ -175,8 +177,8 @@ impl Backoff {
         if let Some(failures) = &mut attempts.failures
             && began <= failures.failed_at
         {
-            // Of many attempts at once the first to fail has counted for all. None begins at the moment of a
-            // failure: there is a delay behind it.
+            // When attempts that ran at the same time fail, only the first failure counts. No attempt begins
+            // at the moment of a failure, because a delay follows it.
             failures.last = error;
             return;
         }
@@ -201,7 +203,7 @@ impl Backoff {
         full.min(self.rules.max_delay)
     }
 
-    /// Sets the breaker, and says so where that is a change; the one place that does.
+    /// Sets the breaker, and logs it if that is a change. This is the only place that does so.
     fn turn(&self, mut attempts: MutexGuard<'_, Attempts>, next: Breaker) {
         let before = std::mem::replace(&mut attempts.breaker, next);
         let failures = attempts.failures.as_ref();
@@ -237,8 +239,8 @@ impl Backoff {
 }
 
 impl Attempts {
-    /// The keeper begins with one even where nothing has failed: nobody waits for it, and wrong credentials
-    /// are to be tried once and not once for each connection that it wants.
+    /// The keeper begins with one attempt even if nothing has failed: nobody waits for it, and wrong
+    /// credentials should be tried once, and not once for each connection that it wants.
     fn most_for(&self, urge: Urge) -> u32 {
         match urge {
             Urge::Caller if !self.has_failed => MOST_AT_ONCE,
@@ -255,7 +257,7 @@ impl Attempts {
     }
 }
 
-/// One attempt in flight; one that is dropped without an outcome has told nothing of the server.
+/// One attempt in flight. If it is dropped without an outcome, it says nothing about the server.
 #[derive(Debug)]
 #[must_use = "an attempt that is dropped is over"]
 pub(crate) struct ConnectAttempt {
@@ -282,12 +284,12 @@ impl Drop for ConnectAttempt {
     }
 }
 
-/// The upper half at random, so that the instances of a service do not come all at once.
+/// A random delay in the upper half, so that the instances of a service do not all come at once.
 fn jittered(full: Duration) -> Duration {
     full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// How many logins of a pool are in flight at most: the server serves the logins of all pools.
+/// The maximum of a pool's logins in flight: the server must serve the logins of all pools.
 const MOST_AT_ONCE: u32 = 8;
 
 #[cfg(test)]

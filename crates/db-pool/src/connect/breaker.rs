@@ -1,25 +1,26 @@
-//! The breaker: whether a pool still believes in its server.
+//! The breaker: whether a pool still expects its server to come back soon.
 
 use std::fmt;
 
-/// Whether callers wait for a server that cannot be connected to, or are told so at once.
+/// Whether callers wait for a server that cannot be reached, or get an error at once.
 ///
 /// A live connection is handed out whatever the breaker says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Breaker {
-    /// Callers wait while connecting is tried again.
+    /// Callers wait while the pool tries again to connect.
     #[default]
     Closed,
-    /// Too many attempts have failed in a row: while no connection lives, callers are told at once why
-    /// the last one did.
+    /// Too many attempts have failed in a row. While no connection lives, callers get the last failure
+    /// at once.
     Open,
-    /// One attempt is under way that decides between the other two; callers are told as before.
+    /// One attempt is running that decides between the other two states. Callers get the last failure
+    /// at once, as before.
     HalfOpen,
 }
 
 impl Breaker {
-    /// After an attempt has begun.
+    /// The state after an attempt has begun.
     pub(crate) fn tried(self) -> Self {
         match self {
             Self::Open => Self::HalfOpen,
@@ -27,7 +28,7 @@ impl Breaker {
         }
     }
 
-    /// After the last of so many failures in a row.
+    /// The state after the last of `in_a_row` failures.
     pub(crate) fn failed(self, in_a_row: u32, most: u32) -> Self {
         match self {
             Self::Closed if in_a_row < most => Self::Closed,
@@ -35,7 +36,7 @@ impl Breaker {
         }
     }
 
-    /// After an attempt has ended without telling anything of the server.
+    /// The state after an attempt has ended without saying anything about the server.
     pub(crate) fn untold(self) -> Self {
         match self {
             Self::HalfOpen => Self::Open,

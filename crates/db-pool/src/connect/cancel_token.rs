@@ -1,4 +1,4 @@
-//! A token by which anybody can cancel what a pooled connection is doing.
+//! A token with which anybody can cancel what a pooled connection is doing.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -15,9 +15,9 @@ use crate::connect::canceller::{CANCEL_TIMEOUT, Canceller};
 use crate::connect::connect_error::ConnectError;
 use crate::connect::connector::Negotiation;
 
-/// Cancels what a connection of a pool is doing; takes the place of tokio-postgres' token of that name.
+/// Cancels what a connection of a pool is doing. It replaces tokio-postgres' token of that name.
 ///
-/// It works after the connection has been given back too, and then stops whatever its next holder does.
+/// It also works after the connection has been returned, and then stops whatever the next holder does.
 #[derive(Clone)]
 pub struct CancelToken {
     canceller: Canceller,
@@ -30,14 +30,14 @@ impl CancelToken {
 
     /// Asks the server to stop the statement that the connection is running, if there is one.
     ///
-    /// The request goes the way of the pool's connections: to the host of this one, over TCP, a Unix
-    /// socket or TLS as the URL says it. `tls` is not needed for that, and is taken so that code
-    /// written for tokio-postgres compiles. Returns when the server, or the pooler before it, has taken
-    /// the request and hung up; whether there was a statement to stop, nobody says.
+    /// The request goes the same way as the pool's connections: to the host of this connection, over TCP,
+    /// a Unix socket or TLS, as the URL says. `tls` is not used. It is a parameter so that code written
+    /// for tokio-postgres compiles. Returns when the server, or the pooler before it, has received the
+    /// request and hung up. The server does not say whether there was a statement to stop.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], if the request was not taken within two seconds.
+    /// [`ConnectError`], if the server did not receive the request within two seconds.
     ///
     /// Dropping the future may leave the request unsent.
     pub async fn cancel_query<T>(&self, tls: T) -> Result<(), ConnectError>
@@ -48,10 +48,10 @@ impl CancelToken {
         self.canceller.request().await
     }
 
-    /// The same over a stream that is connected to the server already.
+    /// The same over a stream that is already connected to the server.
     ///
-    /// `tls` is used if the pool's connections speak TLS, and otherwise not. Only without TLS does it wait
-    /// until the server has hung up: tokio-postgres keeps a stream to itself that it has encrypted.
+    /// `tls` is used only if the pool's connections use TLS. The call waits until the server has hung up
+    /// only without TLS, because tokio-postgres does not give back a stream that it has encrypted.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl std::fmt::Debug for CancelToken {
     }
 }
 
-/// Takes a stream for encrypted as it is: tokio-postgres asks the server for nothing then.
+/// Treats a stream as already encrypted, so that tokio-postgres does not ask the server for TLS.
 struct LeftAlone;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for LeftAlone {
@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for LeftAlone {
     }
 }
 
-/// A stream that tokio-postgres does not close behind its request.
+/// A stream that tokio-postgres does not close after its request.
 struct Kept<S>(S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Kept<S> {

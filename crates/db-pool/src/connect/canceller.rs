@@ -21,18 +21,18 @@ pub(crate) struct Canceller {
 }
 
 impl Canceller {
-    /// Sends a CancelRequest, and leaves it at that where it cannot be delivered.
+    /// Sends a CancelRequest, and ignores a failure to deliver it.
     pub(crate) async fn cancel(&self) {
         if let Err(error) = self.request().await {
             tracing::debug!(target: "app_db::pool", %error, "a cancel request was not delivered");
         }
     }
 
-    /// Sends a CancelRequest over a connection of its own, and waits until the server has hung up there;
+    /// Sends a CancelRequest over a connection of its own, and waits until the server has hung up. It
     /// gives up after two seconds.
     ///
-    /// As libpq does: PgBouncer ends itself ("bad client state", its issue 801, seen with 1.18) when the
-    /// socket of a cancel request is closed while the request is being handed on.
+    /// It waits as libpq does: PgBouncer terminates ("bad client state", its issue 801, seen with 1.18)
+    /// if the socket of a cancel request is closed while it forwards the request.
     pub(crate) async fn request(&self) -> Result<(), ConnectError> {
         match timeout(CANCEL_TIMEOUT, self.deliver()).await {
             Ok(delivered) => delivered,
@@ -65,5 +65,5 @@ impl Canceller {
     }
 }
 
-/// A server that does not take a cancel request within this is not going to act on it either.
+/// A server that does not take a cancel request within this time will not act on it either.
 pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -27,7 +27,7 @@ struct Details {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectFailure {
-    /// No TCP connection, or it broke before the session was ready.
+    /// There was no TCP connection, or it broke before the session was ready.
     Unreachable,
     /// The host's name has no address.
     UnknownHost,
@@ -43,19 +43,20 @@ pub enum ConnectFailure {
     TooManyConnections,
     /// The server is starting up, shutting down or recovering (57P03).
     Unavailable,
-    /// A pooler is there, behind which nobody hears notifications.
+    /// There is a pooler, and clients behind it receive no notifications.
     Pooler,
     /// The server refused for another reason.
     Refused,
-    /// Sessions do not have the pool's settings, and this pool may not say them.
+    /// Sessions do not have the pool's settings, and this pool may not send them.
     Settings,
-    /// The server refuses what is asked of the session: a setting, a role, a right (classes 0A, 22, 28, 3F, 42).
+    /// The server refuses something that the session needs: a setting, a role, a right (classes 0A, 22, 28, 3F,
+    /// 42).
     Rejected,
-    /// Something answered that does not speak PostgreSQL's protocol.
+    /// The peer does not speak PostgreSQL's protocol.
     NotPostgres,
     /// This process or its machine has no file descriptor left for a socket (EMFILE, ENFILE).
     NoDescriptors,
-    /// The establishing task panicked; a defect of this library or of a callback in it.
+    /// The task that connects panicked. That is a defect of this library or of a callback in it.
     Panicked,
 }
 
@@ -70,13 +71,13 @@ impl ConnectError {
         }))
     }
 
-    /// Says how far it came, unless that is known already.
+    /// Sets how far the attempt came, unless that is set already.
     pub(crate) fn at(mut self, stage: ConnectStage) -> Self {
         self.0.stage.get_or_insert(stage);
         self
     }
 
-    /// The name of the host was not resolved.
+    /// The error if the name of the host was not resolved.
     pub(crate) fn unresolved(address: &str, error: &io::Error) -> Self {
         let failure = match lacks_descriptors(error) {
             true => ConnectFailure::NoDescriptors,
@@ -90,7 +91,7 @@ impl ConnectError {
         self
     }
 
-    /// Says what is likely where a name has no other addresses than these and none of them is reached.
+    /// Adds the likely cause if a name has only IPv6 addresses and none can be reached.
     pub(crate) fn with_ipv6_alone(self) -> Self {
         match self.0.failure {
             ConnectFailure::Unreachable | ConnectFailure::TimedOut => {
@@ -111,11 +112,11 @@ impl ConnectError {
         self
     }
 
-    /// Sorts an error of tokio-postgres by what the server said, or by what broke.
+    /// Classifies an error of tokio-postgres by what the server said, or by what broke.
     pub(crate) fn from_postgres(address: &str, error: &tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
             let mut chain = Vec::new();
-            // These texts are the driver's own, which keeps the kinds of its errors to itself.
+            // These are texts of the driver, which does not publish the kinds of its errors.
             let mut failure = match error.to_string().as_str() {
                 "invalid configuration" | "authentication error" => ConnectFailure::Authentication,
                 "unexpected message from server" | "error parsing response from server" => {
@@ -138,7 +139,7 @@ impl ConnectError {
                 chain.push(error.to_string());
                 cause = error.source();
             }
-            // An io::Error shows its inner error's text as its own; say it once.
+            // An `io::Error` shows the text of its inner error as its own, so one copy is removed.
             chain.dedup();
             let detail = if chain.is_empty() {
                 error.to_string()
@@ -157,7 +158,7 @@ impl ConnectError {
             {
                 ConnectFailure::Authentication
             }
-            // A pooler has no code of its own for it: 08P01 and no routine, unlike PostgreSQL.
+            // A pooler has no code for this: unlike PostgreSQL it sends 08P01 and no routine.
             code if *code == SqlState::PROTOCOL_VIOLATION
                 && db.routine().is_none()
                 && is_poolers_refusal(db.message()) =>
@@ -197,7 +198,7 @@ impl ConnectError {
         self.0.stage.unwrap_or_default()
     }
 
-    /// The server's SQLSTATE, where the server answered with an error.
+    /// The server's SQLSTATE, if the server answered with an error.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
         self.0.sqlstate.as_ref()
@@ -221,10 +222,10 @@ impl ConnectError {
 const IPV6_ALONE: &str = "if this machine has IPv4 only, use a host that has an IPv4 address, as the pooler of many \
      providers does";
 
-/// What tokio-postgres says, in a type of its own, where it has asked for TLS and there is none.
+/// What tokio-postgres says, in a type of its own, if it has asked for TLS and the server has none.
 const LACKS_TLS: &str = "server does not support TLS";
 
-/// The classes of SQLSTATE, and one code, of which a server says the same to the same session at any time.
+/// The classes of SQLSTATE, and one code, that a server always returns again for the same session.
 const NEVER_HEALS: [&str; 6] = ["0A", "22", "28", "3F", "42", "55P02"];
 
 fn never_heals(code: &SqlState) -> bool {
@@ -233,7 +234,7 @@ fn never_heals(code: &SqlState) -> bool {
         .any(|class| code.code().starts_with(class))
 }
 
-/// The wire could make nothing of the first bytes.
+/// Whether the wire could not understand the first bytes.
 fn is_no_postgres(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
 }
@@ -244,7 +245,7 @@ fn lacks_descriptors(error: &io::Error) -> bool {
 }
 
 fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
-    // An io::Error does not name what it wraps as its source.
+    // An `io::Error` does not return the error that it wraps as its source.
     let wrapped = error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref);
@@ -253,9 +254,9 @@ fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
         || wrapped.is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
 }
 
-/// Whether a login was refused for its `options`, which not everything between us and PostgreSQL takes: RDS Proxy
-/// says 0A000, PgBouncer 08P01, others what they like. PostgreSQL itself takes options, names its routine where
-/// one of them is wrong, and has no use for 0A000 at login.
+/// Whether a login may have been refused because of its `options`. Some poolers and proxies do not accept them:
+/// RDS Proxy says 0A000, PgBouncer 08P01, and others use other codes. PostgreSQL itself accepts options, names
+/// its routine if one of them is wrong, and never sends 0A000 at login.
 pub(crate) fn may_refuse_options(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|refusal| {
         let words = ["parameter", "option", "startup", "setting", "supported"];
@@ -266,7 +267,7 @@ pub(crate) fn may_refuse_options(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-/// PgBouncer refuses a client in its own English words, which no `lc_messages` changes.
+/// PgBouncer refuses a client with fixed English texts, which `lc_messages` does not change.
 fn is_poolers_refusal(message: &str) -> bool {
     [
         "SASL authentication failed",
@@ -311,7 +312,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// As it is displayed: `main` prints this of an error that it returns.
+/// The same text as `Display`, because `main` prints an error that it returns with `Debug`.
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -320,7 +321,7 @@ impl fmt::Debug for ConnectError {
 
 impl StdError for ConnectError {}
 
-/// The server's answer to a request for TLS was none to go on with.
+/// The server's answer to a request for TLS makes it impossible to go on.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TlsRefused(pub(crate) &'static str);

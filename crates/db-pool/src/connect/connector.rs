@@ -1,10 +1,10 @@
 //! The connector: how the wire gets under tokio-postgres.
 //!
-//! tokio-postgres hands its socket only to a TLS connector, so the wire is one. Where TLS is spoken,
-//! tokio-postgres asks the server for it as the URL says, and the connector shakes hands below the wire.
-//! Where it is not, tokio-postgres is told `sslmode=require` and `sslnegotiation=direct`: it asks for
-//! nothing then, and the connector leaves the socket as it is. That keeps what `connect_raw` would lose:
-//! host lists, `target_session_attrs`, notifications and the address of the cancel token.
+//! tokio-postgres hands its socket only to a TLS connector, so the wire comes with one. With TLS,
+//! tokio-postgres asks the server for TLS as the URL says, and the connector does the handshake below the
+//! wire. Without TLS, tokio-postgres is configured with `sslmode=require` and `sslnegotiation=direct`: then
+//! it asks for nothing, and the connector leaves the socket as it is. This keeps what `connect_raw` would
+//! lose: host lists, `target_session_attrs`, notifications and the address of the cancel token.
 
 use std::error::Error as StdError;
 use std::io;
@@ -34,10 +34,10 @@ use db_wire::{Observed, Steering, Wire};
 /// What carries the bytes below the wire.
 pub(crate) enum Transport {
     Plain(Socket),
-    /// In a box: its kilobyte would be part of every connection twice, and of those without TLS too.
+    /// It is in a box: otherwise its kilobyte would be part of every connection twice, even without TLS.
     Tls(Box<<MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>),
     Unix(UnixStream),
-    /// The one of a cancel request, which the server closes first.
+    /// The transport of a cancel request. The server closes it first.
     Lingering(Box<Transport>),
 }
 
@@ -54,17 +54,18 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct HandBack {
     handed_back: oneshot::Receiver<Transport>,
-    /// A driver of ours, which would wait for the last answer for ever; diesel-async ends its own.
+    /// The pool's own driver, which would wait for ever for the last answer. diesel-async ends its own
+    /// driver.
     driver: Option<AbortHandle>,
 }
 
 impl HandBack {
-    /// Ends this driver, and with it the socket, once nobody waits for the transport any more.
+    /// Makes this end the driver, and the socket with it, once nobody waits for the transport any more.
     pub(crate) fn ends(&mut self, driver: AbortHandle) {
         self.driver = Some(driver);
     }
 
-    /// Nobody ends that driver but the drop of its client.
+    /// Leaves the driver alone: it ends when its client is dropped.
     pub(crate) fn let_go(&mut self) {
         self.driver = None;
     }
@@ -82,37 +83,37 @@ impl Drop for HandBack {
     }
 }
 
-/// What is agreed on TLS when the connector gets the socket.
+/// What has been agreed about TLS when the connector gets the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Negotiation {
-    /// None is spoken.
+    /// There is no TLS.
     Plain,
-    /// Nothing yet: the connector asks, goes on without TLS where the server has none, and gives up where
-    /// the server has it, so that the next attempt lets tokio-postgres ask.
+    /// Nothing yet: the connector asks. If the server has no TLS it goes on without. If the server has TLS
+    /// it gives up, so that the next attempt lets tokio-postgres ask.
     Open,
-    /// The handshake comes next: tokio-postgres has asked, or nobody has to.
+    /// The handshake comes next: tokio-postgres has asked, or no question is needed.
     Handshake,
 }
 
-/// Makes observed streams; one per attempt to connect.
+/// Makes observed streams. There is one connector for each attempt to connect.
 #[derive(Clone)]
 pub(crate) struct Connector {
     negotiation: Negotiation,
-    /// Not there where TLS is off.
+    /// `None` if TLS is off.
     tls: Option<MakeRustlsConnect>,
-    /// Whether the server has said that it speaks TLS, to a connector that asked.
+    /// Whether the server has told a connector that asked that it speaks TLS.
     speaks_tls: Arc<AtomicBool>,
     startup: Arc<[(String, String)]>,
     answers_set_up: bool,
     lingers: bool,
     clock: Clock,
     progress: ConnectProgress,
-    /// The link of the newest socket: with several hosts, the last one is the one that stays.
+    /// The link of the newest socket. With several hosts, the last socket is the one that stays.
     newest: Arc<Mutex<Option<Link>>>,
 }
 
 impl Connector {
-    /// `tls` is `None` exactly where the URL switches it off.
+    /// `tls` is `None` exactly if the URL switches TLS off.
     pub(crate) fn new(tls: Option<MakeRustlsConnect>) -> Self {
         Self {
             negotiation: match tls {
@@ -130,15 +131,15 @@ impl Connector {
         }
     }
 
-    /// For connections that diesel-async takes over: with these parameters in the startup packet, and its
-    /// set-up statements answered by the wire.
+    /// Prepares it for connections that diesel-async takes over: adds these parameters to the startup
+    /// packet, and lets the wire answer diesel-async's set-up statements.
     pub(crate) fn for_diesel(mut self, startup: Vec<(String, String)>) -> Self {
         self.startup = startup.into();
         self.answers_set_up = true;
         self
     }
 
-    /// The same rules, for another connection that begins now.
+    /// A connector with the same rules, for another connection that begins now.
     pub(crate) fn afresh(&self, progress: ConnectProgress) -> Self {
         Self {
             clock: Clock::start(),
@@ -153,24 +154,24 @@ impl Connector {
         self.negotiation
     }
 
-    /// What is agreed on when the next socket comes.
+    /// Sets what is agreed when the next socket comes.
     pub(crate) fn negotiated(&mut self, negotiation: Negotiation) {
         self.negotiation = negotiation;
     }
 
-    /// Whether the server has said to this connector that it speaks TLS.
+    /// Whether the server has told this connector that it speaks TLS.
     pub(crate) fn has_met_tls(&self) -> bool {
         self.speaks_tls.load(Ordering::Relaxed)
     }
 
-    /// Whether tokio-postgres has taken a stream of this connector's, and so has the wire under it.
+    /// Whether tokio-postgres has taken a stream of this connector, and so has the wire under it.
     pub(crate) fn is_in_place(&self) -> bool {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.is_some()
     }
 
-    /// For a cancel request: the socket stays open for the code that takes the link, although tokio-postgres
-    /// closes it as soon as it has written.
+    /// A connector for a cancel request. The socket stays open for the code that takes the link, although
+    /// tokio-postgres closes it as soon as it has written.
     pub(crate) fn lingering(&self) -> Self {
         Self {
             lingers: true,
@@ -178,7 +179,7 @@ impl Connector {
         }
     }
 
-    /// Notes that the host's name is resolved, and when that was.
+    /// Notes that the host's name has been resolved, and when.
     pub(crate) fn resolved(&mut self, clock: Clock) {
         self.progress.reach(ConnectStage::Socket);
         self.clock = clock;
@@ -250,7 +251,8 @@ impl Connector {
     }
 }
 
-/// What to do where the server has found no way to sign the handshake that this client would understand.
+/// Explains the error if the server has found no signature scheme for the handshake that this client
+/// supports.
 fn in_words(error: io::Error) -> ConnectorError {
     let alert = error.get_ref().and_then(|inner| inner.downcast_ref());
     match alert {

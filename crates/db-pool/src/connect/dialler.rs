@@ -1,4 +1,4 @@
-//! Dialling: from a generation of a pool to a connection that is ready for work, within one deadline.
+//! Dialling: from a generation of a pool to a ready connection, within one deadline.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,8 +27,7 @@ use db_wire::LocalSettings;
 
 /// Opens a connection outside any pool, for migrations and administration.
 ///
-/// The URL's own settings apply and no others. The connection is driven by a task of its own, which
-/// ends when the client is dropped.
+/// Only the URL's own settings apply. A task of its own drives the connection, and ends when the client is dropped.
 ///
 /// # Errors
 ///
@@ -62,11 +61,11 @@ pub(crate) struct Dialler {
     login: Login,
     profile: PoolProfile,
     found: Mutex<Option<Found>>,
-    /// How far the attempt has come that began last.
+    /// How far the newest attempt has come.
     newest: Mutex<ConnectProgress>,
 }
 
-/// What was found at the other end, and with which generation.
+/// What was found at the other end, and for which generation.
 #[derive(Clone)]
 struct Found {
     generation: u64,
@@ -83,7 +82,7 @@ pub(crate) struct Dialled {
 }
 
 impl Dialler {
-    /// Reads certificates, and keeps what is wrong with them for the first attempt to connect.
+    /// Reads certificates. If something is wrong with them, the first attempt to connect reports it.
     pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
         let settings = SessionSettings::new(endpoint, profile);
         let unless_zero = |bound: Duration| Some(bound).filter(|bound| !bound.is_zero());
@@ -99,12 +98,12 @@ impl Dialler {
         }
     }
 
-    /// What stands between the pool and its server, as far as it is known.
+    /// The pooler between the pool and its server, as far as it is known.
     pub(crate) fn pooler(&self) -> Pooler {
         self.found().map_or(Pooler::Unknown, |found| found.pooler)
     }
 
-    /// What the server has said of the first session of this generation, once there was one.
+    /// What the server has said about the first session of this generation, once there was one.
     pub(crate) fn facts(&self) -> Option<Arc<SessionFacts>> {
         self.found().map(|found| found.facts)
     }
@@ -114,7 +113,7 @@ impl Dialler {
         found.clone()
     }
 
-    /// What is said of the pool's settings because the server does not have them by itself; none but where sessions are
+    /// The pool's settings that are sent because the server does not have them by itself. Empty unless sessions are
     /// shared.
     pub(crate) fn assignments(&self) -> Vec<String> {
         let Some(found) = self.found() else {
@@ -131,7 +130,7 @@ impl Dialler {
         self.login.settings().statement_timeout()
     }
 
-    /// Connects, logs in and sets the session up, all within the connect timeout.
+    /// Connects, logs in and sets up the session, all within the connect timeout.
     pub(crate) async fn dial(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
         let progress = ConnectProgress::default();
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = progress.clone();
@@ -144,7 +143,7 @@ impl Dialler {
         .await
     }
 
-    /// Opens a session without what diesel needs, within the connect timeout.
+    /// Opens a session without the parts that only diesel needs, within the connect timeout.
     pub(crate) async fn open(
         &self,
         generation: &Generation,
@@ -166,7 +165,7 @@ impl Dialler {
         knock(endpoint, self.login.answered_last()).await;
     }
 
-    /// How far the attempt has come that began last.
+    /// How far the newest attempt has come.
     pub(crate) fn stage(&self) -> ConnectStage {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.stage()
@@ -198,8 +197,8 @@ impl Dialler {
             Opened::Tcp(client, connection, _addresses) => {
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
             }
-            // A connection over a Unix socket is driven here: diesel-async takes over TCP ones only,
-            // so there is no stream of notifications on it.
+            // The pool itself drives a connection over a Unix socket, because diesel-async takes over only TCP
+            // connections. So it has no stream of notifications.
             Opened::Unix(client, connection, _socket) => {
                 let driver = tokio::spawn(connection);
                 link.hand_back.ends(driver.abort_handle());
@@ -262,14 +261,14 @@ impl Dialler {
         if known.as_ref().is_none_or(|before| before.pooler != pooler) {
             tracing::info!(target: "app_db::pool", pool = &*self.profile.name, %pooler, "found before the server");
         }
-        // A connection beside the pool proves nothing for its generations.
+        // A connection beside the pool proves nothing about the pool's generations.
         if generation > 0 {
             *known = Some(found.clone());
         }
         Ok(found)
     }
 
-    /// Why a pool that passes every statement as it is cannot work on sessions that are shared.
+    /// Why a pool that passes every statement unchanged cannot work on shared sessions, if it cannot.
     fn lacking(&self, found: &Found) -> Option<String> {
         let shared = matches!(found.pooler, Pooler::Shared { .. });
         if !shared || self.profile.wire == WireMode::Full {
@@ -285,7 +284,7 @@ impl Dialler {
         ))
     }
 
-    /// Steers the wire by what is at the other end.
+    /// Steers the wire according to what is at the other end.
     async fn set_up(
         &self,
         conn: &mut AsyncPgConnection,
@@ -300,7 +299,7 @@ impl Dialler {
             &found.facts,
         ));
         if found.pooler == Pooler::Session {
-            // The session is the client's own; what the pooler would not take at login is set here.
+            // The client has the session for itself. The settings that the pooler refused at login are set here.
             conn.batch_execute(&settings.statements()).await?;
         }
         Ok(())

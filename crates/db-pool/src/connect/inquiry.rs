@@ -1,10 +1,11 @@
 //! How a pool finds out what stands between it and its server, and what the server's settings are.
 //!
-//! Whether there is a pooler is decided: PostgreSQL announces the process id of the backend at login, a
-//! pooler announces a number of its own. What kind of pooler it is cannot be seen from a client under
-//! load, so that the unsafe answer needs a proof and the safe one none. Pgpool-II alone passes a server's
-//! number on. It is asked for by a command of its own, which PostgreSQL refuses: together with the first
-//! question at an unusual port, and else where the server does not listen where the pool has connected to.
+//! Whether there is a pooler can be decided: PostgreSQL announces the process id of the backend at login, and
+//! a pooler announces a number of its own. What kind of pooler it is cannot be seen by a client under load, so
+//! the unsafe answer needs a proof and the safe answer needs none. Only Pgpool-II passes on the server's
+//! number. The pool finds it with a Pgpool-II command, which PostgreSQL refuses. At an unusual port this
+//! command goes out together with the first question. At a usual port the pool sends it only if the server
+//! does not listen where the pool has connected.
 
 use std::net::SocketAddr;
 
@@ -22,8 +23,8 @@ use crate::profile::{PoolProfile, PoolerMode, Statements};
 
 /// Finds out what is at the other end of a connection that nobody uses yet.
 ///
-/// Costs one round trip, two more behind a pooler that may share sessions, and one where Pgpool-II might
-/// answer at a usual port; all bounded by the connect timeout.
+/// Costs one round trip, two more behind a pooler that may share sessions, and one more if Pgpool-II might
+/// answer at a usual port. The connect timeout bounds all of it.
 pub(crate) async fn inquire(
     opened: &mut Opened,
     link: &Link,
@@ -47,7 +48,7 @@ pub(crate) async fn inquire(
         Some(pooler) => pooler,
         None => examine(opened, profile, &mut facts).await?,
     };
-    // With load balancing it greets with the number of one server, and another one may serve.
+    // With load balancing Pgpool-II greets with the number of one server, and another one may serve.
     let may_be_pgpool = matches!(pooler, Pooler::None | Pooler::Shared { keeps_names: false });
     let is_pgpool = match knows {
         _ if !(finds_out && may_be_pgpool) => false,
@@ -60,13 +61,13 @@ pub(crate) async fn inquire(
     }
 }
 
-/// PostgreSQL and PgBouncer are rarely at another port, Pgpool-II is mostly.
+/// PostgreSQL and PgBouncer are rarely at another port; Pgpool-II mostly is.
 fn is_unusual(address: &SocketAddr) -> bool {
     ![5432, 6432, 6543].contains(&address.port())
 }
 
-/// What is at the other end, by the configuration or by the process that has answered; `None` where the
-/// pooler may share sessions, and it is still to be asked what it keeps.
+/// What is at the other end, according to the configuration or to the process that has answered. `None` if the
+/// pooler may share sessions, and the pool must still find out what it keeps.
 fn recognize(link: &Link, profile: &PoolProfile, facts: &SessionFacts) -> Option<Pooler> {
     match profile.pooler {
         PoolerMode::None => Some(Pooler::None),
@@ -79,10 +80,10 @@ fn recognize(link: &Link, profile: &PoolProfile, facts: &SessionFacts) -> Option
     }
 }
 
-/// What kind of pooler it is that may share sessions, and which of their settings can be relied on.
+/// What kind of session-sharing pooler it is, and which settings of its sessions can be relied on.
 ///
-/// Costs two round trips. A statement that is prepared by name, and is known to the server under another name,
-/// proves that the pooler renames statements, and gives each client its own. Anything else proves nothing.
+/// Costs two round trips. A statement is prepared with a name. If the server knows it under another name, the
+/// pooler renames statements, and gives each client its own. Anything else proves nothing.
 async fn examine(
     opened: &mut Opened,
     profile: &PoolProfile,
@@ -94,7 +95,8 @@ async fn examine(
             facts.read_own(client.simple_query(OWN_VALUES).await);
             return Ok(Pooler::Shared { keeps_names: false });
         }
-        // In a transaction, so that all of it meets one server connection, and nothing is left there.
+        // It runs in a transaction, so that all of it reaches one server connection, and nothing is left
+        // there.
         let begin = format!("BEGIN;{OWN_VALUES}");
         let (own, prepared, names) = join3(
             client.simple_query(&begin),
@@ -103,7 +105,7 @@ async fn examine(
         )
         .await;
         facts.read_own(own);
-        // It is closed with the message that is sent next, on the same server connection.
+        // It is closed with the next message, on the same server connection.
         drop(prepared);
         let ended = client.batch_execute("ROLLBACK").await;
         let renamed = |answer: Vec<_>| texts(&answer).any(|name| name.starts_with(RENAMED));
@@ -119,9 +121,10 @@ async fn is_pgpool(opened: &mut Opened) -> Result<bool, tokio_postgres::Error> {
     driven(knows_pgpools_command(client), driver).await
 }
 
-/// Whether Pgpool-II answers on a connection to this endpoint that the caller drives.
+/// Whether Pgpool-II is behind a connection to this endpoint. The caller drives the connection.
 ///
-/// Costs one round trip and the names of the hosts, and another one where something stands between.
+/// Costs one round trip and the resolution of the hosts' names, and another round trip if something stands
+/// between.
 pub async fn is_behind_pgpool(
     client: &Client,
     endpoint: &Endpoint,

@@ -1,4 +1,4 @@
-//! Knocking: whether anybody answers at an address, without logging in.
+//! Knocking: finds out whether anybody answers at an address, without a login.
 
 use std::net::SocketAddr;
 
@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 use crate::connect::addresses::{resolve, unix_socket};
 use crate::connect::connector::{SSL_REQUEST, UnixStream};
 
-/// Resolves as soon as there is any answer from a host, a refusal among them; never, where it is silent.
+/// Resolves as soon as a host gives any answer, even a refusal. It never resolves if the host is silent.
 ///
-/// It asks whether the server speaks TLS, which each server answers at once and without a login. No session is made,
-/// and the server's log has nothing of it.
+/// It asks whether the server speaks TLS. Every server answers that at once and without a login, makes no session
+/// for it, and writes nothing into its log.
 pub(crate) async fn knock(endpoint: &Endpoint, host: usize) {
     let mut single = endpoint.clone();
     let Some(host) = endpoint.hosts.get(host).or(endpoint.hosts.first()) else {
@@ -51,7 +51,7 @@ async fn answers(address: SocketAddr) -> bool {
 
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     if stream.write_all(&SSL_REQUEST).await.is_ok() {
-        // Whatever comes, the end included, comes from somebody who is awake.
+        // Any byte, and even the end of the stream, shows that somebody is awake.
         let _answer = stream.read_u8().await;
     }
 }

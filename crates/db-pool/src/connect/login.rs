@@ -20,27 +20,28 @@ use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::connect::tls;
 use crate::deadline::deadline;
 
-/// The way in: an endpoint, with what is known of how it is to be talked to.
+/// An endpoint, with what is known about how to log in there.
 pub(crate) struct Login {
     connector: Result<Connector, ConnectError>,
     settings: SessionSettings,
     bounds: SocketBounds,
-    /// The startup packet's `options` were refused, and a login without them was not; it will be so again.
+    /// The startup packet's `options` were refused, and a login without them succeeded. The next login leaves
+    /// them out.
     options_refused: AtomicBool,
     /// The index of the host that answered last.
     answered_last: AtomicUsize,
-    /// What is known of each host, by its index.
+    /// What is known about each host, by its index.
     hosts: Box<[HostMemory]>,
 }
 
-/// What the kernel is told of a socket unless the URL says otherwise; `None` leaves the system's own.
+/// The kernel's settings for a socket, unless the URL says otherwise. `None` leaves the system's own value.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SocketBounds {
     pub(crate) keepalive_idle: Option<Duration>,
     pub(crate) user_timeout: Option<Duration>,
 }
 
-/// The addresses of a host, and the time that it took to know them.
+/// The addresses of a host, and the moment when they were known.
 struct Resolved {
     addresses: Vec<Option<SocketAddr>>,
     clock: Clock,
@@ -102,10 +103,10 @@ impl Login {
         self.answered_last.load(Ordering::Relaxed)
     }
 
-    /// Opens the session on the first host that will do, beginning with the one that did last.
+    /// Opens the session on the first suitable host, beginning with the one that worked last.
     ///
-    /// Each host has its share of the time that is left, or the URL's own `connect_timeout`: one that
-    /// accepts and stays silent must not use up what the others need.
+    /// Each host gets its share of the remaining time, or the URL's own `connect_timeout`. A host that accepts
+    /// and stays silent must not use up the time of the others.
     pub(crate) async fn open(
         &self,
         endpoint: &Endpoint,
@@ -144,7 +145,7 @@ impl Login {
                     self.answered_last.store(**index, Ordering::Relaxed);
                     return Ok(opened);
                 }
-                // As with libpq: a refused login is refused, whichever host it was.
+                // As with libpq, a refused login is final, whichever host refused it.
                 Err(error) if error.is_permanent() => return Err(error),
                 Err(error) => failures.add(error),
             }
@@ -152,10 +153,10 @@ impl Login {
         Err(failures.most_telling(&endpoint.address()))
     }
 
-    /// Opens the session at the first address of one host that will do, beginning with the one that did last.
+    /// Opens the session at the first suitable address of one host, beginning with the one that worked last.
     ///
-    /// Each address has its share of the host's time: one that swallows packets must not use up what the others
-    /// need.
+    /// Each address gets its share of the host's time. An address that swallows packets must not use up the
+    /// time of the others.
     async fn open_on(
         &self,
         endpoint: &Endpoint,
@@ -192,7 +193,7 @@ impl Login {
         for (tried, address) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             let part = left / (addresses.len() - tried) as u32;
-            // In a box: its future is large, and each caller around it would have it on its stack.
+            // It is in a box: its future is large, and each caller around it would have it on its stack.
             let opening = Box::pin(self.open_at(endpoint, memory, *address, clock, progress));
             match within(part, endpoint, progress, opening).await {
                 Ok(opened) => {
@@ -210,8 +211,8 @@ impl Login {
         })
     }
 
-    /// Opens the session at one address; once more without `options` where they are refused, and once more
-    /// where the server has TLS and was thought to have none, or the other way round.
+    /// Opens the session at one address. It tries again without `options` if they are refused, and again if the
+    /// server has TLS and was thought to have none, or the other way round.
     async fn open_at(
         &self,
         endpoint: &Endpoint,
@@ -232,7 +233,7 @@ impl Login {
         loop {
             let outcome = self.attempt(endpoint, at, &connector, with_options).await;
             let another = match (connector.negotiation(), &outcome) {
-                // Without a stream of the connector's there is no wire: the server has no TLS any more.
+                // Without a stream of the connector there is no wire: the server no longer has TLS.
                 (Negotiation::Handshake, Ok(opened)) if !opened.has_wire(&connector) => {
                     Some(Negotiation::Open)
                 }
@@ -261,7 +262,7 @@ impl Login {
                 tracing::info!(target: "app_db::pool", address, "a pooler refuses the options of the startup packet");
             }
             if connector.negotiation() == Negotiation::Open {
-                // That is how cancel requests go, too.
+                // Cancel requests use the same negotiation.
                 connector.negotiated(Negotiation::Plain);
             }
             admit(&mut opened, endpoint).await?;
@@ -277,7 +278,7 @@ impl Login {
         with_options: bool,
     ) -> Result<Opened, tokio_postgres::Error> {
         let mut config = self.login(endpoint, at, connector.negotiation());
-        // What an attempt before has left says nothing of this one.
+        // The link of an earlier attempt says nothing about this one.
         drop(connector.take_link());
         if with_options {
             config.options(self.settings.options());
@@ -286,8 +287,8 @@ impl Login {
             let (client, connection) = config.connect(connector.clone()).await?;
             return Ok(Opened::Tcp(client, connection, at.into_iter().collect()));
         };
-        // tokio-postgres keeps its error type to itself; a socket that is not there becomes one by
-        // asking it to connect there.
+        // The constructors of tokio-postgres' error are private. For a socket that does not exist, the error
+        // comes from letting tokio-postgres connect there.
         let Ok(stream) = UnixStream::connect(&socket).await else {
             let mut config = config;
             config.host_path(socket.parent().unwrap_or(Path::new("/")));
@@ -300,7 +301,7 @@ impl Login {
         Ok(Opened::Unix(client, connection, socket))
     }
 
-    /// The login as tokio-postgres takes it, with the handshake left to our connector.
+    /// The login in tokio-postgres' form. The handshake is left to our connector.
     fn login(
         &self,
         endpoint: &Endpoint,
@@ -327,7 +328,8 @@ impl Login {
         if let Some(bound) = endpoint.tcp_user_timeout.or(self.bounds.user_timeout) {
             config.tcp_user_timeout(bound);
         }
-        // The system's own times between probes add up to eleven minutes for a peer that is gone.
+        // With the system's own intervals between probes, a peer that is gone would be noticed after eleven
+        // minutes.
         let ours = self.bounds.keepalive_idle;
         if let Some(idle) = endpoint.keepalives_idle.or(ours) {
             config.keepalives_idle(idle);
@@ -355,7 +357,7 @@ impl Login {
                 }
                 _ => (pg::SslMode::Require, pg::SslNegotiation::Postgres),
             },
-            // It asks for nothing and takes what the connector makes of the socket.
+            // It asks for nothing and takes the stream that the connector makes from the socket.
             _ => (pg::SslMode::Require, pg::SslNegotiation::Direct),
         };
         config
@@ -377,8 +379,8 @@ impl Login {
     }
 }
 
-/// How far apart keepalive probes follow the first one, and after how many without an answer the peer is
-/// gone.
+/// The interval between keepalive probes after the first one, and the number of unanswered probes after which
+/// the peer counts as gone.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 

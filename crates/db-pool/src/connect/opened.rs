@@ -16,13 +16,13 @@ use db_wire::Wire;
 
 /// A session that is open, and that nobody uses yet.
 pub(crate) enum Opened {
-    /// With the addresses that were tried; one of them has answered.
+    /// Over TCP, with the addresses that were tried; one of them has answered.
     Tcp(Client, Connection<Socket, Wire<Transport>>, Vec<SocketAddr>),
     Unix(Client, Connection<Wire<Transport>, NoTlsStream>, PathBuf),
 }
 
 impl Opened {
-    /// Whether the wire is under it, which is the connector's stream or was put there by hand.
+    /// Whether the wire is under it: as the connector's stream, or put there by the pool itself.
     pub(crate) fn has_wire(&self, connector: &Connector) -> bool {
         matches!(self, Self::Unix(..)) || connector.is_in_place()
     }
@@ -33,7 +33,8 @@ impl Opened {
         }
     }
 
-    /// What asks, and what has to be driven meanwhile as long as nobody else has the connection.
+    /// The client that asks, and the driver that must be polled meanwhile, as long as nobody else has
+    /// the connection.
     pub(crate) fn parts(&mut self) -> (&Client, BoxFuture<'_, Result<(), tokio_postgres::Error>>) {
         match self {
             Self::Tcp(client, connection, _) => (client, Box::pin(connection)),
@@ -41,7 +42,7 @@ impl Opened {
         }
     }
 
-    /// Where the server was looked for; nowhere where only a Unix socket was.
+    /// The addresses that were tried. Empty if it was only a Unix socket.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         match self {
             Self::Tcp(_, _, addresses) => addresses,
@@ -49,7 +50,8 @@ impl Opened {
         }
     }
 
-    /// What asks, and what the server says unasked; the session works only while the second one is read.
+    /// The client that asks, and the stream of messages that nobody asked for. The session works only
+    /// while that stream is read.
     pub(crate) fn messages(self) -> (Client, Messages) {
         match self {
             Self::Tcp(client, mut connection, _addresses) => {
@@ -70,7 +72,7 @@ impl Opened {
         }
     }
 
-    /// Whether its server is in recovery, which is what makes a standby. Costs one round trip.
+    /// Whether its server is in recovery, and so is a standby. Costs one round trip.
     pub(crate) async fn is_standby(&mut self) -> Result<bool, tokio_postgres::Error> {
         let (client, driver) = self.parts();
         let asking = client.simple_query("SELECT pg_catalog.pg_is_in_recovery()");
@@ -82,10 +84,10 @@ impl Opened {
     }
 }
 
-/// What the server says unasked.
+/// The server's messages that nobody asked for.
 pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 
-/// Asks what is to be asked over a connection, and drives it until the answer is there.
+/// Asks something over a connection, and drives the connection until the answer is there.
 pub(crate) async fn driven<T>(
     asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
     driver: BoxFuture<'_, Result<(), tokio_postgres::Error>>,
@@ -97,8 +99,8 @@ pub(crate) async fn driven<T>(
     }
 }
 
-/// Turns a server away that is in recovery, or is not, where the URL wants the other; `read-write` and
-/// `read-only` are asked for by tokio-postgres.
+/// Rejects a server in recovery if the URL wants a primary, and the other way round. tokio-postgres
+/// itself checks `read-write` and `read-only`.
 pub(crate) async fn admit(opened: &mut Opened, endpoint: &Endpoint) -> Result<(), ConnectError> {
     let wants_standby = match endpoint.target_session_attrs {
         TargetSessionAttrs::Primary => false,

@@ -17,7 +17,7 @@ pub struct ConnectPhases {
     /// Opening the socket.
     #[serde(serialize_with = "seconds")]
     pub tcp: Duration,
-    /// Agreeing on TLS; next to nothing where there is none.
+    /// Agreeing on TLS; almost zero without TLS.
     #[serde(serialize_with = "seconds")]
     pub tls: Duration,
     /// Logging in, until the server named its backend.
@@ -29,7 +29,7 @@ pub struct ConnectPhases {
 }
 
 impl ConnectPhases {
-    /// All of it.
+    /// The sum of all parts.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.dns + self.tcp + self.tls + self.authentication + self.set_up
@@ -52,7 +52,7 @@ impl fmt::Display for ConnectPhases {
     }
 }
 
-/// The moments at which those parts end, as they are reached.
+/// The moments at which these parts end. Each is noted when it is reached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     pub(crate) began: Instant,
@@ -72,7 +72,7 @@ impl Clock {
         }
     }
 
-    /// The parts, given when the login was over and that everything is done now.
+    /// The parts. The login was over at `logged_in`, and everything is done now.
     pub(crate) fn phases(&self, logged_in: Option<Instant>) -> ConnectPhases {
         let logged_in = logged_in.unwrap_or(self.secured);
         let between = |from: Instant, to: Instant| to.saturating_duration_since(from);

@@ -10,20 +10,20 @@ pub enum Pooler {
     Unknown,
     /// Nothing: PostgreSQL itself answers.
     None,
-    /// The configuration says: a pooler that gives each client a server connection of its own.
+    /// A pooler that gives each client a server connection of its own, according to the configuration.
     Session,
-    /// Pgpool-II, which gives each client a session of its own on each of its servers. It sends one text of several
-    /// statements to the primary alone, so that no reset reaches a session on a standby.
+    /// Pgpool-II, which gives each client a session of its own on each of its servers. It sends a text of several
+    /// statements only to the primary, so no reset reaches a session on a standby.
     Pgpool,
     /// A pooler that may give each transaction to another server connection.
     Shared {
-        /// Whether it is proven to give each client its own prepared statements back.
+        /// Whether it is proven to give each client its own prepared statements.
         keeps_names: bool,
     },
 }
 
 impl Pooler {
-    /// Whether a pooler is known to stand before the server.
+    /// Whether it is known that a pooler stands before the server.
     pub(crate) fn stands_between(self) -> bool {
         !matches!(self, Self::None | Self::Unknown)
     }

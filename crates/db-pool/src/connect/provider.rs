@@ -1,18 +1,18 @@
-//! What TLS computes with.
+//! The cryptography provider of TLS.
 
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-/// The process's own provider. Where it has none yet, that of this crate's features becomes it.
+/// The process's own provider. If it has none yet, this installs the provider of this crate's features.
 ///
-/// rustls does the same for a process that has one provider built in, and panics where there are two. So that
-/// nobody meets that panic because this crate has brought the second, the choice is made here.
+/// rustls does the same if one provider is built into the process, and panics if there are two. This crate
+/// may have brought the second one. So the choice is made here, and nobody meets that panic.
 pub(crate) fn of_process() -> Option<Arc<CryptoProvider>> {
     if CryptoProvider::get_default().is_none()
         && let Some(provider) = built_in()
     {
-        // Another thread may have been quicker; then its choice holds.
+        // Another thread may have been quicker; then its choice stays.
         let _ = provider.install_default();
     }
     CryptoProvider::get_default().cloned()
@@ -33,6 +33,6 @@ fn built_in() -> Option<CryptoProvider> {
     None
 }
 
-/// Where there is no provider.
+/// The error if there is no provider.
 pub(crate) const MISSING: &str = "the process has no cryptography for TLS: enable the feature `ring` or `aws-lc-rs` of \
      app-db, or call `rustls::crypto::CryptoProvider::install_default` at the start";

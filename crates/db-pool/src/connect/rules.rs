@@ -1,4 +1,5 @@
-//! How the wire is to treat the statements and transactions of a pool, given what is at the other end.
+//! How the wire should treat the statements and transactions of a pool, given what is at the other
+//! end.
 
 use db_wire::{Naming, Rules};
 
@@ -7,7 +8,7 @@ use crate::connect::session_facts::SessionFacts;
 use crate::connect::session_settings::SessionSettings;
 use crate::profile::{PoolProfile, Reset, Statements, WireMode};
 
-/// How the wire is to treat the statements and transactions of a pool behind this.
+/// The rules for the statements and transactions of a pool behind this pooler.
 pub(crate) fn of(
     pooler: Pooler,
     profile: &PoolProfile,
@@ -28,7 +29,7 @@ pub(crate) fn of(
         local_settings: shared.then(|| settings.local(facts)).flatten(),
         shared_session: shared,
         refuses_set: shared && profile.reset != Reset::Never,
-        // It came with PgBouncer 1.20, and the proof of names with 1.21.
+        // PgBouncer keeps it since 1.20. The names that prove this version came with 1.21.
         keeps_interval_style: matches!(pooler, Pooler::Shared { keeps_names: true }),
         reset: settings.reset_text(profile.reset, pooler),
         closes_altered: pooler == Pooler::Pgpool && profile.reset != Reset::Never,

@@ -5,18 +5,18 @@ use std::net::SocketAddr;
 
 use tokio_postgres::SimpleQueryMessage;
 
-/// What one simple query has found out about a session, once for each generation of a pool.
+/// What one simple query has found out about a session. It runs once for each generation of a pool.
 ///
-/// A direct session has the values of the startup packet, or the role's and the database's own where it does not
-/// name them. Behind a pooler that shares sessions they belong to the server connection that happened to
-/// answer, which other clients may have left altered. So there each setting comes with the value that
-/// RESET would return to: that is the role's or the database's own (or the pooler's, where it sends one
-/// when it connects), and is alike on every server connection made since the last ALTER ROLE. A setting
-/// whose value is another proves that clients alter it here, and is not relied on.
+/// A direct session has the values of the startup packet, or those of the role and the database if the packet
+/// does not name them. Behind a pooler that shares sessions, the values belong to the server connection that
+/// happened to answer, and other clients may have altered them. So there each setting comes with the value to
+/// which RESET would return. That value belongs to the role or the database (or to the pooler, if it sends one
+/// when it connects), and is the same on every server connection made since the last ALTER ROLE. If a setting
+/// has another value, clients alter it here, and the pool does not rely on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionFacts {
     backend_pid: Option<i32>,
-    /// Where the server that has answered listens; no address where that is a Unix socket.
+    /// The address at which the server that has answered listens. `None` if that is a Unix socket.
     address: Option<Box<str>>,
     port: Option<u16>,
     settings: BTreeMap<Box<str>, Fact>,
@@ -25,7 +25,7 @@ pub(crate) struct SessionFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fact {
     value: Box<str>,
-    /// What RESET would return to, where that was asked.
+    /// The value to which RESET would return, if that was asked.
     own: Option<Box<str>>,
 }
 
@@ -49,8 +49,8 @@ impl SessionFacts {
         facts
     }
 
-    /// Reads the answer to [`OWN_VALUES`], which takes the place of what was known; without one nothing is
-    /// relied on.
+    /// Reads the answer to [`OWN_VALUES`], which replaces what was known. Without an answer, nothing is relied
+    /// on.
     pub(crate) fn read_own(
         &mut self,
         answer: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>,
@@ -74,13 +74,13 @@ impl SessionFacts {
         self.settings.insert(name.to_ascii_lowercase().into(), fact);
     }
 
-    /// The process that has answered; not the one that has greeted, where a pooler stands between.
+    /// The process that has answered. Behind a pooler it is not the one in the greeting.
     pub(crate) fn backend_pid(&self) -> Option<i32> {
         self.backend_pid
     }
 
-    /// Whether the server that has answered listens elsewhere than where it was looked for: something stands
-    /// between, be it a pooler or a translation of addresses.
+    /// Whether the server that has answered listens at another address than the pool has connected to. Then
+    /// something stands between, either a pooler or a translation of addresses.
     pub(crate) fn is_answered_elsewhere(&self, looked_for: &[SocketAddr]) -> bool {
         let (Some(address), Some(port)) = (&self.address, self.port) else {
             return false;
@@ -91,16 +91,16 @@ impl SessionFacts {
         }
     }
 
-    /// What a setting is in the session that has answered.
+    /// The value of a setting in the session that has answered.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         let fact = self.settings.get(&*name.to_ascii_lowercase())?;
         Some(&fact.value)
     }
 
-    /// Whether a session may have another value than the wanted one, so that it has to be said.
+    /// Whether a session may have another value than the wanted one, so that the pool has to set it.
     ///
-    /// `false` is a proof as far as one session can give it: the setting was asked for, is what is wanted,
-    /// and is what RESET returns to where that was asked too.
+    /// `false` is a proof, as far as one session can give one: the setting was asked for, has the wanted value,
+    /// and RESET would return to that value if this was asked too.
     pub(crate) fn differs(&self, name: &str, wanted: &str) -> bool {
         let name = name.to_ascii_lowercase();
         let Some(fact) = self.settings.get(&*name) else {
@@ -118,8 +118,8 @@ fn rows(answer: &[SimpleQueryMessage]) -> impl Iterator<Item = &tokio_postgres::
     })
 }
 
-/// A value in a form in which what means the same is the same. What is not understood stays as it is, so
-/// that a doubt is a difference.
+/// A value in a normal form: values with the same meaning become equal. A value that is not understood stays as
+/// it is, so a doubt counts as a difference.
 fn meaning(name: &str, value: &str) -> String {
     let value = value.trim();
     match name {
@@ -134,13 +134,13 @@ fn meaning(name: &str, value: &str) -> String {
                 other => other.to_owned(),
             }
         }
-        // Names of roles are taken as they are written.
+        // Names of roles are compared as they are written.
         "role" | "application_name" => value.to_owned(),
         _ => value.to_ascii_lowercase(),
     }
 }
 
-/// A span of time as the server reads it; milliseconds where it has no unit.
+/// A span of time as the server reads it, in milliseconds if it has no unit.
 fn microseconds(value: &str) -> Option<String> {
     let unit = value.find(|char: char| !char.is_ascii_digit());
     let (number, unit) = value.split_at(unit.unwrap_or(value.len()));
@@ -157,7 +157,8 @@ fn microseconds(value: &str) -> Option<String> {
     Some(number.checked_mul(each)?.to_string())
 }
 
-/// The schemas of a path, each quoted and folded where it is not; a path that is hard to read stays as it is.
+/// The schemas of a path, each quoted, and folded if it was not quoted. A path that is hard to read stays as it
+/// is.
 fn schemas(path: &str) -> String {
     if path.contains("\"\"") {
         return path.to_owned();
@@ -176,7 +177,7 @@ fn schemas(path: &str) -> String {
     schemas
 }
 
-/// Asked once after login, in one message that any pooler hands on; each column is named for its setting.
+/// Asked once after login, in one message that every pooler passes on. Each column has the name of its setting.
 pub(crate) const QUESTION: &str = "\
     SELECT pg_catalog.pg_backend_pid() AS backend_pid, \
     coalesce(pg_catalog.host(pg_catalog.inet_server_addr()), '') AS server_address, \
@@ -198,10 +199,11 @@ pub(crate) const QUESTION: &str = "\
     pg_catalog.current_setting('superuser_reserved_connections') AS superuser_reserved_connections, \
     pg_catalog.current_setting('reserved_connections', true) AS reserved_connections";
 
-/// Asked behind a pooler that may share sessions; it takes the server a millisecond, which a direct
-/// connection need not pay.
+/// Asked behind a pooler that may share sessions. It takes the server a millisecond, which a direct connection
+/// need not pay.
 ///
-/// A role does not show among the settings, so what it returns to is read where ALTER ROLE has put it.
+/// The role is not among the settings, so the value that RESET ROLE returns to is read where ALTER ROLE has
+/// stored it.
 pub(crate) const OWN_VALUES: &str = "\
     SELECT name, setting AS value, reset_val AS own FROM pg_catalog.pg_show_all_settings() \
     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', \
@@ -230,7 +232,7 @@ mod tests {
         facts
     }
 
-    /// What means the same need not be said.
+    /// A value that means the same need not be set.
     #[test]
     fn values_are_compared_by_what_they_mean() {
         let facts = facts(&[
@@ -268,7 +270,7 @@ mod tests {
         }
     }
 
-    /// A server that listens elsewhere than where it was looked for has something before it.
+    /// If a server listens at another address than the pool has connected to, something stands before it.
     #[test]
     fn a_server_that_listens_elsewhere_is_noticed() {
         let at = |address: &str, port: u16| SessionFacts {
@@ -289,8 +291,7 @@ mod tests {
         assert!(at("127.0.0.1", 5432).is_answered_elsewhere(&[]));
     }
 
-    /// A session that another client has left altered proves nothing, whichever of the two
-    /// values is the wanted one.
+    /// A session that another client has altered proves nothing, whichever of the two values is wanted.
     #[test]
     fn an_altered_setting_is_not_relied_on() {
         let facts = facts(&[

@@ -1,4 +1,4 @@
-//! What every session of a pool is set to, and how it is said to the server.
+//! The settings of every session of a pool, and how they are sent to the server.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use db_wire::{LocalSettings, literal};
 #[derive(Clone, Debug)]
 pub(crate) struct SessionSettings {
     pub(crate) application_name: String,
-    /// What poolers keep for each client, and so can travel as it is.
+    /// The settings that poolers keep for each client, and that can travel as they are.
     pub(crate) startup: Vec<(String, String)>,
     settings: Vec<(String, String)>,
 }
 
 impl SessionSettings {
-    /// The profile's settings; the URL's own win.
+    /// The profile's settings. The URL's own settings win.
     pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
         let mut settings: Vec<(String, String)> = Vec::new();
         let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
@@ -57,7 +57,7 @@ impl SessionSettings {
             settings.retain(|(ours, _)| !ours.eq_ignore_ascii_case(name));
             settings.push((name.clone(), value.clone()));
         }
-        // tokio-postgres sends client_encoding itself and decodes nothing but UTF8.
+        // tokio-postgres sends client_encoding itself and decodes only UTF8.
         settings.retain(|(name, _)| !name.eq_ignore_ascii_case("client_encoding"));
         let startup = settings
             .extract_if(.., |(name, _)| is_tracked(name))
@@ -72,7 +72,7 @@ impl SessionSettings {
         }
     }
 
-    /// No settings but a name, for connections outside a pool.
+    /// Only a name, for connections outside a pool.
     pub(crate) fn of_endpoint(endpoint: &Endpoint, application_name: &str) -> Self {
         Self {
             application_name: endpoint
@@ -86,8 +86,8 @@ impl SessionSettings {
 
     /// The `options` of the startup packet.
     ///
-    /// The server splits them at blanks, and a backslash takes the next character as it is
-    /// (`pg_split_opts` in utils/init/postinit.c).
+    /// The server splits them at blanks, and a backslash escapes the next character (`pg_split_opts` in
+    /// utils/init/postinit.c).
     pub(crate) fn options(&self) -> String {
         let mut options = String::new();
         for (name, value) in &self.settings {
@@ -96,7 +96,7 @@ impl SessionSettings {
             }
             options.push_str("-c ");
             for char in name.chars().chain("=".chars()).chain(value.chars()) {
-                // The server's isspace() knows the vertical tab, Rust's does not.
+                // The server's `isspace()` includes the vertical tab, and Rust's does not.
                 if char.is_ascii_whitespace() || matches!(char, '\x0b' | '\\') {
                     options.push('\\');
                 }
@@ -108,14 +108,14 @@ impl SessionSettings {
 
     /// The same as one batch of SQL, for a pooler that refuses `options`.
     ///
-    /// `set_config` takes the value as a literal, as the server does from the packet; `SET` would not
-    /// take a `search_path` of several schemas that way.
+    /// `set_config` takes the value as one literal, as the server does from the packet. `SET` would not accept a
+    /// `search_path` of several schemas in that form.
     pub(crate) fn statements(&self) -> String {
         batch(&self.settings)
     }
 
-    /// Everything that the session is set to as one batch of SQL: for a pooler whose own settings are
-    /// what `RESET ALL` returns to.
+    /// All settings of the session as one batch of SQL, for a pooler whose own settings are what `RESET ALL` returns
+    /// to.
     pub(crate) fn all_statements(&self) -> String {
         let named = [
             ("application_name", &*self.application_name),
@@ -125,28 +125,30 @@ impl SessionSettings {
         batch(&named) + &batch(&self.startup) + &self.statements()
     }
 
-    /// The text that resets a session, or `None` where there is nothing to reset or no session of our own.
+    /// The text that resets a session. `None` if there is nothing to reset, or if the pool has no session of its
+    /// own.
     pub(crate) fn reset_text(&self, policy: Reset, pooler: Pooler) -> Option<Arc<str>> {
         let settings = match (policy, pooler) {
             (Reset::Never, _) => return None,
             (_, Pooler::None) => String::new(),
             (_, Pooler::Session) => self.all_statements(),
-            // A shared session's state is not ours to reset, nor could it be reached.
+            // The pool must not reset the state of a shared session, and could not even reach it.
             _ => return None,
         };
-        // One batch is one transaction: all of it is done, or the connection is discarded. The settings come
-        // first, as names are to be looked up by them. RESET ROLE returns to a role of the startup packet.
+        // One batch is one transaction: either all of it is done, or the connection is discarded. The settings come
+        // first, because names must be looked up with them. RESET ROLE returns to the role of the startup packet.
         Some(format!("{IDENTITY}{settings}{BELONGINGS}{PREPARED}").into())
     }
 
-    /// The settings for the transactions of a session that is shared with others, as far as it may have others.
+    /// The settings to send in the transactions of a shared session: those for which the session may have other
+    /// values.
     pub(crate) fn local(&self, facts: &SessionFacts) -> Option<LocalSettings> {
         let mut settings = self.settings.clone();
         settings.retain(|(name, value)| facts.differs(name, value));
         LocalSettings::new(&settings)
     }
 
-    /// The settings without which statements mean something else, as far as sessions may have other values. Settings
+    /// The settings that change the meaning of statements and for which sessions may have other values. Settings
     /// that only bound a statement are left out.
     pub(crate) fn lacking(&self, facts: &SessionFacts) -> Vec<&str> {
         let lacks = |(name, value): &&(String, String)| {
@@ -159,14 +161,14 @@ impl SessionSettings {
             .collect()
     }
 
-    /// The `statement_timeout`, where there is one.
+    /// The `statement_timeout`, if there is one.
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {
         let is_it = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("statement_timeout");
         let (_, value) = self.settings.iter().find(is_it)?;
         milliseconds(value).filter(|timeout| !timeout.is_zero())
     }
 
-    /// Whether transactions are at this level where they do not say otherwise.
+    /// Whether transactions that name no isolation level have this one.
     pub(crate) fn default_isolation_is(&self, level: &str) -> bool {
         self.settings.iter().any(|(name, value)| {
             name.eq_ignore_ascii_case("default_transaction_isolation")
@@ -197,7 +199,7 @@ fn milliseconds(value: &str) -> Option<Duration> {
 fn batch(settings: &[(String, String)]) -> String {
     let mut batch = String::new();
     for (name, value) in settings {
-        // Writing into a String does not fail.
+        // Writing into a `String` does not fail.
         let _ok = write!(
             batch,
             "SELECT pg_catalog.set_config({}, {}, false);",
@@ -213,12 +215,12 @@ const IDENTITY: &str = "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;"
 const BELONGINGS: &str = "CLOSE ALL;UNLISTEN *;SELECT pg_catalog.pg_advisory_unlock_all();\
      DISCARD SEQUENCES;DISCARD TEMP;";
 
-/// Fails if a function has run a PREPARE, whose name could be anything: it cannot be taken back.
+/// Fails if a function has run a PREPARE. It cannot be undone, because its name could be anything.
 const PREPARED: &str = "SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
      WHERE from_sql) THEN 0 ELSE 1 END";
 
-/// PgBouncer gives these back to each client whose server connection was another's before
-/// (`track_extra_parameters` and its built-in list).
+/// PgBouncer restores these for each client on every server connection (`track_extra_parameters` and its built-in
+/// list).
 fn is_tracked(name: &str) -> bool {
     ["timezone", "datestyle", "standard_conforming_strings"]
         .iter()

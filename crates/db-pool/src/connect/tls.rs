@@ -1,4 +1,4 @@
-//! TLS by rustls, with libpq's meaning of `sslmode`.
+//! TLS with rustls, with libpq's meaning of `sslmode`.
 
 mod files;
 mod presented;
@@ -16,7 +16,7 @@ use crate::connect::provider;
 use crate::connect::tls::files::{certificates, certificates_in, private_key};
 use crate::connect::tls::verifier::{Trust, Verifier};
 
-/// Prepares what a handshake needs; `None` where TLS is off.
+/// Prepares what a handshake needs; `None` if TLS is off.
 ///
 /// Reads the certificate files, so it is called once per pool and not per connection.
 ///
@@ -28,7 +28,7 @@ use crate::connect::tls::verifier::{Trust, Verifier};
 /// | `verify-ca` | yes | yes | no |
 /// | `verify-full` | yes | yes | yes |
 pub(crate) fn prepare(tls: &Tls, address: &str) -> Result<Option<MakeRustlsConnect>, ConnectError> {
-    // Also where there is no TLS: what this crate brings is in the process either way.
+    // This is done even without TLS, because this crate's provider is part of the process either way.
     let provider = provider::of_process();
     let trust = match tls.mode {
         TlsMode::Disable => return Ok(None),
@@ -59,12 +59,13 @@ pub(crate) fn prepare(tls: &Tls, address: &str) -> Result<Option<MakeRustlsConne
                 .map_err(|error| refused(format!("cannot use {}: {error}", cert.display())))?
         }
     };
-    // Direct TLS (PostgreSQL 17) insists on it; negotiated TLS does not mind.
+    // Direct TLS (PostgreSQL 17) requires it, and negotiated TLS allows it.
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(Some(MakeRustlsConnect::new(config)))
 }
 
-/// Trusts the file of the URL, or else the system's authorities; and beside either what came from memory.
+/// Trusts the file of the URL, or else the system's authorities. In both cases it also trusts
+/// certificates from memory.
 fn verifier(trust: Trust, tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Verifier, String> {
     let mut store = RootCertStore::empty();
     let mut roots = match &tls.root_cert {

@@ -1,4 +1,4 @@
-//! Folding: a statement's text becomes words, marks and `?`, and what repeats is there once.
+//! Folding: a statement's text becomes words, marks and `?`, and repetitions are kept once.
 
 use squawk_lexer::{LiteralKind, TokenKind, tokenize};
 
@@ -7,13 +7,13 @@ use squawk_lexer::{LiteralKind, TokenKind, tokenize};
 pub(super) struct Piece<'s> {
     pub(super) kind: PieceKind,
     pub(super) text: &'s str,
-    /// Nothing stood between it and what is before it.
+    /// There was nothing between it and the piece before it.
     glued: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PieceKind {
-    /// A name or a keyword, of which the server folds the case.
+    /// A name or a keyword whose case the server folds.
     Word,
     QuotedName,
     /// A literal or a placeholder.
@@ -23,12 +23,12 @@ pub(super) enum PieceKind {
     Close,
     Comma,
     Semicolon,
-    /// A dot or a colon, which have no space on either side.
+    /// A dot or a colon, without a space on either side.
     Joint,
 }
 
 impl PieceKind {
-    /// Whether a space stands between it and the next piece, so that the same is always written alike.
+    /// Whether a space stands between it and the next piece, so that equal statements are always written alike.
     pub(super) fn parts_from(self, next: &Piece<'_>) -> bool {
         let ends_close = matches!(self, Self::Open | Self::Joint);
         let begins_close = match next.kind {
@@ -41,7 +41,7 @@ impl PieceKind {
 }
 
 impl Piece<'_> {
-    /// Whether a bracket behind it has arguments, and no list of values.
+    /// Whether a bracket after it encloses arguments and not a list of values.
     fn names_a_function(&self) -> bool {
         let is = |word: &&str| self.text.eq_ignore_ascii_case(word);
         match self.kind {
@@ -51,7 +51,7 @@ impl Piece<'_> {
         }
     }
 
-    /// Whether an operator may stand behind it.
+    /// Whether an operator may follow it.
     fn ends_an_operand(&self) -> bool {
         matches!(
             self.kind,
@@ -71,10 +71,11 @@ impl PartialEq for Piece<'_> {
     }
 }
 
-/// Folds a text; one that is cut may end in the middle of a word, which is left out. Says whether anything was.
+/// Folds a text. A shortened text may end in the middle of a word, which is left out. Returns whether anything
+/// was left out.
 ///
-/// Where a backslash stands before a quote in a plain string, `standard_conforming_strings` decides where that
-/// string ends. Nothing behind it is read, as it may be a value.
+/// If a backslash precedes a quote in a plain string, `standard_conforming_strings` decides where the string
+/// ends. Nothing after it is read, because that may be a value.
 pub(super) fn fold(sql: &str, is_cut: bool) -> (Vec<Piece<'_>>, bool) {
     let mut folding = Folding {
         sql,
@@ -89,7 +90,8 @@ pub(super) fn fold(sql: &str, is_cut: bool) -> (Vec<Piece<'_>>, bool) {
         let (start, mut end) = (offset, offset + token.len as usize);
         let goes_on = escapes.go_on(token.kind, &sql[start..end]);
         if goes_on {
-            // The lexer reads each part of a string by its own prefix, the server by that of the first.
+            // The lexer reads each part of a string by that part's prefix, and the server by the prefix of the
+            // first part.
             end = start + length_with_escapes(&sql[start..]);
             tokens = tokenize(&sql[end..]);
         }
@@ -121,18 +123,18 @@ fn is_plain_string(kind: TokenKind) -> bool {
     )
 }
 
-/// Whether a backslash may stand before a quote in the string that comes next.
+/// Whether a backslash may precede a quote in the next string.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escapes {
     None,
-    /// `E'...'` was the last.
+    /// The last token was `E'...'`.
     Begun,
-    /// And a line has ended since: what stands in quotes there is its next part.
+    /// A line has ended since then, so a quoted text there is its next part.
     Broken,
 }
 
 impl Escapes {
-    /// Takes one token in; whether it is a further part of a string with escapes.
+    /// Takes one token in. Returns whether it is a further part of a string with escapes.
     fn go_on(&mut self, kind: TokenKind, text: &str) -> bool {
         let before = *self;
         *self = match kind {
@@ -155,7 +157,7 @@ impl Escapes {
     }
 }
 
-/// The length of the string that a text begins with, in which a backslash takes the next character along.
+/// The length of the string at the start of a text, in which a backslash escapes the next character.
 fn length_with_escapes(text: &str) -> usize {
     let mut bytes = text.bytes().enumerate().skip(1).peekable();
     while let Some((at, byte)) = bytes.next() {
@@ -173,13 +175,13 @@ struct Folding<'s> {
     pieces: Vec<Piece<'s>>,
     /// The brackets that are open.
     lists: Vec<List>,
-    /// Nothing has come since the last piece.
+    /// No space has come since the last piece.
     glued: bool,
 }
 
 /// An open bracket, and where its last two items begin.
 struct List {
-    /// It has the arguments of a function: with one more it is another call.
+    /// It encloses the arguments of a function: with one more argument it is another call.
     is_call: bool,
     open: usize,
     previous: Option<usize>,
@@ -204,7 +206,7 @@ impl<'s> Folding<'s> {
             TokenKind::Question if self.is_operator_of_json(&self.sql[end..]) => {
                 PieceKind::Operator
             }
-            // A `?` is what a value has become already. What cannot be told may be a part of one.
+            // A `?` is a value that is already folded. An unknown token may be a part of a value.
             TokenKind::Literal { .. }
             | TokenKind::PositionalParam { .. }
             | TokenKind::Question
@@ -258,7 +260,7 @@ impl<'s> Folding<'s> {
         self.pieces.push(Piece { kind, text, glued });
     }
 
-    /// A sign that belongs to the value goes with it; a string in several parts is one value.
+    /// A sign of the value goes with it. A string in several parts is one value.
     fn push_value(&mut self) {
         while self.ends_in_its_sign() {
             self.pieces.pop();
@@ -272,7 +274,7 @@ impl<'s> Folding<'s> {
         }
     }
 
-    /// Whether the last piece is a sign that has nothing before it to add to or to take from.
+    /// Whether the last piece is a sign, and no operand precedes it.
     fn ends_in_its_sign(&self) -> bool {
         let is_sign = |piece: &Piece<'_>| {
             piece.kind == PieceKind::Operator && matches!(piece.text, "+" | "-")
@@ -290,7 +292,7 @@ impl<'s> Folding<'s> {
         }
     }
 
-    /// Characters that stand together are one operator, by the server's rule for the sign at its end.
+    /// Adjacent characters form one operator. The server's rule decides about a sign at its end.
     fn push_operator(&mut self, start: usize, end: usize) {
         let text = &self.sql[start..end];
         let is_sign = matches!(text, "+" | "-");
@@ -327,9 +329,9 @@ impl<'s> Folding<'s> {
         }
     }
 
-    /// Leaves the last item of the list out if it is like the one before it.
+    /// Drops the last item of the list if it is like the one before it.
     fn end_item(&mut self) {
-        // A row without a value has a word in its place: the next one may have the value.
+        // A row may have a word in the place of a value; the next row may have the value there.
         if let Some(list) = self.lists.last()
             && let Some([item]) = self.pieces.get_mut(list.item..)
             && item.stands_for_a_value()
@@ -353,7 +355,7 @@ impl<'s> Folding<'s> {
         }
     }
 
-    /// Whether what begins at `second`, which has a value, is the same as what begins at `first`.
+    /// Whether the item at `second`, which has a value, equals the item at `first`.
     fn repeats(&self, first: usize, second: usize) -> bool {
         let again = &self.pieces[second..];
         again.iter().any(|piece| piece.kind == PieceKind::Value)
@@ -361,5 +363,5 @@ impl<'s> Folding<'s> {
     }
 }
 
-/// An operator with one of these may end in a sign; any other ends before it.
+/// An operator that contains one of these may end in a sign; any other operator ends before the sign.
 const TAKES_A_SIGN: &[char] = &['~', '!', '@', '#', '%', '^', '&', '|', '`'];

@@ -1,9 +1,10 @@
-//! Summaries: what a statement does and to which table, in a few words that few statements differ in.
+//! Summaries: what a statement does and to which table, in a few words, with few different values.
 
 use crate::fingerprint::fold::{Piece, PieceKind};
 use crate::line_breaks::push_escaped;
 
-/// `SELECT users`, `INSERT app.users`, `COMMIT`; as `db.query.summary` asks for it.
+/// The summary in the form that `db.query.summary` requires: `SELECT users`, `INSERT app.users`,
+/// `COMMIT`.
 pub(super) fn of(pieces: &[Piece<'_>]) -> String {
     let outside: Vec<_> = outside_brackets(pieces).collect();
     let words = || {

@@ -1,4 +1,4 @@
-//! What is folded, and that no value is left.
+//! Tests of folding, and that no value is left.
 
 use proptest::prelude::*;
 
@@ -89,7 +89,7 @@ fn lists_and_rows_are_there_once() {
             "select a is null, null, (true and b) from t",
             "select a is null, null, (true and b) from t",
         ),
-        // The arguments of a function are no list: with one more it is another call.
+        // The arguments of a function are no list: with one more argument it is another call.
         ("select substr(x, 1)", "select substr(x, ?)"),
         ("select substr(x, 1, 2)", "select substr(x, ?, ?)"),
         (
@@ -100,7 +100,7 @@ fn lists_and_rows_are_there_once() {
             "select * from t where a in (f(1, 2), f(3, 4))",
             "select * from t where a in (f(?, ?))",
         ),
-        // A question that jsonb is asked is no value.
+        // The `?` operator of jsonb is no value.
         ("select d ? 'k' from t", "select d ? ? from t"),
         (
             "select d->'a' ?| array['b'], d ?& $1",
@@ -110,7 +110,7 @@ fn lists_and_rows_are_there_once() {
             "select ? from t where a = ? and b in (?)",
             "select ? from t where a = ? and b in (?)",
         ),
-        // What has no value is not a repetition.
+        // Items without a value are not repetitions.
         (
             "select (a, a), (a, a) from t",
             "select (a, a), (a, a) from t",
@@ -166,7 +166,7 @@ fn a_summary_names_verb_and_table() {
     }
 }
 
-/// case R63: whatever is written into a text, it stays one line of harmless characters.
+/// case R63: any text becomes one line of harmless characters.
 #[test]
 fn a_text_forges_no_line() {
     let sql = "select 1 /* \r\n{\"level\":\"ERROR\"} \x1b[31m */, '\n{\"level\":\"ERROR\"}' as \"\x1b[2J\r\nforged\u{202e}\u{61c}\"";
@@ -179,7 +179,8 @@ fn a_text_forges_no_line() {
     assert_eq!(&*folded.summary, "SELECT a\\u{a}b");
 }
 
-/// case R63: where a plain string ends at a backslash depends on a setting; in neither case is a value shown.
+/// case R63: a setting decides whether a plain string ends after a backslash. No value is shown in either
+/// case.
 #[test]
 fn nothing_is_read_behind_a_string_whose_end_is_doubtful() {
     assert_eq!(text("select 'it\\'s canary ', 1"), "select ? …");
@@ -202,8 +203,8 @@ fn a_megabyte_is_cut() {
     assert_eq!(&*Fingerprint::of(&not_utf8).text, "select ?");
 }
 
-/// case R63: lists in which some have no value are no more fingerprints than others; an insert of diesel's has
-/// DEFAULT there.
+/// case R63: lists with missing values give no more fingerprints than other lists. diesel writes DEFAULT in
+/// such inserts.
 #[test]
 fn lists_with_nulls_are_few_fingerprints() {
     let mut hashes = std::collections::HashSet::new();
@@ -225,12 +226,12 @@ fn lists_with_nulls_are_few_fingerprints() {
     assert_eq!(hashes.len(), 2);
 }
 
-/// case R63: lists of any length are few fingerprints.
+/// case R63: lists of any length give few fingerprints.
 #[test]
 fn ten_thousand_lists_are_few_fingerprints() {
     let mut hashes = std::collections::HashSet::new();
     for length in 1..=10_000_usize {
-        // The long ones in steps, as building them all takes the time here.
+        // Long lists come in steps, because building all of them would take too long.
         if length > 300 && !length.is_multiple_of(97) {
             continue;
         }
@@ -246,7 +247,7 @@ fn ten_thousand_lists_are_few_fingerprints() {
     assert_eq!(hashes.len(), 2, "the short ones, and those that are cut");
 }
 
-/// A value that must not be seen, written in one of the ways there are.
+/// A value that must not be seen, written in one of the possible ways.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("'canary'".to_owned()),
@@ -315,16 +316,16 @@ proptest! {
         prop_assert_eq!(one, other);
     }
 
-    /// What is folded stays as it is.
+    /// A folded text stays as it is when it is folded again.
     #[test]
     fn folding_twice_is_folding_once(skeleton in skeleton(), values in prop::collection::vec(value(), 1..10)) {
         let once = of(&filled(&skeleton, &values));
-        // An escaped character in a name is another name.
+        // A name with an escaped character is another name.
         prop_assume!(!once.text.contains("\\u"));
         prop_assert_eq!(of(&once.text), once);
     }
 
-    /// Whatever it is, it has a fingerprint.
+    /// Any bytes have a fingerprint.
     #[test]
     fn anything_has_a_fingerprint(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let folded = Fingerprint::of(&bytes);

@@ -1,8 +1,8 @@
-//! Whoever is dropped, wherever the server has come to, and however large the pool: it stays whole.
+//! A pool of any size stays whole, whichever future is dropped and wherever the server is at that moment.
 //!
-//! Each test is one kind of victim, and tries every gate with every size. The victims go while the server
-//! waits at the gate, or when it was let through so many turns of the runtime before. Others may have come
-//! behind them, who stay.
+//! Each test has one kind of victim, and tries every gate with every size. The victims are dropped while the
+//! server waits at the gate, or some turns of the runtime after it was let through. Other callers may have
+//! come after them, and stay.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::error::PoolError;
 /// When the server is let through the gate.
 #[derive(Clone, Copy, Debug)]
 enum Release {
-    /// So many turns before the victims go.
+    /// This many turns before the victims are dropped.
     Before(u32),
     After,
 }
@@ -96,7 +96,7 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, other
         .iter()
         .filter(|cancel| cancel.found == Some(Doing::Commit));
     assert_eq!(at_commit.count(), 0, "COMMITs that were to be cancelled");
-    // What the client has asked to commit is committed; held up at its statement it had not asked yet.
+    // If the client has asked for COMMIT, it is committed. At the gate of its statement it has not asked yet.
     if victim == Victim::Commits && gate != Statement {
         assert_eq!(facts.commits, size);
     }
@@ -197,8 +197,8 @@ fn a_pool_that_closes_while_sessions_are_reset() {
     dropped_everywhere(Victim::Resets);
 }
 
-/// The last handle goes: whoever asked for a connection is sent away, and nothing is left, wherever connecting
-/// or giving back has come to.
+/// The last handle is dropped: callers that wait for a connection are refused, and nothing is left, however
+/// far connecting or returning has come.
 #[test]
 fn the_last_handle() {
     for gate in DIALLING.into_iter().chain([Ping, Reset, Closing]) {

@@ -8,18 +8,18 @@ use tokio::task::JoinHandle;
 use super::Point::{Accepting, Cancel, Cancelled, Closing, Statement};
 use super::workplace::{Workplace, ms, on_paused_clock, sized, timed};
 
-/// case R11: a close is over at a time that can be told, whatever the server does; what is at work when the
-/// grace is over has a moment to come back.
+/// case R11: a close ends within a known time, whatever the server does. Connections that are at work when
+/// the grace ends get a moment to come back.
 #[test]
 fn a_close_is_over_in_time() {
     let grace = 1_000;
     for (gate, took) in [
-        // What is cancelled comes back at once.
+        // The cancelled connection comes back at once.
         (None, grace),
-        // Two seconds for the cancel request, and two more for what it was to stop.
+        // Two seconds for the cancel request, and two more for the statement that it should stop.
         (Some(Accepting), grace + 2_000 + 2_000),
         (Some(Cancel), grace + 2_000 + 2_000),
-        // What is cancelled goes on, or the server does not hang up.
+        // The cancelled statement goes on, or the server does not hang up.
         (Some(Cancelled), grace + 2_000),
         (Some(Closing), grace + 2_000),
     ] {
@@ -46,8 +46,8 @@ fn a_close_is_over_in_time() {
     });
 }
 
-/// case R11: a close that has cancelled a statement is over when it has ended and the server has hung up, and
-/// not before. A holder that does nothing is not waited for.
+/// case R11: a close that has cancelled a statement ends only when the statement has ended and the server has
+/// hung up. It does not wait for a holder that does nothing.
 #[test]
 fn a_close_waits_for_what_it_has_cancelled() {
     on_paused_clock(async {

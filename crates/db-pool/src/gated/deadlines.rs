@@ -1,4 +1,4 @@
-//! Deadlines to the millisecond, wherever the server is silent.
+//! Deadlines to the millisecond, at every point where the server may be silent.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const DIALLING: [(Point, ConnectStage); 4] = [
     (Detection, ConnectStage::SetUp),
 ];
 
-/// Asserts that a caller with so much time gets an error exactly then; the diagnosis in it.
+/// Asserts that a caller with this much patience gets an error exactly then. Returns the diagnosis in the error.
 async fn times_out(pool: &Pool, patience: Duration) -> Diagnosis {
     let (refused, took) = timed(pool.get_timeout(patience)).await;
     let PoolError::Timeout {
@@ -47,7 +47,7 @@ fn at_any_patience(test: impl AsyncFn(Duration)) {
     }
 }
 
-/// case R01: in the queue.
+/// case R01: a caller waits in the queue.
 #[test]
 fn a_caller_waits_in_the_queue_as_long_as_it_says() {
     at_any_patience(async |patience| {
@@ -60,7 +60,8 @@ fn a_caller_waits_in_the_queue_as_long_as_it_says() {
     });
 }
 
-/// case R01, case F8: for a connection that is being made, on its own behalf or on that of somebody who has gone.
+/// case R01, case F8: a caller waits for a connection that is being made, for itself or for a caller that has
+/// gone.
 #[test]
 fn a_caller_waits_for_a_login_as_long_as_it_says() {
     at_any_patience(async |patience| {
@@ -82,7 +83,7 @@ fn a_caller_waits_for_a_login_as_long_as_it_says() {
     });
 }
 
-/// case F9: for a sign of life.
+/// case F9: a caller waits for the answer to a ping.
 #[test]
 fn a_caller_waits_for_a_ping_as_long_as_it_says() {
     at_any_patience(async |patience| {
@@ -107,7 +108,7 @@ fn hung(outcome: Result<(), PoolError>) -> ConnectError {
     }
 }
 
-/// case F8: wherever connecting hangs it ends with `connect_timeout`, and says where that was.
+/// case F8: connecting that hangs anywhere ends after `connect_timeout`, and says where it hung.
 #[test]
 fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
     for (point, stage) in DIALLING {
@@ -125,11 +126,12 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
                 (ConnectFailure::TimedOut, stage)
             );
             quiet().await;
-            // Nothing is left of it but what the server has: there is the keeper.
+            // Only the server's session is left of it, and the keeper.
             let sessions = work.server.facts().live.len();
             assert_eq!(Handle::current().metrics().num_alive_tasks(), 1 + sessions);
 
-            // So it is when the pool connects, and the next attempt needs no place that the last one had.
+            // The same holds when the pool connects, and the next attempt does not need the place of the last
+            // one.
             let callers = Instant::now();
             let mut caller = Box::pin(work.pool.get());
             while work.pool.status().connects.failed == 0 {
@@ -150,7 +152,7 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
     }
 }
 
-/// req 3.12: opening a pool on a silent server is given up after five seconds.
+/// req 3.12: opening a pool on a silent server fails after five seconds.
 #[test]
 fn a_pool_waits_five_seconds_for_its_first_connection() {
     for (point, _stage) in DIALLING {
@@ -176,7 +178,7 @@ async fn leave_busy(mut conn: Connection) {
     }
 }
 
-/// After how long the place of a connection is free that cannot be had back: who waits for it has one then.
+/// How long it takes until the place of a lost connection is free: a waiting caller gets a connection then.
 #[test]
 fn the_place_of_a_lost_connection_is_free_in_time() {
     let altered = async |mut conn: Connection| {
@@ -185,12 +187,12 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
     for (gates, bound) in [
         // The server does not hang up.
         (&[Statement, Closing][..], 5_000),
-        // It takes no cancel request, nor does anything about one.
+        // The server takes no cancel request, or takes it and does nothing.
         (&[Statement, Accepting], 5_000),
         (&[Statement, Cancel], 5_000),
-        // What is cancelled goes on.
+        // The cancelled statement goes on.
         (&[Statement, Cancelled], 5_000),
-        // It does what it is asked: nothing is waited for.
+        // The server does what it is asked, so nothing waits.
         (&[Statement], 0),
     ] {
         on_paused_clock(async {
@@ -205,12 +207,13 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
             let freed = listener.next();
             let mut next = Box::pin(work.pool.get());
             assert!(futures_util::poll!(&mut next).is_pending());
-            // It stands in the queue: the permit goes with the place.
+            // The caller stands in the queue, because the permit is tied to the place.
             assert_eq!(work.pool.status().waiting, 1);
             freed.await;
             assert_eq!(left.elapsed(), ms(bound), "{gates:?}");
             quiet().await;
-            // The socket is closed, whatever the server does: there are the keeper, sessions and requests.
+            // The socket is closed, whatever the server does. The tasks left are the keeper, sessions and
+            // requests.
             let requests = usize::from(gates.contains(&Cancel));
             let sessions = work.server.facts().live.len() + requests;
             assert_eq!(Handle::current().metrics().num_alive_tasks(), 1 + sessions);
@@ -219,7 +222,7 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
             work.comes_to_rest().await;
         });
     }
-    // An answer that goes on arriving is waited for as long as a quarter of a second.
+    // The pool waits up to a quarter of a second for an answer that is still arriving.
     on_paused_clock(async {
         let mut profile = sized(1);
         profile.checkout_timeout = ms(20_000);
@@ -247,7 +250,7 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
         work.comes_to_rest().await;
         work.is_whole(0).await;
     });
-    // One that does not answer its ping has half a second more to say goodbye.
+    // A connection that does not answer its ping gets another half second to say goodbye.
     on_paused_clock(async {
         let mut profile = sized(1);
         profile.checkout_timeout = ms(20_000);
@@ -263,8 +266,8 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
     });
 }
 
-/// A host that is silent has its share of the time, and the next one has what it needs; the host that answered
-/// is asked first from then on.
+/// A silent host gets its share of the time, and leaves the next host what it needs. From then on, the host that
+/// answered is asked first.
 #[test]
 fn a_silent_host_has_its_share_of_the_connect_timeout() {
     for point in [Accepting, Startup, Greeting] {

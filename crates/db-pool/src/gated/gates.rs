@@ -2,26 +2,26 @@
 
 use tokio::sync::watch;
 
-/// Where it can be held back.
+/// Where the server can be held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Point {
-    /// A connection is asked for and not open yet, be it for a session or for a cancel request.
+    /// A client asks for a connection that is not open yet, for a session or for a cancel request.
     Accepting,
     /// The startup packet has come.
     Startup,
-    /// The client is let in, and waits to hear that the server is ready.
+    /// The server has accepted the login, and the client waits to hear that it is ready.
     Greeting,
-    /// It asks for the number of its process.
+    /// The client asks for the number of its process.
     Detection,
-    /// It asks for a sign of life.
+    /// The client asks for a sign of life.
     Ping,
-    /// A statement runs, until it is let go on or cancelled.
+    /// A statement runs until the gate opens or it is cancelled.
     Statement,
-    /// Its rows are sent, and not yet that these were all.
+    /// The rows are sent, and the end of the answer is not.
     Rest,
     Commit,
     Rollback,
-    /// The session is to be reset.
+    /// The client asks for a reset of the session.
     Reset,
     /// A cancel request has come, and nothing is cancelled yet.
     Cancel,
@@ -52,7 +52,7 @@ impl Point {
 #[derive(Clone, Copy, Debug, Default)]
 struct Gate {
     shut: bool,
-    /// How many have come to it since it was shut last.
+    /// How many sessions have come to it since it was last shut.
     arrived: u32,
 }
 
@@ -84,12 +84,12 @@ impl Gates {
         }
     }
 
-    /// How many have come to a gate since it was shut.
+    /// How many sessions have come to a gate since it was shut.
     pub(super) fn arrived(&self, point: Point) -> u32 {
         self.0.borrow()[point as usize].arrived
     }
 
-    /// Waits until so many have come to a gate.
+    /// Waits until `count` sessions have come to a gate.
     pub(super) async fn reached(&self, point: Point, count: u32) {
         let mut gates = self.0.subscribe();
         let _there = gates

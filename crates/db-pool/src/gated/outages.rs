@@ -1,4 +1,4 @@
-//! A server that goes and comes back: who is told when, and how often it is asked.
+//! A server that goes away and comes back: when callers are told, and how often the pool asks the server.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ fn patient(max: u32) -> PoolProfile {
     profile
 }
 
-/// case R05: whoever comes first after an outage of five seconds has a connection within two seconds, and never
-/// one of those that were idle when the server went; whether somebody has waited all the time or nobody, and
-/// whatever the moment at which the server is back.
+/// case R05: the first caller after an outage of five seconds gets a connection within two seconds, and never
+/// one that was idle when the server went away. This holds whether or not somebody has waited all the time, and
+/// for any moment at which the server is back.
 #[test]
 fn a_server_that_is_back_is_found_within_two_seconds() {
     for (min_idle, waits) in [(0, false), (0, true), (3, false), (3, true)] {
@@ -35,7 +35,7 @@ fn a_server_that_is_back_is_found_within_two_seconds() {
                 let work = Workplace::new(profile);
                 drop(work.all().await);
                 work.server.stop();
-                // Before a connection has been idle for a millisecond nobody looks at its socket.
+                // The pool checks a socket only once its connection has been idle for a millisecond.
                 quiet().await;
                 let waiting = waits.then(|| tokio::spawn(work.pool.get()));
                 sleep(ms(5_000 + later)).await;
@@ -85,8 +85,8 @@ fn a_cold_pool_logs_in_for_eight_callers_at_once() {
     });
 }
 
-/// case R08: a server that is starting up for three seconds is asked ten times at the most, however many wait
-/// for it, and whoever waits has a connection a second later at the latest.
+/// case R08: a server that takes three seconds to start is asked at most ten times, however many callers wait.
+/// Each waiting caller has a connection at most a second later.
 #[test]
 fn a_server_that_starts_up_is_asked_now_and_then() {
     for (callers, min_idle) in [(0, 5), (1, 0), (1, 5), (50, 5)] {
@@ -107,7 +107,7 @@ fn a_server_that_starts_up_is_asked_now_and_then() {
                 drop(caller.await.unwrap().unwrap());
             }
             assert!(began.elapsed() <= ms(1_000), "{:?}", began.elapsed());
-            // With nobody waiting the delay has doubled meanwhile.
+            // Nobody waits, so the delay has doubled meanwhile.
             sleep(ms(8_000)).await;
             assert!(work.pool.status().open >= min_idle);
             work.comes_to_rest().await;
@@ -116,8 +116,8 @@ fn a_server_that_starts_up_is_asked_now_and_then() {
     }
 }
 
-/// req 0.09, req 0.10, req 2.37: callers wait while ten attempts fail, are told at once from then on, and have a
-/// connection again within a second after the server is back.
+/// req 0.09, req 0.10, req 2.37: callers wait while ten attempts fail, get an error at once from then on, and
+/// get a connection again within a second after the server is back.
 #[test]
 fn an_open_breaker_tells_at_once_and_closes_soon() {
     for later in (0..1_000).step_by(97) {
@@ -128,7 +128,7 @@ fn an_open_breaker_tells_at_once_and_closes_soon() {
                 timed(work.pool.get()),
                 futures_util::future::join_all((0..9).map(|_| timed(work.pool.get())))
             );
-            // Three are refused together at the start, and are one failure.
+            // Three attempts are refused together at the start, and count as one failure.
             let attempts = work.pool.profile().reconnect.attempts as usize + 2;
             assert_eq!(work.server.facts().logins.len(), attempts);
             assert_eq!(work.pool.status().breaker, Breaker::Open);
@@ -140,7 +140,7 @@ fn an_open_breaker_tells_at_once_and_closes_soon() {
                 let delays = (ms(500) * 9, ms(1_000) * 9 + ms(20));
                 assert!(took >= delays.0 && took <= delays.1, "{took:?}");
             }
-            // One attempt goes on now and then, by whoever comes when its time has come; nobody else waits.
+            // Now and then one attempt is made, by the caller that comes when it is due. Nobody else waits.
             let asked = work.server.facts().logins.len();
             for _ in 0..100 {
                 let (outcome, took) = timed(work.pool.get()).await;

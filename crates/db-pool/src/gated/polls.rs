@@ -1,7 +1,7 @@
-//! Whatever is dropped after any number of polls: the pool stays whole.
+//! The pool stays whole, whichever future is dropped and after however many polls.
 //!
-//! A future is polled one time more in each round and dropped then, until a round lets it finish. The server
-//! says each of its messages by itself, so that every await is met.
+//! Each round polls a future once more than the round before and then drops it, until a round lets it
+//! finish. The server sends each of its messages separately, so that every await is reached.
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ use crate::beside::listener::{Gap, Heard};
 use crate::pool::Pool;
 use crate::profile::PoolProfile;
 
-/// Polls a future so many times at most, and drops it then.
+/// Polls a future at most this many times, and then drops it.
 async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
     let mut left = times;
     let mut future = pin!(future);
@@ -41,7 +41,7 @@ async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
 struct Round {
     profile: PoolProfile,
     warm: bool,
-    /// How many connections there may be beside the pool's own.
+    /// How many connections may exist beside the pool's own.
     beside: usize,
 }
 
@@ -61,8 +61,9 @@ fn warm(profile: PoolProfile) -> Round {
     }
 }
 
-/// Drops what `act` does after one poll, then after two, and so on until it finishes, in pools of every size
-/// and with a server that takes so many turns before it says anything. Says how many rounds there were.
+/// Drops the future of `act` after one poll, then after two, and so on until it finishes. It does so in
+/// pools of every size, and with a server that waits for different numbers of turns before it says anything.
+/// Returns how many rounds there were.
 fn dropped_everywhere<T>(round: impl Fn(u32) -> Round, act: impl AsyncFn(&Workplace) -> T) -> u32 {
     let mut rounds = 0;
     for (size, politeness) in (1..=3).flat_map(|size| (0..3).map(move |turns| (size, turns))) {
@@ -96,7 +97,7 @@ fn dropped_everywhere<T>(round: impl Fn(u32) -> Round, act: impl AsyncFn(&Workpl
     rounds
 }
 
-/// How many pools each test tries. Two rounds are one await.
+/// How many pools each test tries. Two rounds make one await.
 const POOLS: u32 = 3 * 3;
 
 fn several(size: u32) -> std::ops::Range<u32> {
@@ -133,7 +134,7 @@ fn callers_whose_connections_are_asked_for_a_sign_of_life() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// case R01: those who leave the queue stand before and behind those who stay.
+/// case R01: callers leave the queue in front of callers that stay, and behind them.
 #[test]
 fn callers_in_the_queue() {
     let rounds = dropped_everywhere(
@@ -160,14 +161,14 @@ fn callers_in_the_queue() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// case R01: of two who stand in line the older one goes when it has been told of a connection and before it
-/// has looked; the other one, who has looked, hears of it again.
+/// case R01: two callers wait for their turn. The older one is told of a connection and leaves before it
+/// looks. The other one has already looked, and is told again.
 #[test]
 fn the_next_in_line_has_what_was_kept_for_the_one_before() {
     on_paused_clock(async {
         let work = Workplace::new(sized(2));
         drop(work.pool.get().await.unwrap());
-        // One place is taken by a connection that is being closed, and no permit with it.
+        // A connection that is being closed takes one place, but no permit.
         work.server.gates.shut(Point::Closing);
         work.server.gates.shut(Point::Greeting);
         let credentials = Credentials::new("new", "canary");
@@ -249,7 +250,7 @@ fn a_probe_of_the_server() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// Where no connection is idle the probe has a session of its own, which the next one finds.
+/// If no connection is idle, the probe has a session of its own, which the next probe uses too.
 #[test]
 fn a_probe_of_a_full_pool() {
     let rounds = dropped_everywhere(
@@ -269,7 +270,8 @@ fn a_probe_of_a_full_pool() {
     assert!(rounds >= 3 * POOLS, "{rounds}");
 }
 
-/// A listener that is dropped before it has heard anything, and after; and one that a rotation finds.
+/// A listener that is dropped before it has heard anything, one that is dropped later, and one that meets a
+/// rotation.
 #[test]
 fn a_listener() {
     let rounds = dropped_everywhere(
@@ -291,7 +293,7 @@ fn a_listener() {
     assert!(rounds >= 4 * POOLS, "{rounds}");
 }
 
-/// A connection that is detached leaves its place, whatever becomes of it.
+/// A detached connection frees its place, whatever happens to it.
 #[test]
 fn a_connection_that_is_detached() {
     let rounds = dropped_everywhere(
@@ -339,7 +341,7 @@ fn a_close() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// Opening a pool that waits for its first connection: nothing is left of one that was dropped.
+/// Opening a pool that waits for its first connection: nothing is left if the opening is dropped.
 #[test]
 fn the_opening_of_a_pool() {
     let mut rounds = 0;

@@ -1,4 +1,5 @@
-//! The server: who connects to it, what it knows of its sessions, and what it has seen go wrong.
+//! The server: which clients connect to it, what it knows about its sessions, and what it has seen
+//! go wrong.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,27 +20,27 @@ use super::session;
 pub(super) struct Server {
     dir: PathBuf,
     pub(super) gates: Gates,
-    /// How often a session lets everybody else go first before it says anything.
+    /// How often a session lets all other tasks run before it says anything.
     pub(super) politeness: AtomicU32,
     facts: Mutex<Facts>,
 }
 
-/// What it knows, and a test may ask.
+/// What the server knows and a test may ask.
 #[derive(Default)]
 pub(super) struct Facts {
-    /// Sessions by the numbers of their processes, from the startup packet to the hanging up.
+    /// Sessions by their process numbers, from the startup packet until the server hangs up.
     pub(super) live: BTreeMap<i32, Live>,
     pub(super) most_live: usize,
-    /// When a startup packet came, and when a session ended that had been let in.
+    /// When startup packets came, and when accepted sessions ended.
     pub(super) logins: Vec<Instant>,
     pub(super) ends: Vec<(i32, Instant)>,
     pub(super) cancels: Vec<Cancel>,
     pub(super) commits: u32,
-    /// What must not happen and did.
+    /// What happened although it must not.
     pub(super) wrong: Vec<String>,
-    /// With which SQLSTATE it refuses logins, if it does.
+    /// The SQLSTATE with which it refuses logins, if it does.
     pub(super) refusal: Option<&'static str>,
-    /// Cancelled when all sessions are to end; there while it accepts connections.
+    /// Cancelled when all sessions must end. Present while the server accepts connections.
     up: Option<CancellationToken>,
     processes: i32,
 }
@@ -55,7 +56,7 @@ pub(super) struct Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
     Nothing,
-    /// What a cancel request stops.
+    /// Something that a cancel request stops.
     Work,
     Commit,
 }
@@ -63,7 +64,7 @@ pub(super) enum Doing {
 /// A cancel request that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cancel {
-    /// What its session did then, if it was there.
+    /// What its session was doing then, if the session existed.
     pub(super) found: Option<Doing>,
 }
 
@@ -94,7 +95,7 @@ impl Server {
         Endpoint::from(PooledUrl::parse(&url).unwrap())
     }
 
-    /// Ends every session, and takes no connection any more.
+    /// Ends every session, and accepts no more connections.
     pub(super) fn stop(&self) {
         if let Some(up) = self.facts().up.take() {
             up.cancel();
@@ -105,7 +106,7 @@ impl Server {
         self.facts().up.get_or_insert_default();
     }
 
-    /// Opens a connection, which is a session's or a cancel request's.
+    /// Opens a connection, for a session or a cancel request.
     pub(super) async fn accept(self: Arc<Self>) -> io::Result<DuplexStream> {
         self.gates.pass(super::Point::Accepting).await;
         let up = self.facts().up.clone();
@@ -123,7 +124,7 @@ impl Server {
         self.facts.lock().unwrap()
     }
 
-    /// A session begins; it is over when this is dropped.
+    /// A session begins. It is over when the result is dropped.
     pub(super) fn begin(self: &Arc<Self>, user: String) -> Process {
         let mut facts = self.facts();
         facts.processes += 1;
@@ -162,7 +163,7 @@ impl Server {
 pub(super) struct Process {
     pub(super) pid: i32,
     pub(super) key: i32,
-    /// Told when what it does is cancelled.
+    /// Notified when its work is cancelled.
     pub(super) cancelled: Arc<Notify>,
     pub(super) server: Arc<Server>,
 }
@@ -188,8 +189,8 @@ impl Drop for Process {
     }
 }
 
-/// How much may lie between a client and its session.
+/// How many bytes may be in flight between a client and its session.
 const BUFFER: usize = 64 * 1024;
 
-/// By their directories.
+/// The servers by their directories.
 static SERVERS: Mutex<BTreeMap<PathBuf, Weak<Server>>> = Mutex::new(BTreeMap::new());

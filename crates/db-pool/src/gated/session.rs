@@ -10,12 +10,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::Point;
 use super::server::{Doing, Process, Server};
 
-/// What a holder says first: the server looks then at the state in which it has got its session.
+/// A holder's first statement. The server then checks the state in which the holder got the
+/// session.
 pub(super) const FRESH: &str = "select 'a fresh session'";
 
 /// Serves one connection until either side hangs up.
 pub(super) async fn serve(mut stream: DuplexStream, server: Arc<Server>) {
-    // A client may be gone at any time.
+    // A client may disappear at any time.
     let _gone = open(&mut stream, server).await;
 }
 
@@ -49,7 +50,7 @@ struct Session<'s> {
     process: Process,
     statements: HashMap<String, String>,
     bound: String,
-    /// As ReadyForQuery tells it.
+    /// The status in ReadyForQuery.
     status: u8,
     /// Whether something was set that is not reset.
     altered: bool,
@@ -104,7 +105,7 @@ impl Session<'_> {
                 self.bound = self.statements.get(&second).cloned().unwrap_or_default();
                 self.say(&message(b'2', b"")).await
             }
-            // Of a portal there are no parameters to describe.
+            // A portal has no parameters to describe.
             b'D' if first.starts_with('P') => {
                 let described = described(&self.bound);
                 self.say(&described[PARAMETERS..]).await
@@ -150,7 +151,7 @@ impl Session<'_> {
         self.ready().await
     }
 
-    /// Runs one command and says what came of it, with its row where rows are wanted.
+    /// Runs one command and sends its outcome, with its row if rows are wanted.
     async fn execute(&mut self, sql: &str, with_rows: bool) -> io::Result<()> {
         match self.run(sql).await {
             Ok(completed) => {
@@ -218,7 +219,7 @@ impl Session<'_> {
                 Ok("SET\0")
             }
             "SELECT" | "UPDATE" => {
-                // What belongs to a reset is let through with it.
+                // The statements of a reset pass the gate together with it.
                 if !sql.contains("pg_") {
                     self.work(Point::Statement).await?;
                 }
@@ -263,7 +264,7 @@ impl Session<'_> {
     }
 }
 
-/// The code in the place of a version.
+/// The code that a cancel request has in the place of a version.
 const CANCEL_REQUEST: i32 = (1234 << 16) | 5678;
 
 /// The first command of the pool's reset.

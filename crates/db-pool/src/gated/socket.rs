@@ -1,4 +1,4 @@
-//! What stands in for a Unix socket in the tests of this crate.
+//! What replaces a Unix socket in the tests of this crate.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use super::server::Server;
 
-/// The client's end of a stream in memory; a path leads to the server that was started there.
+/// The client's end of a stream in memory. A path leads to the server that was started there.
 pub(crate) struct UnixStream(DuplexStream);
 
 impl UnixStream {

@@ -1,7 +1,7 @@
-//! Anything at any time: callers, work, drops, gates, outages, rotations and sizes in an order by chance.
+//! Anything at any time: callers, work, drops, gates, outages, rotations and sizes in random order.
 //!
-//! A run is decided by its number. Whatever has happened, when the storm is over the pool is whole, and
-//! nobody has been given another one's session, answer or transaction.
+//! The number of a run decides everything in it. Whatever has happened, the pool is whole when the storm is
+//! over, and no caller has got another caller's session, answer or transaction.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::checkout::connection::Connection;
 use crate::pool::Pool;
 use crate::profile::PoolProfile;
 
-/// A profile in which things happen soon.
+/// A profile with short times, so that things happen soon.
 fn profile() -> PoolProfile {
     let mut profile = sized(fastrand::u32(1..=3));
     let often = |time: Duration| fastrand::bool().then_some(time);
@@ -86,7 +86,7 @@ async fn select(conn: &mut diesel_async::AsyncPgConnection, number: i32) -> Quer
     Ok(())
 }
 
-/// Does one thing by chance.
+/// Does one random thing.
 async fn happens(work: &Workplace, tasks: &mut Vec<JoinHandle<()>>) {
     let pool = work.pool.clone();
     let gates = &work.server.gates;
@@ -142,7 +142,7 @@ async fn storm() {
     work.server.gates.open_all();
     work.server.facts().refusal = None;
     work.server.resume();
-    // Every bound, delay and patience is over then.
+    // By then every bound, delay and patience is over.
     sleep(ms(40_000)).await;
     work.comes_to_rest().await;
     work.is_at_rest();
@@ -161,7 +161,7 @@ async fn storm() {
     assert_eq!(at_commit, None, "a COMMIT that was to be cancelled");
 }
 
-/// req 3.40: the failure cases of a pool, as chance mixes them: a hundred runs, or `STORMS` of them from number
+/// req 3.40: the failure cases of a pool in random mixtures: a hundred runs, or `STORMS` runs from number
 /// `STORM` on.
 #[test]
 fn whatever_happens_the_pool_is_whole_afterwards() {

@@ -1,4 +1,4 @@
-//! What becomes of a pool in the course of minutes: age, idleness, losses, another size.
+//! What happens to a pool over minutes: age, idleness, losses, another size.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ fn seconds(seconds: u64) -> Duration {
     ms(1_000 * seconds)
 }
 
-/// case R09: twenty connections that are made together end one after the other within the last quarter of
-/// their lifetime, and what is in use is not closed. Each is replaced where they are wanted, and at no time are
-/// there more than twenty.
+/// case R09: twenty connections that are made together end one after the other within the last quarter of their
+/// lifetime. A connection in use is not closed. Each is replaced if it is needed, and there are never more than
+/// twenty.
 #[test]
 fn connections_that_begin_together_do_not_end_together() {
     for min_idle in [0, 19] {
@@ -42,7 +42,7 @@ fn connections_that_begin_together_do_not_end_together() {
                 .iter()
                 .map(|(_, at)| *at - made)
                 .collect();
-            // Of the later ones none has come to its end yet.
+            // None of the later connections has reached its end yet.
             assert_eq!(ends.len(), 19);
             let (first, last) = (ends[0], ends[18]);
             assert!(
@@ -65,7 +65,7 @@ fn connections_that_begin_together_do_not_end_together() {
     }
 }
 
-/// case R10: after a burst the pool shrinks to `min_idle` and not below it, and grows with the next one.
+/// case R10: after a burst the pool shrinks to `min_idle` and not below, and grows with the next burst.
 #[test]
 fn idle_connections_end_down_to_min_idle() {
     on_paused_clock(async {
@@ -89,7 +89,7 @@ fn idle_connections_end_down_to_min_idle() {
             sleep(seconds(300)).await;
             let status = work.pool.status();
             assert_eq!((status.open, status.closed.by_idle_timeout), (2, 4 * burst));
-            // Those that are kept are kept, and not made anew.
+            // The kept connections are the old ones, and not new ones.
             assert_eq!(status.connects.opened, 6 + 4 * (burst - 1));
         }
         work.comes_to_rest().await;
@@ -97,7 +97,7 @@ fn idle_connections_end_down_to_min_idle() {
     });
 }
 
-/// A pool that has connections is topped up without anybody asking, as soon as the keeper hears of a loss.
+/// The keeper replaces lost connections as soon as it hears of the loss, without any caller.
 #[test]
 fn lost_connections_are_replaced_at_once() {
     on_paused_clock(async {
@@ -117,7 +117,7 @@ fn lost_connections_are_replaced_at_once() {
     });
 }
 
-/// case R18: whoever waits has a connection as soon as the pool may have one more.
+/// case R18: a waiting caller gets a connection as soon as the pool may have one more.
 #[test]
 fn a_pool_that_grows_lets_in_who_waits() {
     on_paused_clock(async {

@@ -1,4 +1,4 @@
-//! Who is dropped in the tests of cancellation, and where the server comes to because of it.
+//! Who is dropped in the tests of cancellation, and which points the server reaches because of it.
 
 use std::future::pending;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::pool::Pool;
 /// Who is dropped, and what else comes in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// Callers for whom connections are made, and who hold them then.
+    /// Callers for whom connections are made, and who then hold them.
     Callers,
     /// Callers whose connections are asked for a sign of life.
     Doubters,
@@ -28,9 +28,10 @@ pub(super) enum Victim {
     Queue,
     /// Statements in flight.
     Statements,
-    /// Those who have taken a row and left the rest, of whom the connection comes back meanwhile.
+    /// Callers that have taken a row and left the rest of the answer, and whose connection comes
+    /// back meanwhile.
     Settlers,
-    /// Transactions in which nothing goes on.
+    /// Transactions in which nothing runs.
     Transactions,
     /// Transactions that commit.
     Commits,
@@ -40,7 +41,7 @@ pub(super) enum Victim {
     WarmUp,
     /// Callers for whom connections are made, while the pool shrinks and grows again.
     Resized,
-    /// A close that has cancelled what was in flight, and those who held it.
+    /// A close that has cancelled statements in flight, and the holders of these connections.
     Close,
     /// Callers for whom connections are made, while the pool closes.
     ClosedOn,
@@ -51,7 +52,7 @@ pub(super) enum Victim {
 pub(super) const DIALLING: [Point; 4] = [Accepting, Startup, Greeting, Detection];
 
 impl Victim {
-    /// A second gate that holds it back, for it to be dropped there.
+    /// A second gate that holds the victim back, so that it is dropped there.
     pub(super) fn stopped_at(self) -> Option<Point> {
         match self {
             Self::Statements | Self::Close => Some(Statement),
@@ -61,7 +62,7 @@ impl Victim {
         }
     }
 
-    /// Whether the server comes to this point because of it, before it goes or afterwards.
+    /// Whether the server reaches this point because of the victim, before or after the drop.
     pub(super) fn meets(self, point: Point, size: u32) -> bool {
         let dialling = DIALLING.contains(&point);
         match self {
@@ -82,7 +83,7 @@ impl Victim {
         }
     }
 
-    /// Whether it comes to a pool without connections.
+    /// Whether the victim needs a pool without connections.
     pub(super) fn comes_first(self) -> bool {
         matches!(
             self,
@@ -90,7 +91,7 @@ impl Victim {
         )
     }
 
-    /// Whether it leaves nothing behind that would cost a connection.
+    /// Whether it leaves nothing behind for which a connection must be closed.
     pub(super) fn is_harmless(self) -> bool {
         matches!(self, Self::Doubters | Self::Queue | Self::Settlers) || self.comes_first()
     }
@@ -99,7 +100,7 @@ impl Victim {
         matches!(self, Self::Close | Self::ClosedOn | Self::Resets)
     }
 
-    /// Tasks that are to be aborted.
+    /// Starts the tasks that will be aborted.
     pub(super) async fn begin(self, work: &Workplace) -> Vec<JoinHandle<()>> {
         let size = work.pool.status().max;
         let each = || (0..size).map(|_| tokio::spawn(self.live(work.pool.clone())));
@@ -129,7 +130,7 @@ impl Victim {
         }
     }
 
-    /// What one of them does, until it is dropped.
+    /// What one victim does, until it is dropped.
     async fn live(self, pool: Pool) {
         let patience = Duration::from_secs(2);
         let connection = match self {
@@ -182,7 +183,7 @@ impl Victim {
         pending::<()>().await;
     }
 
-    /// What happens at the moment when they go.
+    /// What happens at the moment when the victims are dropped.
     pub(super) fn interfere(self, pool: &Pool) {
         match self {
             Self::Resized => pool.resize(1).unwrap(),
@@ -192,7 +193,7 @@ impl Victim {
     }
 }
 
-/// All connections of a pool, with something set in their sessions.
+/// All connections of a pool, each with something set in its session.
 pub(super) async fn altered(pool: &Pool) -> Vec<Connection> {
     let mut all = Vec::new();
     for _ in 0..pool.status().max {

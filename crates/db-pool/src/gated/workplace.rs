@@ -1,4 +1,4 @@
-//! A server with a pool on it, and what must be true of both when all is over.
+//! A server with a pool on it, and what must be true of both at the end.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -24,9 +24,9 @@ pub(super) struct Workplace {
     pub(super) pool: Pool,
 }
 
-/// A profile of so many connections, none of them made ahead nor ended by its age.
+/// A profile of `max` connections. None is made ahead, and none is ended because of its age.
 pub(super) fn sized(max: u32) -> PoolProfile {
-    // Reading the table takes longer than most cases.
+    // Reading the table takes longer than most test cases.
     static PROFILE: LazyLock<PoolProfile> = LazyLock::new(|| PoolProfile::of(&Environment::Test));
     let mut profile = PROFILE.clone();
     profile.max = max;
@@ -52,13 +52,13 @@ impl Workplace {
         self.pool.shared()
     }
 
-    /// As many connections as there may be, all at the same time.
+    /// As many connections as the pool may have, all at the same time.
     pub(super) async fn all(&self) -> Vec<Connection> {
         let callers = (0..self.pool.status().max).map(|_| self.pool.get());
         try_join_all(callers).await.unwrap()
     }
 
-    /// Opens every gate and waits until nothing goes on any more, which takes next to no time.
+    /// Opens every gate and waits until nothing happens any more, which takes almost no time.
     pub(super) async fn comes_to_rest(&self) {
         self.server.gates.open_all();
         let opened = Instant::now();
@@ -74,15 +74,15 @@ impl Workplace {
         }
     }
 
-    /// The keeper stays, and so does the prober once there was a probe.
+    /// The tasks that stay: the keeper, and the prober once there was a probe.
     fn lasting_tasks(&self) -> usize {
         let shared = self.shared();
         let prober = usize::from(shared.questions.get().is_some());
         (1 + prober) * usize::from(!shared.registry.is_closed())
     }
 
-    /// Asserts that no place, permit, turn, live, session or task is lost, and that nobody is handed what
-    /// another one left; `beside` is how many connections there were beside the pool's own.
+    /// Asserts that no place, permit, turn, live backend, session or task is lost, and that no caller
+    /// gets what another one left. `beside` is how many connections there were beside the pool's own.
     pub(super) async fn is_whole(&self, beside: usize) {
         self.is_at_rest();
         self.serves_as_many_as_it_may().await;
@@ -94,7 +94,7 @@ impl Workplace {
         assert!(facts.most_live <= most, "{} at a time", facts.most_live);
     }
 
-    /// Asserts that as many callers as there may be connections have one at once, and nobody else.
+    /// Asserts that exactly as many callers get a connection at once as the pool may have connections.
     pub(super) async fn serves_as_many_as_it_may(&self) {
         let began = Instant::now();
         let mut held = self.all().await;
@@ -114,7 +114,7 @@ impl Workplace {
         assert!(facts.wrong.is_empty(), "{:?}", facts.wrong);
     }
 
-    /// Asserts that nothing goes on and that all counts agree.
+    /// Asserts that nothing is running and that all counts agree.
     pub(super) fn is_at_rest(&self) {
         let shared = self.shared();
         let registry = &shared.registry;
@@ -152,11 +152,11 @@ impl Workplace {
         let live_backends = registry.live_backends();
         assert_eq!(live_backends.len(), status.open as usize, "{self}");
         assert!(live_backends.iter().all(|live| !live.is_held()), "{self}");
-        // Each session has a task at either end of its stream, but for the one of the prober.
+        // Each session has a task at either end of its stream, except the prober's session.
         let tasks = Handle::current().metrics().num_alive_tasks();
         let at_sessions = 2 * live_backends.len() + beside as usize;
         assert_eq!(tasks, self.lasting_tasks() + at_sessions, "{self}");
-        // Copied, as whatever fails asks the server again.
+        // The list is copied, because a failing assertion asks the server again.
         let users: Vec<_> = {
             let facts = self.server.facts();
             facts.live.values().map(|live| live.user.clone()).collect()
@@ -182,23 +182,24 @@ pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// What something comes to, and how long that takes.
+/// The result of a future, and how long it takes.
 pub(super) async fn timed<T>(doing: impl Future<Output = T>) -> (T, Duration) {
     let began = Instant::now();
     let outcome = doing.await;
     (outcome, began.elapsed())
 }
 
-/// Waits until every task waits: the paused clock does not move before.
+/// Waits until every task waits. The paused clock does not move before that.
 pub(super) async fn quiet() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// Less than any bound, delay or period of the pool: what takes longer was healed by a clock.
+/// Less than any bound, delay or period of the pool. If something takes longer, only a timer has repaired
+/// it.
 pub(super) const AT_ONCE: Duration = Duration::from_millis(40);
 
-/// Runs a test on a paused clock and without anything that could open a real socket. What waits for ever
-/// fails: the keeper would move the clock on and on.
+/// Runs a test on a paused clock and without anything that could open a real socket. A test that waits
+/// for ever fails, because the keeper would move the clock on and on.
 pub(super) fn on_paused_clock(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -1,11 +1,12 @@
-//! The profile of a pool in one expression, for a service that brings no configuration of ours.
+//! The profile of a pool in one expression, for a service that does not use this configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::profile::{PoolProfile, PoolerMode, Reconnect, Reset, Via};
 
-/// Each sets the field of its name: `PoolProfile::of(&Environment::Prod).name("jobs").max(4)`.
+/// Each method sets the field of the same name:
+/// `PoolProfile::of(&Environment::Prod).name("jobs").max(4)`.
 impl PoolProfile {
     /// The pool's name in logs and errors.
     #[must_use]
@@ -21,7 +22,7 @@ impl PoolProfile {
         self
     }
 
-    /// The most connections alive at a time.
+    /// The maximum of live connections.
     #[must_use]
     pub fn max(mut self, value: u32) -> Self {
         self.max = value;
@@ -105,7 +106,7 @@ impl PoolProfile {
         self
     }
 
-    /// From how long on a hold is reported as too long.
+    /// After how long a hold is reported as too long.
     #[must_use]
     pub fn leak_threshold(mut self, value: Option<Duration>) -> Self {
         self.leak_threshold = value;
@@ -119,7 +120,7 @@ impl PoolProfile {
         self
     }
 
-    /// When a session is reset as its connection comes back.
+    /// When a session is reset on the return of its connection.
     #[must_use]
     pub fn reset(mut self, value: Reset) -> Self {
         self.reset = value;
@@ -175,14 +176,14 @@ impl PoolProfile {
         self
     }
 
-    /// From which duration on a statement is logged as slow.
+    /// After which duration a statement is logged as slow.
     #[must_use]
     pub fn slow_query(mut self, value: Option<Duration>) -> Self {
         self.slow_query = value;
         self
     }
 
-    /// When and how often connecting is tried again.
+    /// When and how often the pool tries again to connect.
     #[must_use]
     pub fn reconnect(mut self, value: Reconnect) -> Self {
         self.reconnect = value;

@@ -1,7 +1,7 @@
 //! The gate: who may hold a connection, in the order of arrival.
 //!
-//! bb8 wakes the task that happens to look first; 64 tasks on 10 connections then starve some of their
-//! number for seconds. A queue in front of it lets nobody overtake.
+//! bb8 serves the task that happens to look first. With 64 tasks on 10 connections, some tasks then
+//! wait for seconds. A queue in front of bb8 lets nobody overtake.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,8 @@ use crate::queue::waits::Waits;
 /// A first-come, first-served gate that lets `max` callers through at a time.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// Who is through and who waits. Nothing is woken or dropped while it is locked.
+    /// The callers that are through and those that wait. Nothing is woken or dropped while it is
+    /// locked.
     state: Mutex<State>,
     /// How many may wait; `None` is any number.
     max_waiting: Option<u32>,
@@ -25,13 +26,13 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 struct State {
     max: u32,
-    /// Permits that are out.
+    /// How many permits are out.
     out: u32,
-    /// Permits ever given out.
+    /// How many permits were ever given out.
     issued: u64,
-    /// Callers that ever had to queue.
+    /// How many callers ever had to queue.
     queued: u64,
-    /// Who waits, by the number of their arrival.
+    /// The waiting callers, by the number of their arrival.
     queue: BTreeMap<u64, Waiter>,
     closed: bool,
 }
@@ -40,7 +41,7 @@ struct State {
 struct Waiter {
     grant: oneshot::Sender<Permit>,
     since: Instant,
-    /// How many permits had been given out when it came.
+    /// How many permits had been given out when the caller came.
     issued: u64,
 }
 
@@ -49,7 +50,7 @@ struct Waiter {
 pub(crate) enum Refusal {
     /// Nobody made room by the deadline.
     TimedOut,
-    /// So many wait already, and no more may.
+    /// This many callers already wait, and no more may.
     Full(u32),
     /// No permit was free, and the caller does not queue.
     Taken,
@@ -72,9 +73,9 @@ impl Gate {
         })
     }
 
-    /// Waits for a permit until the deadline; a dropped future leaves the queue.
+    /// Waits for a permit until the deadline. A dropped future leaves the queue.
     ///
-    /// With a deadline that has passed it takes a permit that is free and does not queue.
+    /// With a deadline that has passed, it takes a free permit and does not queue.
     pub(crate) async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Permit, Refusal> {
         let (waiting, granted) = match self.try_enter() {
             Err(Refusal::Taken) => self.queue_up(deadline)?,
@@ -134,7 +135,7 @@ impl Gate {
         };
         state.queue.insert(arrival, waiter);
         drop(state);
-        // A permit may have come back since we looked; the first caller in the queue gets it.
+        // A permit may have come back since the last look. The first caller in the queue gets it.
         self.pass_on();
         let waiting = Waiting {
             gate: self,
@@ -144,14 +145,14 @@ impl Gate {
         Ok((waiting, granted))
     }
 
-    /// Changes how many may be through. Permits that are out stay so; above the new number none is
-    /// given out again until enough have come back.
+    /// Changes how many callers may be through. Permits that are out stay out. If more are out than
+    /// the new number allows, none is given out until enough have come back.
     pub(crate) fn resize(self: &Arc<Self>, max: u32) {
         self.lock().max = max;
         self.pass_on();
     }
 
-    /// Lets nobody through any more and sends the waiting away.
+    /// Lets nobody through any more, and sends waiting callers away.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -165,7 +166,8 @@ impl Gate {
         self.lock().waiting()
     }
 
-    /// For how long the first in the queue has waited, and how many others were let through meanwhile.
+    /// How long the first caller in the queue has waited, and how many others were let through
+    /// meanwhile.
     pub(crate) fn longest_wait(&self) -> Option<(Duration, u64)> {
         let state = self.lock();
         let (_, first) = state.queue.first_key_value()?;
@@ -182,7 +184,7 @@ impl Gate {
                 gate: Arc::clone(self),
                 number,
             };
-            // A caller that goes in this moment drops the permit, which passes it on in its turn.
+            // A caller that leaves at this moment drops the permit, and the drop passes it on.
             let _gone = grant.send(permit);
         }
     }
@@ -203,7 +205,7 @@ impl State {
         self.issued
     }
 
-    /// Who is to have a permit now, and its number.
+    /// The caller that gets a permit now, and the permit's number.
     fn next(&mut self) -> Option<(oneshot::Sender<Permit>, u64)> {
         if self.out >= self.max {
             return None;
@@ -213,7 +215,7 @@ impl State {
     }
 }
 
-/// The right to hold a connection; its drop lets the next caller through.
+/// The right to hold a connection. Dropping it lets the next caller through.
 #[derive(Debug)]
 pub(crate) struct Permit {
     gate: Arc<Gate>,
@@ -221,7 +223,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// How many permits had been given out when this one was, itself included.
+    /// How many permits had been given out, including this one.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -239,7 +241,7 @@ impl Drop for Permit {
     }
 }
 
-/// A caller in the queue; its drop takes the caller out of it.
+/// A caller in the queue. Dropping this takes the caller out of the queue.
 struct Waiting<'g> {
     gate: &'g Gate,
     arrival: u64,

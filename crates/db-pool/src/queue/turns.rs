@@ -1,7 +1,7 @@
 //! The turns of callers that have passed the gate and have no connection yet, the oldest permit first.
 //!
-//! Many of these callers wait at once while connections are made or closed, and all of them are woken when
-//! one becomes idle. The turns give it to the caller that came first, whichever task runs first.
+//! Many of these callers may wait at once while connections are made or closed, and all of them are woken
+//! when one becomes idle. The turns give it to the caller that came first, whichever task runs first.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     waiting: Mutex<BTreeSet<u64>>,
-    /// How many wait, for callers that find nobody waiting and would rather not lock.
+    /// How many wait. A caller that finds nobody waiting need not take the lock.
     length: AtomicU32,
     /// How many connections are being made.
     being_made: AtomicU32,
@@ -28,8 +28,9 @@ impl Turns {
         self.length.load(Ordering::Acquire) == 0
     }
 
-    /// Takes something for the caller with this permit, which waits no more if it gets it, and waits if it
-    /// does not. `take` is told how many callers with older permits wait, and runs under the lock.
+    /// Tries to take something for the caller with this permit. The caller stops waiting if it gets it,
+    /// and otherwise waits. `take` is told how many callers with older permits wait, and runs under the
+    /// lock.
     pub(crate) fn take<T>(&self, permit: u64, take: impl FnOnce(usize) -> Option<T>) -> Option<T> {
         let mut waiting = self.lock();
         let taken = take(waiting.range(..permit).count());
@@ -41,19 +42,19 @@ impl Turns {
         taken
     }
 
-    /// The caller with this permit goes without a connection.
+    /// Notes that the caller with this permit leaves without a connection.
     pub(crate) fn give_up(&self, permit: u64) {
         let mut waiting = self.lock();
         waiting.remove(&permit);
         self.note_length(&waiting);
     }
 
-    /// A connection is being made from now on.
+    /// Notes that a connection is being made from now on.
     pub(crate) fn making_began(&self) {
         self.being_made.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A connection that was being made is there, or will not be.
+    /// Notes that a connection that was being made exists now, or will not come.
     pub(crate) fn making_ended(&self) {
         self.being_made.fetch_sub(1, Ordering::AcqRel);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::histogram::{Histogram, Quantiles};
 
-/// The waits at one gate; a caller that does not wait costs one addition.
+/// The waits at one gate. A caller that does not wait costs one addition.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
     at_once: AtomicU64,
@@ -31,12 +31,12 @@ impl Waits {
         self.queued.count()
     }
 
-    /// How long they queued, taken together.
+    /// How long all of them queued in total.
     pub(crate) fn total(&self) -> Duration {
         Duration::from_micros(self.micros.load(Ordering::Relaxed))
     }
 
-    /// The quantiles over all callers, those among them that did not wait.
+    /// The quantiles over all callers, including those that did not wait.
     pub(crate) fn quantiles(&self) -> Quantiles {
         self.queued
             .quantiles_beside(self.at_once.load(Ordering::Relaxed))

@@ -1,8 +1,8 @@
-//! What is left to be done after a COMMIT.
+//! The actions to run after a COMMIT.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// The actions, in the order in which the work left them.
+/// The actions, in the order in which the work registered them.
 pub type Actions = Vec<Box<dyn FnOnce() + Send>>;
 
 /// Runs the actions in order. If one panics, the rest still run, and then the first panic goes on.

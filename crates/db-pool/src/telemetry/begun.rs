@@ -1,4 +1,4 @@
-//! The statements that diesel has begun, with what is kept of each until the wire has seen its end.
+//! The statements that diesel has begun, with what is kept for each until the wire has seen its end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,14 +8,14 @@ use tracing::Span;
 use crate::fingerprint::MAX_READ;
 use crate::telemetry::bound_values::BoundValues;
 
-/// What one connection's diesel has begun, until both diesel and the wire have ended it.
+/// The statements that diesel has begun on one connection, until both diesel and the wire have ended them.
 ///
-/// They know each other's statements by the text; several with one text are taken in the order of their beginning,
-/// in which diesel sends them.
+/// Diesel and the wire identify a statement by its text. Several statements with the same text are taken in the
+/// order in which they began, which is the order in which diesel sends them.
 #[derive(Debug, Default)]
 pub(crate) struct Begun {
     statements: Mutex<Vec<Statement>>,
-    /// How many there are, so that a look at it is enough where there are none.
+    /// How many there are, so that the common case of none needs only this count.
     count: AtomicUsize,
 }
 
@@ -23,12 +23,12 @@ pub(crate) struct Begun {
 struct Statement {
     /// The text as it is sent.
     sql: String,
-    /// Nothing once the wire has ended it.
+    /// `None` once the wire has ended it.
     kept: Option<Kept>,
     finished: bool,
 }
 
-/// What is kept of a statement.
+/// What is kept for a statement.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) span: Span,
@@ -48,9 +48,9 @@ impl Begun {
         });
     }
 
-    /// The wire has seen the end of a command.
+    /// Handles the end of a command on the wire.
     pub(crate) fn completed(&self, sql: &[u8]) -> Option<Kept> {
-        // What the wire has of a long simple query is its beginning.
+        // The wire has only the beginning of a long simple query.
         let is_it = |statement: &Statement| match sql.len() < MAX_READ {
             true => statement.sql.as_bytes() == sql,
             false => statement.sql.as_bytes().starts_with(sql),
@@ -65,8 +65,8 @@ impl Begun {
         })
     }
 
-    /// Diesel has ended a statement. What was kept of it is given out where the wire will not speak of it, because
-    /// the server was never asked.
+    /// Handles that diesel has ended a statement. Returns what was kept for it if the wire will not report it,
+    /// because the server was never asked.
     pub(crate) fn finished(&self, sql: &str, is_working: bool) -> Option<Kept> {
         self.change(|statements| {
             let place = |is_completed: bool| {
@@ -78,7 +78,7 @@ impl Begun {
             };
             match place(true) {
                 Some(completed) => statements.remove(completed).kept,
-                // While something is worked on its rows may still come, and the wire has the last word.
+                // While the server works on something, rows may still come, and the wire reports the end.
                 None if is_working => {
                     let at = place(false)?;
                     statements[at].finished = true;
@@ -92,11 +92,11 @@ impl Begun {
         })
     }
 
-    /// Takes everything, as of a holder who has dropped a query.
+    /// Drops everything, for a holder that has dropped a query.
     pub(crate) fn forget(&self) {
         if !self.is_empty() {
             let left = self.change(std::mem::take);
-            // Dropped here and not under the lock: a subscriber is somebody else's code.
+            // It is dropped here and not under the lock, because a subscriber is foreign code.
             drop(left);
         }
     }
@@ -135,7 +135,8 @@ mod tests {
         Some(kept?.values?.revealed().to_owned())
     }
 
-    /// In a pipeline one statement's end does not take what is kept of the next, which has not been sent yet.
+    /// In a pipeline, the end of one statement does not take what is kept for the next one, which has not been
+    /// sent yet.
     #[test]
     fn who_has_one_text_in_a_pipeline_is_told_apart() {
         let begun = Begun::default();
@@ -147,7 +148,8 @@ mod tests {
         assert!(begun.is_empty());
     }
 
-    /// Diesel ends a statement with its first row, the wire with its last; some never reach the wire.
+    /// Diesel ends a statement with its first row, and the wire with its last. Some statements never reach the
+    /// wire.
     #[test]
     fn either_of_the_two_may_be_first() {
         let begun = Begun::default();

@@ -1,14 +1,15 @@
-//! Bound values: what diesel binds to a statement, in its own words; kept where the slow-query log is to show it.
+//! Bound values: what diesel binds to a statement, in diesel's own format. They are kept if the slow-query log
+//! should show them.
 
 use std::fmt;
 
 use crate::line_breaks::push_escaped;
 
-/// The values of one statement on one line, cut where they are long. `Debug` does not show them.
+/// The values of one statement on one line, shortened if they are long. `Debug` does not show them.
 pub(crate) struct BoundValues(String);
 
 impl BoundValues {
-    /// What may stand in a log that is allowed to have values.
+    /// The values, for a log that may contain values.
     pub(crate) fn revealed(&self) -> &str {
         &self.0
     }
@@ -20,8 +21,8 @@ impl fmt::Debug for BoundValues {
     }
 }
 
-/// The text of diesel's query as it is sent, and the values that its `Display` puts behind it, if they are
-/// wanted; a text that diesel sends as it is has none.
+/// The text of diesel's query as it is sent, and, if they are wanted, the values that its `Display` adds after
+/// it. A raw text has no values.
 pub(crate) fn parted(
     query: &dyn fmt::Display,
     wants_values: bool,
@@ -31,7 +32,7 @@ pub(crate) fn parted(
         values: None,
         wants_values,
     };
-    // It fails where nothing more is wanted, so that a value which nobody asked for is never written.
+    // It fails as soon as no more is wanted, so a value that nobody wants is never written.
     let _ended = fmt::write(&mut parts, format_args!("{query}"));
     (parts.text, parts.values.map(BoundValues))
 }
@@ -59,7 +60,7 @@ impl fmt::Write for Parts {
     }
 }
 
-/// Adds what fits, and fails where no more does.
+/// Adds what fits, and fails if no more fits.
 fn push_cut(values: &mut String, piece: &str) -> fmt::Result {
     let mut buffer = [0; 4];
     for char in piece.chars() {
@@ -72,10 +73,10 @@ fn push_cut(values: &mut String, piece: &str) -> fmt::Result {
     Ok(())
 }
 
-/// How diesel parts a text from its values.
+/// How diesel separates a text from its values.
 const BEFORE_VALUES: &str = " -- binds: ";
 
-/// How many bytes of them are kept, which is as much as of a text.
+/// How many bytes of the values are kept: as many as of a text.
 const MAX_VALUES: usize = 2_000;
 
 #[cfg(test)]
@@ -84,7 +85,7 @@ mod tests {
     use diesel::pg::Pg;
     use diesel::sql_types::{Integer, Text};
 
-    /// A value is not even written into memory where nobody wants it, and the text is what the wire will see.
+    /// A value that nobody wants is not even written into memory, and the text is the one that the wire will see.
     #[test]
     fn the_values_of_a_query_are_left_out() {
         let query = diesel::sql_query("select $1 -- binds: ").bind::<Text, _>("canary");
@@ -100,7 +101,7 @@ mod tests {
         assert!(parted(&"select 'canary'", true).1.is_none());
     }
 
-    /// case R63: values are on one line, move no cursor and are cut, whatever a type's own `Debug` writes.
+    /// case R63: values are on one line, move no cursor and are shortened, whatever a type's own `Debug` writes.
     #[test]
     fn values_are_escaped_and_cut() {
         struct Raw;

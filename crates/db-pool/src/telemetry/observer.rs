@@ -1,7 +1,7 @@
-//! The observer: diesel's own slot for instrumentation, occupied by the pool.
+//! The observer: the pool's instrumentation in diesel's slot.
 //!
-//! It tells the pool two things that the wire cannot: that a query was begun and its future dropped
-//! before a byte was sent, and that a holder put an instrumentation of its own in our place.
+//! It tells the pool two things that the wire cannot: that a query was begun and its future was dropped before a byte
+//! was sent, and that a holder has replaced this instrumentation with its own.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,13 +23,13 @@ pub(crate) struct Activity {
     holder: Mutex<Holder>,
     pub(crate) spans: StatementSpans,
     after_commit: Mutex<AfterCommit>,
-    /// COMMIT must travel alone, whatever the holder's work says.
+    /// COMMIT must travel alone, whatever the holder's work asks for.
     keeps_commit: AtomicBool,
-    /// How many commits the server had refused when the last one was begun.
+    /// How many commits the server had refused when the last commit was begun.
     refused_commits: AtomicU64,
 }
 
-/// Who holds the connection, or has held it last, in the words of the slow-query log.
+/// The present or last holder of the connection, as the slow-query log describes it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holder {
     /// Where the connection was asked for.
@@ -42,11 +42,11 @@ pub(crate) struct Holder {
     pub(crate) waited: Duration,
     /// The task that asked for it.
     pub(crate) task: Option<tokio::task::Id>,
-    /// Whether it does by itself what is left to be done after COMMIT.
+    /// Whether the holder itself runs the actions after COMMIT.
     keeps_actions: bool,
 }
 
-/// What is left to be done after COMMIT, and how much of it there was when each savepoint began.
+/// The actions to run after COMMIT, and how many there were when each savepoint began.
 #[derive(Default)]
 struct AfterCommit {
     actions: Actions,
@@ -67,18 +67,18 @@ impl Activity {
         }
     }
 
-    /// Whether a query was begun whose future was dropped, or is still there.
+    /// Whether diesel began a query whose future was dropped or is not finished yet.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.started.load(Ordering::Acquire) != self.finished.load(Ordering::Acquire)
     }
 
-    /// Whether a COMMIT was begun that is not finished, wherever on its way it is.
+    /// Whether a COMMIT was begun and is not finished, wherever on its way it is.
     pub(crate) fn is_committing(&self) -> bool {
         self.committing.load(Ordering::Acquire)
     }
 
-    /// Forgets the holder before and notes who is next. What is heard of a statement after its connection
-    /// was given back is still told of its last holder.
+    /// Forgets the previous holder and notes the next one. Until then, the end of a statement still counts for the last
+    /// holder, even after the connection was returned.
     pub(crate) fn hand_out(&self, caller: &'static Location<'static>, waited: Duration) {
         self.spans.forget();
         self.keeps_commit.store(false, Ordering::Release);
@@ -104,7 +104,7 @@ impl Activity {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what a holder left for the rest of its own work.
+    /// Forgets what a holder stored for the rest of its own work.
     pub(crate) fn forget_holder(&self) {
         let left = std::mem::take(
             &mut *self
@@ -112,21 +112,22 @@ impl Activity {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
-        // Dropped here and not under the lock: they are the holder's own code.
+        // They are dropped here and not under the lock, because they are the holder's own code.
         drop(left);
     }
 }
 
-/// The pool's instrumentation of one connection; chains to diesel's default one.
+/// The pool's instrumentation of one connection. It passes each event on to diesel's default one.
 ///
-/// From a plain `&mut AsyncPgConnection` it is found again with [`Observer::of`].
+/// [`Observer::of`] finds it again from a plain `&mut AsyncPgConnection`.
 pub struct Observer {
     observed: Arc<Observed>,
     activity: Arc<Activity>,
     steering: Arc<Steering>,
     cancel_token: CancelToken,
     next: Option<Box<dyn Instrumentation>>,
-    /// By this handle the backend knows its observer, and by its owners whether we are still in diesel's slot.
+    /// The backend recognizes its observer by this handle. The number of owners tells whether the observer is still in
+    /// diesel's slot.
     in_slot: Arc<()>,
 }
 
@@ -148,7 +149,8 @@ impl Observer {
         }
     }
 
-    /// The observer of a connection, unless the connection is not a pool's or its holder replaced it.
+    /// The observer of a connection. `None` if the connection does not belong to a pool, or if its holder replaced the
+    /// observer.
     pub fn of(conn: &mut diesel_async::AsyncPgConnection) -> Option<&mut Self> {
         diesel_async::AsyncConnection::instrumentation(conn).downcast_mut::<Self>()
     }
@@ -158,46 +160,47 @@ impl Observer {
         Arc::ptr_eq(&self.in_slot, in_slot)
     }
 
-    /// What the wire knows of this connection.
+    /// What the wire knows about this connection.
     #[must_use]
     pub fn observed(&self) -> &Arc<Observed> {
         &self.observed
     }
 
-    /// By which anybody can cancel what this connection is doing.
+    /// A token with which anybody can cancel what this connection is doing.
     #[must_use]
     pub fn cancel_token(&self) -> &CancelToken {
         &self.cancel_token
     }
 
-    /// Names the work that follows, for the log; the pool forgets it with the next checkout.
+    /// Names the work that follows, for the log. The pool forgets the name with the next checkout.
     pub fn set_label(&mut self, label: Option<&'static str>) {
         self.activity.lock_holder().label = label;
     }
 
-    /// Says which attempt at its transaction follows, for the slow-query log; the first is 1.
+    /// Says which attempt at the transaction follows, for the slow-query log; the first is 1.
     pub fn set_attempt(&mut self, attempt: u32) {
         self.activity.lock_holder().attempt = Some(attempt);
     }
 
-    /// COMMIT travels with the next statement, unless it has to travel alone.
+    /// Lets COMMIT travel with the next statement, unless it has to travel alone.
     pub fn commit_with_next(&mut self) {
         if !self.activity.keeps_commit.load(Ordering::Acquire) {
             self.steering.commit_with_next();
         }
     }
 
-    /// COMMIT travels alone, or not at all, until the connection is handed out again.
+    /// Makes COMMIT travel alone, if at all, until the connection is handed out again.
     pub fn keep_commit(&mut self) {
         self.activity.keeps_commit.store(true, Ordering::Release);
     }
 
-    /// The holder does by itself what is left to be done after COMMIT; the pool forgets that with the next checkout.
+    /// Lets the holder itself run the actions after COMMIT. The pool forgets this with the next checkout.
     pub fn keep_actions(&mut self) {
         self.activity.lock_holder().keeps_actions = true;
     }
 
-    /// Does what was left to be done after a COMMIT that is known, unless the holder does it; drops it after any other.
+    /// Runs the actions after a COMMIT that is known to have succeeded, unless the holder runs them. After any other
+    /// end it drops them.
     fn commit_ended(&self, has_failed: bool) {
         if self.activity.lock_holder().keeps_actions {
             return;
@@ -210,7 +213,7 @@ impl Observer {
         }
     }
 
-    /// Leaves something to be done after the transaction's COMMIT is known.
+    /// Registers an action to run once the transaction's COMMIT is known.
     pub fn after_commit(&mut self, action: impl FnOnce() + Send + 'static) {
         self.activity
             .after_commit
@@ -220,7 +223,7 @@ impl Observer {
             .push(Box::new(action));
     }
 
-    /// Takes what was left, in the order in which it was left; the code that commits runs or drops it.
+    /// Takes the actions, in the order in which they were registered. The code that commits runs or drops them.
     pub fn take_after_commit(&mut self) -> Actions {
         std::mem::take(
             &mut *self
@@ -259,7 +262,7 @@ impl Instrumentation for Observer {
                 left.savepoints.push(count);
             }
             InstrumentationEvent::CommitTransaction { depth, .. } => {
-                // Only the outermost one commits; those below release a savepoint.
+                // Only the outermost transaction commits; the inner ones release a savepoint.
                 if depth.get() == 1 {
                     let refused = self.observed.refused_commits();
                     self.activity

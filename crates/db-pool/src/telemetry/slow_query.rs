@@ -1,6 +1,6 @@
 //! The slow-query log: one event for each command that took longer than the threshold.
 //!
-//! It is told by the wire, so that a statement whose rows stream for a second counts a second.
+//! The wire reports it, so a statement whose rows stream for a second counts as a second.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use crate::telemetry::observer::Holder;
 use crate::telemetry::statement_stats::Entry;
 use db_wire::Command;
 
-/// Writes a slow command down, unless its fingerprint has filled the log lately.
+/// Logs a slow command, unless its fingerprint has had too many events recently.
 ///
-/// The values are those bound to it, where the configuration lets them be shown.
+/// `values` are the values bound to it, if the configuration allows showing them.
 pub(crate) fn log(
     pool: &str,
     command: &Command<'_>,

@@ -1,9 +1,8 @@
-//! Spans of statements, with OpenTelemetry's names for databases; nothing is done while nobody wants them.
+//! Spans of statements, with OpenTelemetry's names for databases. Nothing is done while nobody wants them.
 //!
-//! A span begins where its statement does, in the caller's own span. It ends when the wire has seen the
-//! last row, which may be long after diesel has handed out the first; the text, the rows and the SQLSTATE
-//! are recorded then. The values that diesel binds take the same way to the slow-query log, where it is to show
-//! them; they are in no span.
+//! A span begins where its statement does, in the caller's own span. It ends when the wire has seen the last row,
+//! which may be long after diesel has handed out the first. The text, the rows and the SQLSTATE are recorded then.
+//! Bound values take the same way to the slow-query log, if it should show them. They are in no span.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::telemetry::begun::{Begun, Kept};
 use crate::telemetry::bound_values::{BoundValues, parted};
 use db_wire::Command;
 
-/// The spans of one connection's statements that are not over.
+/// The spans of one connection's statements that have not ended.
 #[derive(Debug)]
 pub(crate) struct StatementSpans {
     pool: Arc<str>,
@@ -33,7 +32,7 @@ impl StatementSpans {
         Self {
             pool,
             namespace: endpoint.dbname.clone(),
-            // Of several hosts it is not known here which one answers.
+            // With several hosts it is not known here which one answers.
             address: match endpoint.hosts.as_slice() {
                 [Host::Tcp { name, port, .. }] => Some((name.clone(), *port)),
                 [Host::Unix { dir, port }] => Some((dir.display().to_string(), *port)),
@@ -44,7 +43,7 @@ impl StatementSpans {
         }
     }
 
-    /// Begins the span of a statement and keeps its values, if somebody wants the one or the other.
+    /// Begins the span of a statement and keeps its values, if somebody wants either of them.
     pub(crate) fn begin(&self, query: &dyn fmt::Display) {
         let wanted = tracing::span_enabled!(target: "app_db::statement", tracing::Level::DEBUG);
         if !wanted && !self.keeps_values {
@@ -76,7 +75,8 @@ impl StatementSpans {
         )
     }
 
-    /// Records what came of a command in its span, which ends when it is dropped; the values are those bound to it.
+    /// Records the outcome of a command in its span. Returns the span, which ends when it is dropped, and the
+    /// values that were bound to the command.
     pub(crate) fn completed(
         &self,
         command: &Command<'_>,
@@ -98,8 +98,8 @@ impl StatementSpans {
         (span, values)
     }
 
-    /// Ends the span of a statement that the wire does not speak of: the server was never asked, as with a
-    /// BEGIN that travels with the next statement.
+    /// Ends the span of a statement that the wire does not report, because the server was never asked. A BEGIN that
+    /// travels with the next statement is one.
     pub(crate) fn finished(&self, query: &dyn fmt::Display, failed: bool, is_working: bool) {
         if self.is_empty() {
             return;
@@ -114,7 +114,7 @@ impl StatementSpans {
         }
     }
 
-    /// Ends what is left by a holder who has dropped a query.
+    /// Ends the spans left by a holder that has dropped a query.
     pub(crate) fn forget(&self) {
         self.begun.forget();
     }

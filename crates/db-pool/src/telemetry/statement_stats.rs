@@ -1,4 +1,4 @@
-//! Statement statistics: what each fingerprint has cost a pool, for as many as are worth knowing.
+//! Statement statistics: what each fingerprint has cost a pool, for the most expensive ones.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +18,8 @@ use db_wire::Command;
 pub struct StatementStats {
     /// The pool that ran them.
     pub pool: Arc<str>,
-    /// Sixteen hexadecimal digits, the same in every process; `other` for all that had to make room.
+    /// Sixteen hexadecimal digits, the same in every process; `other` for all fingerprints that had to
+    /// make room.
     pub fingerprint: Arc<str>,
     /// The text with `?` for its values, and lists and rows folded into one; empty for `other`.
     pub text: Arc<str>,
@@ -26,18 +27,18 @@ pub struct StatementStats {
     pub summary: Arc<str>,
     /// How often they ran, failures included.
     pub count: u64,
-    /// Their failures by SQLSTATE, the most frequent first; 08006 where the connection ended before the
+    /// Their failures by SQLSTATE, the most frequent first; 08006 if the connection ended before the
     /// answer.
     pub errors: Vec<(SqlState, u64)>,
     /// The rows that they returned or changed.
     pub rows: u64,
-    /// The time from being sent, or from the end of what was before, to the last row.
+    /// The time from the sending of each, or from the end of the command before it, to the last row.
     pub total: Duration,
-    /// The same times by how often they occurred.
+    /// The distribution of these times.
     pub times: Quantiles,
 }
 
-/// The statistics of one pool: of so many fingerprints, and of all others together.
+/// The statistics of one pool: a limited number of fingerprints, and all others together.
 #[derive(Debug)]
 pub(crate) struct StatementTable {
     pool: Arc<str>,
@@ -50,14 +51,15 @@ struct Entries {
     other: Option<Arc<Entry>>,
 }
 
-/// The counts of one fingerprint; a connection keeps it by the text, so that it is looked up once.
+/// The counts of one fingerprint. A connection stores it with the text, so that it is looked up once.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) fingerprint: Fingerprint,
     id: Arc<str>,
-    /// It has left the table, and what is recorded in it is lost: its keeper asks for its successor.
+    /// It has left the table, and anything recorded in it is lost, so the connection that stores it asks
+    /// for its successor.
     retired: AtomicBool,
-    /// What the entry had weighed whose place it took: it has to grow beyond that to be worth more.
+    /// The weight of the entry that it replaced. It has to grow beyond that to be worth more.
     head_start: u64,
     total_micros: AtomicU64,
     rows: AtomicU64,
@@ -74,7 +76,7 @@ impl StatementTable {
         }
     }
 
-    /// The entry of a fingerprint. When the table is full the one that has cost least makes room.
+    /// The entry of a fingerprint. If the table is full, the cheapest entry makes room.
     pub(crate) fn entry(&self, fingerprint: &Fingerprint) -> Arc<Entry> {
         let mut known = self.lock();
         if let Some(entry) = known.entries.get(&fingerprint.hash) {
@@ -109,14 +111,14 @@ impl StatementTable {
         stats
     }
 
-    /// The times of each fingerprint but `other`, as they were recorded.
+    /// The times of each fingerprint except `other`, as they were recorded.
     pub(crate) fn times(&self) -> Vec<(Arc<str>, Recorded)> {
         let entries: Vec<_> = self.lock().entries.values().cloned().collect();
         let times = |entry: Arc<Entry>| (Arc::clone(&entry.id), entry.times.recorded());
         entries.into_iter().map(times).collect()
     }
 
-    /// Begins anew. What is recorded at the same moment may be lost.
+    /// Starts again from zero. Anything recorded at the same moment may be lost.
     pub(crate) fn reset(&self) {
         let known = std::mem::take(&mut *self.lock());
         for entry in known.entries.values() {
@@ -130,10 +132,10 @@ impl StatementTable {
 }
 
 impl Entries {
-    /// Adds the entry that weighs least to all the others, and says what it weighed.
+    /// Adds the entry with the least weight to `other`, and returns its weight.
     ///
-    /// Who takes its place starts with that weight. Otherwise two new statements would push each other out
-    /// for ever, however much they cost together (the algorithm is known as Space-Saving).
+    /// The entry that takes its place starts with that weight. Otherwise two new statements would push
+    /// each other out for ever, however much they cost together (the algorithm is known as Space-Saving).
     fn make_room(&mut self) -> u64 {
         let lightest = self.entries.values().min_by_key(|entry| entry.weight());
         let Some(lightest) = lightest.cloned() else {
@@ -179,7 +181,7 @@ impl Entry {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Counts a command; allocates nothing unless it failed, or took longer than any before.
+    /// Counts a command. It allocates only if the command failed, or took longer than any before.
     pub(crate) fn record(&self, command: &Command<'_>) {
         self.times.record(command.duration);
         let micros = u64::try_from(command.duration.as_micros()).unwrap_or(u64::MAX);
@@ -231,7 +233,7 @@ impl Entry {
     }
 }
 
-/// A server has some hundred codes; one statement fails with a few of them.
+/// A server has some hundred codes, and one statement fails with only a few of them.
 fn add(errors: &mut Vec<(SqlState, u64)>, sqlstate: &SqlState, more: u64) {
     if let Some((_, count)) = errors.iter_mut().find(|(known, _)| known == sqlstate) {
         *count += more;
@@ -240,10 +242,10 @@ fn add(errors: &mut Vec<(SqlState, u64)>, sqlstate: &SqlState, more: u64) {
     }
 }
 
-/// How many fingerprints a pool keeps apart; each takes 2 to 20 kB.
+/// How many fingerprints a pool counts separately. Each takes 2 to 20 kB.
 const MAX_FINGERPRINTS: usize = 200;
 
-/// How many codes a fingerprint keeps apart; a function can raise any it likes.
+/// How many codes are counted separately for a fingerprint. A function can raise any code.
 const MAX_CODES: usize = 32;
 
 #[cfg(test)]
@@ -272,7 +274,7 @@ mod tests {
             .record(&command(millis, None, &note));
     }
 
-    /// req 4.33: counts, rows, errors by code and quantiles that are counted.
+    /// req 4.33: counts, rows, errors by code, and exact quantiles.
     #[test]
     fn what_a_statement_cost_is_counted() {
         let table = StatementTable::new("p".into());
@@ -302,7 +304,8 @@ mod tests {
         );
     }
 
-    /// Of ever new statements only so many are kept apart, the expensive ones among them; nothing is lost.
+    /// However many new statements come, only a limited number is counted separately, the expensive ones
+    /// among them. Nothing is lost.
     #[test]
     fn the_table_is_bounded_and_keeps_what_costs_most() {
         let table = StatementTable::new("p".into());
@@ -319,7 +322,8 @@ mod tests {
         assert_eq!(count, 10 * MAX_FINGERPRINTS as u64 + 1);
     }
 
-    /// Two that come late and cost much stay, although each is cheaper at first than what is there.
+    /// Two statements that come late and cost much stay in the table, although each is at first cheaper
+    /// than the others.
     #[test]
     fn what_becomes_expensive_finds_its_place() {
         let table = StatementTable::new("p".into());

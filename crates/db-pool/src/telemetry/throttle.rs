@@ -15,7 +15,7 @@ struct Window {
 }
 
 impl Throttle {
-    /// How many have been suppressed since the last one, if this one is let through.
+    /// How many events have been suppressed since the last one, if this one is let through.
     pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if window
@@ -34,7 +34,7 @@ impl Throttle {
     }
 }
 
-/// How many events of one fingerprint there are in each window.
+/// The maximum of events of one fingerprint in each window.
 const MAX_IN_WINDOW: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -42,7 +42,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 mod tests {
     use super::*;
 
-    /// case R63: a statement that is slow all the time leaves room for others, and says how much it left out.
+    /// case R63: a statement that is always slow leaves room for others, and its events say how many were
+    /// left out.
     #[test]
     fn a_fingerprint_is_logged_so_often_and_counted_beyond() {
         let (throttle, now) = (Throttle::default(), Instant::now());

@@ -1,4 +1,4 @@
-//! What becomes of every command that the wire has seen the end of: statistics, the slow-query log, its span.
+//! What happens with every command that has ended on the wire: statistics, the slow-query log, its span.
 
 use std::sync::{Arc, PoisonError};
 
@@ -11,14 +11,15 @@ use crate::telemetry::statement_stats::Entry;
 use crate::totals::Totals;
 use db_wire::{Command, Watcher};
 
-/// Hears of every command of one connection; runs on the task that drives it, between two reads.
+/// Is told of every command of one connection. It runs on the task that drives the connection, between two
+/// reads.
 struct Watch {
     registry: Arc<Registry>,
     activity: Arc<Activity>,
     counts: bool,
 }
 
-/// The watcher that a profile asks for.
+/// Makes the watcher that a profile asks for.
 pub(crate) fn watcher(
     profile: &PoolProfile,
     registry: &Arc<Registry>,
@@ -49,7 +50,7 @@ impl Watch {
         if is_slow {
             Totals::count(&self.registry.totals.slow_queries);
             let holder = self.activity.holder();
-            // Within its span, so that the two are found by each other.
+            // It happens within the span, so that each leads to the other.
             let values = values.as_ref();
             span.in_scope(|| {
                 slow_query::log(&self.registry.name, command, &entry, &holder, values);
@@ -57,7 +58,8 @@ impl Watch {
         }
     }
 
-    /// The entry kept by the text; looked up again when it has left the table, computed anew never.
+    /// The entry that is stored with the text. It is looked up again if it has left the table. The
+    /// fingerprint is never computed again.
     fn entry(&self, command: &Command<'_>) -> Arc<Entry> {
         let mut note = command.note.lock().unwrap_or_else(PoisonError::into_inner);
         let statements = &self.registry.statements;
@@ -111,7 +113,7 @@ mod tests {
         }
     }
 
-    /// A text is read once, and not even after a reset again: what is kept by it speaks for it.
+    /// A text is read only once, even after a reset: what is stored with it is enough.
     #[tokio::test]
     async fn a_text_is_read_once() {
         let registry = registry();
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!((&*stats[0].text, stats[0].count), ("select ?", 1));
     }
 
-    /// case R63: ten thousand lists of values are few fingerprints.
+    /// case R63: ten thousand lists of values give few fingerprints.
     #[tokio::test]
     async fn ten_thousand_lists_are_few_fingerprints() {
         let registry = registry();

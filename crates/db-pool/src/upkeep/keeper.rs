@@ -19,15 +19,15 @@ use crate::totals::Totals;
 
 /// The background task of a pool; one each.
 ///
-/// Started with the pool. Woken once a second, more often where the settings' times are short, and
-/// whenever a connection is thrown away or the settings change. Ends when the pool closes or its last handle is dropped.
+/// Started with the pool. Woken once a second, more often if the settings have short times, and whenever a connection
+/// is thrown away or the settings change. Ends when the pool closes or its last handle is dropped.
 pub(crate) struct Keeper {
     pool: Weak<Shared>,
     closing: CancellationToken,
     period: Duration,
 }
 
-/// How often a pool's times ask for it.
+/// How often the pool's settings require the keeper.
 fn period(shared: &Shared) -> Duration {
     let settings = &shared.registry.settings;
     let times = [
@@ -80,7 +80,7 @@ impl Keeper {
     }
 }
 
-/// Resolves when the pool asks for the keeper; holds the pool only while it waits for that.
+/// Resolves when the pool asks for the keeper. It holds the pool only while it waits for that.
 async fn woken(pool: &Weak<Shared>) {
     match pool.upgrade() {
         Some(shared) => shared.keeper.notified().await,
@@ -88,8 +88,8 @@ async fn woken(pool: &Weak<Shared>) {
     }
 }
 
-/// Ends what has been idle for too long and is not needed to keep `min_idle` ready, what is beyond `max_idle`,
-/// and what is beyond a size that has shrunk.
+/// Closes idle connections that have been idle for too long and are not needed for `min_idle`, that exceed `max_idle`,
+/// or that exceed a size that has shrunk.
 fn end_idle(shared: &Shared) {
     let ended = shared.store.sort_out(|idle| not_needed(shared, idle));
     drop(ended);
@@ -100,7 +100,8 @@ fn not_needed(shared: &Shared, idle: &mut Vec<Stored>) -> Vec<Stored> {
     let needed = shared.min_idle() as usize;
     let most = settings.max_idle().map_or(usize::MAX, |most| most as usize);
     let now = Instant::now();
-    // The stalest at the end. The store has them in this order but for new ones, which come between.
+    // The connection that has been idle longest comes last. The store has this order, except that new connections come
+    // in between.
     idle.sort_by_key(|stored| stored.idle_for(now));
     let mut ended = Vec::new();
     while idle.len() > needed || shared.slots.surplus() > 0 {
@@ -125,7 +126,8 @@ fn not_needed(shared: &Shared, idle: &mut Vec<Stored>) -> Vec<Stored> {
     ended
 }
 
-/// Dials as many connections as `min_idle` lacks; while the breaker is open, one to find out.
+/// Dials as many connections as are missing for `min_idle`. While the breaker is open it dials one, to find out whether
+/// the server is back.
 fn replenish(shared: &Arc<Shared>) {
     if shared.registry.is_closed() {
         return;
@@ -138,14 +140,14 @@ fn replenish(shared: &Arc<Shared>) {
     let doubtful = shared.backoff.breaker() != Breaker::Closed && shared.is_hopeless();
     let wanted = shared.min_idle().max(doubtful.into());
     for _ in idle + coming..wanted {
-        // What it makes, or why it fails, is seen to by the task itshared.
+        // The task itself handles the new connection, or the failure.
         let Ok(_report) = dial_in_background(shared, Urge::Keeper) else {
             return;
         };
     }
 }
 
-/// Reports every hold that has become too long since this was called last.
+/// Reports every hold that has become too long since the last call.
 fn report_long_holds(shared: &Shared) {
     let Some(threshold) = shared.registry.settings.leak_threshold() else {
         return;
@@ -161,8 +163,8 @@ fn report_long_holds(shared: &Shared) {
     }
 }
 
-/// Cancels statements that have run for `statement_timeout` where the server does not know of it: a pooler shares the
-/// session, and outside a transaction nothing is said in front of a statement that changes no result.
+/// Cancels statements that have run for `statement_timeout` if the server does not know that bound. A pooler shares the
+/// session, and outside a transaction the wire puts only settings before a statement that change its result.
 fn cancel_overrunning(shared: &Arc<Shared>) {
     let Some(timeout) = shared.dialler.statement_timeout() else {
         return;
@@ -181,8 +183,8 @@ fn cancel_overrunning(shared: &Arc<Shared>) {
     }
 }
 
-/// Closes connections whose server has said nothing to a request for longer than its statements may take: its
-/// processes are stopped, a pooler before it is paused, or the network has forgotten the connection.
+/// Closes connections whose server has left a request without an answer for longer than statements may take. The
+/// server's processes are stopped, a pooler before it is paused, or the network has forgotten the connection.
 fn cut_silent(shared: &Arc<Shared>) {
     let timeout = shared.dialler.statement_timeout();
     for live in shared.registry.live_backends() {

@@ -6,7 +6,7 @@ use crate::error::PoolError;
 use crate::settings::PoolSettings;
 use crate::shared::Shared;
 
-/// Changes the settings together, or none of them; returns those in force afterwards.
+/// Changes all the settings together, or none of them. Returns the settings in force afterwards.
 pub(crate) fn reconfigure(
     shared: &Shared,
     change: impl FnOnce(&mut PoolSettings),
@@ -31,7 +31,7 @@ pub(crate) fn reconfigure(
     }
     live.write(&settings);
     if settings.max != before.max {
-        // In this order: a caller that passes the wider gate finds a slot.
+        // In this order, so that a caller that passes the wider gate finds a slot.
         shared.slots.resize(settings.max);
         shared.gate.resize(settings.max);
     }
@@ -42,10 +42,10 @@ pub(crate) fn reconfigure(
         settings = ?settings,
         "the settings have changed"
     );
-    // What is idle goes by the new lifetime at once, and what is in use when it comes back.
+    // Idle connections follow the new lifetime at once, and connections in use when they come back.
     shared.sweep();
     shared.registry.changes.tell();
-    // It ends what is idle and too many, and makes what is missing.
+    // It closes surplus idle connections, and makes missing ones.
     shared.wake_keeper();
     Ok(settings)
 }

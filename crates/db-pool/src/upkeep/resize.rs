@@ -18,12 +18,13 @@ pub(crate) fn resize(shared: &Shared, max: u32) -> Result<(), PoolError> {
         .resizing
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    // In this order: a caller that passes the wider gate finds a slot.
+    // In this order, so that a caller that passes the wider gate finds a slot.
     shared.slots.resize(max);
     shared.gate.resize(max);
     drop(resizing);
     shared.registry.changes.tell();
-    // It ends what is idle and too many; what is in use goes when it comes back.
+    // It closes surplus idle connections. Surplus connections in use are closed when they come
+    // back.
     shared.wake_keeper();
     Ok(())
 }

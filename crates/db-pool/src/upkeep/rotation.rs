@@ -20,7 +20,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// The number of the generation that is current now; over several pools, the highest.
+    /// The number of the current generation; with several pools, the highest.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
@@ -34,8 +34,8 @@ impl Rotation {
 
     /// Resolves when the server has closed the last connection with older credentials.
     ///
-    /// From then on the old user may be locked or the old password forgotten. May be awaited any number
-    /// of times, and dropped at will.
+    /// From then on the old user may be locked, or the old password forgotten. It may be awaited any
+    /// number of times, and dropped at will.
     pub async fn drained(&self) {
         for generation in &self.older {
             generation.drained().await;
@@ -43,7 +43,7 @@ impl Rotation {
     }
 }
 
-/// Makes proved credentials those of every new connection, and retires the older connections.
+/// Uses the proved credentials for every new connection, and retires the older connections.
 pub(crate) fn put_in_place(pools: &[Arc<Shared>], credentials: &Credentials) -> Rotation {
     let mut rotation = Rotation {
         generation: 0,
@@ -99,7 +99,7 @@ pub(crate) async fn log_in_beside(
     }
 }
 
-/// That new credentials work for one pool.
+/// The proof that new credentials work for one pool.
 #[must_use = "callers of the pool may be refused by the old credentials once it is dropped"]
 pub struct Proof(Arc<Registry>);
 

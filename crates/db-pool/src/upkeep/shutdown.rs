@@ -1,4 +1,5 @@
-//! Closing a pool: the waiting are sent away, the idle closed, the held waited for, then cancelled.
+//! Closing a pool: it sends waiting callers away, closes idle connections, waits for held ones, and
+//! then cancels their statements.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ pub(crate) async fn close(shared: &Shared, grace: Duration) -> Closed {
     at_work.retain(|live| live.hold().is_some_and(|hold| hold.running.is_some()));
     let cancelling = held.iter().map(|live| live.cancel());
     futures_util::future::join_all(cancelling).await;
-    // What was at work has a moment to come back, what came back to be closed by the server.
+    // Cancelled statements get a moment to return their connections, and the server a moment to close
+    // the returned ones.
     shared.registry.tasks().close();
     let leaving = async {
         given_back(shared, &at_work).await;
@@ -43,7 +45,7 @@ async fn unused(shared: &Shared) {
     until(shared, || shared.registry.in_use() == 0).await;
 }
 
-/// Resolves when nobody holds one of these; each is closed then, which is announced.
+/// Resolves when nobody holds one of these. Each is closed when it comes back, and that is announced.
 async fn given_back(shared: &Shared, live_backends: &[Arc<LiveBackend>]) {
     until(shared, || !live_backends.iter().any(|live| live.is_held())).await;
 }
@@ -60,5 +62,6 @@ async fn until(shared: &Shared, holds: impl Fn() -> bool) {
     }
 }
 
-/// How long closing waits after the grace, for what is cancelled to end and for the server to hang up.
+/// How long closing waits after the grace for cancelled statements to end and for the server to hang
+/// up.
 const AFTER_GRACE: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Warming a pool up: waiting for what the keeper makes ahead.
+//! Warming up a pool: waits for the connections that the keeper makes ahead.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::shared::Shared;
 
-/// Waits until `min_idle` connections are open; `false` where that does not come about.
+/// Waits until `min_idle` connections are open. Returns `false` if that does not happen.
 pub(crate) async fn warm_up(shared: &Shared, patience: Duration) -> bool {
     shared.registry.begin();
     shared.wake_keeper();

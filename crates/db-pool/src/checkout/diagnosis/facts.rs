@@ -1,4 +1,4 @@
-//! From what is seen when a caller's time is up to what is the matter.
+//! From the facts at the moment when a caller's time is up to the cause.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ pub(crate) struct Facts {
     pub(crate) dialling: u32,
     pub(crate) unanswered: u32,
     pub(crate) failure: Option<ConnectFailure>,
-    /// The server was asked for a sign of life and has given none.
+    /// The pool asked the server for a sign of life and got none.
     pub(crate) is_silent: bool,
-    /// A pooler stands before it.
+    /// There is a pooler before the server.
     pub(crate) by_pooler: bool,
-    /// The task that waits.
+    /// The waiting task.
     pub(crate) task: Option<tokio::task::Id>,
     pub(crate) served: u64,
     pub(crate) leak_threshold: Option<Duration>,
@@ -37,7 +37,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// What they mean; see [`Diagnosis`] for the rules.
+    /// What the facts mean; see [`Diagnosis`] for the rules.
     pub(crate) fn diagnose(self) -> Diagnosis {
         let held = self.holds.len() as u32;
         if self.is_silent && self.open > 0 {
@@ -55,7 +55,7 @@ impl Facts {
                 _ => Diagnosis::CannotGrow { open, failure },
             };
         }
-        // In the queue a place that changes hands just now looks like a free one.
+        // For a caller in the queue, a place that is changing hands just now looks free.
         if self.stage == WaitStage::Connecting || (held < self.max && self.served == 0) {
             return match (self.unanswered, self.dialling) {
                 (0, 0) => Diagnosis::Closing {
@@ -68,7 +68,7 @@ impl Facts {
         self.blame()
     }
 
-    /// The connection that the waiting task has had itself all the time.
+    /// The connection that the waiting task itself has held all the time.
     fn held_by_itself(&self) -> Option<Hold> {
         let task = self.task?;
         let mut own = self.holds.iter();
@@ -76,7 +76,7 @@ impl Facts {
             .cloned()
     }
 
-    /// Everything is held: by whom, or by too many.
+    /// Every connection is held: says by whom, or that there are too many callers.
     fn blame(self) -> Diagnosis {
         if let Some(own) = self.held_by_itself() {
             return Diagnosis::HeldByItself { own };
@@ -173,7 +173,7 @@ mod tests {
             matches!(found, Diagnosis::TooSmall { served: 40 }),
             "{found}"
         );
-        // Half of it is stuck: that is what the waiting callers wait for.
+        // Half of the pool is stuck, so the callers wait for the stuck connections.
         let mut facts = full(vec![idle(1), in_transaction(300)]);
         facts.served = 40;
         let found = facts.diagnose();
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// faults 1.11: a server that answers nobody is not blamed on the load.
+    /// faults 1.11: the diagnosis does not blame the load for a server that answers nobody.
     #[test]
     fn silence_is_a_cause_of_its_own() {
         for by_pooler in [false, true] {
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Issue 12, point 3: who waits for what it has itself is told so.
+    /// Issue 12, point 3: a task that waits for the connection that it holds itself is told so.
     #[tokio::test]
     async fn a_task_that_waits_for_itself_is_told_so() {
         let task = tokio::spawn(async { tokio::task::id() }).await.ok();

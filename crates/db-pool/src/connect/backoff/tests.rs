@@ -1,4 +1,4 @@
-//! The delays one by one, and what holds whatever happens in which order.
+//! The delays one by one, and what holds for any events in any order.
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::advance;
@@ -18,7 +18,7 @@ fn unreachable() -> ConnectError {
     ConnectError::new("db", ConnectFailure::Unreachable)
 }
 
-/// Fails one attempt as soon as one may begin; how long that took.
+/// Fails one attempt as soon as one may begin, and returns how long that took.
 async fn fail_next(backoff: &Arc<Backoff>, urge: Urge) -> Duration {
     let asked = Instant::now();
     loop {
@@ -33,7 +33,7 @@ async fn fail_next(backoff: &Arc<Backoff>, urge: Urge) -> Duration {
     }
 }
 
-/// req 2.35; case R08: nobody is urgent, and the delay doubles up to its maximum.
+/// req 2.35; case R08: nobody waits, and the delay doubles up to its maximum.
 #[tokio::test(start_paused = true)]
 async fn with_nobody_waiting_the_delay_doubles_up_to_its_maximum() {
     let backoff = backoff();
@@ -46,7 +46,7 @@ async fn with_nobody_waiting_the_delay_doubles_up_to_its_maximum() {
     }
 }
 
-/// case R05, case R08: whoever waits tries once a second at the latest, however often that has failed.
+/// case R05, case R08: a waiting caller tries again within a second, however often that has failed.
 #[tokio::test(start_paused = true)]
 async fn while_somebody_waits_attempts_are_at_most_a_second_apart() {
     let backoff = backoff();
@@ -80,7 +80,7 @@ async fn the_breaker_opens_after_ten_failures_and_one_attempt_decides() {
     assert_eq!(backoff.breaker(), Breaker::Open);
     advance(Duration::from_secs(1)).await;
 
-    // One that ends without an outcome decides nothing.
+    // An attempt that ends without an outcome decides nothing.
     drop(backoff.begin(Urge::Caller, room).unwrap());
     assert_eq!(backoff.breaker(), Breaker::Open);
     let (probe, _slot) = backoff.begin(Urge::Caller, room).unwrap();
@@ -89,7 +89,7 @@ async fn the_breaker_opens_after_ten_failures_and_one_attempt_decides() {
     assert!(backoff.refusal().is_none() && backoff.last_failure().is_none());
 }
 
-/// A cold pool has callers who wait, and a server that has done nothing wrong.
+/// A cold pool has waiting callers, and a server that has done nothing wrong.
 #[tokio::test(start_paused = true)]
 async fn before_any_failure_eight_logins_go_ahead_at_once() {
     let backoff = backoff();
@@ -103,7 +103,7 @@ async fn before_any_failure_eight_logins_go_ahead_at_once() {
     attempt.succeeded();
     assert_eq!(all_that_may_begin(&backoff).len(), 1);
 
-    // One that fails makes all others wait, whatever else is in flight.
+    // One failure makes all others wait, whatever else is in flight.
     let (attempt, _slot) = cold.pop().unwrap();
     attempt.failed(unreachable());
     advance(Duration::from_secs(1)).await;
@@ -111,12 +111,12 @@ async fn before_any_failure_eight_logins_go_ahead_at_once() {
     drop(cold);
     assert_eq!(all_that_may_begin(&backoff).len(), 1);
 
-    // What failed with other credentials is not to be paid for with the new ones.
+    // Failures with the old credentials must not slow down the new ones.
     backoff.forget();
     assert_eq!(all_that_may_begin(&backoff).len(), 8);
 }
 
-/// A server that has ended connections is not the one of a cold pool.
+/// A server that has ended connections is treated with more care than the server of a cold pool.
 #[tokio::test(start_paused = true)]
 async fn a_lost_connection_is_paid_for_with_care() {
     let backoff = backoff();
@@ -128,12 +128,12 @@ async fn a_lost_connection_is_paid_for_with_care() {
     for (attempt, _slot) in careful {
         attempt.succeeded();
     }
-    // The same loss is not paid for twice.
+    // The same loss counts only once.
     backoff.lost(1);
     assert_eq!(all_that_may_begin(&backoff).len(), 2);
 }
 
-/// Eight that are refused together are one failure, after which the delay is the first.
+/// Eight attempts that are refused together count as one failure, and the first delay follows.
 #[tokio::test(start_paused = true)]
 async fn what_fails_together_has_failed_once() {
     let backoff = backoff();
@@ -171,17 +171,17 @@ async fn an_attempt_needs_a_slot() {
     let full = backoff.begin(Urge::Caller, || None::<()>);
     assert_eq!(full.unwrap_err(), NotNow::UntilChange);
     let begun = all_that_may_begin(&backoff);
-    // Enough are in flight: it is not even looked for.
+    // Enough attempts are in flight, so the slot is not even looked for.
     let second = backoff.begin(Urge::Caller, || -> Option<()> { panic!("takes a slot") });
     assert_eq!(second.unwrap_err(), NotNow::UntilChange);
     drop(begun);
     drop(backoff.begin(Urge::Caller, room).unwrap());
 }
 
-/// What the state must agree with, told from the outcomes alone.
+/// The expected state, derived only from the outcomes.
 #[derive(Default)]
 struct Model {
-    /// Named where something does not hold, to see it again.
+    /// Named if something does not hold, so that the run can be repeated.
     seed: u64,
     in_flight: Vec<(ConnectAttempt, OwnedSemaphorePermit)>,
     in_a_row: u32,
@@ -244,7 +244,7 @@ impl Model {
                 attempt.failed(unreachable());
             }
         }
-        // Whatever became of the one that decides, it is over.
+        // The deciding attempt is over, whatever its outcome.
         self.half_open = false;
     }
 

@@ -1,4 +1,4 @@
-//! Of several addresses each has its chance.
+//! Each of several addresses has its chance.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -16,7 +16,7 @@ fn refusal(code: &str, message: &str) -> Vec<u8> {
     [b"E".as_slice(), &length, fields.as_bytes()].concat()
 }
 
-/// Something that listens, answers each login with this and hangs up, or is silent; and how often it was called.
+/// A listener that answers each login with this and hangs up, or stays silent; and how often it was called.
 async fn listener(answer: Option<Vec<u8>>) -> (SocketAddr, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -67,7 +67,8 @@ async fn an_address_that_is_silent_leaves_time_for_the_next() {
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
-/// faults 4.2: a refused login is final, and is not hidden by what the next address says; what may heal is not final.
+/// faults 4.2: a refused login is final, and the answer of the next address does not hide it. A failure that may heal
+/// is not final.
 #[tokio::test]
 async fn the_word_of_a_server_is_told_whichever_address_it_came_from() {
     let nobody = "127.0.0.1:1".parse().unwrap();
@@ -84,7 +85,7 @@ async fn the_word_of_a_server_is_told_whichever_address_it_came_from() {
     }
 }
 
-/// faults 4.7: it was reached, and does not speak PostgreSQL.
+/// faults 4.7: the peer was reached, and does not speak PostgreSQL.
 #[tokio::test]
 async fn what_answers_in_another_protocol_was_reached() {
     for answer in [

@@ -1,4 +1,5 @@
-//! The files of certificates and keys. What cannot be read in one is said with what to do about it.
+//! The files of certificates and keys. An error says what is wrong with a file and what to do about
+//! it.
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>
         .map_err(|error| error.to_string())
 }
 
-/// The private key in a file: PEM, or DER as libpq takes it too.
+/// The private key in a file: PEM, or DER, which libpq accepts too.
 pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let contents = contents(path)?;
     if contents.starts_with(&[DER_SEQUENCE]) {
@@ -73,7 +74,7 @@ mod tests {
         refusal
     }
 
-    /// faults 4.3: "no items found" says nothing to anybody.
+    /// faults 4.3: "no items found" would not help anybody.
     #[test]
     fn a_key_that_cannot_be_used_is_refused_in_words() {
         for (contents, word) in [

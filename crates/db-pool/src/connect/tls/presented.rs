@@ -1,4 +1,5 @@
-//! A server's certificate, read without asking whether it may be one: of any version, an authority's too.
+//! A server's certificate, read without checking whether it may be one. It may have any version, and may be
+//! an authority's.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -10,7 +11,7 @@ use x509_cert::der::asn1::{PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode};
 
-/// What a server has shown.
+/// The certificate that a server has shown.
 pub(crate) struct Presented {
     certificate: Certificate,
 }
@@ -34,8 +35,8 @@ impl Presented {
         Ok(())
     }
 
-    /// Whether it is for this server, as libpq has it: by its alternative names, and where it has none by its
-    /// common name.
+    /// Whether it is for this server, by libpq's rule: by its alternative names, or by its common name if it
+    /// has none.
     pub(crate) fn check_name(
         &self,
         der: &CertificateDer<'_>,
@@ -58,7 +59,7 @@ impl Presented {
         }
     }
 
-    /// Whether the signature of a handshake is by its key.
+    /// Whether its key has signed the handshake.
     pub(crate) fn check_signature(
         &self,
         message: &[u8],
@@ -75,7 +76,7 @@ impl Presented {
             .iter()
             .filter(|(scheme, _)| *scheme == signed.scheme)
             .flat_map(|(_, algorithms)| algorithms.iter())
-            // rustls has the contents alone, without the header of the SEQUENCE.
+            // rustls has only the contents, without the header of the SEQUENCE.
             .filter(|algorithm| kind.get(2..) == Some(&*algorithm.public_key_alg_id()))
             .peekable();
         if algorithms.peek().is_none() {
@@ -117,7 +118,7 @@ impl Presented {
     }
 }
 
-/// As libpq compares a common name: whatever the case, with `*.` in the place of one label.
+/// Compares a common name as libpq does: case does not matter, and `*.` stands for one label.
 fn matches(name: &str, server: &str) -> bool {
     let is_same = name.eq_ignore_ascii_case(server);
     let behind_star = name.strip_prefix("*.").zip(server.split_once('.'));

@@ -1,4 +1,4 @@
-//! Who the server has to be, with libpq's meaning of `sslmode`.
+//! Which server is accepted, with libpq's meaning of `sslmode`.
 
 use std::sync::Arc;
 
@@ -20,13 +20,14 @@ pub(crate) enum Trust {
     ChainAndName,
 }
 
-/// Verifies what a trust asks for, and always that the server has the key of what it shows.
+/// Verifies what a trust requires. It always verifies that the server has the key of the certificate that it
+/// shows.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     trust: Trust,
-    /// Not there where anyone is trusted.
+    /// `None` if every server is trusted.
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// A server may show one of these itself: it is trusted as it is, whatever its form.
+    /// A server may show one of these as its own certificate. It is then trusted, whatever its form.
     roots: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
@@ -41,7 +42,7 @@ impl Verifier {
         }
     }
 
-    /// `roots` are those by which a server may show itself; `store` has them and all others.
+    /// `roots` are the certificates that a server may show as its own; `store` has them and all others.
     pub(crate) fn new(
         trust: Trust,
         store: RootCertStore,
@@ -60,7 +61,7 @@ impl Verifier {
         })
     }
 
-    /// Whether the certificate of an authority that the server shows as its own may be taken, as OpenSSL takes it.
+    /// Whether to accept the certificate of an authority that the server shows as its own, as OpenSSL does.
     fn check_root(
         &self,
         shown: &CertificateDer<'_>,
@@ -93,11 +94,11 @@ impl ServerCertVerifier for Verifier {
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verdict {
             Ok(verified) => Ok(verified),
-            // webpki checks the name last: an error about the name means that the chain was right.
+            // webpki checks the name last, so an error about the name means that the chain was right.
             Err(error) if is_about_the_name(&error) => {
                 if self.trust == Trust::ChainAndName {
                     let named = Presented::read(end_entity)?.check_name(end_entity, server_name);
-                    // Its own words name the names that there are.
+                    // Its own error message lists the names in the certificate.
                     named.map_err(|_| error)?;
                 }
                 trusted
@@ -156,7 +157,8 @@ fn is_about_the_name(error: &TlsError) -> bool {
     )
 }
 
-/// What webpki does not even read, as version 1, has no error of rustls' own.
+/// Whether the error is about the form: for a certificate that webpki does not even read, such as version 1,
+/// rustls has no error of its own.
 fn is_about_the_form(error: &TlsError) -> bool {
     matches!(
         error,
@@ -164,7 +166,7 @@ fn is_about_the_form(error: &TlsError) -> bool {
     )
 }
 
-/// What to do about a certificate that OpenSSL would take and rustls does not.
+/// Explains the error, and adds advice, if OpenSSL would accept the certificate and rustls does not.
 fn in_words(error: TlsError) -> TlsError {
     let TlsError::InvalidCertificate(about) = &error else {
         return error;

@@ -22,7 +22,7 @@ async fn caller(gate: &Arc<Gate>) -> JoinHandle<Result<Permit, Refusal>> {
     task
 }
 
-/// How many permits can be had at once.
+/// How many permits are free.
 fn free(gate: &Arc<Gate>) -> usize {
     let held: Vec<_> = std::iter::from_fn(|| gate.try_enter().ok()).collect();
     held.len()
@@ -56,7 +56,7 @@ async fn permits_go_out_in_the_order_of_arrival() {
     assert_eq!(gate.waiting(), 0);
 }
 
-/// case F10: of 50 tasks that ask again and again for one permit, none gets more than its share.
+/// case F10: 50 tasks ask again and again for one permit, and none gets more than its share.
 #[tokio::test(start_paused = true)]
 async fn a_permit_in_steady_demand_is_shared_evenly() {
     const TASKS: usize = 50;
@@ -99,7 +99,8 @@ async fn a_wait_ends_at_its_deadline_and_when_the_gate_closes() {
     assert_eq!(gate.waiting(), 0);
 }
 
-/// case R15: of a thousand callers at once as many wait as may, and a place given up is free at once.
+/// case R15: when a thousand callers come at once, exactly the allowed number waits. A place that a
+/// caller gives up is free at once.
 #[tokio::test(start_paused = true)]
 async fn no_more_callers_wait_than_may() {
     let gate = Gate::new(5, Some(100));
@@ -123,7 +124,8 @@ async fn no_more_callers_wait_than_may() {
     nobody.enter(soon()).await.unwrap();
 }
 
-/// case F11: callers that go at any moment, before or after their permit was given, lose none.
+/// case F11: callers that leave at any moment, before or after they were given their permit, lose no
+/// permit.
 #[tokio::test(start_paused = true)]
 async fn callers_that_give_up_take_no_permit_with_them() {
     fastrand::seed(11);
@@ -147,7 +149,7 @@ async fn callers_that_give_up_take_no_permit_with_them() {
                 _ => yield_now().await,
             }
         }
-        // Those that were aborted are dropped by the runtime.
+        // The runtime drops the aborted tasks.
         for _ in 0..100 {
             yield_now().await;
         }
@@ -155,7 +157,8 @@ async fn callers_that_give_up_take_no_permit_with_them() {
     }
 }
 
-/// case R18: growing lets the waiting through at once; shrinking waits for what is out, and loses nobody.
+/// case R18: growing lets waiting callers through at once. Shrinking waits for permits that are out, and
+/// loses no caller.
 #[tokio::test(start_paused = true)]
 async fn resizing_keeps_the_queue_and_is_exact_once_drained() {
     let gate = Gate::new(2, None);
@@ -183,7 +186,7 @@ async fn resizing_keeps_the_queue_and_is_exact_once_drained() {
     assert_eq!(free(&gate), 1);
 }
 
-/// req 3.01, req 3.21: every wait counts, those in vain and those given up among them.
+/// req 3.01, req 3.21: every wait counts, also one that timed out or was given up.
 #[tokio::test(start_paused = true)]
 async fn waits_are_counted_however_they_end() {
     let gate = Gate::new(1, None);
