@@ -134,5 +134,5 @@ fn quantity(value: &Value) -> Option<Duration> {
 /// Lets the slow-query log show bound values.
 const BIND_VALUES: (&str, &str) = ("slow_query", "bind_values");
 
-/// Switches that may be on in dev and test alone.
+/// Switches that may be on only in dev and test.
 const FOR_DEV_AND_TEST: [(&str, &str); 2] = [BIND_VALUES, ("migrations", "migrate_on_start")];

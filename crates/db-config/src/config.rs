@@ -32,7 +32,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The built-in table alone, without any file, variable or URL.
+    /// Only the built-in table, without any file, variable or URL.
     pub fn builtin(environment: &Environment) -> Config {
         let missing = |name: &str| {
             let message = "the built-in table has no URL; use Config::load";
@@ -77,7 +77,8 @@ impl Config {
         Ok(self)
     }
 
-    /// Trusts the certificates in this text of PEM as well, whatever the URL: see [`Endpoint::trusting`](crate::Endpoint::trusting).
+    /// Also trusts the certificates in this PEM text, for every URL: see
+    /// [`Endpoint::trusting`](crate::Endpoint::trusting).
     #[must_use]
     pub fn trusting(mut self, pem: impl Into<Vec<u8>>) -> Config {
         self.urls.trust(&pem.into());
@@ -142,10 +143,10 @@ impl Config {
 
     /// A table of the service itself, from the same files and variables: `own::<Http>("http")`.
     ///
-    /// `[http]` in `config/default.toml` is the lowest, then come the other files and `.env`; the
-    /// variable `APP__HTTP__PORT` is above them. Give a key a default with `#[serde(default)]`, and
-    /// have misspelt ones refused with `#[serde(deny_unknown_fields)]`. A dot leads to a table
-    /// below: `http.tls`. A variable may hold a list, as in a file: `["a", "b"]`.
+    /// The lowest layer is `[http]` in `config/default.toml`. The other files and `.env` come next, and the variable
+    /// `APP__HTTP__PORT` is above them. Give a key a default with `#[serde(default)]`, and refuse misspelt keys with
+    /// `#[serde(deny_unknown_fields)]`. A dot leads to a table below: `http.tls`. A variable may hold a list, as in a
+    /// file: `["a", "b"]`.
     ///
     /// ```
     /// # use db_config::Config;
@@ -166,8 +167,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When `T` wants something that the table does not hold. The error has the key and where its
-    /// value stands, without the value. The values are in no other output either.
+    /// When `T` wants something that the table does not hold. The error has the key and the place of its value, without
+    /// the value. The values are in no other output either.
     pub fn own<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         self.own.read(name).map_err(ConfigError::from)
     }

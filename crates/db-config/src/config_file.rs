@@ -129,7 +129,7 @@ impl File<'_> {
     }
 }
 
-/// The table of ours that a table with another name is probably meant to be.
+/// The table of this crate that a table with another name is probably meant to be.
 fn misplaced(name: &str, content: &DeValue<'_>) -> Option<String> {
     if !matches!(content, DeValue::Table(_)) && SECRETS.contains(&name) {
         return Some("DATABASE_URL, a variable".to_owned());
@@ -170,7 +170,7 @@ const ALIASES: [&str; 8] = [
     "sql",
 ];
 
-/// Groups of ours whose keys no other table has.
+/// Groups of this crate's keys that no other table has.
 const GROUPS: [&str; 4] = ["pools", "profile", "reconnect", "slow_query"];
 
 /// Keys outside of any table that would hold a URL.

@@ -1,9 +1,10 @@
 //! Reads the file `.env` of the working directory, and leaves the process environment as it is.
 //!
-//! A value counts where python-dotenv, docker compose and node's dotenv read it alike. Where they
-//! differ there is no value but a reason, which becomes a problem only when a setting asks for that
-//! variable: the lines of other programs never stop a service. `$NAME` and `${NAME}` are substituted
-//! as dotenvy does, except that a variable that is not set is an error and not an empty text.
+//! A value counts if python-dotenv, docker compose and node's dotenv read it alike. If they differ,
+//! the variable has a reason instead of a value. The reason becomes a problem only when a setting asks
+//! for that variable, so the lines of other programs never stop a service. `$NAME` and `${NAME}` are
+//! substituted as dotenvy does, except that a variable that is not set is an error and not an empty
+//! text.
 
 mod assignment;
 #[cfg(test)]
@@ -102,7 +103,7 @@ fn parse(
     assignments
 }
 
-/// Warns of each variable of ours that the lines of a quoted value seem to set.
+/// Warns of each of this crate's variables that the lines of a quoted value seem to set.
 fn hidden(text: &str, first: usize) -> Vec<String> {
     let inner = text.lines().enumerate().skip(1);
     inner

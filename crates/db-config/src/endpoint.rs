@@ -51,7 +51,7 @@ pub struct Endpoint {
     pub pooler_hint: Option<String>,
     /// `connection_limit`: how many connections the provider of the URL allows one pool.
     pub connection_limit: Option<u32>,
-    /// `pool_timeout`: how long a caller waits for a connection of the pool at most.
+    /// `pool_timeout`: the longest time that a caller waits for a connection of the pool.
     pub pool_timeout: Option<Duration>,
 }
 
@@ -66,10 +66,10 @@ impl Endpoint {
         }
     }
 
-    /// Trusts the certificates in this text of PEM as well, beside the file of the URL or the system's: for a
-    /// service that brings the authority of its provider along (`include_bytes!`).
+    /// Also trusts the certificates in this PEM text, in addition to the file of the URL or the system's
+    /// certificates. It is for a service that contains the authority of its provider (`include_bytes!`).
     ///
-    /// They count where the server is verified: with `verify-ca` and `verify-full`.
+    /// They count if the server is verified: with `verify-ca` and `verify-full`.
     #[must_use]
     pub fn trusting(mut self, pem: impl Into<Vec<u8>>) -> Endpoint {
         self.tls.extra_roots.push(pem.into());
@@ -258,7 +258,7 @@ pub enum TargetSessionAttrs {
     Primary,
     /// A host that is in recovery.
     Standby,
-    /// A standby if one of the hosts is, else any.
+    /// A standby if one of the hosts is one, otherwise any host.
     PreferStandby,
 }
 

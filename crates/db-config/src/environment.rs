@@ -142,7 +142,7 @@ const ALIASES: [(&str, Environment); 16] = [
 mod tests {
     use super::*;
 
-    /// case R45: aliases, whatever their case.
+    /// case R45: aliases, in upper and lower case.
     #[test]
     fn aliases_name_their_environment_in_any_case() {
         for (alias, expected) in ALIASES {

@@ -47,7 +47,7 @@ pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
-/// As it is displayed: `main` prints this of an error that it returns.
+/// The same text as `Display`, because `main` prints an error that it returns with `Debug`.
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

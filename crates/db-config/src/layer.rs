@@ -23,7 +23,7 @@ impl Layer {
         let mut layer = Layer::default();
         let pools = POOL_DEFAULTS
             .iter()
-            // A function may have one connection, whether there is a replica or not.
+            // A function may have only one connection, with and without a replica.
             .filter(|default| !default.with_replica || *environment != Environment::Lambda)
             .filter(|default| !default.with_replica || with_replica)
             .map(|default| (default.path, default.value));

@@ -55,7 +55,7 @@ impl Config {
     }
 }
 
-/// What the layers read so far have said.
+/// What has been read from the layers so far.
 struct Loading<'a> {
     dir: &'a Path,
     variables: Variables,

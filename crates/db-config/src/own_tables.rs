@@ -1,4 +1,4 @@
-//! The service's own tables, which come through the same files and variables as ours.
+//! The service's own tables, which come from the same files and variables as this crate's.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::error::Problem;
 use crate::origin::Origin;
 use crate::variables::{Variable, Variables};
 
-/// The tables beside `database`, merged. `Debug` shows no value, since each may be a secret.
+/// The tables beside `database`, merged. `Debug` shows no value, because each may be a secret.
 #[derive(Clone, Default)]
 pub(crate) struct OwnTables {
     merged: Map<String, Value>,
@@ -86,7 +86,7 @@ impl fmt::Debug for OwnTables {
     }
 }
 
-/// Converts a value of a file. `origin` says where the value at an offset stands.
+/// Converts a value of a file. `origin` says where the value at an offset is.
 pub(crate) fn of_file(value: &Spanned<DeValue<'_>>, origin: &dyn Fn(usize) -> Origin) -> Value {
     let found = origin(value.span().start);
     let kind = match value.get_ref() {
@@ -162,7 +162,7 @@ fn find<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
         })
 }
 
-/// Says what is wrong with a table. The value is left out, since it may be a secret.
+/// Says what is wrong with a table. The value is left out, because it may be a secret.
 fn explain(name: &str, table: &Value, failure: &Failure) -> Problem {
     let (mut path, message) = path_and_message(failure);
     let missing = message

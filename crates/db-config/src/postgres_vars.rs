@@ -1,4 +1,4 @@
-//! The `POSTGRES_*` variables, which describe an endpoint in pieces where there is no URL.
+//! The `POSTGRES_*` variables, which describe an endpoint in pieces if there is no URL.
 //!
 //! They count only if `POSTGRES_HOST` or `POSTGRES_PRIMARY_HOST` is set. Then each of the others has
 //! a default.

@@ -1,5 +1,5 @@
-//! Writes what a configuration hands out for machines, such as an endpoint for operators. No secret is
-//! in it: URLs are written as they are displayed, with `***` for the password.
+//! Serializes a configuration for machines, for example for an endpoint for operators. It contains no
+//! secret: URLs are written as they are displayed, with `***` for the password.
 
 use std::fmt::Display;
 

@@ -6,7 +6,8 @@ use crate::dotenv::Assignment;
 use crate::error::Problem;
 use crate::origin::Origin;
 
-/// The variables of both sources. One of the process hides its namesake in `.env`, even if empty.
+/// The variables of both sources. A variable of the process hides the one of the same name in
+/// `.env`, even if it is empty.
 ///
 /// A variable without a readable value is a problem for the setting that asks for it, and for
 /// nothing else.
@@ -60,7 +61,7 @@ impl Variables {
         Some(variable).filter(|variable| !variable.value.trim().is_empty())
     }
 
-    /// Says why a variable that is set has no value. What reads a variable asks this first.
+    /// Says why a variable that is set has no value. Code that reads a variable asks this first.
     pub(crate) fn unreadable(&self, name: &str) -> Option<Problem> {
         if self.process_not_utf8.contains(name) {
             return Some(Problem::new(name, Origin::new(name), "not UTF-8"));
@@ -116,7 +117,8 @@ fn of_assignment(assignment: &Assignment) -> Option<Variable<'_>> {
 mod tests {
     use super::*;
 
-    /// A value that is not UTF-8 is a problem for its reader alone, and hides the value of `.env`.
+    /// A value that is not UTF-8 is a problem only for the setting that reads it, and hides the
+    /// value of `.env`.
     #[test]
     fn a_variable_that_is_not_utf8_has_no_value_and_hides_its_namesake() {
         let process = [("A".to_owned(), "1".to_owned())];

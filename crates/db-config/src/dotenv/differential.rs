@@ -13,7 +13,7 @@ struct Case {
     python: Option<String>,
     node: Option<String>,
     compose: Option<String>,
-    /// Whether docker compose's reader was not there to be asked.
+    /// Whether docker compose's reader was not available.
     #[serde(default)]
     without_compose: bool,
 }
@@ -60,7 +60,7 @@ fn check(answers: &str) {
 /// diesel#3210, sqlx#2690 and others: the table of `just dotenv-differential`, with the answers of
 /// python-dotenv 1.2.4, node's dotenv 18.0.10 and compose-go 2.
 ///
-/// Where the three agree we read the same value. Where they do not, the variable is an error for the
+/// If the three agree, we read the same value. If they do not, the variable is an error for the
 /// setting that asks for it.
 #[test]
 fn the_table_of_cases_is_read_as_the_references_agree() {

@@ -4,8 +4,8 @@ use super::value::Value;
 
 /// The first line of a text, or several lines if a quoted value spans them.
 pub(super) struct Line<'a> {
-    /// The variable that the line sets. None if it is blank or a comment, and two if the line is
-    /// none that we understand and either of two words may be meant.
+    /// The variable that the line sets. There is none if the line is blank or a comment, and there
+    /// are two if we do not understand the line and either of two words may be meant.
     pub(super) names: Vec<&'a str>,
     pub(super) value: Result<Value<'a>, &'static str>,
     /// The length in bytes, with the line break.

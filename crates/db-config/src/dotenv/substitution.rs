@@ -1,4 +1,4 @@
-//! Replaces `$NAME` and `${NAME}` by the value of another variable, as dotenvy does.
+//! Replaces `$NAME` and `${NAME}` with the value of another variable, as dotenvy does.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -45,7 +45,7 @@ pub(super) fn read(
     while let Some(c) = chars.next_if(|c| c.is_alphanumeric()) {
         name.push(c);
     }
-    // dotenvy ends the name at a `_`, where a shell does not, and takes a backslash for itself.
+    // dotenvy ends the name at a `_`, which a shell does not, and treats a backslash as its own.
     if !name.is_empty() && matches!(chars.peek(), Some('_' | '\\')) {
         return Err("write `${NAME}` where a `_` or a backslash follows");
     }

@@ -1,4 +1,4 @@
-//! Lines, quotes, substitutions, and what is said of a line that has no value.
+//! Lines, quotes, substitutions, and the message for a line that has no value.
 
 use proptest::prelude::*;
 
@@ -58,7 +58,7 @@ fn an_apostrophe_or_an_unclosed_quote_swallows_no_other_line() {
     }
 }
 
-/// A quote that does span lines may take in a line of ours by mistake, which is said.
+/// A quote that spans lines may include one of our lines by mistake. A warning says so.
 #[test]
 fn a_quoted_value_that_takes_in_a_line_of_ours_is_a_warning() {
     let mut warnings = Vec::new();
@@ -117,7 +117,7 @@ fn substitution_is_that_of_dotenvy() {
     }
 }
 
-/// dotenvy would replace each of these by nothing, which cuts a password short.
+/// dotenvy would replace each of these with an empty text, which shortens a password.
 #[test]
 fn a_dollar_without_the_name_of_a_variable_that_is_set_is_no_value() {
     for value in [
@@ -196,7 +196,8 @@ fn bytes_that_are_not_utf8_spoil_their_own_value() {
 }
 
 proptest! {
-    /// What has a value here has the same one with dotenvy, and nothing is replaced by nothing.
+    /// A text that has a value here has the same value with dotenvy, and no name is replaced by an
+    /// empty text.
     #[test]
     fn any_substitution_is_that_of_dotenvy(
         pieces in proptest::collection::vec(
@@ -211,7 +212,8 @@ proptest! {
         let value = if quoted { format!("\"{value}\"") } else { value };
         let text = format!("A=1\nB=two\nC_D='three 3'\nV={value}\n");
         let theirs = dotenvy::from_read_iter(text.as_bytes()).last().unwrap();
-        // dotenvy takes a quote behind a name for a part of the value, and then misses it.
+        // dotenvy takes a quote after a name for a part of the value, and then misses the closing
+        // quote.
         let Ok(theirs) = theirs else { return Ok(()) };
         match v(&text) {
             Ok(ours) => prop_assert_eq!(("V".to_owned(), ours), theirs, "{}", text),

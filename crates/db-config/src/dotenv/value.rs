@@ -56,7 +56,7 @@ impl<'a> Value<'a> {
 
 /// Cuts the comment off a value without quotes.
 fn plain(text: &str) -> Result<Value<'_>, &'static str> {
-    // To node, each `#` begins a comment; to docker compose, one after a blank in the value.
+    // For node each `#` begins a comment; for docker compose only a `#` after a blank in the value.
     let text = match text.find('#') {
         Some(at) if text[..at].ends_with(' ') => &text[..at],
         Some(_) => return Err("a `#` in a value needs single quotes around the value"),
@@ -65,8 +65,8 @@ fn plain(text: &str) -> Result<Value<'_>, &'static str> {
     Ok(Value::Plain(text.trim_end()))
 }
 
-/// Refuses a value between backticks. They are quotes to node, if the second one ends the value in
-/// whatever line, or ends the line.
+/// Refuses a value between backticks. For node they are quotes, if the second one ends the value on
+/// any line, or ends the line.
 fn backtick(
     start: &str,
     text: &str,

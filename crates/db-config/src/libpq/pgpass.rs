@@ -36,7 +36,7 @@ pub(crate) fn password(
 fn find(text: &str, host: &Host, endpoint: &Endpoint) -> Option<String> {
     let name = match host {
         Host::Tcp { name, .. } => name.clone(),
-        // For a socket in a default directory libpq looks for the password of localhost.
+        // For a socket in a default directory, libpq looks for the password of localhost.
         Host::Unix { dir, .. } if DEFAULT_DIRS.iter().any(|default| dir == Path::new(default)) => {
             "localhost".to_owned()
         }

@@ -158,7 +158,8 @@ fn encode(text: &str) -> String {
 
 const REDACTED: &str = "***";
 
-/// All characters but the unreserved ones of RFC 3986. `*` is not encoded, to stay readable.
+/// All characters except the unreserved ones of RFC 3986. `*` is not encoded, so that the URL stays
+/// readable.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -70,7 +70,7 @@ fn words(options: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// Whether a `+` stands between two words: a form encodes a blank so, and a URL does not.
+/// Whether a `+` stands between two words. A form encodes a blank in this way, and a URL does not.
 fn is_form_blank(before: Option<&str>, after: &str) -> bool {
     before == Some("-c") || after.starts_with("-c") || after.starts_with("--")
 }
@@ -112,7 +112,7 @@ mod tests {
         assert!(parse("endpoint=ep-cool-1").unwrap().is_empty());
     }
 
-    /// case R50: nothing but settings passes.
+    /// case R50: only settings pass.
     #[test]
     fn what_is_no_setting_is_refused() {
         for bad in [

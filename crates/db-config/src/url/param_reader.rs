@@ -100,7 +100,7 @@ impl<'a> ParamReader<'a> {
         number
     }
 
-    /// Reads a count. As in libpq, 0 and what is below it mean the default, so they are `None`.
+    /// Reads a count. As in libpq, 0 and negative numbers mean the default, so they are `None`.
     pub(super) fn count(&mut self, name: &str, expected: &str) -> Option<u32> {
         let number: i32 = self.number(name, expected)?;
         u32::try_from(number).ok().filter(|count| *count > 0)

@@ -18,7 +18,7 @@ pub(crate) struct Params {
     pub(crate) key: String,
     /// Where the URL itself was found.
     pub(crate) origin: Origin,
-    /// What is allowed but probably a mistake.
+    /// Things that are allowed but probably a mistake.
     pub(crate) warnings: Vec<String>,
     given: BTreeMap<String, (SecretString, Origin)>,
 }

@@ -1,4 +1,4 @@
-//! What holds for every URL: it is read as it was built, and its password is shown nowhere.
+//! Properties of every URL: it is read as it was built, and its password is shown nowhere.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -109,7 +109,7 @@ proptest! {
         prop_assert_eq!(fields(back.endpoint()), fields(&endpoint));
     }
 
-    /// req 4.47, case R49: the password is in no output, whatever else the URL holds.
+    /// req 4.47, case R49: no output contains the password, whatever else the URL holds.
     #[test]
     fn a_password_is_in_no_output(endpoint in endpoint()) {
         let endpoint = endpoint.with_credentials(&crate::Credentials::new("u", "Canary%/@9"));

@@ -1,4 +1,4 @@
-//! The scheme of a URL, and what to write where it is another one.
+//! The scheme of a URL, and advice if it is another one.
 
 use crate::nearest;
 

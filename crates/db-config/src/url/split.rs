@@ -29,7 +29,7 @@ fn split_url(url: &str) -> Result<Gathered, Vec<String>> {
         Ok(hosts) => params.extend(hosts),
         Err(problem) => problems.push(problem),
     }
-    // A wrong cut there moves a part of the login into the query, where it is no parameter.
+    // A wrong split there would move a part of the login into the query, where it is no parameter.
     if !problems.is_empty() {
         return Err(problems);
     }

@@ -2,7 +2,7 @@
 
 use crate::nearest;
 
-/// What becomes of a parameter.
+/// What happens to a parameter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
     Keep,
@@ -12,7 +12,7 @@ pub(super) enum Treatment {
 }
 
 impl Treatment {
-    /// Decides by the name. Where only some values are supported, the value decides too.
+    /// Decides by the name. If only some values are supported, the value decides too.
     pub(super) fn of(name: &str, value: &str) -> Treatment {
         if KEPT.contains(&name) {
             return Treatment::Keep;

@@ -81,7 +81,7 @@ fn a_url_and_its_file_are_an_error_and_neither_is_read() {
     }
 }
 
-/// A broken variable is not replaced by a layer below it, whose problems would mislead.
+/// No layer below replaces a broken variable, because that layer's problems would mislead.
 #[test]
 fn a_broken_url_is_the_only_problem_whatever_lies_below_it() {
     let vars = [
@@ -169,7 +169,8 @@ fn broken_toml_is_named_by_its_line_and_not_quoted() {
     assert!(!error.contains("canary"), "{error}");
 }
 
-/// What Windows writes: a mark before UTF-8 is no matter, and UTF-16 is named.
+/// Files as Windows writes them: a byte order mark before UTF-8 is allowed, and UTF-16 is named in
+/// the error.
 #[test]
 fn a_file_in_another_encoding_is_named() {
     let text = "\u{feff}[database.profile]\nmax = 7\n[http]\nport = 1\nx = @";

@@ -1,4 +1,4 @@
-//! The switch that shows bound values in the slow-query log: a developer's, and nobody else's.
+//! The switch that shows bound values in the slow-query log. It is only for developers.
 
 use db_config::{Config, Environment};
 
@@ -6,7 +6,7 @@ use crate::site::{LOCAL, Site, value};
 
 const ON: (&str, &str) = ("APP_DB__SLOW_QUERY__BIND_VALUES", "on");
 
-/// In dev and test it is allowed, and warned of once.
+/// In dev and test it is allowed, with one warning.
 #[test]
 fn it_is_off_unless_dev_or_test_say_so() {
     for environment in &Environment::BUILT_IN {
@@ -30,7 +30,7 @@ fn it_is_off_unless_dev_or_test_say_so() {
     }
 }
 
-/// Elsewhere it is an error wherever it stands, in an environment with a name of its own too.
+/// Elsewhere it is an error, in every layer, and also in an environment with a name of its own.
 #[test]
 fn it_is_refused_in_every_other_environment() {
     for name in ["staging", "prod", "high-load", "lambda", "canary"] {

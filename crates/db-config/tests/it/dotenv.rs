@@ -1,4 +1,5 @@
-//! `.env` as people have it: the lines of other programs, substitutions, and values that are not read.
+//! `.env` files as people have them: the lines of other programs, substitutions, and values that are
+//! not read.
 
 use crate::site::{LOCAL, Site, value};
 
@@ -7,7 +8,7 @@ const OTHERS: &str = "APP_TITLE=My App\nCRON=* * * * *\nJSON={\"a\": 1}\nA-B=x\n
     MOTD=it's\nKEY=\"open\nPOSTGRES_INITDB_ARGS=`x`\nPGADMIN_DEFAULT_EMAIL=#a@b\nPATH=$PATH:x$\nexport\n\
     1A=b\nX=${\nY='a'b\nset Z=1\nif [ x ]; then\n";
 
-/// What is not ours never stops a service, and swallows no line of ours.
+/// Lines of other programs never stop a service, and swallow none of our lines.
 #[test]
 fn the_lines_of_others_never_stop_a_service() {
     let ours = "APP_ENV=test\nDATABASE_URL=postgres://u@localhost/mine\n";
@@ -29,7 +30,7 @@ fn the_lines_of_others_never_stop_a_service() {
     }
 }
 
-/// A value that programs read differently is an error for a variable that is asked for.
+/// A value that programs read differently is an error if a setting asks for that variable.
 #[test]
 fn a_value_of_ours_that_programs_read_differently_is_an_error_by_name() {
     for (name, line) in [
@@ -70,7 +71,7 @@ fn a_value_of_ours_that_programs_read_differently_is_an_error_by_name() {
         assert!(error.starts_with(&start), "{line}: {error}");
         assert!(!error.contains("ary") && !error.contains('\n'), "{error}");
     }
-    // The process hides the line.
+    // A variable of the process hides the line.
     let site = Site::new().file(".env", "DATABASE_URL=`x`\nPGPASSWORD=#x");
     assert!(site.load(&[LOCAL, ("PGPASSWORD", "y")]).is_ok());
     // POSTGRES_PORT counts only beside POSTGRES_HOST.
@@ -109,7 +110,7 @@ fn a_url_takes_in_the_variables_before_it() {
     assert!(error.starts_with("MY_URL (.env:1): a `$`"), "{error}");
 }
 
-/// UTF-16, as PowerShell writes it, is no UTF-8; and a directory `.env` is Python's.
+/// UTF-16, as PowerShell writes it, is not UTF-8. A directory `.env` belongs to Python.
 #[test]
 fn utf16_is_an_error_that_says_so_and_a_directory_is_no_file() {
     let text = "DATABASE_URL=postgres://u@localhost/d\n";

@@ -208,7 +208,7 @@ fn dotenv_of_a_parent_directory_is_not_read() {
     assert_eq!(value(&config, "database.profile.max").0, "10");
 }
 
-/// A variable of the process hides that of `.env`, even an empty one.
+/// A variable of the process hides the one in `.env`, even if it is empty.
 #[test]
 fn dotenv_never_overrides_a_real_variable() {
     let site = Site::new().file(".env", "DATABASE_URL=postgres://u@localhost/file");
@@ -240,7 +240,7 @@ fn what_is_configured_for_a_pool_beats_the_profile_and_a_missing_directory_is_no
     );
 }
 
-/// A built-in `min_idle` gives way to a smaller `max`; a configured one contradicts it.
+/// A smaller `max` lowers a built-in `min_idle`; a configured `min_idle` contradicts it.
 #[test]
 fn a_max_below_the_built_in_min_idle_lowers_it_and_a_configured_one_is_an_error() {
     let config = Site::new()

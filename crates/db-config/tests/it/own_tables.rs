@@ -55,7 +55,7 @@ impl Http {
     }
 }
 
-/// `config.own::<T>("http")`: through the same layers as our own table, each above the one before.
+/// `config.own::<T>("http")` reads the same layers as our own table, each above the one before.
 #[test]
 fn a_table_of_the_service_comes_through_the_same_layers() {
     let mut site = Site::new();

@@ -8,8 +8,8 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
 }
 
-/// req 4.47, case R49: what Config hands out can be serialized, for an endpoint of operators, and every text is
-/// the one that is displayed.
+/// req 4.47, case R49: a `Config` can be serialized, for an endpoint for operators, and every text is the one
+/// that is displayed.
 #[test]
 fn what_is_serialized_is_what_is_displayed() {
     let site = Site::new().file("config/dev.toml", "[http]\nkey = \"Canary\"\n[databse]");

@@ -1,10 +1,10 @@
-//! The sizes and times of a pool: what contradicts what, and what is of no effect.
+//! The sizes and times of a pool: contradictions, and settings without effect.
 
 use db_config::{Config, Environment};
 
 use crate::site::{LOCAL, Site, value};
 
-/// req 3.27, req 4.49: the ceiling bounds `max`; a built-in one gives way to a `max` that somebody set.
+/// req 3.27, req 4.49: the ceiling bounds `max`; a configured `max` raises a built-in ceiling.
 #[test]
 fn a_max_above_the_ceiling_is_an_error_and_raises_a_built_in_one() {
     let config = Site::new()
@@ -31,7 +31,7 @@ fn a_max_above_the_ceiling_is_an_error_and_raises_a_built_in_one() {
     );
 }
 
-/// req 3.27: no pool is without bound, and nothing takes no time; every problem is told, with its origin.
+/// req 3.27: no pool is unbounded, and no time is zero. Every problem is reported with its origin.
 #[test]
 fn sizes_and_times_of_nothing_are_refused_together() {
     let site = Site::new().file(
@@ -65,7 +65,8 @@ fn sizes_and_times_of_nothing_are_refused_together() {
     }
 }
 
-/// req 3.27, req 4.18: the queue is bounded where traffic is real, and unbounded only in so many words.
+/// req 3.27, req 4.18: the queue is bounded where traffic is real, and unbounded only if the
+/// configuration says so explicitly.
 #[test]
 fn the_queue_may_be_unbounded_in_so_many_words() {
     let waiting = |vars: &[(&str, &str)]| {
@@ -85,7 +86,7 @@ fn the_queue_may_be_unbounded_in_so_many_words() {
     ] {
         let config = Config::builtin(&environment);
         let of = |key: &str| value(&config, key).0.parse::<u32>().unwrap();
-        // Twenty turns for the last in the queue.
+        // The last caller in the queue waits for twenty turns.
         let (waiting, max) = (
             of("database.profile.max_waiting"),
             of("database.profile.max"),
@@ -94,7 +95,8 @@ fn the_queue_may_be_unbounded_in_so_many_words() {
     }
 }
 
-/// req 3.30: an idle time beyond the lifetime never ends anything, which is told and not refused.
+/// req 3.30: an idle time above the lifetime never closes anything. It causes a warning and is not
+/// refused.
 #[test]
 fn an_idle_timeout_above_the_lifetime_is_a_warning() {
     let warnings = |more: &[(&str, &str)]| {
@@ -111,7 +113,7 @@ fn an_idle_timeout_above_the_lifetime_is_a_warning() {
           no effect"
         ]
     );
-    // What is built in, or never, or not above it, is no mistake of anybody's.
+    // A value that is built in, is "never", or is not above the lifetime is no mistake.
     for fine in [
         [(IDLE, ""), (LIFE, "2s")],
         [(IDLE, "5min"), (LIFE, "0s")],

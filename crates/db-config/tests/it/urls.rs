@@ -1,4 +1,4 @@
-//! Where the URLs come from, what fills their gaps, and what serves when one is missing.
+//! Where the URLs come from, what fills their gaps, and what is used when one is missing.
 
 use db_config::{Config, Endpoint, ExposeSecret, Host, TlsMode};
 
@@ -428,7 +428,7 @@ fn a_service_link_in_the_place_of_a_port_is_named() {
     );
 }
 
-/// A name that nothing gives is the operating system's, and `explain` says so.
+/// If nothing gives a user name, it is the operating system's, and `explain` says so.
 #[test]
 fn the_user_that_nothing_names_is_explained() {
     let url = ("DATABASE_URL", "postgres://localhost/d");
@@ -454,7 +454,7 @@ fn a_url_without_a_host_takes_pghost_or_the_default_socket() {
     ));
 }
 
-/// Files of certificates are used, or a warning says that they are not.
+/// Certificate files are used, or a warning says that they are not.
 #[test]
 fn files_of_certificates_are_never_unused_without_a_word() {
     let load = |url: &str, vars: &[(&str, &str)]| {
@@ -486,7 +486,7 @@ fn files_of_certificates_are_never_unused_without_a_word() {
     assert_eq!((socket.0, socket.2.as_str()), (TlsMode::Disable, ""));
 }
 
-/// As in libpq, `ssl=true` behind a stricter mode weakens it, which is said.
+/// As in libpq, `ssl=true` after a stricter mode weakens it, and a warning says so.
 #[test]
 fn ssl_that_weakens_sslmode_is_a_warning() {
     let warnings = |query: &str| {

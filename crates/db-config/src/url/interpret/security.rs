@@ -54,7 +54,7 @@ pub(super) fn read(reader: &mut ParamReader<'_>, defaults: &Defaults, hosts: &[H
     }
 }
 
-/// The mode that files of certificates ask for where there is no `sslmode`: they are there to be used.
+/// The mode that certificate files imply if there is no `sslmode`: they were given to be used.
 ///
 /// Variables such as `PGSSLROOTCERT` apply to a whole machine, whose local server may have no TLS.
 fn mode_of_files(reader: &ParamReader<'_>, hosts: &[Host]) -> TlsMode {

@@ -73,7 +73,7 @@ fn an_empty_word_or_number_is_refused_and_an_empty_name_is_not_given() {
     assert_eq!(endpoint.hosts, [tcp("h", 5432)]);
 }
 
-/// Files of certificates without `sslmode` are there to be used, on a local host too.
+/// Certificate files without `sslmode` are used, even for a local host.
 #[test]
 fn files_of_certificates_ask_for_tls() {
     for host in ["localhost", "127.0.0.1", "[::1]", "db.example"] {
@@ -115,7 +115,7 @@ fn all_six_values_of_target_session_attrs_are_kept_apart() {
     }
 }
 
-/// dbmate#229: no host is the default Unix socket, in every form of no host.
+/// dbmate#229: a URL without a host means the default Unix socket, in every way of writing no host.
 #[cfg(unix)]
 #[test]
 fn no_host_is_the_default_socket() {
@@ -145,7 +145,7 @@ fn no_host_is_the_default_socket() {
     }
 }
 
-/// No user name is the operating system's user, as in `psql postgres:///app`.
+/// A URL without a user means the operating system's user, as in `psql postgres:///app`.
 #[test]
 fn no_user_is_that_of_the_operating_system() {
     let user = whoami::username().unwrap();

@@ -1,4 +1,4 @@
-//! The servers of a URL, and what their names and ports say of them.
+//! The servers of a URL, and what their names and ports show about them.
 
 use std::net::IpAddr;
 

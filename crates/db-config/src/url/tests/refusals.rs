@@ -1,4 +1,4 @@
-//! What is refused, with which words, and without an echo of a password.
+//! Refusals and their messages, without an echo of a password.
 
 use super::*;
 
