@@ -1,4 +1,4 @@
-//! Advice: what the numbers say about sizes, each with what it rests on.
+//! Advice: what the numbers say about sizes, each with its inputs.
 
 pub mod formulas;
 
@@ -10,13 +10,13 @@ use crate::advice::formulas::{
     connections_for, cores_and_spindles, deadlock_bound, fleet_share, little, product,
 };
 
-/// One piece of advice: a number, what it rests on, and what it means.
+/// One piece of advice: a number, the inputs behind it, and what it means.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Advice {
     /// What it is about: a setting of a pool, or a name of a formula.
     pub about: &'static str,
-    /// The number that the formula comes to.
+    /// The result of the formula.
     pub recommended: f64,
     /// What it was computed from.
     pub inputs: Vec<Input>,
@@ -24,7 +24,7 @@ pub struct Advice {
     pub sentence: String,
 }
 
-/// One number that advice rests on.
+/// One number from which advice was computed.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Input {
@@ -34,27 +34,27 @@ pub struct Input {
     pub value: f64,
 }
 
-/// What is known of a load and its server; advice is given on what is there.
+/// What is known about a load and its server. Advice uses the values that are given.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Load {
     /// Checkouts in a second.
     pub rate: Option<f64>,
-    /// How long a connection is held on the mean.
+    /// How long a connection is held on average.
     pub hold: Option<Duration>,
-    /// How long a caller may wait; most must not wait longer. 10 ms if it is not said.
+    /// The time that most callers must not exceed when they wait; 10 ms if not given.
     pub target: Option<Duration>,
     /// Users at the same time.
     pub users: Option<f64>,
-    /// Operations on the database that a request has at the same time, on the mean.
+    /// Operations on the database that a request runs at the same time, on average.
     pub operations: Option<f64>,
-    /// The factor for what is not known. 1.5 if it is not said.
+    /// The factor for unknown influences; 1.5 if not given.
     pub safety: Option<f64>,
-    /// Cores of the server, and disks that turn.
+    /// Cores of the server.
     pub cores: Option<u32>,
     /// Disks of the server that seek at the same time.
     pub spindles: Option<u32>,
-    /// Threads or tasks that take several connections each, and how many.
+    /// The number of threads or tasks that take several connections each, and how many each takes.
     pub nested: Option<(u32, u32)>,
     /// The server's `max_connections`, and how many of them are reserved.
     pub server: Option<(u32, u32)>,
@@ -65,7 +65,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// The load that a pool has measured between two snapshots so far apart.
+    /// The load that a pool has measured between two snapshots, which are `between` apart.
     #[must_use]
     pub fn measured(earlier: &PoolSnapshot, now: &PoolSnapshot, between: Duration) -> Self {
         let held = now.times.held.since(&earlier.times.held);
@@ -79,7 +79,7 @@ impl Load {
         }
     }
 
-    /// All advice that can be given on it.
+    /// All advice that can be given about this load.
     #[must_use]
     pub fn advice(&self) -> Vec<Advice> {
         let mut advice = Vec::new();
@@ -250,14 +250,14 @@ fn input(name: &'static str, value: f64) -> Input {
     Input { name, value }
 }
 
-/// What is taken where nothing is said.
+/// The default for a target that is not given.
 const TARGET: Duration = Duration::from_millis(10);
 const SAFETY: f64 = 1.5;
 
 /// The share of callers that may wait longer than the target.
 const SHARE: f64 = 0.01;
 
-/// The share of the server's connections that nobody plans with.
+/// The share of the server's connections that is kept in reserve.
 const KEPT: f64 = 0.2;
 
 const SHORTEST_LIFE: Duration = Duration::from_secs(60);
@@ -267,7 +267,7 @@ const LONGEST_LIFE: Duration = Duration::from_secs(30 * 60);
 mod tests {
     use super::*;
 
-    /// req 4.02: what is computed says from what.
+    /// req 4.02: a computed number names its inputs.
     #[test]
     fn advice_names_what_it_rests_on() {
         let load = Load {

@@ -1,4 +1,4 @@
-//! Alerts: rules over readings, with hysteresis, and the places that are told.
+//! Alerts: rules over readings, with hysteresis, and the places that get them.
 
 pub(crate) mod alert;
 pub(crate) mod alert_options;

@@ -1,8 +1,8 @@
-//! What the connection layer knows, it tells: metrics, a status page, a monitor, alerts, a size that follows the
-//! load, and advice. All of it reads [`Database::snapshot`](app_db::Database::snapshot), and nothing of it stands
-//! in the way of a checkout.
+//! What the connection layer shows about itself: metrics, a status page, a monitor, alerts, a size that follows
+//! the load, and advice. All of it reads [`Database::snapshot`](app_db::Database::snapshot), and none of it
+//! delays a checkout.
 //!
-//! [`Operations`] is what a service starts; it has the parts that it is asked for.
+//! A service starts [`Operations`], which contains the parts that the service asks for.
 
 mod advice;
 mod alerts;

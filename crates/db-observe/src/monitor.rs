@@ -1,4 +1,4 @@
-//! The monitor: a look at every pool at an interval, and what the last looks have found.
+//! The monitor: looks at every pool at an interval, and keeps what the last looks have found.
 
 pub(crate) mod probe;
 pub(crate) mod sample;
@@ -20,9 +20,8 @@ use crate::monitor::summary::Summary;
 
 /// Looks at every open pool at an interval; clones share everything.
 ///
-/// Each look opens a session beside the pool and asks it `SELECT 1`, so that a pool whose connections are all in
-/// use is measured too. The look is over when the server has answered or the pool's `connect_timeout` has passed
-/// twice.
+/// Each look opens a session beside the pool and runs `SELECT 1` on it, so a pool whose connections are all in use is
+/// measured too. The look ends when the server has answered, or when the pool's `connect_timeout` has passed twice.
 #[derive(Clone, Debug)]
 pub struct Monitor(Arc<State>);
 
@@ -72,7 +71,7 @@ impl Monitor {
         }))
     }
 
-    /// Begins to look: at once, and then at the interval. If it has begun already this does nothing.
+    /// Begins to look, at once and then at the interval. It does nothing if it has already begun.
     ///
     /// It ends with [`Monitor::stop`], or when the last clone is dropped. Call it inside a tokio runtime.
     pub fn start(&self) {
@@ -93,10 +92,10 @@ impl Monitor {
         *running = Some(Running { stop, task });
     }
 
-    /// Ends the looks; what was found stays. It may be started again. A monitor that does not run is not
-    /// disturbed.
+    /// Ends the looks, and keeps what was found. The monitor may be started again. Calling this on a monitor that
+    /// does not run does nothing.
     ///
-    /// Dropping the future early stops it all the same.
+    /// Dropping the future early stops it nevertheless.
     pub async fn stop(&self) {
         let running = self.0.lock_running().take();
         if let Some(running) = running {
@@ -106,7 +105,7 @@ impl Monitor {
         }
     }
 
-    /// Looks once, now, beside the interval.
+    /// Looks once, now, independently of the interval.
     ///
     /// Dropping the future closes the sessions that it has opened.
     pub async fn look(&self) {
@@ -135,7 +134,7 @@ impl Monitor {
         self.0.lock_rings().get(pool)?.back().cloned()
     }
 
-    /// The samples of a pool in a few numbers; `None` where there are none.
+    /// A summary of a pool's samples; `None` if there are none.
     #[must_use]
     pub fn summary(&self, pool: &str) -> Option<Summary> {
         Summary::of(&self.samples(pool))

@@ -23,15 +23,15 @@ use crate::report::{StatusReport, StatusSources};
 
 /// Everything that watches a database, running; clones share it.
 ///
-/// It looks at the pools every second, from the side, and tells rules, sinks and adaptive pools what it sees. It ends
-/// with [`Operations::stop`], or when its last clone is dropped.
+/// It looks at the pools every second without disturbing them, and passes what it sees to rules, sinks and adaptive
+/// pools. It ends with [`Operations::stop`], or when its last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Operations {
     watched: Arc<Watched>,
     owner: Arc<Owner>,
 }
 
-/// What is to be watched, and how.
+/// What to watch, and how.
 #[derive(Debug)]
 #[must_use = "nothing is watched before `start`"]
 pub struct OperationsBuilder {
@@ -51,7 +51,7 @@ struct Owner {
 }
 
 impl Operations {
-    /// Begins to describe what is to be watched of a database.
+    /// Begins to describe what to watch about a database.
     pub fn of(db: &Database) -> OperationsBuilder {
         OperationsBuilder {
             db: db.clone(),
@@ -75,7 +75,7 @@ impl Operations {
         &self.watched.exporter
     }
 
-    /// What fires now, the most urgent first.
+    /// The alerts that fire now, the most urgent first.
     #[must_use]
     pub fn firing(&self) -> Vec<Alert> {
         self.watched.lock_rules().firing(SystemTime::now())
@@ -122,7 +122,7 @@ impl Operations {
 
     /// Ends everything that runs. Alerts that are not sent yet are lost.
     ///
-    /// Dropping the future early ends it all the same.
+    /// Dropping the future early ends it nevertheless.
     pub async fn stop(&self) {
         self.owner.stop.cancel();
         self.owner.tasks.close();
@@ -138,25 +138,25 @@ impl OperationsBuilder {
         self
     }
 
-    /// What is told of, and to whom.
+    /// What causes alerts, and who gets them.
     pub fn alerts(mut self, options: AlertOptions) -> Self {
         self.alerts = options;
         self
     }
 
-    /// How often pools are looked at for rules and sizes; a second by default.
+    /// How often it looks at pools for rules and sizes; every second by default.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// How often an adaptive pool may change its size; a minute by default.
+    /// How often an adaptive pool may change its size; once a minute by default.
     pub fn sizing_interval(mut self, interval: Duration) -> Self {
         self.sizing_interval = interval;
         self
     }
 
-    /// Exports the counts of so many statements by fingerprint, at most fifty; none by default.
+    /// Exports the counts of `most` statements by fingerprint, at most fifty; none by default.
     pub fn fingerprints(mut self, most: usize) -> Self {
         self.fingerprints = most;
         self

@@ -22,8 +22,8 @@ use crate::page::view::StatusPage;
 
 /// The status page of a database, with its JSON and its metrics beside it.
 ///
-/// It exists where it is mounted and nowhere else, and answers requests that name this machine as their host, unless
-/// it is told of other names. A service that mounts it for the world puts an authentication of its own before it.
+/// It exists only where it is mounted. It answers only requests whose host is a name of this machine, or another
+/// name that was allowed. A service that makes it public must put its own authentication before it.
 ///
 /// | path | answer |
 /// |---|---|
@@ -37,7 +37,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page of what is watched.
+    /// The page for these operations.
     #[must_use]
     pub fn new(operations: &Operations) -> Self {
         Self {
@@ -46,14 +46,14 @@ impl Page {
         }
     }
 
-    /// Answers requests for this host too; a port is of no matter.
+    /// Answers requests for this host too, with any port.
     #[must_use]
     pub fn allow_host(mut self, host: &str) -> Self {
         self.hosts.allow(host);
         self
     }
 
-    /// The router for the root of a port of its own, and for `nest` where nobody asks for the prefix with a slash.
+    /// The router for the root of a port of its own, or for `nest` if nobody asks for the prefix with a slash.
     pub fn router(self) -> Router {
         let state = Arc::new(self);
         Router::new()
@@ -83,7 +83,7 @@ impl fmt::Debug for Page {
     }
 }
 
-/// Refuses other hosts' names, and has nothing kept, embedded or run.
+/// Refuses other host names, and sets headers so that the answer is not cached, embedded or run as a script.
 async fn guard(State(page): State<Arc<Page>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok());

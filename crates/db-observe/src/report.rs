@@ -1,4 +1,4 @@
-//! Everything at one instant as plain data: what `status.json` has, the page shows and `dbctl top` reads.
+//! Everything at one instant as plain data, for `status.json`, the page and `dbctl top`.
 
 mod advice_report;
 mod alert_report;
@@ -22,7 +22,7 @@ pub use self::sample_report::{SampleReport, SummaryReport};
 pub use self::statement_report::StatementReport;
 pub(crate) use self::status_sources::StatusSources;
 
-/// The whole of it. `schema` is raised when a field changes its meaning or goes away.
+/// The whole report. `schema` is raised when a field changes its meaning or is removed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -33,13 +33,13 @@ pub struct StatusReport {
     pub at: String,
     /// Whether nothing is wrong.
     pub healthy: bool,
-    /// What is wrong, in a sentence each; or that nothing is.
+    /// What is wrong, one sentence for each problem, or that nothing is wrong.
     pub findings: Vec<String>,
     /// Every open pool, the write pool first.
     pub pools: Vec<PoolReport>,
-    /// The twenty dearest statements, without values.
+    /// The twenty most expensive statements, without values.
     pub statements: Vec<StatementReport>,
-    /// What fires now, then the last alerts, the youngest first.
+    /// The alerts that fire now, then the last alerts, the newest first.
     pub alerts: Vec<AlertReport>,
     /// How the delivery of alerts goes.
     pub sinks: Vec<SinkReport>,

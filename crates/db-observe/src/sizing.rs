@@ -1,4 +1,4 @@
-//! Adaptive sizing: how large a pool should be, by its load.
+//! Adaptive sizing: decides how large a pool should be for its load.
 
 mod slowness;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::slowness::Slowness;
 
-/// What a size is decided by, at one instant.
+/// The facts at one instant that decide the size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SizingInputs {
@@ -31,7 +31,7 @@ pub struct SizingInputs {
     pub lost: u64,
     /// Whether the breaker is not closed, the last attempt to connect failed, or credentials are being rotated.
     pub is_unsettled: bool,
-    /// Whether holders keep their connections: a leak or long transactions, which more connections do not help.
+    /// Whether holders keep their connections: a leak or long transactions. More connections would not help.
     pub is_held_up: bool,
 }
 
@@ -68,24 +68,24 @@ impl SizingInputs {
 pub struct SizeChange {
     /// The new size.
     pub max: u32,
-    /// How many idle connections are to be ready.
+    /// How many idle connections should be ready.
     pub min_idle: u32,
     /// How many may be idle.
     pub max_idle: Option<u32>,
-    /// What has led to it, in words and numbers.
+    /// The reason, in words and numbers.
     pub cause: String,
 }
 
-/// Decides on the size of one pool. It is told what the pool is like, often, and knows no clock.
+/// Decides the size of one pool. It gets the facts often, and has no clock of its own.
 ///
-/// A pool in whose queue somebody has waited and whose connections were in use for four fifths of the time grows by
-/// five; one that never had more than a fifth in use shrinks by three, down to five. It changes once in an interval at
-/// most, and nothing changes while its server is not well or holders keep their connections. Where the server has no
-/// connection left the pool gives a tenth back, and where statements have become slower it does not grow.
+/// A pool grows by five if somebody has waited in its queue and four fifths of its connections were in use on average.
+/// It shrinks by three, down to five, if never more than a fifth was in use. It changes at most once in an interval.
+/// Nothing changes while its server has a problem, or while holders keep their connections. If the server has no
+/// connection left, the pool gives back a tenth. If statements have become slower, it does not grow.
 #[derive(Debug)]
 pub struct Sizer {
     interval: Duration,
-    /// What was before the pool was ever changed here.
+    /// The value before this ever changed the pool.
     min_idle: Option<u32>,
     span: Option<Span>,
 }
@@ -113,8 +113,8 @@ impl Sizer {
         }
     }
 
-    /// Looks at the pool, and decides where the interval is over. `is_slower` says whether statements take longer
-    /// than they did; it is asked then alone.
+    /// Looks at the pool, and decides when the interval is over. `is_slower` says whether statements take longer than
+    /// before; it is called only then.
     pub fn observe(
         &mut self,
         now: Instant,
@@ -128,7 +128,7 @@ impl Sizer {
             return None;
         }
         let change = span.decide(inputs, min_idle, is_slower);
-        // A change of its own is no change by somebody else.
+        // The sizer's own change does not count as a change by somebody else.
         let mut inputs = inputs.clone();
         if let Some(change) = &change {
             inputs.max = change.max;
@@ -216,11 +216,11 @@ fn change(
     }
 }
 
-/// A pool is busy from this share on, on the mean, and quiet up to that one, at its peak.
+/// A pool is busy if at least the share `BUSY` is in use on average, and quiet if its peak is at most the share below.
 const BUSY: f64 = 0.8;
 const QUIET: f64 = 0.2;
 
-/// By how many connections it grows and shrinks, and where it stops.
+/// By how many connections it grows and shrinks, and its floor.
 const GROWTH: u32 = 5;
 const SHRINKAGE: u32 = 3;
 const FLOOR: u32 = 5;

@@ -1,4 +1,4 @@
-//! What statements have cost, in counts that never go back.
+//! What statements have cost, in counts that never decrease.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +16,10 @@ pub(crate) struct StatementCount {
     pub(crate) total: Duration,
 }
 
-/// Keeps so many fingerprints apart for as long as it lives, and adds up all others as `other`.
+/// Counts a limited number of fingerprints separately as long as it lives, and adds up all others as `other`.
 ///
-/// The pool forgets fingerprints that cost little, and all of them when its statistics are reset. A counter must
-/// not, or `rate()` would see what never was. So the first that come keep their place here.
+/// The pool forgets cheap fingerprints, and all of them when its statistics are reset. A counter must not
+/// forget, or `rate()` would show load that never existed. So the first fingerprints keep their places here.
 #[derive(Debug)]
 pub(crate) struct StatementCounts {
     most: usize,
@@ -32,13 +32,13 @@ type Key = (Arc<str>, Arc<str>);
 #[derive(Debug)]
 struct Kept {
     summary: Arc<str>,
-    /// What was counted before the pool last began anew.
+    /// What was counted before the pool's last reset.
     before: (u64, Duration),
     last: (u64, Duration),
 }
 
 impl StatementCounts {
-    /// At most fifty: each is a series for each pool.
+    /// Keeps at most fifty, because each is a series for each pool.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             most: most.min(50),
@@ -53,7 +53,7 @@ impl StatementCounts {
         statements: &[StatementStats],
     ) -> Vec<StatementCount> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // The dearest come first, and get the places that are left.
+        // The most expensive come first, and get the remaining places.
         for statement in statements.iter().filter(|one| &*one.fingerprint != OTHER) {
             let key = (
                 Arc::clone(&statement.pool),
@@ -99,7 +99,7 @@ impl Kept {
     }
 }
 
-/// What a pool has run beside the statements that are kept apart.
+/// What a pool has run besides the statements that are counted separately.
 fn other(pool: &app_db::PoolSnapshot, kept: &[StatementCount]) -> StatementCount {
     let times = &pool.times;
     let all = || std::iter::once(&times.ran).chain(times.failed.iter().map(|(_, times)| times));

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// Little's law: how many connections are in use on the mean.
+/// Little's law: how many connections are in use on average.
 #[must_use]
 pub fn little(checkouts_per_second: f64, mean_hold: Duration) -> f64 {
     checkouts_per_second * mean_hold.as_secs_f64()
 }
 
-/// Erlang C: the share of callers that wait at all, where so many connections are in use on the mean and callers come
-/// by chance. 1 where the load is more than the connections can carry.
+/// Erlang C: the share of callers that wait at all, if `in_use` connections are in use on average and callers come at
+/// random. It is 1 if the load is more than the connections can carry.
 #[must_use]
 pub fn erlang_c(connections: u32, in_use: f64) -> f64 {
     let servers = f64::from(connections);
@@ -19,7 +19,7 @@ pub fn erlang_c(connections: u32, in_use: f64) -> f64 {
     if in_use <= 0.0 {
         return 0.0;
     }
-    // Erlang B by its recursion, which neither overflows nor loses digits; C follows from it.
+    // Erlang B comes from its recursion, which neither overflows nor loses digits. C follows from it.
     let blocked = (1..=connections).fold(1.0, |blocked, n| {
         in_use * blocked / (f64::from(n) + in_use * blocked)
     });
@@ -44,8 +44,8 @@ pub fn wait_exceeds(
     waits * (-spare * target.as_secs_f64() / mean_hold.as_secs_f64()).exp()
 }
 
-/// The fewest connections with which no more than a share of the callers waits longer than the target; `None` where
-/// ten thousand are not enough.
+/// The smallest number of connections with which at most this share of the callers waits longer than the target.
+/// `None` if ten thousand are not enough.
 #[must_use]
 pub fn connections_for(
     checkouts_per_second: f64,
@@ -58,22 +58,23 @@ pub fn connections_for(
     })
 }
 
-/// Users at the same time × operations of each request at the same time × a factor for what is not known, rounded up.
+/// Users at the same time × operations of each request at the same time × a factor for unknown influences, rounded
+/// up.
 #[must_use]
 pub fn product(users: f64, operations: f64, safety: f64) -> u32 {
     let product = users * operations * safety;
-    // What is a whole number but for the last bit of a fraction is one.
+    // A product that differs from a whole number only by rounding counts as that number.
     (product - product.abs() * 1e-12).ceil().max(0.0) as u32
 }
 
-/// Cores × 2 and a connection for each disk that seeks: how many a server works on well at a time.
+/// Cores × 2, plus one for each disk that seeks: how many connections a server can serve well at the same time.
 #[must_use]
 pub fn cores_and_spindles(cores: u32, spindles: u32) -> u32 {
     cores.saturating_mul(2).saturating_add(spindles)
 }
 
-/// The fewest connections with which so many tasks, each of which takes several one after the other and keeps them,
-/// cannot wait for each other for ever.
+/// The smallest number of connections with which these tasks cannot wait for each other for ever. Each task takes
+/// several connections one after the other and keeps them.
 #[must_use]
 pub fn deadlock_bound(tasks: u32, connections_each: u32) -> u32 {
     tasks
@@ -81,7 +82,7 @@ pub fn deadlock_bound(tasks: u32, connections_each: u32) -> u32 {
         .saturating_add(1)
 }
 
-/// How many connections each of so many instances may have, where a share of what the server does not reserve is kept
+/// How many connections each instance may have, if the share `kept` of the server's unreserved connections stays free
 /// for maintenance.
 #[must_use]
 pub fn fleet_share(max_connections: u32, reserved: u32, kept: f64, instances: u32) -> u32 {
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(fleet_share(2, 3, 0.2, 0), 0);
     }
 
-    /// Values of the tables that every book has.
+    /// Values from the published tables.
     #[test]
     fn erlang_c_is_that_of_the_tables() {
         for (connections, in_use, known) in [
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(little(200.0, ms(20)), 4.0);
     }
 
-    /// req 3.41: the advice on a load is within one of what a simulation of that load finds.
+    /// req 3.41: the advice about a load differs by at most one from the result of a simulation of that load.
     #[test]
     fn advice_is_within_one_of_the_simulated_optimum() {
         for (rate, hold, target) in [
@@ -160,7 +161,8 @@ mod tests {
         }
     }
 
-    /// The share of two hundred thousand callers that wait longer than the target, in the order of their arrival.
+    /// Simulates two hundred thousand callers, served in the order of arrival. Returns the share that waits longer
+    /// than the target.
     fn simulate(connections: u32, rate: f64, hold: Duration, target: Duration) -> f64 {
         let mut random = fastrand::Rng::with_seed(42);
         let mut exponential = |mean: f64| -mean * (1.0 - random.f64()).ln();

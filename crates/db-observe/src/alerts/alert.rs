@@ -1,4 +1,4 @@
-//! An alert: what is told when a rule begins or ends to hold.
+//! An alert: the message when a rule starts or stops firing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub enum Level {
     Critical,
 }
 
-/// Whether what the alert tells of goes on.
+/// Whether the problem of the alert goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AlertState {
@@ -24,7 +24,7 @@ pub enum AlertState {
     Resolved,
 }
 
-/// What is told of one rule for one pool.
+/// The message of one rule about one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alert {
@@ -36,7 +36,7 @@ pub struct Alert {
     pub level: Level,
     /// Whether it goes on.
     pub state: AlertState,
-    /// What is the matter, on one line and without values of statements.
+    /// What is wrong, on one line and without values of statements.
     pub message: String,
     /// When this was found.
     pub at: SystemTime,
@@ -45,8 +45,8 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// The same for every alert of this rule and pool, so that a receiver finds the end to the beginning: sixteen
-    /// hexadecimal digits.
+    /// Sixteen hexadecimal digits, the same for every alert of this rule and pool. A receiver can match the end
+    /// of an alert to its beginning.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         // FNV-1a, which is the same in every process and release.

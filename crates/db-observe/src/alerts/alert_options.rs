@@ -1,4 +1,4 @@
-//! What is told of, and to whom.
+//! What causes alerts, and who gets them.
 
 use crate::alerts::rule::{RULES, Rule};
 use crate::alerts::sinks::Sink;
@@ -9,7 +9,7 @@ use crate::alerts::sinks::slack::Slack;
 #[cfg(feature = "webhook")]
 use crate::alerts::sinks::webhook::Webhook;
 
-/// The rules, and the places that are told.
+/// The rules, and the places that get alerts.
 #[derive(Debug)]
 pub struct AlertOptions {
     pub(crate) rules: Vec<Rule>,
@@ -17,7 +17,7 @@ pub struct AlertOptions {
 }
 
 impl Default for AlertOptions {
-    /// The built-in rules, with an event of the log for each alert.
+    /// The built-in rules, and a log event for each alert.
     fn default() -> Self {
         Self {
             rules: RULES.to_vec(),
@@ -27,14 +27,14 @@ impl Default for AlertOptions {
 }
 
 impl AlertOptions {
-    /// Other rules in the place of the built-in ones, which are in [`RULES`] to be copied and changed.
+    /// Other rules instead of the built-in ones. Copy and change those from [`RULES`].
     #[must_use]
     pub fn rules(mut self, rules: Vec<Rule>) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Tells a channel of Slack too.
+    /// Sends alerts to a Slack channel too.
     #[cfg(feature = "webhook")]
     #[must_use]
     pub fn slack(mut self, slack: Slack) -> Self {
@@ -42,7 +42,7 @@ impl AlertOptions {
         self
     }
 
-    /// Tells a receiver of Alertmanager's webhooks too.
+    /// Sends alerts to a receiver of Alertmanager's webhooks too.
     #[cfg(feature = "webhook")]
     #[must_use]
     pub fn webhook(mut self, webhook: Webhook) -> Self {
@@ -50,7 +50,7 @@ impl AlertOptions {
         self
     }
 
-    /// Mails critical alerts too.
+    /// Sends critical alerts by mail too.
     #[cfg(feature = "mail")]
     #[must_use]
     pub fn mail(mut self, mail: Mail) -> Self {

@@ -1,4 +1,4 @@
-//! An outbox: the alerts that one sink is still to be told, and the task that tells it.
+//! An outbox: the alerts that still have to go to one sink, and the task that sends them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alerts::alert::Alert;
 use crate::alerts::sinks::Sink;
 
-/// What one sink has been told and what it has not. Nobody who puts an alert in waits.
+/// What has been sent to one sink and what has not. Putting an alert in never waits.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     sink: Sink,
@@ -35,13 +35,13 @@ struct Queue {
 pub struct OutboxStatus {
     /// What kind of sink it is: `slack`, `webhook` or `mail`.
     pub sink: &'static str,
-    /// Alerts that are still to be sent.
+    /// Alerts that still have to be sent.
     pub queued: usize,
     /// Alerts that were sent.
     pub sent: u64,
-    /// Alerts that were given up for younger ones, because as many as a hundred were waiting.
+    /// Alerts that were dropped for newer ones, because a hundred were waiting.
     pub dropped: u64,
-    /// Attempts that failed, each of which is made again.
+    /// Attempts that failed. Each is made again.
     pub failed: u64,
     /// Why the last attempt failed, until one succeeds.
     pub last_failure: Option<String>,
@@ -56,7 +56,7 @@ impl Outbox {
         })
     }
 
-    /// Puts an alert in, if the sink wants such; the oldest makes room.
+    /// Puts an alert in, if the sink wants alerts of its kind. The oldest makes room.
     pub(crate) fn put(&self, alert: &Arc<Alert>) {
         if !self.sink.wants(alert) {
             return;
@@ -89,7 +89,7 @@ impl Outbox {
         self.lock().alerts.front().cloned()
     }
 
-    /// Notes that an alert was sent. It may have made room meanwhile.
+    /// Notes that an alert was sent. It may have been dropped meanwhile.
     fn sent(&self, number: u64) {
         let mut queue = self.lock();
         queue.alerts.retain(|(queued, _)| *queued != number);
@@ -99,7 +99,7 @@ impl Outbox {
         }
     }
 
-    /// Notes that it was not. That is logged once, and is no alert itself.
+    /// Notes that it could not be sent. That is logged once, and is no alert itself.
     fn failed(&self, reason: String) {
         let mut queue = self.lock();
         queue.failed += 1;
@@ -122,7 +122,8 @@ impl Outbox {
 
 /// The background task of an outbox.
 ///
-/// Started with the operations, woken by an alert, ended by the operations' own end; what is not sent then is lost.
+/// Started with the operations, woken by an alert, ended together with the operations. Alerts that are not sent by
+/// then are lost.
 pub(crate) struct Delivery {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) stop: CancellationToken,
@@ -169,7 +170,7 @@ async fn deliver(outbox: &Outbox) {
     }
 }
 
-/// How many alerts wait for one sink at most.
+/// The maximum of alerts that wait for one sink.
 const MOST: usize = 100;
 
 /// How long one attempt may take.

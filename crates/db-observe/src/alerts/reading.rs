@@ -23,17 +23,18 @@ pub struct Reading {
     pub waiting: u32,
     /// Connections that nobody holds.
     pub idle: u32,
-    /// Whether the server is not connected to: the breaker is open, or the monitor's last look got no session.
+    /// Whether the server cannot be reached: the breaker is open, or the monitor's last look got no session.
     pub is_down: bool,
-    /// Of the checkouts of the last minute, 99 of 100 took no longer than this; [`Duration::MAX`] beyond 10 s.
+    /// 99 of 100 checkouts of the last minute took no longer than this; [`Duration::MAX`] if that is more than
+    /// 10 s.
     pub wait_p99: Option<Duration>,
     /// The share of the attempts to connect of the last minute that failed.
     pub connect_error_rate: Option<f64>,
-    /// The mean time that making a connection took in the last minute.
+    /// The mean time to make a connection in the last minute.
     pub connect_time: Option<Duration>,
     /// How long the server took to answer the monitor's last question.
     pub response_time: Option<Duration>,
-    /// What is the matter, in words.
+    /// What is wrong, in words.
     pub diagnosis: Option<String>,
 }
 
@@ -52,7 +53,7 @@ struct Earlier {
 }
 
 impl Readings {
-    /// The reading of a pool now, by what it was a minute ago.
+    /// The present reading of a pool, compared with a minute ago.
     pub(crate) fn read(
         &mut self,
         now: Instant,
@@ -67,7 +68,7 @@ impl Readings {
             opened: status.connects.opened,
             failed: status.connects.failed,
         });
-        // The first that is left is a minute old, or as old as there is one.
+        // The first snapshot that is left is a minute old, or the oldest that there is.
         while earlier
             .get(1)
             .is_some_and(|next| now.duration_since(next.at) >= WINDOW)

@@ -1,4 +1,4 @@
-//! Rules: what is told of, from when on and until when.
+//! Rules: when an alert starts and when it ends.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::alerts::reading::Reading;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Its name, which a receiver knows it by.
+    /// Its name, by which a receiver recognizes it.
     pub name: &'static str,
     /// How urgent it is.
     pub level: Level,
-    /// The number; `None` where there is none, which counts as what is well.
+    /// The number. `None` if there is none; that counts as healthy.
     pub number: fn(&Reading) -> Option<f64>,
     /// It fires above this.
     pub above: f64,
@@ -27,7 +27,7 @@ pub struct Rule {
     pub lasting: Duration,
     /// How long the number has to be low before it is over.
     pub over_for: Duration,
-    /// What is the matter, by the number.
+    /// Says what is wrong, given the number.
     pub words: fn(f64) -> String,
 }
 

@@ -10,7 +10,7 @@ use crate::alerts::alert::{Alert, AlertState, Level};
 use crate::alerts::reading::Reading;
 use crate::alerts::rule::Rule;
 
-/// Where each rule stands for each pool; it is told readings and tells alerts, and knows no clock.
+/// The state of each rule for each pool. It gets readings, returns alerts, and has no clock.
 #[derive(Debug)]
 pub struct RuleStates {
     rules: Vec<Rule>,
@@ -19,7 +19,7 @@ pub struct RuleStates {
 
 #[derive(Debug)]
 enum RuleState {
-    /// The number is above since then.
+    /// The number has been above the threshold since `since`.
     Pending {
         since: Instant,
     },
@@ -46,10 +46,10 @@ impl RuleStates {
         }
     }
 
-    /// The alerts that these readings lead to; there is one reading for each pool. What fires for a pool that has
-    /// none any more is over.
+    /// The alerts that follow from these readings, one reading for each pool. If a pool has no reading any more,
+    /// its firing alerts end.
     ///
-    /// An alert that goes on is told again every four hours.
+    /// An alert that goes on is repeated every four hours.
     pub fn update(&mut self, now: Instant, at: SystemTime, readings: &[Reading]) -> Vec<Alert> {
         let mut alerts = Vec::new();
         for rule in &self.rules {
@@ -73,7 +73,7 @@ impl RuleStates {
         alerts
     }
 
-    /// What fires now, the most urgent and oldest first.
+    /// The alerts that fire now, the most urgent and oldest first.
     #[must_use]
     pub fn firing(&self, at: SystemTime) -> Vec<Alert> {
         let firing = |((rule, pool), state): (&(&'static str, Arc<str>), &RuleState)| match state {
@@ -156,7 +156,7 @@ fn step(
     (Some(RuleState::Firing(firing)), alert)
 }
 
-/// How soon an alert that goes on is told again.
+/// The interval at which an alert that goes on is repeated.
 const AGAIN: Duration = Duration::from_secs(4 * 60 * 60);
 
 #[cfg(test)]
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    /// req 3.24: four minutes and fifty-nine seconds are nothing, five minutes one alert.
+    /// req 3.24: after four minutes and fifty-nine seconds there is no alert, after five minutes there is one.
     #[test]
     fn a_full_pool_is_critical_after_five_minutes_on_end() {
         let mut clock = Clock::new();
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Between the threshold that fires and the one that ends it nothing changes.
+    /// Between the threshold that starts an alert and the one that ends it, nothing changes.
     #[test]
     fn between_the_thresholds_nothing_changes() {
         let mut clock = Clock::new();
@@ -321,7 +321,7 @@ mod tests {
         }
     }
 
-    /// What goes on is told again after four hours; what is gone with its pool is over.
+    /// An alert that goes on is repeated after four hours. It ends when its pool is gone.
     #[test]
     fn an_alert_is_repeated_and_ends_with_its_pool() {
         let mut clock = Clock::new();

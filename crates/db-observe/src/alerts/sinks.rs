@@ -1,4 +1,4 @@
-//! The places that are told of alerts.
+//! The places that get alerts.
 
 #[cfg(feature = "webhook")]
 pub(crate) mod http;
@@ -21,7 +21,7 @@ use crate::alerts::sinks::slack::Slack;
 #[cfg(feature = "webhook")]
 use crate::alerts::sinks::webhook::Webhook;
 
-/// One place that is told.
+/// One place that gets alerts.
 #[derive(Debug)]
 pub(crate) enum Sink {
     #[cfg(feature = "webhook")]
@@ -30,7 +30,7 @@ pub(crate) enum Sink {
     Webhook(Webhook),
     #[cfg(feature = "mail")]
     Mail(Box<Mail>),
-    /// Nothing but an event of the log.
+    /// Only a log event.
     Log,
 }
 
@@ -47,7 +47,7 @@ impl Sink {
         }
     }
 
-    /// Mail is for what somebody is to be woken for.
+    /// Whether the sink wants this alert: mail is only for alerts that should wake somebody.
     pub(crate) fn wants(&self, alert: &Alert) -> bool {
         #[cfg(feature = "mail")]
         if let Self::Mail(_) = self {
@@ -60,7 +60,7 @@ impl Sink {
     /// How long to wait after one alert before the next.
     pub(crate) fn pause(&self) -> Duration {
         match self {
-            // More than one a second is answered with 429.
+            // Slack answers more than one message a second with 429.
             #[cfg(feature = "webhook")]
             Self::Slack(_) => Duration::from_secs(1),
             _ => Duration::ZERO,

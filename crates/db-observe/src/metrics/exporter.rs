@@ -15,7 +15,8 @@ use crate::metrics::family::{Family, MetricKind, Series, Value, buckets_from};
 use crate::monitor::Monitor;
 use crate::statement_counts::StatementCounts;
 
-/// Writes the metrics of a database as Prometheus and its kin read them; clones share everything.
+/// Writes the metrics of a database in the formats that Prometheus and similar programs read. Clones share
+/// everything.
 ///
 /// It reads the pools' own counts when it is asked, and so costs a checkout nothing. It never waits for a pool or a
 /// server.
@@ -36,7 +37,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that an `Accept` header asks for: OpenMetrics where it is named, unless it is refused by `q=0`.
+    /// The format that an `Accept` header asks for: OpenMetrics if the header names it, unless it refuses it with
+    /// `q=0`.
     #[must_use]
     pub fn accepted(accept: &str) -> Self {
         let wants = |part: &str| {
@@ -68,14 +70,14 @@ impl Format {
 }
 
 impl Exporter {
-    /// An exporter of this database, with the lag of replicas where a monitor asks for it.
+    /// An exporter of this database, with the lag of replicas if a monitor measures it.
     #[must_use]
     pub fn new(db: &Database, monitor: Option<&Monitor>) -> Self {
         Self::with_fingerprints(db, monitor, 0)
     }
 
-    /// The same with counts of so many statements, at most fifty, by the fingerprint of each; all others are in
-    /// `other`. Each is a series for each pool and each instance of the service.
+    /// The same with the counts of `most` statements by fingerprint, at most fifty; all others are in `other`. Each
+    /// fingerprint is a series for each pool and each instance of the service.
     #[must_use]
     pub fn with_fingerprints(db: &Database, monitor: Option<&Monitor>, most: usize) -> Self {
         let source = Arc::new(Source {
@@ -126,7 +128,7 @@ struct Source {
 
 impl Source {
     fn families(&self) -> Vec<Family> {
-        // The statements first: they are a part of what the snapshot has counted.
+        // The statements are read first, because they must be a part of what the snapshot has counted.
         let statements = self.statements.as_ref();
         let stats = statements.map(|_| self.db.statements()).unwrap_or_default();
         let snapshot = self.db.snapshot();
@@ -211,7 +213,7 @@ mod tests {
         }
     }
 
-    /// req 0.18: every metric that the dashboard and the rules ask for is one that is exported.
+    /// req 0.18: every metric in the dashboard and the rules is exported.
     #[test]
     fn the_dashboard_and_the_rules_ask_for_what_there_is() {
         use crate::metrics::families::DEFINITIONS;

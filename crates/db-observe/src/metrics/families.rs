@@ -1,4 +1,4 @@
-//! Every family that is exported, made from a snapshot.
+//! Every exported family, made from a snapshot.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use app_db::{RetryCount, Snapshot};
 use crate::metrics::family::{Definition, Family, MetricKind, Value};
 use crate::statement_counts::StatementCount;
 
-/// What the families are made from.
+/// The sources of the families.
 pub(crate) struct Sources<'s> {
     pub(crate) snapshot: &'s Snapshot,
-    /// The replicas' lag in seconds, by pool, where a monitor has asked for it.
+    /// The replicas' lag in seconds, by pool, if a monitor has measured it.
     pub(crate) lags: &'s [(String, f64)],
-    /// What statements have cost, where the labels are wanted.
+    /// What statements have cost, if the labels are wanted.
     pub(crate) statements: &'s [StatementCount],
 }
 
-/// All families, in the order of [`DEFINITIONS`]; those without series are left out.
+/// All families, in the order of [`DEFINITIONS`]. Families without series are left out.
 pub(crate) fn families(sources: &Sources<'_>) -> Vec<Family> {
     let mut families: Vec<_> = DEFINITIONS.iter().map(Family::new).collect();
     for pool in &sources.snapshot.pools {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use app_db::db_pool::TimeBuckets;
 
-/// One metric by the name that OpenTelemetry would give it; Prometheus has `_` in the place of each dot.
+/// One metric under its OpenTelemetry name. Prometheus has `_` in the place of each dot.
 #[derive(Clone, Debug)]
 pub(crate) struct Family {
     pub(crate) definition: &'static Definition,
@@ -80,8 +80,8 @@ impl Definition {
     }
 }
 
-/// The bounds of a histogram from `first` on, each with the count of what is above the bound before; the last is
-/// infinite.
+/// The bounds of a histogram from `first` on, each with the count of times above the previous bound. The last
+/// bound is infinite.
 pub(crate) fn buckets_from(times: &TimeBuckets, first: Duration) -> Vec<(f64, u64)> {
     let skipped = TimeBuckets::BOUNDS.partition_point(|bound| *bound < first);
     let below: u64 = times.counts[..skipped].iter().sum();

@@ -1,4 +1,4 @@
-//! The metrics by the API of OpenTelemetry, for a service that exports by its own pipeline.
+//! The metrics through the OpenTelemetry API, for a service that exports with its own pipeline.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::metrics::exporter::Exporter;
 use crate::metrics::families::DEFINITIONS;
 use crate::metrics::family::{Definition, Family, MetricKind, Value};
 
-/// Tells a meter of OpenTelemetry everything that the exporter has.
+/// Gives an OpenTelemetry meter everything that the exporter has.
 ///
-/// Counts are read when the meter asks. Times are told when they are measured, since OpenTelemetry has no histogram
-/// that is only read: that is what it costs a checkout, and nothing where this is not made.
+/// Counts are read when the meter asks. Times are reported when they are measured, because OpenTelemetry has no
+/// histogram that is only read. Each checkout pays for that report. Without an `OtelExport` it costs nothing.
 pub struct OtelExport {
     source: Arc<Source>,
 }
@@ -26,7 +26,7 @@ struct Source {
     db: Database,
     exporter: Exporter,
     histograms: Histograms,
-    /// What the instruments of one collection share, so that all of them show one instant.
+    /// The families that the instruments of one collection share, so that all of them show the same instant.
     read: Mutex<Option<(Instant, Arc<Vec<Family>>)>>,
 }
 
@@ -39,10 +39,10 @@ struct Histograms {
 }
 
 impl OtelExport {
-    /// Makes all instruments with a meter. It stays as long as the meter does.
+    /// Makes all instruments with a meter. They live as long as the meter.
     ///
-    /// A further pool that opens later is found at the next collection; its times before that are not told. Each pool
-    /// tells one export alone: make one for a database.
+    /// A pool that opens later is found at the next collection; its times before that are not reported. Each pool
+    /// reports to only one export, so make one for each database.
     #[must_use]
     pub fn new(meter: &Meter, db: &Database, exporter: &Exporter) -> Self {
         let source = Arc::new(Source {
@@ -82,7 +82,7 @@ impl Source {
         families
     }
 
-    /// Has the times of every pool told that does not tell them yet.
+    /// Starts the reports of times for each pool that does not report them yet.
     fn listen(&self) {
         for pool in self.db.open_pools() {
             let listener = self.histograms.listener(&pool);
@@ -142,7 +142,7 @@ fn instrument(meter: &Meter, definition: &'static Definition, source: &Arc<Sourc
                 .with_callback(move |instrument| source.observe(name, number, instrument))
                 .build();
         }
-        // Told where they are measured; the phases of connecting are in the text alone.
+        // These are reported where they are measured. The phases of connecting are only in the text format.
         (MetricKind::Histogram { .. }, _) => {}
     }
 }
@@ -188,7 +188,7 @@ impl Histograms {
         }
     }
 
-    /// What a pool tells its times to; the attributes are made once.
+    /// The listener to which a pool reports its times. Its attributes are made once.
     fn listener(&self, pool: &Pool) -> app_db::db_pool::TimeListener {
         let this = self.clone();
         let snapshot = pool.snapshot();
@@ -233,8 +233,8 @@ impl Histograms {
     }
 }
 
-/// How long one collection takes at most.
+/// The longest time of one collection.
 const ONE_COLLECTION: Duration = Duration::from_millis(100);
 
-/// How many SQLSTATEs are told apart.
+/// How many SQLSTATEs are counted separately.
 const MAX_CODES: usize = 32;

@@ -1,4 +1,4 @@
-//! A probe: a session beside the pool, and two questions.
+//! A probe: asks two questions on a session beside the pool.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::monitor::sample::{Figures, Sample, SampleFailure};
 
-/// Looks at a pool; `None` where it is closed.
+/// Looks at a pool; `None` if it is closed.
 pub(crate) async fn probe(pool: &Pool) -> Option<Sample> {
     let at = SystemTime::now();
     let patience = pool.profile().connect_timeout * 2;
@@ -117,7 +117,8 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Nothing for a primary, and zero where everything that has come is replayed: a quiet primary sends nothing.
+/// NULL for a primary. Zero if everything that has arrived is replayed, because a quiet primary sends
+/// nothing.
 const LAG: &str = "\
 SELECT CASE
     WHEN NOT pg_is_in_recovery() THEN NULL

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 pub struct Sample {
     /// The pool's name.
     pub pool: Arc<str>,
-    /// When it was.
+    /// When the look was.
     pub at: SystemTime,
     /// The numbers, or why there are none.
     pub outcome: Result<Figures, SampleFailure>,
@@ -31,11 +31,11 @@ pub struct Figures {
     pub response_time: Duration,
     /// How long it took to open the session that was asked.
     pub connect_time: Duration,
-    /// How far the server is behind its primary; `None` where it is none behind anything.
+    /// How far a replica is behind its primary; `None` for a primary.
     pub replica_lag: Option<Duration>,
     /// Callers that had to queue, since the pool began.
     pub wait_count: u64,
-    /// How long these queued, taken together.
+    /// How long these queued in total.
     pub wait_duration: Duration,
 }
 
@@ -45,12 +45,12 @@ pub struct Figures {
 pub struct SampleFailure {
     /// What went wrong.
     pub error: String,
-    /// Whether no session came about, or it broke; otherwise the server has refused the question.
+    /// Whether there was no session, or it broke. Otherwise the server has refused the question.
     pub is_connection_error: bool,
 }
 
 impl Sample {
-    /// The numbers, where the look succeeded.
+    /// The numbers, if the look succeeded.
     #[must_use]
     pub fn figures(&self) -> Option<&Figures> {
         self.outcome.as_ref().ok()

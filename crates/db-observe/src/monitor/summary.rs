@@ -1,20 +1,20 @@
-//! Samples in a few numbers.
+//! A summary of samples.
 
 use std::time::Duration;
 
 use crate::monitor::sample::{Figures, Sample};
 
-/// The samples of one pool in a few numbers.
+/// A summary of one pool's samples.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
     /// How many samples there are.
     pub total_samples: usize,
-    /// Those of them that have numbers.
+    /// How many of them have numbers.
     pub valid_samples: usize,
-    /// The share of the others, from 0 to 1.
+    /// The share of samples without numbers, from 0 to 1.
     pub error_rate: f64,
-    /// The means over those with numbers; `None` where there are none.
+    /// The means over the samples with numbers; `None` if there are none.
     pub means: Option<Means>,
     /// The longest response.
     pub max_response_time: Option<Duration>,
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(summary.min_response_time, Some(Duration::from_millis(10)));
     }
 
-    /// req 2.49: nothing but failures is an error rate of one, and no mean.
+    /// req 2.49: only failures give an error rate of one, and no mean.
     #[test]
     fn failures_alone_are_a_rate_of_one() {
         let summary = Summary::of(&[sample(Err("a")), sample(Err("b"))]).unwrap();

@@ -15,7 +15,7 @@ use crate::sizing::{SizeChange, Sizer, SizingInputs, Slowness};
 
 /// The background task of [`Operations`](crate::Operations).
 ///
-/// Started with them, woken at an interval, ended by their end.
+/// Started with them, woken at an interval, ended together with them.
 pub(crate) struct Overseer {
     watched: Arc<Watched>,
     interval: Duration,
@@ -130,7 +130,7 @@ fn apply(pool: &Pool, before: &SizingInputs, change: &SizeChange) {
             cause = change.cause,
             "the size of the pool follows its load"
         ),
-        // Somebody has changed the settings in this moment; the next look goes by theirs.
+        // Somebody has changed the settings at this moment. The next look uses the new ones.
         Err(error) => tracing::debug!(
             target: "app_db::sizing",
             pool = pool.name(),
@@ -140,5 +140,5 @@ fn apply(pool: &Pool, before: &SizingInputs, change: &SizeChange) {
     }
 }
 
-/// Statements that take so much longer than they did are a sign of a server that has enough to do.
+/// If statements take this many times as long as before, the server has enough to do.
 const TOLERATED: f64 = 1.5;

@@ -37,7 +37,7 @@ impl Watched {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells every sink of an alert; waits for none.
+    /// Gives an alert to every sink, and waits for none.
     pub(crate) fn tell(&self, alert: Alert) {
         let alert = Arc::new(alert);
         for outbox in &self.outboxes {
@@ -49,7 +49,7 @@ impl Watched {
         told.drain(..beyond);
     }
 
-    /// Keeps a snapshot of each minute, for what is to be seen over time.
+    /// Keeps a snapshot of each minute, for comparisons over time.
     pub(crate) fn remember(&self, now: Instant, snapshot: Snapshot) {
         let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = earlier

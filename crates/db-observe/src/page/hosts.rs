@@ -1,11 +1,11 @@
-//! The names by which a page may be asked for.
+//! The host names under which a page answers.
 
 use std::net::IpAddr;
 
 /// Names of this machine, and others that were allowed.
 ///
-/// A page on a loopback port is within reach of every site that a browser on this machine visits, by a name that the
-/// site has pointed here; that name is not one of these.
+/// Every site that a browser on this machine visits could reach a page on a loopback port, through a name that the
+/// site points at this machine. Such a name is not in this list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hosts(Vec<String>);
 

@@ -9,7 +9,7 @@ use crate::report::{PoolReport, StatusReport};
 #[template(path = "status.html")]
 pub(crate) struct StatusPage<'r> {
     report: &'r StatusReport,
-    /// What stands before the names of the other paths, so that they are found behind any prefix and proxy.
+    /// The prefix of the links to the other paths, so that they work behind any prefix and proxy.
     base: String,
 }
 

@@ -15,13 +15,13 @@ pub struct AdviceReport {
     pub about: String,
     /// The number.
     pub recommended: f64,
-    /// What it rests on.
+    /// The inputs.
     pub inputs: Vec<InputReport>,
     /// What it means.
     pub sentence: String,
 }
 
-/// One number that advice rests on.
+/// One number from which advice was computed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -11,7 +11,7 @@ use crate::report::written::rfc3339;
 #[serde(default)]
 #[non_exhaustive]
 pub struct AlertReport {
-    /// `firing` for what goes on now, `told` and `resolved` for what was sent.
+    /// `firing` for an alert that goes on now, `told` and `resolved` for one that was sent.
     pub state: String,
     /// The rule.
     pub rule: String,
@@ -19,7 +19,7 @@ pub struct AlertReport {
     pub pool: String,
     /// `WARNING` or `CRITICAL`.
     pub level: String,
-    /// What is the matter.
+    /// What is wrong.
     pub message: String,
     /// When it was told.
     pub at: String,
@@ -38,7 +38,7 @@ pub struct SinkReport {
     pub queued: usize,
     /// Alerts sent.
     pub sent: u64,
-    /// Alerts given up for younger ones.
+    /// Alerts dropped for newer ones.
     pub dropped: u64,
     /// Attempts that failed.
     pub failed: u64,

@@ -4,7 +4,7 @@ use app_db::db_pool::{Breaker, PoolSnapshot};
 
 use crate::report::status_sources::StatusSources;
 
-/// One sentence for each thing that is wrong, the worst first; none where all is well.
+/// One sentence for each problem, the worst first; empty if nothing is wrong.
 pub(crate) fn findings(sources: &StatusSources<'_>) -> Vec<String> {
     let mut findings = Vec::new();
     for pool in &sources.snapshot.pools {

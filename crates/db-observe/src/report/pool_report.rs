@@ -19,7 +19,7 @@ pub struct PoolReport {
     pub pool: String,
     /// Where it connects to, without user and secret.
     pub address: String,
-    /// What is the matter with it.
+    /// What is wrong with it.
     pub diagnosis: Option<String>,
     /// `closed`, `open` or `half-open`.
     pub breaker: String,
@@ -55,11 +55,11 @@ pub struct PoolReport {
     pub utilisation: f64,
     /// Checkouts by where the connection came from: `idle`, `new`, `queued`.
     pub checkouts: BTreeMap<String, u64>,
-    /// The share of checkouts for which a connection had to be made; below 10 % is well.
+    /// The share of checkouts for which a connection had to be made; below 10 % is good.
     pub cold_start_rate: Option<f64>,
-    /// The mean time of making a connection; below 100 ms is well.
+    /// The mean time to make a connection; below 100 ms is good.
     pub connection_time_ms: Option<f64>,
-    /// The mean time of a caller's wait for a connection; below 50 ms is well.
+    /// The mean time that a caller waited for a connection; below 50 ms is good.
     pub pooler_wait_time_ms: Option<f64>,
     /// Callers that got none in time.
     pub timed_out: u64,
@@ -67,7 +67,7 @@ pub struct PoolReport {
     pub refused: u64,
     /// Callers that had to queue.
     pub wait_count: u64,
-    /// How long these queued together.
+    /// How long these queued in total.
     pub wait_duration_ms: f64,
     /// 99 of 100 callers queued no longer than this.
     pub wait_p99_ms: f64,
@@ -75,7 +75,7 @@ pub struct PoolReport {
     pub connects: u64,
     /// Attempts to connect that failed.
     pub connect_failures: u64,
-    /// The last failure, since the last success.
+    /// The last failure since the last success.
     pub last_failure: Option<String>,
     /// Connections closed, by reason.
     pub closed: BTreeMap<String, u64>,
@@ -89,17 +89,17 @@ pub struct PoolReport {
     pub wait_time: TimesReport,
     /// From having it to giving it back.
     pub use_time: TimesReport,
-    /// Of making connections.
+    /// The time to make connections.
     pub create_time: TimesReport,
-    /// Of statements that succeeded.
+    /// The time of statements that succeeded.
     pub operation_time: TimesReport,
     /// How far a replica is behind.
     pub replica_lag_seconds: Option<f64>,
-    /// Who has connections, the longest first; twenty at most.
+    /// The present holders, the longest hold first; at most twenty.
     pub holders: Vec<HolderReport>,
     /// The looks of the monitor, the oldest first.
     pub samples: Vec<SampleReport>,
-    /// The same in a few numbers.
+    /// A summary of these looks.
     pub summary: Option<SummaryReport>,
 }
 
@@ -114,7 +114,7 @@ pub struct TimesReport {
     pub sum_seconds: f64,
 }
 
-/// Somebody who has a connection.
+/// One holder of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -127,7 +127,7 @@ pub struct HolderReport {
     pub held_ms: f64,
     /// `none`, `open`, `failed` or `unknown`.
     pub transaction: String,
-    /// For how long a statement has been running.
+    /// How long the present statement has been running.
     pub running_ms: Option<f64>,
     /// That statement, or the last one, without values.
     pub statement: Option<String>,

@@ -29,7 +29,7 @@ pub struct SampleReport {
     pub is_connection_error: Option<bool>,
 }
 
-/// The looks of the monitor in a few numbers.
+/// A summary of the monitor's looks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -38,7 +38,7 @@ pub struct SummaryReport {
     pub total_samples: usize,
     /// How many have numbers.
     pub valid_samples: usize,
-    /// The share of the others.
+    /// The share without numbers.
     pub error_rate: f64,
     /// Means over those with numbers.
     pub mean_total: Option<f64>,

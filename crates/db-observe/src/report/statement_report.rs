@@ -22,7 +22,7 @@ pub struct StatementReport {
     pub errors: u64,
     /// The rows that they returned or changed.
     pub rows: u64,
-    /// The time of all together.
+    /// The total time.
     pub total_ms: f64,
     /// The mean.
     pub mean_ms: f64,

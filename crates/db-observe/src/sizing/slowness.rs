@@ -1,5 +1,5 @@
-//! Whether statements have become slower: each fingerprint against itself, so that another mix of statements is not
-//! taken for it.
+//! Whether statements have become slower. Each fingerprint is compared with itself, so that a different mix of
+//! statements does not look like a slower server.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ pub(crate) struct Slowness {
 
 #[derive(Debug, Default)]
 struct Track {
-    /// All that was ever recorded.
+    /// Everything that was ever recorded.
     all: HashMap<u64, u64>,
     /// What was recorded in each of the last intervals.
     intervals: VecDeque<Recorded>,
 }
 
 impl Slowness {
-    /// Takes what was ever recorded of each fingerprint, at the end of an interval, and says how much longer the
-    /// median took than in the ten intervals before: 1 is as long, 2 is twice as long. Each fingerprint has the
-    /// weight of the time that it took. `None` where none has run often enough in both.
+    /// Takes everything recorded for each fingerprint at the end of an interval. Returns how much longer the median
+    /// took than in the ten intervals before: 1 is as long, 2 is twice as long. Each fingerprint is weighted by the
+    /// time that it took. `None` if no fingerprint has run often enough in both.
     pub(crate) fn update(&mut self, recorded: Vec<(Arc<str>, Recorded)>) -> Option<f64> {
         let (mut weights, mut ratios) = (0.0, 0.0);
         let mut seen = HashMap::with_capacity(recorded.len());
@@ -41,14 +41,14 @@ impl Slowness {
             track.intervals.drain(..beyond);
             seen.insert(fingerprint, track);
         }
-        // What has left the table begins anew when it comes back.
+        // A fingerprint that has left the table starts again when it comes back.
         self.tracks = seen;
         (weights > 0.0).then(|| ratios / weights)
     }
 }
 
 impl Track {
-    /// What came since the last interval.
+    /// What was recorded since the last interval.
     fn advance(&mut self, recorded: &[(u64, u64)]) -> Recorded {
         let now: HashMap<_, _> = recorded.iter().copied().collect();
         let before = |value: &u64| self.all.get(value).copied().unwrap_or(0);
@@ -69,7 +69,7 @@ impl Track {
     }
 }
 
-/// The median, of as many as say something.
+/// The median, if there are enough runs.
 fn median(recorded: &[(u64, u64)]) -> Option<u64> {
     let all: u64 = recorded.iter().map(|(_, count)| count).sum();
     if all < ENOUGH {
@@ -85,10 +85,10 @@ fn median(recorded: &[(u64, u64)]) -> Option<u64> {
     at.map(|(value, _)| *value)
 }
 
-/// How many intervals are compared with.
+/// With how many intervals the last one is compared.
 const KEPT: usize = 10;
 
-/// How many runs a median is made from at least.
+/// The minimum of runs for a median.
 const ENOUGH: u64 = 10;
 
 #[cfg(test)]
@@ -108,14 +108,14 @@ mod tests {
         assert_eq!(slowness.update(of(&[("a", &[(1_000, 200)])])), Some(1.0));
         let slower = slowness.update(of(&[("a", &[(1_000, 200), (2_000, 100)])]));
         assert_eq!(slower, Some(2.0));
-        // Five runs say nothing.
+        // Five runs are not enough.
         assert_eq!(
             slowness.update(of(&[("a", &[(1_000, 205), (2_000, 100)])])),
             None
         );
     }
 
-    /// Another mix is no slower server: each statement takes as long as it did.
+    /// A different mix does not mean a slower server: each statement takes as long as before.
     #[test]
     fn another_mix_is_not_slower() {
         let mut slowness = Slowness::default();
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(slowness.update(new), Some(1.0));
     }
 
-    /// Statistics that were reset are not taken for less than nothing.
+    /// A reset of the statistics does not count as negative times.
     #[test]
     fn a_reset_is_no_change() {
         let mut slowness = Slowness::default();

@@ -1,8 +1,8 @@
-//! The size against loads that are played, by the second.
+//! The size under simulated loads, second by second.
 
 use super::*;
 
-/// A pool that so many want to use at a time.
+/// A simulated pool.
 struct Played {
     sizer: Sizer,
     began: Instant,
@@ -53,7 +53,8 @@ impl Played {
     }
 }
 
-/// req 3.14, req 3.15, req 3.16: from 25 on in steps of five, one in a minute, until nobody waits; then it stays.
+/// req 3.14, req 3.15, req 3.16: the size grows from 25 in steps of five, one each minute, until nobody waits.
+/// Then it stays.
 #[test]
 fn a_step_of_load_is_followed_and_settles() {
     let mut played = Played::new(25, 100);
@@ -92,7 +93,7 @@ fn a_quiet_pool_shrinks_to_its_floor() {
     let mut small = Played::new(4, 100);
     small.minutes(10, 0, false);
     assert!(small.changes.is_empty());
-    // What it keeps ready comes back with the load.
+    // The number of idle connections kept ready returns with the load.
     played.minutes(4, 30, false);
     assert_eq!(
         (played.inputs.max_idle, played.inputs.min_idle),
@@ -110,7 +111,7 @@ fn a_slower_server_gets_no_more() {
     assert_eq!(played.sizes(), [30]);
 }
 
-/// A server that has no connection left is given a tenth back, and is not asked for more.
+/// If the server has no connection left, the pool gives back a tenth and does not ask for more.
 #[test]
 fn too_many_connections_give_a_tenth_back() {
     let mut played = Played::new(50, 100);
@@ -126,7 +127,7 @@ fn too_many_connections_give_a_tenth_back() {
     );
 }
 
-/// While the server is not well or holders keep their connections, nothing changes.
+/// While the server has a problem, or holders keep their connections, nothing changes.
 #[test]
 fn nothing_changes_in_an_outage_a_failover_or_a_leak() {
     type Trouble = fn(&mut SizingInputs);
@@ -137,7 +138,7 @@ fn nothing_changes_in_an_outage_a_failover_or_a_leak() {
     ];
     for trouble in troubles {
         let mut played = Played::new(25, 100);
-        // The second after a decision.
+        // One second after a decision.
         played.seconds(61, 25, false);
         played.second += 1;
         let mut troubled = played.inputs.clone();

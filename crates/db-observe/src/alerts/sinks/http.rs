@@ -1,4 +1,4 @@
-//! One POST of JSON, for sinks that are reached by HTTP.
+//! One POST of JSON, for sinks that use HTTP.
 
 use std::error::Error;
 use std::fmt;
@@ -19,16 +19,16 @@ use serde::Serialize;
 
 use crate::alerts::sinks::not_sent::NotSent;
 
-/// An address that is posted to. It is a secret, since anybody who knows it may post there too.
+/// An address to post to. It is a secret, because anybody who knows it can post there.
 ///
-/// The client follows no redirect: what it posts is for the one that it was told.
+/// The client follows no redirect: the message is only for this address.
 #[derive(Clone)]
 pub(crate) struct PostAddress {
     url: SecretString,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
-/// The address is none that can be posted to.
+/// The address is not a URL to which one can post.
 #[derive(Debug, thiserror::Error)]
 #[error("the address of a sink is no http or https URL, or it has a user in it")]
 #[non_exhaustive]
@@ -105,7 +105,8 @@ fn chain(error: &dyn Error) -> String {
 fn tls() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
-        // One that is not understood is one that nothing is signed with.
+        // A certificate that is not understood is ignored: no server's certificate is signed with
+        // it.
         let _unknown = roots.add(certificate);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

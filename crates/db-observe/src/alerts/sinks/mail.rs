@@ -1,4 +1,4 @@
-//! Mail, for critical alerts alone.
+//! Mail, only for critical alerts.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::alerts::alert::Alert;
 use crate::alerts::sinks::not_sent::NotSent;
 
-/// Somebody who is mailed by an SMTP server.
+/// Recipients, and the SMTP server that mails them.
 #[derive(Clone)]
 pub struct Mail {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -18,28 +18,29 @@ pub struct Mail {
     to: Vec<Mailbox>,
 }
 
-/// The mail cannot be sent this way.
+/// Why mail cannot be sent this way.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailError {
-    /// The server's URL is none; its text may hold a password and is not told.
+    /// The server's URL is not valid. Its text may hold a password, and is not shown.
     #[error(
         "the SMTP server's URL is not understood; expected smtps://user:password@host, or smtp://host:port"
     )]
     Url,
-    /// An address is none.
+    /// An address is not valid.
     #[error("{address:?} is no mail address")]
     Address {
         /// What was given.
         address: String,
     },
-    /// Nobody is mailed.
+    /// There is no recipient.
     #[error("there is nobody to send mail to")]
     Nobody,
 }
 
 impl Mail {
-    /// Mail by the server at a URL, such as `smtps://user:password@mail.example` or `smtp://localhost:25`.
+    /// Mail through the server at a URL, such as `smtps://user:password@mail.example` or
+    /// `smtp://localhost:25`.
     ///
     /// # Errors
     ///

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// Why an alert was not sent; neither the place's address nor a secret is in it.
+/// Why an alert was not sent. It contains neither the sink's address nor a secret.
 #[derive(Debug)]
 pub(crate) struct NotSent {
     pub(crate) reason: String,
-    /// When the place wants to be asked again.
+    /// After which time the sink wants to be asked again.
     pub(crate) retry_after: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! Slack, by an incoming webhook.
+//! Slack, through an incoming webhook.
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::alerts::alert::Alert;
 use crate::alerts::sinks::http::{NoUrl, PostAddress};
 use crate::alerts::sinks::not_sent::NotSent;
 
-/// A channel of Slack, or of what understands the same messages.
+/// A channel of Slack, or of a program that understands the same messages.
 #[derive(Clone, Debug)]
 pub struct Slack(PostAddress);
 
@@ -21,7 +21,7 @@ impl Slack {
     ///
     /// # Errors
     ///
-    /// [`NoUrl`] where it is none.
+    /// [`NoUrl`] if it is not a valid URL.
     pub fn new(url: impl Into<SecretString>) -> Result<Self, NoUrl> {
         PostAddress::new(url.into()).map(Self)
     }
@@ -32,7 +32,7 @@ impl Slack {
     }
 }
 
-/// Slack's three characters that are not text.
+/// Escapes the three characters that have a meaning for Slack.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

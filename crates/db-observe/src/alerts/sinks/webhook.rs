@@ -1,4 +1,4 @@
-//! A webhook that is told what Alertmanager would tell it.
+//! A webhook that gets the same messages as from Alertmanager.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -19,7 +19,7 @@ impl Webhook {
     ///
     /// # Errors
     ///
-    /// [`NoUrl`] where it is none.
+    /// [`NoUrl`] if it is not a valid URL.
     pub fn new(url: impl Into<SecretString>) -> Result<Self, NoUrl> {
         PostAddress::new(url.into()).map(Self)
     }
@@ -93,7 +93,7 @@ impl Notification {
                 labels,
                 annotations,
                 starts_at: time(alert.started),
-                // Go's zero time is its word for an end that has not come.
+                // Go's zero time stands for an end that has not come yet.
                 ends_at: match alert.state {
                     AlertState::Firing => "0001-01-01T00:00:00Z".to_owned(),
                     AlertState::Resolved => time(alert.at),
