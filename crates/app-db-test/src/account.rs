@@ -1,11 +1,11 @@
-//! The account that a server runs as.
+//! The account under which a server runs.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// The user and the group of the account that servers of root run as, since PostgreSQL refuses root: `postgres`, or
-/// else `nobody`. `None` where there is neither.
+/// The user and the group of the account for servers that root starts, because PostgreSQL refuses root: `postgres`,
+/// or else `nobody`. `None` if there is neither.
 pub fn unprivileged() -> io::Result<Option<(u32, u32)>> {
     let passwd = fs::read_to_string("/etc/passwd")?;
     Ok(["postgres", "nobody"]
@@ -15,7 +15,7 @@ pub fn unprivileged() -> io::Result<Option<(u32, u32)>> {
 
 /// The user of this process.
 pub(crate) fn own() -> io::Result<u32> {
-    // What a process owns below /proc is its effective user's; elsewhere a new file tells.
+    // A process's entry in /proc belongs to its effective user. Without /proc, a new file shows the user.
     if let Ok(process) = fs::metadata("/proc/self") {
         return Ok(process.uid());
     }

@@ -1,4 +1,4 @@
-//! A session beside the tests, which makes and drops databases.
+//! A session beside the tests, which creates and drops databases.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use tokio_postgres::types::{FromSqlOwned, ToSql};
 
 use crate::error::TestDatabaseError;
 
-/// The session, and how names begin that belong to it.
+/// The session, and the prefix of the names that belong to it.
 pub(crate) struct Admin {
     client: Client,
-    /// Of the database that the session is in.
+    /// The endpoint of the session's database.
     endpoint: Endpoint,
     prefix: String,
 }
 
 impl Admin {
-    /// In the database that the URL names, or in `postgres` where the server has no such database.
+    /// Connects to the database that the URL names, or to `postgres` if the server has no such database.
     pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, TestDatabaseError> {
         let mut endpoint = endpoint.clone();
         let client = match connect_client(&endpoint, CONNECT_TIMEOUT).await {
@@ -37,7 +37,7 @@ impl Admin {
             endpoint,
             prefix: String::new(),
         };
-        // Locks are a database's own, so that only processes that meet in this one may sweep what is named after it.
+        // Locks belong to one database, so only processes that use this database may sweep what is named after it.
         let place: String = admin
             .ask("SELECT substr(md5(current_database()), 1, 8)", &[])
             .await?;
@@ -45,7 +45,7 @@ impl Admin {
         Ok(admin)
     }
 
-    /// How the names of all databases begin that are made from here.
+    /// The prefix of all databases that are made here.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -62,7 +62,7 @@ impl Admin {
         })
     }
 
-    /// The first column of the one row.
+    /// Asks for one row, and returns its first column.
     pub(crate) async fn ask<T: FromSqlOwned>(
         &self,
         sql: &str,
@@ -87,7 +87,7 @@ impl Admin {
         .map(drop)
     }
 
-    /// Whether nobody had the lock on a name; this session has it now.
+    /// Takes the lock on a name if nobody has it. Returns whether this session has it now.
     pub(crate) async fn try_lock(&self, name: &str) -> Result<bool, TestDatabaseError> {
         self.ask(
             "SELECT pg_try_advisory_lock($1, hashtext($2))",
@@ -110,7 +110,7 @@ impl Admin {
     }
 }
 
-/// In a session of its own.
+/// Drops a database in a session of its own.
 pub(crate) async fn drop_database(server: &Endpoint, name: &str) -> Result<(), TestDatabaseError> {
     let admin = Admin::connect(server).await?;
     admin
@@ -118,7 +118,7 @@ pub(crate) async fn drop_database(server: &Endpoint, name: &str) -> Result<(), T
         .await
 }
 
-/// Tells these locks from those of everybody else.
+/// Distinguishes these locks from all others.
 const LOCKS: i32 = 0x6170_7462;
 const NO_DATABASE: &str = "3D000";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,15 +1,16 @@
-//! Where machines keep the programs of a PostgreSQL server.
+//! Where machines have the programs of a PostgreSQL server.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Folders that may have `postgres` and `initdb`: those on `PATH`, that of `pg_config`, those of the distributions.
+/// Folders that may have `postgres` and `initdb`: the folders on `PATH`, the one from `pg_config`, and those of the
+/// distributions.
 pub fn installations() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
-        // PATH often has a link; initdb looks for its companions beside the real file.
+        // `PATH` often has a link, and initdb looks for its companions beside the real file.
         if let Ok(program) = folder.join("postgres").canonicalize() {
             folders.extend(program.parent().map(Path::to_owned));
         }
@@ -50,7 +51,7 @@ pub fn versions(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Parent folder, prefix of the version's folder, the programs' folder below that.
+/// The parent folder, the prefix of the version's folder, and the programs' folder below it.
 const DISTRIBUTIONS: [(&str, &str, &str); 8] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),

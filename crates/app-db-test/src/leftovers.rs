@@ -1,4 +1,4 @@
-//! What killed processes have left, and templates of migrations that are no more.
+//! Databases that killed processes have left, and templates of migrations that no longer exist.
 
 use tokio::sync::OnceCell;
 
@@ -7,7 +7,7 @@ use crate::error::TestDatabaseError;
 use crate::project::Project;
 use crate::template::comment;
 
-/// Removes it, once in a process. What cannot be removed stays for the next one.
+/// Removes them, once in a process. What cannot be removed stays for the next process.
 pub(crate) async fn sweep_once(admin: &Admin, project: &Project) {
     static SWEPT: OnceCell<()> = OnceCell::const_new();
     SWEPT
@@ -27,7 +27,7 @@ async fn sweep(admin: &Admin, project: &Project) -> Result<(), TestDatabaseError
         .ask(sql, &[&admin.prefix(), &present, &comment(project)])
         .await?;
     for name in left {
-        // The owner of a copy has the lock for as long as it lives.
+        // The owner of a copy holds the lock as long as it lives.
         if admin.try_lock(&name).await? {
             let dropped = admin
                 .run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))

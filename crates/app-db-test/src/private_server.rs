@@ -1,7 +1,7 @@
-//! A PostgreSQL that all tests of an account share, and that ends when none of them has been there for a while.
+//! A PostgreSQL that all tests of an account share. It ends when no test has used it for a while.
 //!
-//! Its folder has a file for each process that uses it. A shell beside the server looks whether those processes live;
-//! when none does, it stops the server and removes the folder.
+//! Its folder has a file for each process that uses it. A shell beside the server checks whether those processes
+//! live. When none does, it stops the server and removes the folder.
 
 use std::env;
 use std::fs::{self, DirBuilder, File};
@@ -20,13 +20,14 @@ use crate::admin::Admin;
 use crate::error::{Doing, TestDatabaseError};
 use crate::installation::installations;
 
-/// The server that runs already, or a new one.
+/// The server that is already running, or a new one.
 pub(crate) async fn shared() -> Result<Endpoint, TestDatabaseError> {
     let account = Account::of_servers()?;
     let home = Home(env::temp_dir().join(format!("app-db-test-{}", account.own)));
     let _lock = home.lock().await?;
     home.is_ours(&account)?;
-    // Registered first: from then on the shell does not stop the server. It may have decided so just before.
+    // This process registers first, and from then on the shell does not stop the server. But the shell may have
+    // decided to stop it just before.
     if home.register()
         && let Some(endpoint) = home.running().await
         && home.is_registered()
@@ -36,7 +37,7 @@ pub(crate) async fn shared() -> Result<Endpoint, TestDatabaseError> {
     home.start(&account).await
 }
 
-/// Who the tests run as, and whom a server of theirs has to run as instead.
+/// The account of the tests, and the account under which their server has to run.
 struct Account {
     own: u32,
     server: Option<(u32, u32)>,
@@ -112,7 +113,7 @@ impl Home {
         locked.doing(|| "locking the private server's folder".to_owned())
     }
 
-    /// Refuses a folder that somebody else has made under this name.
+    /// Refuses a folder that another user has made under this name.
     fn is_ours(&self, account: &Account) -> Result<(), TestDatabaseError> {
         let owner = fs::symlink_metadata(&self.0).map(|folder| folder.uid());
         let is_known =
@@ -138,7 +139,7 @@ impl Home {
         self.user().exists()
     }
 
-    /// How to reach the server, if it answers.
+    /// The endpoint of the server, if it answers.
     async fn running(&self) -> Option<Endpoint> {
         let url = fs::read_to_string(self.0.join(URL)).ok()?;
         let endpoint = DirectUrl::parse(&url).ok()?.endpoint().clone();
@@ -165,7 +166,7 @@ impl Home {
         let errors = output
             .try_clone()
             .doing(|| "duplicating a file handle".to_owned())?;
-        // A group of its own: it outlives this process and the terminal's Ctrl-C.
+        // It has a process group of its own, so it survives this process and the terminal's Ctrl-C.
         shell.stdout(output).stderr(errors).process_group(0);
         shell
             .spawn()
@@ -186,7 +187,7 @@ impl Home {
         })
     }
 
-    /// Makes the folder anew, with this process as its first user, and returns the port and the password.
+    /// Creates the folder again, with this process as its first user, and returns the port and the password.
     fn lay_out(
         &self,
         account: &Account,
@@ -195,7 +196,7 @@ impl Home {
         let password = random_word().doing(|| "reading /dev/urandom".to_owned())?;
         let secret = self.0.join("initial-password");
         let made = (|| {
-            // The shell of a server that is ending knows by the name whether the folder is still its own.
+            // The shell of a server that is ending sees by the name whether the folder is still its own.
             let former = self.0.with_extension(format!("{:x}", fastrand::u64(..)));
             if fs::rename(&self.0, &former).is_ok() {
                 let _ = fs::remove_dir_all(&former);
@@ -244,7 +245,7 @@ impl Home {
     }
 }
 
-/// Only this account can read it.
+/// Writes a file that only this account can read.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::options()
         .write(true)
@@ -261,10 +262,11 @@ fn random_word() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The file of a dead process goes at once, before another one gets its number.
+/// The shell removes the file of a dead process at once, before another process gets its number.
 ///
-/// Arguments: the folder, the server's command. Who registers while it decides is found in the renamed folder.
-/// It stays in its folder, which may get another name, and then is no longer its own to remove.
+/// Arguments: the folder, the server's command. A process that registers while the shell decides is found in the
+/// renamed folder. The shell's working directory stays this folder, even if the folder gets another name. Then the
+/// shell must not remove it.
 const SUPERVISE: &str = r#"
 folder=$1; shift
 cd "$folder"
@@ -314,7 +316,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 mod tests {
     use super::*;
 
-    /// Who makes the folder first could otherwise name any server.
+    /// Otherwise a user that makes the folder first could name any server.
     #[test]
     fn a_folder_of_somebody_else_is_not_used() {
         let home = Home(env::temp_dir().join(format!("app-db-test-{:x}", fastrand::u64(..))));

@@ -20,7 +20,8 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// From the crate that cargo tests, or else from the working directory, upwards.
+    /// Finds the project from the crate that cargo tests, or else from the working directory,
+    /// upwards.
     pub(crate) fn nearest() -> Result<Self, TestDatabaseError> {
         let from = match env::var_os("CARGO_MANIFEST_DIR") {
             Some(tested) => PathBuf::from(tested),
@@ -51,7 +52,7 @@ impl Project {
         MigrationSource::directory(&self.migrations)
     }
 
-    /// What the migrations are now, in 16 digits.
+    /// The present content of the migrations, as a hash of 16 digits.
     pub(crate) fn state(&self) -> Result<String, TestDatabaseError> {
         let mut files = BTreeMap::new();
         read(&self.migrations, &mut files)
@@ -74,7 +75,7 @@ impl Project {
         }
     }
 
-    /// The project's settings for a test, with this database and no other.
+    /// The project's settings for a test, with only this database.
     pub(crate) fn config(&self, endpoint: &Endpoint) -> Result<Config, TestDatabaseError> {
         let url: SecretString = endpoint.to_url();
         let url = url.expose_secret().to_owned();
@@ -104,7 +105,7 @@ fn is_about_nothing_set(error: &ConfigError) -> bool {
         .all(|problem| problem.message.starts_with("not set"))
 }
 
-/// Every file below, by its path.
+/// Reads every file below a folder, by its path.
 fn read(folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

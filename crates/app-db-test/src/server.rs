@@ -1,4 +1,4 @@
-//! The server that the databases are made on: the project's own, or a private one.
+//! The server on which the databases are made: the project's own, or a private one.
 
 use app_db::Endpoint;
 use tokio::sync::OnceCell;
@@ -14,7 +14,8 @@ impl Server {
         if let Some(endpoint) = project.endpoint()? {
             return Ok(Self(endpoint));
         }
-        // A process asks once: from then on it is one of the processes that keep the server alive.
+        // A process asks only once. From then on it is one of the processes that keep the server
+        // alive.
         static PRIVATE: OnceCell<Endpoint> = OnceCell::const_new();
         PRIVATE
             .get_or_try_init(private_server::shared)

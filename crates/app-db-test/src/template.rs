@@ -1,4 +1,4 @@
-//! The migrated database that the tests' databases are copied from.
+//! The migrated database from which the tests' databases are copied.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,12 @@ use crate::admin::Admin;
 use crate::error::TestDatabaseError;
 use crate::project::Project;
 
-/// One for each state of a folder of migrations. Its comment names the folder, and says that it is ready.
+/// There is one for each state of a folder of migrations. The database's comment names the folder, and
+/// says that the template is ready.
 pub(crate) struct Template(String);
 
 impl Template {
-    /// Makes it unless it is there.
+    /// Makes the template unless it exists.
     pub(crate) async fn ready(admin: &Admin, project: &Project) -> Result<Self, TestDatabaseError> {
         let name = format!("{}template_{}", admin.prefix(), project.state()?);
         if !is_ready(admin, &name, project).await? {
@@ -35,7 +36,7 @@ impl Template {
     }
 }
 
-/// What a template's comment says.
+/// The text of a template's comment.
 pub(crate) fn comment(project: &Project) -> String {
     format!("app-db-test: {}", project.migrations().display())
 }
@@ -56,7 +57,7 @@ async fn make(admin: &Admin, name: &str, project: &Project) -> Result<(), TestDa
     let url = DirectUrl::parse(endpoint.to_url().expose_secret())?;
     let migrator = Migrator::new(url, project.source());
     Box::pin(migrator.run()).await?;
-    // A session in its template makes CREATE DATABASE wait for five seconds, and fail.
+    // A session in the template makes CREATE DATABASE wait for five seconds and then fail.
     let asked = Instant::now();
     let busy = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1)";
     while admin.ask(busy, &[&name]).await? && asked.elapsed() < PATIENCE {

@@ -17,7 +17,7 @@ use crate::template::Template;
 
 /// A migrated database for one test, which dereferences to a [`Database`].
 ///
-/// It is removed on drop, with whatever connections are left.
+/// It is removed on drop, together with any connections that are left.
 pub struct TestDatabase {
     // Dropped in this order: the handle first, then its database.
     database: Database,
@@ -27,14 +27,14 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// A database with the migrations of the nearest folder `migrations`, from the tested crate upwards.
     ///
-    /// It is made on the server of `DATABASE_URL` (`DATABASE_URL_DIRECT`), and on a private one where there is
-    /// no such URL. It costs about 30 ms; the first one also pays for the migrations, and for the start of a private
-    /// server about half a second.
+    /// It is made on the server of `DATABASE_URL` (`DATABASE_URL_DIRECT`), or on a private one if there is no such
+    /// URL. It takes about 30 ms. The first one also takes the time of the migrations, and about half a second to
+    /// start a private server.
     ///
     /// # Errors
     ///
-    /// [`TestDatabaseError`] tells what is missing: migrations, a PostgreSQL, a right of the role, or what a
-    /// migration has failed with.
+    /// [`TestDatabaseError`] says what is missing (migrations, a PostgreSQL, a right of the role) or how a migration
+    /// has failed.
     ///
     /// Dropping the future leaves at most a database that the next test process removes. Call it inside a tokio
     /// runtime.
@@ -42,7 +42,7 @@ impl TestDatabase {
         Box::pin(Self::of(Project::nearest()?)).await
     }
 
-    /// The same with the migrations of a folder; `config/` is looked for beside it.
+    /// The same with the migrations of this folder. `config/` is searched beside it.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl TestDatabase {
         let server = Server::of(&project).await?;
         let admin = Admin::connect(server.endpoint()).await?;
         leftovers::sweep_once(&admin, &project).await;
-        // Boxed: unoptimised, these are large, and a test has a stack of 2 MiB.
+        // They are boxed: without optimization these futures are large, and a test has a stack of 2 MiB.
         let template = Box::pin(Template::ready(&admin, &project)).await?;
         let copy = DatabaseCopy::of(&template, admin).await?;
         let config = project.config(&copy.endpoint)?;
@@ -63,7 +63,7 @@ impl TestDatabase {
         Ok(Self { database, copy })
     }
 
-    /// Another handle to the same database: for the state of a web framework.
+    /// Another handle to the same database, for the state of a web framework.
     pub fn database(&self) -> Database {
         self.database.clone()
     }
@@ -99,9 +99,10 @@ impl fmt::Debug for TestDatabase {
 /// A copy of a template.
 struct DatabaseCopy {
     endpoint: Endpoint,
-    /// Holds a lock on its name for as long as it lives, by which a sweep knows that somebody still wants it.
+    /// Holds a lock on the copy's name as long as it lives. The lock tells a sweep that somebody still needs the
+    /// copy.
     _owner: Client,
-    /// Of the database in which the locks are.
+    /// The endpoint of the database in which the locks are.
     server: Endpoint,
 }
 
@@ -129,7 +130,7 @@ impl DatabaseCopy {
 impl Drop for DatabaseCopy {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.endpoint.dbname.clone());
-        // A thread of its own works inside and outside of a runtime.
+        // A thread of its own works inside and outside a runtime.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
