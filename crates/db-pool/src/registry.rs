@@ -43,8 +43,8 @@ pub(crate) struct Registry {
     pub(crate) settling: AtomicU32,
     /// How many rotations are proving new credentials.
     pub(crate) proving: AtomicU32,
-    /// How many connections have been pinged and have not answered. Those that the pool has given up on count
-    /// until their place is free.
+    /// How many connections have been pinged and have not answered. A connection that the pool has given up
+    /// on counts until its place is free.
     pub(crate) unanswered: AtomicU32,
     /// Whether the server answered when waiting callers asked for a sign of life.
     pub(crate) sign_of_life: SignOfLife,

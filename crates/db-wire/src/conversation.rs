@@ -69,7 +69,7 @@ pub(crate) struct Conversation {
 
     /// The bytes to write to the server.
     to_server: Outbox,
-    /// The bytes for the client to read, after those that it reads directly from the socket.
+    /// The bytes for the client to read, after the bytes that it reads directly from the socket.
     to_client: Outbox,
 
     reading: Reading,

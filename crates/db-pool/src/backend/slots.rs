@@ -64,7 +64,7 @@ impl Slots {
         self.lock().alive
     }
 
-    /// How many backends have to go, in addition to those that are already being closed.
+    /// How many backends have to go, in addition to the backends that are already being closed.
     pub(crate) fn surplus(&self) -> u32 {
         self.surplus.load(Ordering::Acquire)
     }

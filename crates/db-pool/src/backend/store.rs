@@ -92,7 +92,7 @@ impl Store {
         self.backends.get_owned().now_or_never()?.ok()
     }
 
-    /// Shows all idle backends to `look`, and takes out those that it rejects.
+    /// Shows all idle backends to `look`, and takes out the backends that it rejects.
     ///
     /// A caller that wants a backend meanwhile waits until this is over, and misses none. `look` must not drop any
     /// backend: that runs a subscriber's code, and is left to the caller, which gets them.

@@ -245,8 +245,8 @@ impl Held {
         self.shared.wake_keeper();
     }
 
-    /// Waits for the rest of an answer of which the holder needed only the beginning, as with `first()` on many rows.
-    /// The rest is on its way, and it would be a waste to close the connection for it.
+    /// Waits for the rest of an answer. The holder needed only its beginning, as with `first()` on many rows. The rest
+    /// is on its way, and it would be a waste to close the connection for it.
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
         self.backend.unmark();

@@ -146,7 +146,7 @@ impl Backoff {
         }
     }
 
-    /// Forgets all failures, because proven credentials have replaced those that failed.
+    /// Forgets all failures, because proven credentials have replaced the failed ones.
     pub(crate) fn forget(&self) {
         let mut attempts = self.lock();
         attempts.has_failed = false;

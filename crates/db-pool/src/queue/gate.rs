@@ -15,8 +15,8 @@ use crate::queue::waits::Waits;
 /// A first-come, first-served gate that lets `max` callers through at a time.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// The callers that are through and those that wait. Nothing is woken or dropped while it is
-    /// locked.
+    /// The callers that are through and the callers that wait. Nothing is woken or dropped while it
+    /// is locked.
     state: Mutex<State>,
     /// How many may wait; `None` is any number.
     max_waiting: Option<u32>,

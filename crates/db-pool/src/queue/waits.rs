@@ -36,7 +36,7 @@ impl Waits {
         Duration::from_micros(self.micros.load(Ordering::Relaxed))
     }
 
-    /// The quantiles over all callers, including those that did not wait.
+    /// The quantiles over all callers, including callers that did not wait.
     pub(crate) fn quantiles(&self) -> Quantiles {
         self.queued
             .quantiles_beside(self.at_once.load(Ordering::Relaxed))

@@ -9,7 +9,7 @@ pub(crate) fn put(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 5);
     out.push(tag);
-    // The messages that the other side sends fit, and so do those that are made from them here.
+    // A message from the other side fits, and so does a message that is made from it here.
     out.extend_from_slice(&(length as u32 + 4).to_be_bytes());
     for part in parts {
         out.extend_from_slice(part);

@@ -14,8 +14,8 @@ pub(crate) fn is_syntax(word: &[u8]) -> bool {
     SYNTAX.binary_search(&word.as_slice()).is_ok()
 }
 
-/// Functions without a volatile variant, except those that only the server itself calls or that run a
-/// text. The list is of PostgreSQL 15; later additions were added by hand:
+/// Functions without a volatile variant, except functions that only the server itself calls or that run
+/// a text. The list is of PostgreSQL 15; later additions were added by hand:
 ///
 /// ```sql
 /// SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
