@@ -6,12 +6,11 @@ use diesel::prelude::*;
 use diesel::sql_types::Integer;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
-/// bb8 with so many connections: with the question for a sign of life at every checkout, as in its defaults,
-/// or without it.
+/// bb8 with `connections` connections, either with a ping at every checkout, as in its defaults, or without.
 ///
-/// The one that was returned last is handed out first, as ours does, which is not bb8's default: where ten
-/// server processes take turns, whoever shares the client's thread with them is slowed down as well (a
-/// SELECT of ours from 58 to 90 µs), and the question is not answered.
+/// It hands out first the connection that was returned last, as our pool does. That is not bb8's default. If
+/// ten server processes took turns, they would slow down everything on the client's core (a SELECT of ours
+/// from 58 to 90 µs), and the bench would not answer its question.
 pub(crate) async fn connect(url: &str, connections: u32, validates: bool) -> bb8::Pool<Manager> {
     bb8::Pool::builder()
         .queue_strategy(bb8::QueueStrategy::Lifo)

@@ -1,11 +1,10 @@
-//! A checkout and one statement, by our pool and by bb8.
+//! A checkout and one statement, with our pool and with bb8.
 
 use crate::accounts;
 use crate::contenders::Contenders;
 use crate::pairs::pairs;
 
-/// How much faster is `pool.get()` and a SELECT than bb8 with its defaults, which ask every connection
-/// for a sign of life?
+/// How much faster is `pool.get()` and a SELECT than bb8 with its defaults, which ping every connection?
 pub(crate) async fn against_defaults(contenders: &Contenders, name: &'static str) {
     select(contenders, name, true, 1.8).await;
 }
@@ -32,11 +31,11 @@ pub(crate) async fn update(contenders: &Contenders, name: &'static str) {
     outcome.await.answer(1.8);
 }
 
-/// What do the gate and everything that a pool of ours looks at cost a checkout and return on which nothing
-/// runs, beside bb8 without validation?
+/// What do the gate and all checks of our pool add to a checkout and return without a statement, compared
+/// with bb8 without validation?
 pub(crate) async fn alone(contenders: &Contenders, name: &'static str) {
     let bb8 = contenders.bb8(false).await;
-    // One is too short to be timed.
+    // A single one is too short to be timed.
     let outcome = pairs(
         name,
         async || {

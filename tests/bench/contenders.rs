@@ -35,12 +35,12 @@ impl Contenders {
         self.database.pool("write").unwrap()
     }
 
-    /// Where all of them connect to.
+    /// The URL to which all of them connect.
     pub(crate) fn url(&self) -> String {
         self.db.url()
     }
 
-    /// A pool of our own with so many connections.
+    /// Our own pool with `connections` connections.
     pub(crate) async fn pool_of(&self, connections: u32) -> Pool {
         let mut profile = PoolProfile::of(&Environment::Test);
         profile.max = connections;
@@ -50,7 +50,7 @@ impl Contenders {
         Pool::connect(url, profile).await.unwrap()
     }
 
-    /// A connection of diesel-async's own, outside any pool.
+    /// A plain diesel-async connection, outside any pool.
     pub(crate) async fn plain(&self) -> AsyncPgConnection {
         AsyncPgConnection::establish(&self.db.url()).await.unwrap()
     }

@@ -5,7 +5,8 @@ use tokio_postgres::{Config, NoTls};
 
 use crate::accounts::some_account;
 
-/// Ten connections, at its fastest: without a question at checkout, and with the last one first.
+/// Ten connections with the fastest settings: no ping at checkout, and the last returned connection
+/// first.
 pub(crate) struct Deadpool(Pool);
 
 impl Deadpool {

@@ -1,8 +1,9 @@
-//! What our connections and pools cost and save, beside plain diesel-async and bb8 in the same run.
+//! What our connections and pools cost and save, compared with plain diesel-async and bb8 in the same
+//! run.
 //!
-//! Each question is a function whose first line states it; each prints the number that answers it, and
-//! whether that reaches what it should. Arguments are parts of the names of the questions to ask:
-//! `cargo bench -p db-tests --bench compare -- update`.
+//! Each question is a function, and the first line of its documentation states it. It prints the
+//! number that answers the question, and whether the number reaches its target. Arguments are parts of
+//! the names of the questions to ask: `cargo bench -p db-tests --bench compare -- update`.
 //!
 //! The machine is noisy and the server is on it: only ratios within one run mean anything, as medians
 //! of interleaved pairs.
@@ -26,13 +27,13 @@ use std::io::Write;
 
 use self::contenders::Contenders;
 
-/// A line for whoever runs the bench.
+/// Prints a line for the user.
 fn say(line: &str) {
-    // Nobody reads it when standard output is closed.
+    // If standard output is closed, nobody reads it.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-// One thread: a statement wakes its own thread, as it mostly does in a service, and no other.
+// One thread: a statement wakes only its own thread, as it mostly does in a service.
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let asked: Vec<String> = std::env::args()

@@ -1,31 +1,31 @@
-//! Interleaved pairs: ours and the other in turn, so that both meet the same weather.
+//! Interleaved pairs: ours and the other in turn, so that both run under the same conditions.
 
 use std::time::{Duration, Instant};
 
 use crate::say;
 
 const PAIRS: usize = 20;
-/// Each pair consists of so many short slices of either side, in turn: a disturbance that lasts longer than
-/// a slice costs both sides alike.
+/// Each pair consists of this many short slices of either side, in turn. A disturbance that lasts longer
+/// than a slice affects both sides.
 const SLICES: usize = 30;
 const SLICE: Duration = Duration::from_micros(2500);
 
-/// What came of the pairs.
+/// The result of the pairs.
 pub(crate) struct Outcome {
     name: &'static str,
-    /// The other's time by ours, sorted: 2 is twice as fast.
+    /// The other's time divided by ours, sorted: 2 means twice as fast.
     ratios: Vec<f64>,
     ours: Duration,
     theirs: Duration,
 }
 
-/// Measures how long one round of each takes, as so many pairs; each call is one round.
+/// Measures how long one round of each side takes, in several pairs. Each call is one round.
 pub(crate) async fn pairs(
     name: &'static str,
     mut ours: impl AsyncFnMut(),
     mut theirs: impl AsyncFnMut(),
 ) -> Outcome {
-    // What is prepared and opened once is not the question.
+    // The first rounds prepare statements and open connections, and are not measured.
     for _ in 0..20 {
         ours().await;
         theirs().await;
@@ -70,7 +70,7 @@ impl Spent {
 }
 
 impl Outcome {
-    /// What came of pairs that were measured elsewhere: the time of ours and of the other.
+    /// The result of pairs that were measured elsewhere: our time and the other's.
     pub(crate) fn of(name: &'static str, sampled: Vec<(Duration, Duration)>) -> Self {
         let ratio =
             |(ours, theirs): &(Duration, Duration)| theirs.as_secs_f64() / ours.as_secs_f64();

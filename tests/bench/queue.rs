@@ -13,8 +13,8 @@ const FEW: u32 = 100;
 const MANY: u32 = 10_000;
 const PAIRS: usize = 20;
 
-/// Does a checkout out of a queue of 10 000 cost what one out of a queue of 100 costs? If it grew with the
-/// queue it would be a hundred times as much; memory that no cache holds makes up to twice.
+/// Does a checkout from a queue of 10 000 cost as much as one from a queue of 100? If the cost grew with
+/// the queue, it would be a hundred times as much. Memory outside the caches may double it.
 pub(crate) async fn grants(contenders: &Contenders, name: &'static str) {
     let pool = contenders.pool_of(1).await;
     let mut sampled = Vec::new();
@@ -29,7 +29,7 @@ pub(crate) async fn grants(contenders: &Contenders, name: &'static str) {
     Outcome::of(name, sampled).answer(0.5);
 }
 
-/// The time of one checkout and return, as so many callers who wait already are served one after another.
+/// The time of one checkout and return, while `callers` waiting callers are served one after another.
 async fn per_grant(pool: &Pool, callers: u32) -> Duration {
     let held = pool.get().await.unwrap();
     let waiting: Vec<_> = (0..callers)
@@ -52,8 +52,8 @@ async fn per_grant(pool: &Pool, callers: u32) -> Duration {
 const TASKS: usize = 50;
 const FOR: Duration = Duration::from_secs(3);
 
-/// How evenly do 50 tasks on one connection share it? Jain's index is 1 where each gets the same, and 1/50
-/// where one gets all.
+/// How evenly do 50 tasks share one connection? Jain's index is 1 if each gets the same, and 1/50 if one
+/// gets everything.
 pub(crate) async fn fairness(contenders: &Contenders, name: &'static str) {
     let pool = contenders.pool_of(1).await;
     let ours = among_tasks(|| async {

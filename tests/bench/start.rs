@@ -1,4 +1,4 @@
-//! What a process waits for that has just started.
+//! How long a new process waits for its first row.
 
 use app_db::{Config, Database};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -7,7 +7,7 @@ use crate::accounts;
 use crate::contenders::Contenders;
 use crate::pairs::pairs;
 
-/// Is the first row there as soon as with a plain connection, from nothing?
+/// Does the first row come as soon as with a plain connection, from a cold start?
 pub(crate) async fn first_row(contenders: &Contenders, name: &'static str) {
     let url = contenders.url();
     let vars = [

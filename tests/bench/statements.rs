@@ -1,4 +1,4 @@
-//! One statement on one connection, the same code on ours and on a plain one.
+//! One statement on one connection: the same code on our connection and on a plain one.
 
 use crate::accounts;
 use crate::contenders::Contenders;

@@ -1,4 +1,4 @@
-//! Transactions, the same code on our connection and on a plain one, and by our helpers.
+//! Transactions: the same code on our connection and on a plain one, and with our helpers.
 
 use diesel::QueryResult;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -69,7 +69,7 @@ pub(crate) async fn read(contenders: &Contenders, name: &'static str) {
     outcome.await.answer(1.0);
 }
 
-/// How much faster is the same transaction by `db.write` than by bb8 without validation?
+/// How much faster is the same transaction with `db.write` than with bb8 without validation?
 pub(crate) async fn by_write(contenders: &Contenders, name: &'static str) {
     let bb8 = contenders.bb8(false).await;
     let outcome = pairs(
@@ -83,7 +83,8 @@ pub(crate) async fn by_write(contenders: &Contenders, name: &'static str) {
     outcome.await.answer(1.6);
 }
 
-/// Is it faster by `db.write` than by the fastest peer, deadpool-postgres, which has no diesel on top?
+/// Is it faster with `db.write` than with the fastest peer, deadpool-postgres, which has no diesel on
+/// top?
 pub(crate) async fn by_write_against_deadpool(contenders: &Contenders, name: &'static str) {
     let deadpool = Deadpool::connect(&contenders.url()).await;
     let outcome = pairs(

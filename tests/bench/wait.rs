@@ -1,4 +1,4 @@
-//! How long the unluckiest of many waits.
+//! How long the unluckiest of many callers waits.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use crate::contenders::Contenders;
 use crate::say;
 
 const TASKS: usize = 64;
-/// Bounds the worst wait that can be seen, too.
+/// The duration of the run. It also bounds the worst wait that can be seen.
 const FOR: Duration = Duration::from_secs(4);
 
-/// How long is the worst wait of 64 tasks on 10 connections in a tight loop, beside bb8 without
+/// How long is the worst wait of 64 tasks on 10 connections in a tight loop, compared with bb8 without
 /// validation?
 pub(crate) async fn worst(contenders: &Contenders, name: &'static str) {
     let bb8 = contenders.bb8(false).await;
@@ -47,7 +47,7 @@ pub(crate) async fn worst(contenders: &Contenders, name: &'static str) {
     ));
 }
 
-/// The worst wait, counting the one that a task is still in at the end, and the rounds that were done.
+/// The worst wait, including waits that are not over at the end, and the number of rounds.
 async fn among_tasks<F>(round: impl Fn() -> F + Clone + Send + 'static) -> (Duration, u64)
 where
     F: Future<Output = Duration> + Send,

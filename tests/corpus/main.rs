@@ -1,8 +1,8 @@
-//! Runs the migrations of somebody else's service: `just migration-corpus FOLDER`.
+//! Runs the migrations of another project: `just migration-corpus FOLDER`.
 //!
-//! Each folder of diesel migrations below FOLDER is applied twice, to two fresh databases of a server of its own:
-//! by psql, file by file, and by the migrator. pg_dump has to show the same schema. Then everything is reverted
-//! as far as the files go, and applied again. It prints a line for each folder, with times.
+//! It applies each folder of diesel migrations below FOLDER twice, to two fresh databases of a private server:
+//! with psql, file by file, and with the migrator. pg_dump has to show the same schema for both. Then it reverts
+//! everything as far as the files allow, and applies it again. It prints a line for each folder, with times.
 
 mod folder;
 mod psql;
@@ -17,7 +17,7 @@ use harness::Cluster;
 
 use self::trial::Trial;
 
-/// Compares the migrator with psql by the migrations of a checkout.
+/// Compares the migrator with psql, using the migrations of a checkout.
 #[derive(Parser)]
 #[command(name = "migration-corpus")]
 struct Arguments {

@@ -18,7 +18,7 @@ pub(crate) fn apply(url: &str, migration: &Path) -> Result<(), String> {
     said(&mut psql).map(|_| ())
 }
 
-/// The schema as pg_dump shows it, without the tables of the migrator and what pg_dump makes up.
+/// The schema as pg_dump shows it, without the migrator's tables and the random parts of pg_dump.
 pub(crate) fn schema(url: &str) -> Result<String, String> {
     let mut dump = Command::new("pg_dump");
     dump.args([url, "--schema-only", "--no-owner"]);

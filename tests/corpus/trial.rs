@@ -1,4 +1,4 @@
-//! One folder, by psql and by the migrator.
+//! One folder, with psql and with the migrator.
 
 use std::error::Error;
 use std::fmt;
@@ -11,12 +11,12 @@ use harness::Server;
 use crate::folder::migrations;
 use crate::psql;
 
-/// What came of one folder.
+/// The result for one folder.
 pub(crate) struct Trial {
     migrations: usize,
     by_psql: Duration,
     by_us: Duration,
-    /// The first line that the schemas have otherwise.
+    /// The first line in which the schemas differ.
     differs: Option<String>,
     reverted: usize,
     /// Why no more was reverted.
@@ -78,7 +78,7 @@ impl Trial {
     }
 }
 
-/// Reverts one by one, as far as the files go.
+/// Reverts one by one, as far as the files allow.
 async fn revert(migrator: &Migrator, most: usize) -> (usize, Option<String>) {
     for done in 0..most {
         let reverted: Result<Vec<FinishedMigration>, MigrateError> = migrator.revert(1).await;

@@ -1,4 +1,4 @@
-//! What the ledger has recorded, asked of the database itself.
+//! What the ledger has recorded, read from the database itself.
 
 use harness::Cluster;
 
@@ -6,7 +6,7 @@ use crate::error::DemoError;
 
 /// The ledger's invariant in numbers.
 pub(crate) struct Books {
-    /// All entries added up: 0 when no money was made or lost.
+    /// The sum of all entries: 0 if no money was created or lost.
     pub(crate) sum: i64,
     /// The entries: two for each transfer.
     pub(crate) rows: u64,

@@ -1,4 +1,5 @@
-//! The same load under the same faults, on plain diesel-async and bb8 and on ours, one after the other.
+//! The same load under the same faults, on plain diesel-async with bb8 and on app-db, one after the
+//! other.
 
 mod bank;
 mod customers;
@@ -29,7 +30,7 @@ use self::table::{Outcome, Row};
 use crate::error::DemoError;
 use crate::progress::Progress;
 
-/// Lets both sides meet every fault, that of the pooler only where there is one.
+/// Lets both sides meet every fault; the pooler's fault only if there is a pooler.
 pub(crate) async fn compare(
     cluster: &Cluster,
     bouncer: Option<&BouncerBinary>,
@@ -76,7 +77,7 @@ async fn meet(
 }
 
 async fn suffer(fault: Fault, stage: &Stage, bank: impl Bank) -> Result<tally::Counts, DemoError> {
-    // The pools fill before anybody counts; what is moved meanwhile counts like the rest.
+    // The pools fill before the measurement begins. Money that is moved meanwhile counts like the rest.
     let warm = serve(&bank, Habits::default(), Instant::now() + WARM_UP)
         .await
         .counts();

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use app_db::{ConfigError, MigrateError};
 use harness::HarnessError;
 
-/// What went wrong outside the requests, which are counted instead.
+/// What went wrong outside the requests. Failed requests are only counted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     #[error("{doing} failed")]

@@ -21,7 +21,7 @@ pub(crate) struct Ledger {
     client: Client,
 }
 
-/// Asks the ledger by HTTP. Clones share their connections.
+/// Sends requests to the ledger over HTTP. Clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -39,8 +39,8 @@ pub(crate) struct Pool {
 }
 
 impl Ledger {
-    /// Starts the ledger beside this program, with `folder` as its working directory: it finds no
-    /// configuration there but what it is given here. Waits until it serves.
+    /// Starts the ledger that lies beside this program, with `folder` as its working directory. There
+    /// it finds only the configuration given here. Waits until it serves.
     pub(crate) async fn start(folder: &Path, url: &Path, log: &Path) -> Result<Self, DemoError> {
         let program = std::env::current_exe().doing(|| "finding the demo itself".to_owned())?;
         let program = program.with_file_name("examples").join("ledger");
@@ -55,11 +55,13 @@ impl Ledger {
             .env("LEDGER_ENDS_WITH_INPUT", "1")
             .env("NO_COLOR", "1")
             .current_dir(folder)
-            // Never written to; it closes when we are gone, also by SIGKILL, and then the ledger ends.
+            // It is never written to. It closes when this process is gone, even by SIGKILL, and then
+            // the ledger ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
-            // A group of its own: the terminal's Ctrl-C is for the demo, which then ends the ledger.
+            // It has a process group of its own: the terminal's Ctrl-C goes to the demo, which then
+            // ends the ledger.
             .process_group(0)
             .spawn()
             .doing(|| format!("starting {} (built by `just demo`)", program.display()))?;
@@ -88,12 +90,12 @@ impl Ledger {
         &self.client
     }
 
-    /// Makes it read its credentials anew.
+    /// Makes it read its credentials again.
     pub(crate) fn hang_up(&self) -> Result<(), DemoError> {
         self.signal(Signal::HUP)
     }
 
-    /// Ends it as an orchestrator does, and sees to it that it ends well.
+    /// Ends it as an orchestrator does, and checks that it ends with success.
     pub(crate) async fn stop(mut self) -> Result<(), DemoError> {
         self.signal(Signal::TERM)?;
         let asked = Instant::now();
@@ -118,10 +120,11 @@ impl Ledger {
         })
     }
 
-    /// What it prints once it listens: its address. None when it ends before, or takes too long.
+    /// Its first line of output: the address on which it listens. `None` if it ends before that, or
+    /// takes too long.
     async fn first_line(&mut self) -> Option<String> {
         let mut output = BufReader::new(self.process.stdout.take()?);
-        // The read ends at the latest when the process does, which is on drop.
+        // The read ends at the latest when the process ends, which is on drop.
         let line = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
             output.read_line(&mut line).is_ok().then_some(line)
@@ -131,7 +134,7 @@ impl Ledger {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), DemoError> {
-        // Not reaped yet, so the number is still its own.
+        // The process is not reaped yet, so the number is still its own.
         let pid = Pid::from_child(&self.process);
         kill_process(pid, signal)
             .map_err(Into::into)
@@ -141,7 +144,7 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        // Both do nothing when it has ended.
+        // Both do nothing if it has ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -229,5 +232,5 @@ fn tail(log: &Path) -> String {
 
 /// Longer than a start, an answer or an end takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How soon the end of the process is noticed.
+/// How often the end of the process is checked.
 const INTERVAL: Duration = Duration::from_millis(10);

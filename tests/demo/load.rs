@@ -34,7 +34,8 @@ struct Clerk {
     end: Instant,
 }
 
-/// Opens the accounts and gives each its money from the cash desk, by transfers that count as such.
+/// Opens the accounts and gives each its money from the cash desk, with transfers that count like all
+/// others.
 pub(crate) async fn open_accounts(
     client: &Client,
     counts: &Counts,
@@ -42,7 +43,7 @@ pub(crate) async fn open_accounts(
     let opened =
         stream::iter(1..=ACCOUNTS).map(async |n| client.open(&format!("account {n}")).await);
     let accounts: Vec<i64> = opened.buffer_unordered(16).try_collect().await?;
-    // All of these change the cash desk's balance: side by side they would only conflict.
+    // All of these change the cash desk's balance; in parallel they would only conflict.
     for &account in &accounts {
         client.transfer(CASH_DESK, account, DEPOSIT).await?;
         counts.transfers.fetch_add(1, Ordering::Relaxed);
@@ -100,14 +101,14 @@ impl Clerk {
             };
             if let Err(error) = answer {
                 self.counts.failed(&error);
-                // A service that is gone refuses at once; a client does not ask as fast as it can.
+                // A service that is gone refuses at once, so a client pauses between its requests.
                 tokio::time::sleep(AFTER_ERROR).await;
             }
         }
         latencies
     }
 
-    /// Between two different accounts; none can run out of money within the longest run.
+    /// A transfer between two different accounts. No account can run out of money in the longest run.
     async fn transfer(&self) -> Result<(), DemoError> {
         let from = fastrand::usize(..self.accounts.len());
         let to = (from + fastrand::usize(1..self.accounts.len())) % self.accounts.len();
@@ -157,19 +158,19 @@ impl Counts {
     }
 }
 
-/// For microseconds up to a minute, which is longer than a request may take.
+/// A histogram for microseconds up to a minute, which is longer than a request may take.
 #[expect(clippy::expect_used, reason = "the bounds are constants")]
 fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3)
         .expect("the bounds are 1 and more, with three digits")
 }
 
-/// So many that two transfers seldom meet, and that the server looks one up by index.
+/// So many that two transfers rarely meet, and that the server uses the index.
 const ACCOUNTS: usize = 500;
 const DEPOSIT: i64 = 1_000_000;
 /// The account that stands for the world outside and may owe.
 const CASH_DESK: i64 = 0;
-/// One request in so many looks at a balance.
+/// One request in this many looks at a balance.
 const READ_EVERY: u32 = 4;
 const AFTER_ERROR: Duration = Duration::from_millis(50);
 const ERRORS_SHOWN: usize = 5;

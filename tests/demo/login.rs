@@ -11,7 +11,7 @@ use crate::error::{DemoError, Doing};
 
 /// The role `app`, whose password changes.
 ///
-/// Has no `Debug`: it holds every password there has been.
+/// It has no `Debug`, because it holds every password that was used.
 pub(crate) struct Login<'a> {
     servers: &'a AppServers,
     file: PathBuf,
@@ -49,7 +49,7 @@ impl<'a> Login<'a> {
         &self.file
     }
 
-    /// Straight to the server.
+    /// The URL straight to the server.
     pub(crate) fn direct_url(&self) -> String {
         url(self.servers.cluster().port(), "app", "app", &self.current)
     }
@@ -62,7 +62,7 @@ impl<'a> Login<'a> {
         url(port, "app", "app", &self.current)
     }
 
-    /// How often a text holds one of the passwords, the superuser's among them.
+    /// How often a text contains one of the passwords, including the superuser's.
     pub(crate) fn passwords_in(&self, text: &str) -> usize {
         let known = self
             .former
@@ -77,7 +77,7 @@ impl<'a> Login<'a> {
     }
 }
 
-/// Whoever reads the file reads all of the old text or all of the new.
+/// Writes the file so that a reader gets either the whole old text or the whole new one.
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let growing = path.with_extension("growing");
     let mut file = File::options()

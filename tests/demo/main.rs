@@ -1,12 +1,12 @@
-//! The main job of this workspace, to look at: a ledger service under load whose password changes.
+//! Shows the main job of this workspace: a ledger service under load whose password changes.
 //!
-//! Starts a private PostgreSQL with a PgBouncer in front, in transaction mode unless told otherwise, migrates
-//! through the direct URL, runs the built `ledger` example through the pooled URL, moves money by HTTP, rotates
-//! the password twice in mid-run, and checks the books in SQL. Then the same load meets the same faults on plain
-//! diesel-async and bb8, and on ours, side by side. `target/demo` gets `report.json`, `comparison.json` and
-//! `ledger.log`; nothing else stays, also after a signal.
+//! It starts a private PostgreSQL with a PgBouncer in front, in transaction mode unless an option says
+//! otherwise. It migrates through the direct URL, runs the built `ledger` example through the pooled URL, moves
+//! money over HTTP, rotates the password twice during the run, and checks the books in SQL. Then it puts the
+//! same load and the same faults on plain diesel-async with bb8 and on app-db, and compares them. `target/demo`
+//! gets `report.json`, `comparison.json` and `ledger.log`. Nothing else stays, even after a signal.
 //!
-//! Exit code: 0 when no request of ours failed and the books balance, 1 when not, 128 + n after signal n.
+//! Exit code: 0 if no request to app-db failed and the books balance, 1 if not, 128 + n after signal n.
 
 mod books;
 mod compare;
@@ -33,9 +33,9 @@ use self::options::Options;
 use self::progress::Progress;
 use self::scratch::Scratch;
 
-/// How the demo ended, when nothing went wrong in running it.
+/// How the demo ended, if running it did not fail.
 enum End {
-    /// The run is over; whether it was good.
+    /// The run is over; says whether the result was good.
     Verdict(bool),
     Interrupted(Signal),
 }
@@ -50,7 +50,8 @@ fn main() -> ExitCode {
         return failed(&scratch::begin_again_in_one());
     };
     let ended = runtime().and_then(|runtime| {
-        // Entered by now: `scratch` is removed after the runtime, and with it all that uses the folder.
+        // The runtime is entered before, so `scratch` is removed after the runtime and everything that uses the
+        // folder.
         let scratch = Scratch::at(scratch);
         let ended = runtime.block_on(demo(options, &scratch));
         drop(runtime);
@@ -76,7 +77,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, DemoError> {
     })
 }
 
-/// Runs until the end or a signal, whichever is first; what was started is stopped by being dropped.
+/// Runs until the end or a signal, whichever is first. Dropping the started servers stops them.
 async fn demo(options: Options, scratch: &Scratch) -> Result<End, DemoError> {
     let progress = Progress::new();
     let mut signals = Signals::listen().map_err(|source| DemoError::Io {
@@ -125,7 +126,7 @@ fn failed(error: &DemoError) -> ExitCode {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    // Where standard error is closed, the exit code must do.
+    // If standard error is closed, only the exit code is left.
     let _ = writeln!(io::stderr(), "{text}");
     ExitCode::FAILURE
 }

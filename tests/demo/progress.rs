@@ -48,7 +48,7 @@ impl Progress {
 
     fn write(&self, text: &str) {
         let over_counts = if self.terminal { "\r\x1b[K" } else { "" };
-        // The run goes on when nobody can read about it.
+        // The run goes on even if nobody can read this.
         let _ = write!(io::stderr(), "{over_counts}{text}");
     }
 }

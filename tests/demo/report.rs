@@ -1,4 +1,4 @@
-//! What came out, for people and for programs.
+//! The results, for people and for programs.
 
 use std::fmt;
 use std::fs;
@@ -16,15 +16,15 @@ pub(crate) struct Report {
     pub(crate) seconds: u64,
     /// None when the service went straight to the server.
     pub(crate) pooler: Option<Pooler>,
-    /// Acknowledged by the service, the deposits among them.
+    /// Transfers that the service acknowledged, including the deposits.
     pub(crate) transfers_committed: u64,
-    /// Of the load, without the deposits.
+    /// Transfers of the load, without the deposits.
     #[serde(skip)]
     pub(crate) load_transfers: u64,
     /// The same for each second.
     pub(crate) transfers_per_second: u64,
     pub(crate) reads: u64,
-    /// Requests that were not answered as they should be.
+    /// Requests that did not get the right answer.
     pub(crate) errors: u64,
     pub(crate) rotations: u64,
     /// Connections closed because they had an old password.
@@ -57,7 +57,7 @@ impl fmt::Display for Pooler {
 }
 
 impl Report {
-    /// What is not as it should be.
+    /// Everything that is wrong.
     fn faults(&self) -> Vec<String> {
         let lost = self.ledger_rows != 2 * self.transfers_committed;
         [

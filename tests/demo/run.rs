@@ -18,7 +18,8 @@ use crate::progress::Progress;
 use crate::report::{Pooler, Report};
 use crate::scratch::Scratch;
 
-/// Runs all of it and returns whether it went well. Dropped, it stops what it has started.
+/// Runs all of it and returns whether it went well. Dropping the future stops everything that it has
+/// started.
 pub(crate) async fn run(
     options: &Options,
     scratch: &Scratch,
@@ -29,11 +30,11 @@ pub(crate) async fn run(
         options.folder.join("ledger.log"),
     );
     fs::create_dir_all(&options.folder).doing(|| format!("making {}", options.folder.display()))?;
-    // A run that is broken off must not leave the report of another.
+    // An interrupted run must not leave the report of another run.
     let _ = fs::remove_file(&report);
     let _ = fs::remove_file(options.folder.join("comparison.json"));
 
-    // The one that is named for the tests, else the newest of all.
+    // The PgBouncer that is set for the tests, or else the newest one.
     let binary = match std::env::var_os("DB_TESTS_PGBOUNCER") {
         Some(_) => BouncerBinary::find().ok(),
         None => BouncerBinary::all()
@@ -120,7 +121,7 @@ pub(crate) async fn run(
     Ok(result.is_good() && compared.is_none_or(|comparison| comparison.is_good()))
 }
 
-/// A private server with this PgBouncer in front, and what that is; without one where there is none.
+/// A private server with this PgBouncer in front, if there is one, and its description.
 async fn start_servers(
     binary: Option<BouncerBinary>,
     mode: Mode,
@@ -130,8 +131,8 @@ async fn start_servers(
         version: format!("{}.{}", binary.version().0, binary.version().1),
         mode,
     });
-    // In session mode each connection of the service takes one of the server's, and during a rotation
-    // there are old ones beside the new.
+    // In session mode each connection of the service takes a server connection, and during a rotation old
+    // ones exist beside new ones.
     let cluster = ClusterOptions::default().max_connections(CONNECTIONS + 20);
     let options = binary.map(|binary| {
         let options = match mode {
@@ -149,7 +150,7 @@ async fn start_servers(
     Ok((servers, pooler))
 }
 
-/// Changes the password after one and two thirds of the time, and returns how often it did.
+/// Changes the password after one third and after two thirds of the time, and returns how often it did.
 async fn rotate_twice(
     login: &mut Login<'_>,
     ledger: &Ledger,
@@ -188,7 +189,7 @@ async fn wait_for_generation(ledger: &Ledger, generation: u64) -> Result<(), Dem
     }
 }
 
-/// Of microseconds, to a tenth.
+/// Microseconds as milliseconds, rounded to a tenth.
 fn milliseconds(micros: u64) -> f64 {
     (Duration::from_micros(micros).as_secs_f64() * 10_000.0).round() / 10.0
 }
@@ -199,9 +200,10 @@ WARNING: what it shows about the pooled URL is therefore only half of the truth.
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
 const ROTATIONS: u32 = 2;
 const CONNECTIONS: u32 = 200;
-/// Fewer than the service has, so that they are shared: transactions of one connection meet many of them.
+/// Fewer than the service has connections, so that they are shared: transactions of one connection use
+/// many of them.
 const SHARED: u32 = 10;
 /// How long connections with an old password may stay: longer than any request takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often the ledger is asked whether they are gone.
+/// How often the demo asks the ledger whether they are gone.
 const INTERVAL: Duration = Duration::from_millis(10);

@@ -10,19 +10,19 @@ use std::process::Command;
 use crate::error::{DemoError, Doing};
 use crate::login::random_word;
 
-/// Removed on drop, with all that is in it.
+/// Removed on drop, with everything in it.
 pub(crate) struct Scratch {
     path: PathBuf,
 }
 
-/// Replaces this process by the same demo with a scratch folder; returns only when that fails.
+/// Replaces this process with the same demo with a scratch folder. Returns only if that fails.
 ///
-/// The servers' folders and what is kept between runs of the tests lie in `TMPDIR`, so with one of its
-/// own the demo knows what to remove. A process cannot safely change its own environment.
+/// The servers' folders, and files that tests keep between runs, are in `TMPDIR`. With a `TMPDIR` of
+/// its own, the demo knows what to remove. A process cannot safely change its own environment.
 pub(crate) fn begin_again_in_one() -> DemoError {
     let begin = || -> io::Result<io::Error> {
         let path = std::env::temp_dir().join(format!("ledger-demo-{}", random_word()?));
-        // By this link and not by the path: a build may have replaced the file meanwhile.
+        // It uses this link and not the path, because a build may have replaced the file meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0(std::env::current_exe()?)
@@ -45,7 +45,7 @@ impl Scratch {
         Self { path }
     }
 
-    /// Makes it. The servers may run as another account, which has to pass through.
+    /// Creates it. The servers may run as another account, which must be able to enter it.
     pub(crate) fn create(&self) -> Result<(), DemoError> {
         let made = DirBuilder::new().mode(0o711).create(&self.path);
         made.doing(|| format!("making {}", self.path.display()))
@@ -58,7 +58,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nobody could do more about it than the system does with its temporary folder.
+        // If this fails, only the system's cleaning of its temporary folder can help.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

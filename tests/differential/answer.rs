@@ -1,4 +1,4 @@
-//! What a statement came to, and when two answers are the same.
+//! The result of a statement, and when two results are the same.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use diesel::result::Error as QueryError;
 
 use crate::raw::{Raw, Row};
 
-/// What a statement came to, as far as a client of diesel-async sees it.
+/// The result of a statement, as a client of diesel-async sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// A simple query succeeded.
@@ -21,7 +21,7 @@ pub(crate) enum Answer {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rows {
-    /// The columns' names; unknown where there are no rows.
+    /// The columns' names; empty if there are no rows.
     names: Vec<String>,
     rows: Vec<Row>,
 }
@@ -62,7 +62,7 @@ impl Rows {
 /// How a statement failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The server's SQLSTATE; none where the client failed by itself.
+    /// The server's SQLSTATE; `None` if the client itself failed.
     pub(crate) sqlstate: Option<String>,
     pub(crate) message: String,
     detail: Option<String>,
@@ -125,7 +125,7 @@ impl Answer {
         }
     }
 
-    /// A text for people, of some length at most.
+    /// A text for people, of limited length.
     pub(crate) fn shown(&self) -> String {
         let shown = match self {
             Self::Done => "done".to_owned(),
@@ -171,7 +171,8 @@ fn shown_rows(rows: &Rows) -> String {
     shown
 }
 
-/// Types that a script makes have another number on each server; what holds such numbers may differ by them.
+/// Types that a script creates have different numbers on each server. Values that contain such numbers may
+/// differ in them.
 fn is_like(one: &(u32, Vec<u8>), other: &(u32, Vec<u8>)) -> bool {
     let of_a_script = |oid: u32| oid >= FIRST_OF_SCRIPTS;
     let same_type = one.0 == other.0 || (of_a_script(one.0) && of_a_script(other.0));
@@ -179,7 +180,7 @@ fn is_like(one: &(u32, Vec<u8>), other: &(u32, Vec<u8>)) -> bool {
     same_type && (one.1 == other.1 || (holds_numbers && differ_by_oids(&one.1, &other.1)))
 }
 
-/// Whether each difference lies within four bytes that are a number of a script's object on both sides.
+/// Whether each difference lies within four bytes that are the number of a script's object on both sides.
 fn differ_by_oids(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
@@ -202,7 +203,7 @@ fn differ_by_oids(one: &[u8], other: &[u8]) -> bool {
     true
 }
 
-/// Long numbers, and those of a session's temporary schema, are the server's own.
+/// Removes numbers that differ between servers: long numbers and the number of a session's temporary schema.
 fn unnumbered(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut digits = String::new();
@@ -219,7 +220,7 @@ fn unnumbered(text: &str) -> String {
     shown
 }
 
-/// oid, regclass and its kin, oidvector, record, and arrays of them.
+/// oid, regclass and similar types, oidvector, record, and arrays of them.
 const HOLDS_OIDS: [u32; 20] = [
     26, 24, 2202, 2203, 2204, 2205, 2206, 4096, 4089, 3734, 3769, 30, 1028, 2249, 2287, 2210, 2211,
     1008, 1034, 4191,

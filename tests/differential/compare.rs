@@ -1,4 +1,4 @@
-//! One script, run by all parties, and what of it differs.
+//! One script, run by all parties, and the differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::split::{Statement, Turn};
 pub(crate) struct Lanes {
     stock: Arc<Lane>,
     shaken: Arc<Lane>,
-    /// Runs a script again where an answer has to be confirmed.
+    /// Runs a script again if an answer has to be confirmed.
     spare: Arc<Lane>,
     ours: BTreeMap<Route, Arc<Lane>>,
 }
@@ -74,7 +74,7 @@ impl Lanes {
         })
     }
 
-    /// Compares what came of it; stock is asked again where that is needed.
+    /// Compares the results. Stock runs the script again if that is needed.
     pub(crate) async fn judge(
         &self,
         runs: Runs,
@@ -113,7 +113,8 @@ async fn judge_one(
         let again = spare.run(form, &refused, Turn::Again).await?;
         unstable.extend(unlike(&stock.answers, &again.answers));
         if form == Form::Cached {
-            // What diesel keeps grows old. Ours may be right where it is not.
+            // diesel's cached statements become outdated. Our answer may be right where stock's is
+            // not.
             let uncached = spare.run(Form::Extended, &refused, Turn::First).await?;
             let wrong = unlike(&uncached.answers, &ours.answers);
             differ.retain(|place| wrong.contains(place));
@@ -137,7 +138,7 @@ async fn judge_one(
     Ok(outcome)
 }
 
-/// Stock on another server, asked once for each question about a script.
+/// Stock on another server. It runs once for each question about a script.
 struct Spare {
     lane: Arc<Lane>,
     statements: Arc<Vec<Statement>>,

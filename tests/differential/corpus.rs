@@ -1,4 +1,4 @@
-//! The scripts that nobody here wrote.
+//! The scripts of the corpus.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Its statements as a form runs them. Where texts may be kept, queries run twice by the same text, and the
-    /// last of them a third time by the next borrower: an answer that was kept shows then.
+    /// Its statements as a form runs them. If texts may be kept, queries run twice with the same text, and the
+    /// last ones run a third time for the next holder. A wrongly kept answer shows then.
     pub(crate) fn statements(&self, form: Form) -> Vec<Statement> {
         let once = &self.script.statements;
         if form == Form::Simple {
@@ -76,7 +76,7 @@ fn is_query(sql: &str) -> bool {
     matches!(first.as_str(), "select" | "values" | "table" | "show")
 }
 
-/// Whether a statement answers with rows, as far as its text shows.
+/// Whether a statement returns rows, as far as its text shows.
 pub(crate) fn returns_rows(sql: &str) -> bool {
     let first = first_word(sql);
     let queries = [
@@ -93,6 +93,6 @@ fn first_word(sql: &str) -> String {
     word.collect::<String>().to_ascii_lowercase()
 }
 
-/// How many queries the next borrower runs.
+/// How many queries the next holder runs.
 const ENCORE: usize = 100;
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/regress/8.8");

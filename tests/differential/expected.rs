@@ -1,4 +1,4 @@
-//! The differences that are meant to be, each with its reason.
+//! The intended differences, each with its reason.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -33,7 +33,7 @@ struct LeftOut {
     reason: String,
 }
 
-/// A statement that a way cannot have; plain diesel-async is not asked it either.
+/// A statement that cannot run on a way. Plain diesel-async does not run it either.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Refusal {
@@ -46,7 +46,7 @@ struct Refusal {
     reason: String,
 }
 
-/// An answer that may be another.
+/// An answer that may differ.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Difference {
@@ -59,10 +59,10 @@ struct Difference {
     /// A part of the statement, or of the name of a setting.
     #[serde(default)]
     statement: String,
-    /// A part of what plain diesel-async answers.
+    /// A part of plain diesel-async's answer.
     #[serde(default)]
     stock: String,
-    /// A part of what ours answers.
+    /// A part of our answer.
     #[serde(default)]
     ours: String,
     reason: String,
@@ -105,7 +105,7 @@ impl Expected {
         Some(self.note(&entry.reason))
     }
 
-    /// Why an answer may be another.
+    /// Why an answer may differ.
     pub(crate) fn allows(
         &self,
         (route, form): (Route, Form),
@@ -130,14 +130,14 @@ impl Expected {
         reason
     }
 
-    /// Entries that nothing has needed.
+    /// Entries that no script needed.
     pub(crate) fn unused(&self) -> Vec<String> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let unused = self.reasons().filter(|reason| !used.contains(*reason));
         unused.map(str::to_owned).collect()
     }
 
-    /// The statements that ours refuses by the list, and plain diesel-async does not.
+    /// The statements that only ours refuses, according to the list.
     pub(crate) fn refusals(
         &self,
         route: Route,
@@ -154,7 +154,7 @@ impl Expected {
     }
 }
 
-/// An empty list is every one.
+/// An empty list matches everything.
 fn is_any(list: &[String], name: &str) -> bool {
     list.is_empty() || list.iter().any(|one| one == name)
 }

@@ -15,11 +15,11 @@ use crate::raw::Raw;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Form {
-    /// `batch_execute`: one simple query. Its rows are seen by nobody.
+    /// `batch_execute`: one simple query. Nobody sees its rows.
     Simple,
     /// `sql_query`: prepared each time it runs.
     Extended,
-    /// As the DSL's own statements: diesel keeps it prepared by its text.
+    /// Like the DSL's own statements: diesel keeps it prepared by its text.
     Cached,
 }
 
@@ -34,7 +34,7 @@ impl Form {
         }
     }
 
-    /// Runs a statement, and reads all of its rows where it has some.
+    /// Runs a statement, and reads all its rows if it has any.
     pub(crate) async fn run(
         self,
         conn: &mut AsyncPgConnection,
@@ -71,7 +71,7 @@ impl QueryFragment<Pg> for Kept {
     }
 }
 
-/// Found by its text, as it has no type of its own.
+/// It is found by its text, because it has no type of its own.
 impl QueryId for Kept {
     type QueryId = ();
 

@@ -1,4 +1,5 @@
-//! The database that each script begins with, and the end of all that the script before it has left.
+//! The database with which each script begins, and the removal of everything that the previous script
+//! left.
 
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use crate::failed::Failed;
 /// Every script's database has the same name, since scripts ask for it.
 pub(crate) const DATABASE: &str = "regression";
 
-/// Makes what the scripts take for granted: the tables of `test_setup`, whose rows are not in the corpus.
+/// Creates what the scripts expect: the tables of `test_setup`, whose rows are not in the corpus.
 pub(crate) async fn make_template(cluster: &Cluster, admin: &Client) -> Result<(), Failed> {
     admin.batch_execute("create database base").await?;
     let client = cluster.admin_of("base").await?;
     let setup = corpus::read(&corpus::folder()?, "test_setup".to_owned())?;
     for statement in &setup.script.statements {
-        // Some is for newer servers, or needs a library of C functions.
+        // Some statements need a newer server, or a library of C functions.
         let _ = client.batch_execute(&statement.sql).await;
     }
     client.batch_execute(ROWS).await?;
@@ -29,7 +30,7 @@ pub(crate) async fn make_template(cluster: &Cluster, admin: &Client) -> Result<(
     Ok(())
 }
 
-/// Lets the counters of transactions, objects and sessions go on.
+/// Advances the counters of transactions, objects and sessions.
 pub(crate) async fn shake(admin: &Client) -> Result<(), Failed> {
     for _ in 0..7 {
         admin.batch_execute("select pg_current_xact_id()").await?;
@@ -38,7 +39,7 @@ pub(crate) async fn shake(admin: &Client) -> Result<(), Failed> {
     Ok(admin.batch_execute(burn).await?)
 }
 
-/// Replaces the database, and removes what else the last script has made on the server.
+/// Replaces the database, and removes everything else that the last script created on the server.
 pub(crate) async fn make(cluster: &Cluster) -> Result<(), Failed> {
     let admin = &admin_of(cluster).await?;
     let made = texts(
@@ -71,7 +72,7 @@ async fn admin_of(cluster: &Cluster) -> Result<Client, HarnessError> {
     }
 }
 
-/// Runs what a query answers with. What cannot be removed is left.
+/// Runs the statements that a query returns. Objects that cannot be removed stay.
 async fn run_each(client: &Client, query: &str) -> Result<(), Failed> {
     for text in texts(client, query).await? {
         let _ = client.batch_execute(&text).await;
@@ -103,7 +104,7 @@ const SWEEP: [&str; 7] = [
     "select unnest(array['alter system reset all', 'select pg_reload_conf()']) \
      where exists (select from pg_file_settings where sourcefile like '%postgresql.auto.conf')",
 ];
-/// As the scripts' own file of 10,000 rows has them in kind, and fewer.
+/// Rows like those of the scripts' own file of 10,000 rows, but fewer.
 const ROWS: &str = "\
     truncate onek; \
     insert into onek select n, (n * 7) % 1000, n % 2, n % 4, n % 10, n % 20, n % 100, n % 1000, n % 1000, n % 1000, n, \

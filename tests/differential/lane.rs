@@ -17,7 +17,7 @@ use crate::session::Session;
 use crate::snapshot::{SNAPSHOT, Snapshot};
 use crate::split::{Statement, Turn};
 
-/// The way of our connections to their server.
+/// The way from our connections to their server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
 pub(crate) enum Route {
     #[value(name = "direct")]
@@ -56,7 +56,7 @@ impl Route {
                 self.name()
             ))
         })?;
-        // One server connection, so that what is left on it meets whoever comes next.
+        // One server connection, so that the next client meets everything that is left on it.
         let options = BouncerOptions::mode(PoolMode::Transaction)
             .pool_size(1)
             .binary(binary);
@@ -67,11 +67,12 @@ impl Route {
     }
 }
 
-/// Who runs on it.
+/// The party that runs on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Party {
     Stock,
-    /// Stock on a server whose numbers have gone on, so that what depends on them differs from stock's.
+    /// Stock on a server whose counters have advanced, so that answers that depend on them differ from
+    /// stock's.
     Shaken,
     Ours(Route),
 }
@@ -80,28 +81,28 @@ pub(crate) enum Party {
 pub(crate) struct Lane {
     party: Party,
     profile: PoolProfile,
-    // Stopped first.
+    // It is stopped first.
     bouncer: Option<Bouncer>,
     cluster: Cluster,
 }
 
-/// What a script came to.
+/// The result of a script.
 pub(crate) struct Run {
     pub(crate) answers: Vec<Answer>,
-    /// The session behind the script.
+    /// The session after the script.
     pub(crate) after: Snapshot,
-    /// What the next borrower finds otherwise than the first did.
+    /// What the next holder finds different from what the first one found.
     pub(crate) borrowed: Vec<String>,
     /// The same for another client of the pooler.
     pub(crate) shared: Vec<String>,
-    /// What the server has said of its own end.
+    /// What the server has logged about its own crash.
     pub(crate) crashed: Vec<String>,
     pub(crate) took: Duration,
 }
 
 impl Lane {
     pub(crate) async fn start(party: Party, profile: PoolProfile) -> Result<Self, Failed> {
-        // Nothing that works beside a script, or by chance.
+        // Nothing on the server runs beside a script or at random.
         let options = ClusterOptions::default()
             .setting("autovacuum", "off")
             .setting("max_parallel_workers", "0")
@@ -109,7 +110,7 @@ impl Lane {
             .setting("jit", "off")
             .setting("max_prepared_transactions", "10")
             .setting("timezone", "UTC")
-            // So that nothing but the end of the server is in its log.
+            // So that its log contains only the end of the server.
             .setting("log_min_messages", "log")
             .setting("shared_buffers", "32MB");
         let cluster = Cluster::start(options).await?;
@@ -138,8 +139,8 @@ impl Lane {
         self.party
     }
 
-    /// Runs a script in a fresh database. In the place of some statements goes one that fails, as they did
-    /// elsewhere.
+    /// Runs a script in a fresh database. Some statements are replaced with one that fails, because they
+    /// failed elsewhere.
     pub(crate) async fn run(
         &self,
         form: Form,
@@ -174,7 +175,7 @@ impl Lane {
             answers.push(session.ask(form, text(place)).await?);
         }
         let after = session.snapshot().await?;
-        // Stock has no pool: its next borrower has a fresh connection.
+        // Stock has no pool, so its next holder has a fresh connection.
         session.replace().await?;
         let borrowed = match self.party {
             Party::Ours(_) => first.differences(&session.snapshot().await?),
@@ -199,7 +200,7 @@ impl Lane {
         })
     }
 
-    /// What the server has said of processes that crashed, and of what they ran.
+    /// What the server has logged about crashed processes and their statements.
     fn crashes(&self) -> Vec<String> {
         let log = self.cluster.log_text();
         let says = [
@@ -210,7 +211,7 @@ impl Lane {
         let crashes = log
             .lines()
             .filter(|line| says.iter().any(|says| line.contains(says)));
-        // Without the time, which is of no use to the list.
+        // The time is removed, because the list does not need it.
         let crashes = crashes.map(|line| line.split_once("] ").map_or(line, |(_, said)| said));
         crashes.map(str::to_owned).collect()
     }
@@ -231,7 +232,7 @@ impl Lane {
         url(port, fresh::DATABASE, "postgres", self.cluster.password())
     }
 
-    /// A client of the pooler that is none of ours; it asks by simple queries alone.
+    /// A foreign client of the pooler. It sends only simple queries.
     async fn other_client(&self) -> Result<Option<Client>, Failed> {
         let Some(bouncer) = &self.bouncer else {
             return Ok(None);
@@ -258,6 +259,6 @@ async fn seen_by(client: &Client) -> Result<Snapshot, Failed> {
     })
 }
 
-/// Fails at the server in every form, and so spoils a transaction as the refused statement does.
+/// It fails at the server in every form, and so fails a transaction like the refused statement does.
 const STAND_IN: &str = "refused";
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,10 +1,10 @@
-//! Runs statements that nobody here wrote over plain diesel-async and over ours, and compares all that a client
-//! can see: values and types of every row, affected rows, the SQLSTATE of every failure, and the session
+//! Runs third-party statements over plain diesel-async and over our connections, and compares everything that a
+//! client can see: values and types of every row, affected rows, the SQLSTATE of every failure, and the session
 //! afterwards.
 //!
-//! The statements are PostgreSQL's regression scripts. Each script runs in a fresh database, on a server of its
-//! own for each party, in each form in which diesel-async sends statements. Plain diesel-async runs it twice, and
-//! an answer that it does not give twice is left out. What is meant to be otherwise stands in `expected.toml`.
+//! The statements are PostgreSQL's regression scripts. Each script runs in a fresh database, on a separate server
+//! for each party, in each form in which diesel-async sends statements. Plain diesel-async runs it twice; answers
+//! that differ between the two runs are left out. `expected.toml` lists the intended differences.
 
 mod answer;
 mod compare;
@@ -44,11 +44,11 @@ use self::outcome::Outcome;
 use self::report::Report;
 use self::runs::Runs;
 
-/// Compares our connections with plain diesel-async by PostgreSQL's regression scripts.
+/// Compares our connections with plain diesel-async, using PostgreSQL's regression scripts.
 #[derive(Parser)]
 #[command(name = "differential")]
 struct Arguments {
-    /// Scripts by their names, without `.sql`; all by default.
+    /// The names of the scripts, without `.sql`; all by default.
     files: Vec<String>,
     /// Only the scripts that have to do with sessions, cursors, plans and literals.
     #[arg(long)]
@@ -59,16 +59,16 @@ struct Arguments {
     /// The forms in which statements are sent.
     #[arg(long, value_enum, value_delimiter = ',')]
     forms: Vec<Form>,
-    /// A setting of our pool, as `statements=unnamed`.
+    /// A setting of our pool, such as `statements=unnamed`.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// How many differences are shown; all are in the report.
+    /// How many differences are printed; all are in the report.
     #[arg(long, default_value_t = 50)]
     show: usize,
-    /// After how many minutes it begins no other script, and fails.
+    /// After how many minutes it starts no further script, and fails.
     #[arg(long, default_value_t = 60)]
     minutes: u64,
-    /// Compare nothing, but write the statements into this folder, for the wire's fuzz target.
+    /// Compares nothing, but writes the statements into this folder, for the wire's fuzz target.
     #[arg(long, value_name = "FOLDER")]
     seeds: Option<PathBuf>,
     /// The name of the report in target/differential.
@@ -109,7 +109,7 @@ fn write_seeds(folder: &Path, names: &[String]) -> ExitCode {
     }
 }
 
-/// Compares, tells and keeps what came of it.
+/// Compares, prints the result and writes the report.
 async fn run(arguments: &Arguments) -> Result<Report, Failed> {
     let expected = Expected::load()?;
     let profile = profile(&arguments.set)?;
@@ -157,7 +157,7 @@ async fn run(arguments: &Arguments) -> Result<Report, Failed> {
     Ok(report)
 }
 
-/// Judges each script while the next one runs; begins none when the time is over.
+/// Judges each script while the next one runs. It starts no script when the time is over.
 async fn compare_all(
     lanes: &Lanes,
     work: Vec<(Arc<File>, Form)>,
@@ -205,7 +205,7 @@ async fn judge(
     }
 }
 
-/// The built-in profile of a production pool, of one connection and with the settings that are asked for.
+/// The built-in profile of a production pool, with one connection and the requested settings.
 fn profile(settings: &[String]) -> Result<PoolProfile, Failed> {
     let mut vars = vec![
         ("APP_ENV".to_owned(), "test".to_owned()),
@@ -230,13 +230,13 @@ fn chosen<T: Copy>(asked: &[T], all: &[T]) -> Vec<T> {
     if asked.is_empty() { all } else { asked }.to_vec()
 }
 
-/// A line for whoever runs it.
+/// Prints a line for the user.
 fn say(line: &str) {
-    // Nobody reads it when standard output is closed.
+    // If standard output is closed, nobody reads it.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// How far it is, for whoever waits.
+/// Prints the progress.
 fn tell(text: &str) {
     let _ = write!(std::io::stderr(), "{text}");
 }

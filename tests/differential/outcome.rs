@@ -1,4 +1,4 @@
-//! What of a script differs on one route.
+//! The differences of a script on one route.
 
 use serde::Serialize;
 
@@ -17,9 +17,9 @@ pub(crate) struct Outcome {
     pub(crate) form: Form,
     pub(crate) statements: usize,
     pub(crate) same: usize,
-    /// Refused as the list says, or different as it says.
+    /// Answers that are refused or different as the list says.
     pub(crate) listed: usize,
-    /// Stock itself does not give the answer twice.
+    /// Answers that stock itself does not give twice.
     pub(crate) unstable: usize,
     pub(crate) different: Vec<Different>,
     pub(crate) seconds: f64,
@@ -87,8 +87,8 @@ impl Outcome {
         });
     }
 
-    /// The session behind the script, and what whoever comes next finds. Behind a pooler the session is the
-    /// server connection's, on which nothing is to stay.
+    /// Notes the session after the script, and what the next client finds. Behind a pooler the session
+    /// belongs to the server connection, and nothing may stay in it.
     pub(crate) fn note_sessions(
         &mut self,
         expected: &Expected,

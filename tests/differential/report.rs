@@ -1,4 +1,4 @@
-//! What is printed, and what is kept.
+//! The printed result, and the written report.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,22 +11,22 @@ use crate::failed::Failed;
 use crate::outcome::Outcome;
 use crate::split::Turn;
 
-/// All that was compared.
+/// Everything that was compared.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) profile: Vec<String>,
     pub(crate) files: usize,
-    /// What of the scripts is no statement for a server.
+    /// Parts of the scripts that are no statements for a server.
     pub(crate) psql_commands: usize,
     pub(crate) only_for_psql: usize,
     pub(crate) copies: usize,
     pub(crate) left_out: Vec<String>,
-    /// Entries of the list that nothing has needed.
+    /// Entries of the list that no script needed.
     pub(crate) unused: Vec<String>,
     pub(crate) seconds: u64,
     /// Scripts, once for each form, for which there was no time.
     pub(crate) not_run: usize,
-    /// Scripts that plain diesel-async could not be asked.
+    /// Scripts that plain diesel-async could not run.
     pub(crate) failed: Vec<String>,
     pub(crate) outcomes: Vec<Outcome>,
 }

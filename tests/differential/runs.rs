@@ -1,4 +1,4 @@
-//! What all parties made of a script.
+//! The results of all parties for one script.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use crate::form::Form;
 use crate::lane::{Route, Run};
 use crate::split::Statement;
 
-/// What all parties made of a script.
+/// The results of all parties for one script.
 pub(crate) struct Runs {
     pub(crate) form: Form,
     pub(crate) file: Arc<File>,
     pub(crate) statements: Arc<Vec<Statement>>,
     pub(crate) stock: Run,
     pub(crate) shaken: Run,
-    /// What ours could not even be asked is a difference of its own.
+    /// If ours could not run the script at all, that is a difference of its own.
     pub(crate) ours: BTreeMap<Route, Result<Run, Failed>>,
 }

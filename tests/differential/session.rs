@@ -1,4 +1,4 @@
-//! Who runs the statements: plain diesel-async, or a connection of ours.
+//! The session that runs the statements: plain diesel-async, or one of our connections.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::form::Form;
 use crate::snapshot::{SNAPSHOT, Snapshot};
 use crate::tap::Tap;
 
-/// A session in the way.
+/// A session of either kind.
 pub(crate) enum Session {
     Stock(Box<Stock>),
     Ours(Box<Ours>),
 }
 
-/// A plain connection of diesel-async's.
+/// A plain diesel-async connection.
 pub(crate) struct Stock {
     url: String,
     tap: Tap,
@@ -29,7 +29,7 @@ pub(crate) struct Stock {
 /// A borrowed connection of a pool of one.
 pub(crate) struct Ours {
     pool: Pool,
-    /// Given back before the next one is asked for.
+    /// It is given back before the next one is checked out.
     conn: Option<Connection>,
 }
 
@@ -119,7 +119,7 @@ impl Session {
         }
     }
 
-    /// Goes on with another connection, as the next borrower where there is a pool.
+    /// Continues with another connection; with a pool, as the next holder.
     pub(crate) async fn replace(&mut self) -> Result<(), Failed> {
         match self {
             Self::Stock(stock) => stock.conn = AsyncPgConnection::establish(&stock.url).await?,
@@ -131,9 +131,9 @@ impl Session {
         Ok(())
     }
 
-    /// The end of the script's own transaction, and what the session is set to.
+    /// Ends the script's own transaction, and reads the state of the session.
     pub(crate) async fn snapshot(&mut self) -> Result<Snapshot, Failed> {
-        // It fails only with the connection, which the query then shows.
+        // It fails only if the connection has failed, which the query then shows.
         let _ = self.connection()?.batch_execute("ROLLBACK").await;
         match self.ask(Form::Extended, SNAPSHOT).await? {
             Answer::Rows(rows) => Ok(Snapshot::of(&rows)),
@@ -150,7 +150,7 @@ impl Session {
     }
 }
 
-/// What the pool sets by its profile, for the startup packet of a plain connection.
+/// The settings of the pool's profile, for the startup packet of a plain connection.
 fn with_settings(url: &str, profile: &PoolProfile) -> String {
     let millis = |duration: Option<Duration>| duration.map(|duration| duration.as_millis());
     let timeouts = [

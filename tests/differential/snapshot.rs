@@ -1,4 +1,4 @@
-//! What a session is set to, and what it has left over.
+//! The settings of a session, and everything left in it.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ impl Snapshot {
         Self(rows.pairs().collect())
     }
 
-    /// It could not be had.
+    /// The snapshot that could not be taken.
     pub(crate) fn none(why: String) -> Self {
         Self(BTreeMap::from([("no snapshot".to_owned(), why)]))
     }
@@ -46,9 +46,9 @@ impl Snapshot {
     }
 }
 
-/// Everything that a session can set, who it is, and what lives as long as it. A statement that is kept prepared
-/// is no leftover: only those that a PREPARE has made are counted. Settings of PL/pgSQL are there once it has been
-/// used, and an empty schema stays where a temporary table was.
+/// Everything that a session can set, its user, and everything that lives as long as the session. Only prepared
+/// statements made with PREPARE count as leftovers. Settings of PL/pgSQL exist once it has been used, and an empty
+/// schema stays after a temporary table.
 pub(crate) const SNAPSHOT: &str = "\
     select name::text, setting::text from pg_catalog.pg_settings where context in ('user', 'superuser') \
     and name !~ '^plpgsql' \

@@ -1,7 +1,8 @@
-//! A regression script, cut into the statements that psql would send.
+//! A regression script, divided into the statements that psql would send.
 //!
-//! The cuts are psql's: at a semicolon outside quotes, comments, parentheses and `BEGIN ATOMIC`. What only
-//! psql can do (its own commands and variables, rows for COPY behind the statement) is left out and counted.
+//! It divides like psql: at a semicolon outside quotes, comments, parentheses and `BEGIN ATOMIC`. Parts that
+//! only psql understands (its own commands and variables, rows for COPY after the statement) are left out
+//! and counted.
 
 use serde::Serialize;
 use squawk_lexer::{TokenKind, tokenize};
@@ -21,7 +22,7 @@ pub(crate) enum Turn {
     First,
     /// Once more on the same connection.
     Again,
-    /// Once more by the next borrower, when the script is through.
+    /// Once more for the next holder, after the script.
     NextBorrower,
 }
 
@@ -33,7 +34,7 @@ pub(crate) struct Script {
     pub(crate) commands: usize,
     /// Statements that need psql: its variables, its `\bind` and the like.
     pub(crate) only_for_psql: usize,
-    /// COPY with rows behind it in the script, or with a program.
+    /// COPY with rows after it in the script, or with a program.
     pub(crate) copies: usize,
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn split(text: &str) -> Script {
     script
 }
 
-/// Reads tokens from `start` on and returns where to go on: behind the next command of psql.
+/// Reads tokens from `start` on, and returns where to continue: after the next psql command.
 fn cut_until_a_command(text: &str, start: usize, open: &mut Open, script: &mut Script) -> usize {
     let mut offset = start;
     for token in tokenize(&text[start..]) {
@@ -71,7 +72,7 @@ fn cut_until_a_command(text: &str, start: usize, open: &mut Open, script: &mut S
     text.len()
 }
 
-/// Obeys one of psql's commands as far as it concerns the statement before it.
+/// Executes a psql command as far as it concerns the statement before it.
 fn obey(text: &str, offset: usize, open: &mut Open, script: &mut Script) -> usize {
     let rest = &text[offset..];
     if let Some(_behind) = rest.strip_prefix("\\;") {
@@ -86,7 +87,7 @@ fn obey(text: &str, offset: usize, open: &mut Open, script: &mut Script) -> usiz
         .collect();
     script.commands += 1;
     match command.as_str() {
-        // The statement is sent as by a semicolon.
+        // The statement is sent, as with a semicolon.
         "g" | "gx" | "gset" | "gexec" => {
             open.close(script);
         }
@@ -99,7 +100,7 @@ fn obey(text: &str, offset: usize, open: &mut Open, script: &mut Script) -> usiz
     line
 }
 
-/// The place behind the rows of a COPY, which end with a line of their own.
+/// The place after the rows of a COPY, which end with a line of their own.
 fn behind_the_rows(text: &str, end: usize) -> usize {
     let rest = &text[end..];
     rest.find("\n\\.")
@@ -180,7 +181,7 @@ impl Open {
         )
     }
 
-    /// Ends the statement. How many times rows of a COPY follow in the script.
+    /// Ends the statement. Returns how many times rows of a COPY follow in the script.
     fn close(&mut self, script: &mut Script) -> usize {
         let open = std::mem::take(self);
         let sql = open.text.trim_end();
@@ -189,7 +190,7 @@ impl Open {
         }
         let has = |word: &str| open.words.iter().any(|said| said == word);
         let pairs = open.words.windows(2);
-        // To psql it is the same where the rows are said to come from.
+        // For psql the named source of the rows makes no difference.
         let from_script = pairs.filter(|pair| pair[0] == "from" && STREAMS.contains(&&*pair[1]));
         let with_rows = if has("copy") { from_script.count() } else { 0 };
         if with_rows > 0 || (has("copy") && has("program")) {

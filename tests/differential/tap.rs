@@ -1,4 +1,4 @@
-//! A way to the server on which the SQLSTATE of each error can be read, since diesel does not keep it.
+//! A proxy to the server that reads the SQLSTATE of each error, because diesel does not keep it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::failed::Failed;
 
-/// Forwards a port of its own to a server, and reads along what that says.
+/// Forwards a port of its own to a server, and reads what the server says.
 #[derive(Debug)]
 pub(crate) struct Tap {
     port: u16,
@@ -31,7 +31,7 @@ impl Tap {
         let told = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // A connection that fails shows at the client.
+                // A failed connection shows at the client.
                 tokio::spawn(forward(client, server, Arc::clone(&told)));
             }
         });
@@ -71,7 +71,7 @@ async fn forward(mut client: TcpStream, server: u16, seen: Arc<Mutex<Seen>>) -> 
                 seen.errors += 1;
                 seen.last = Some(code);
             }
-            // Only then, so that whoever has the error finds its code.
+            // This comes last, so that a client that has the error finds its code.
             to_client.write_all(read).await.ok()?;
         }
     };
@@ -81,7 +81,7 @@ async fn forward(mut client: TcpStream, server: u16, seen: Arc<Mutex<Seen>>) -> 
     }
 }
 
-/// Cuts what a server says into its messages, and keeps errors alone.
+/// Divides the server's bytes into messages, and keeps only errors.
 #[derive(Default)]
 struct Frames {
     header: Vec<u8>,

@@ -1,4 +1,5 @@
-//! The account that servers run as: ours, or an unprivileged one when we are root.
+//! The account under which servers run: the tests' own, or an unprivileged one if the tests run as
+//! root.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-/// Spawns what a test needs besides what it tests.
+/// Spawns a task for a fixture of a test.
 ///
-/// On a runtime of the process, so that the tasks of a test's own runtime are those of what it tests: a
-/// test can count them in the end.
+/// It runs on a runtime of the process. So the test's own runtime has only tasks of the tested code,
+/// and the test can count them at the end.
 pub fn beside<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -17,7 +17,7 @@ where
     RUNTIME.get_or_init(runtime).spawn(future)
 }
 
-/// The same, for what is waited for.
+/// The same, and waits for the result.
 pub(crate) async fn done_beside<F>(future: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,

@@ -91,7 +91,8 @@ impl Binaries {
     }
 }
 
-/// What lies in `target/tools`, the newest first; copied where the servers' account cannot get there.
+/// The installations in `target/tools`, the newest first. They are copied if the servers' account cannot reach
+/// them.
 fn fetched() -> Result<Vec<PathBuf>, HarnessError> {
     let account = Account::of_servers()?;
     let installed = versions(Path::new(FETCHED), "").into_iter();
@@ -112,7 +113,7 @@ fn copied(account: Account, installed: &Path) -> Result<PathBuf, HarnessError> {
     if !copy.join("bin/postgres").is_file() {
         let growing = copy.with_extension("growing");
         let _ = fs::remove_dir_all(&growing);
-        // Not as the servers' account, which cannot read it.
+        // It does not run as the servers' account, which cannot read the source.
         let mut copying = Command::new("cp");
         account.run(copying.arg("-R").arg(installed).arg(&growing))?;
         // The rename makes it appear whole or not at all.

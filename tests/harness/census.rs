@@ -10,10 +10,10 @@ use crate::HarnessError;
 use crate::beside::beside;
 use crate::server::Server;
 
-/// What a server says of the sessions in one database, now and since the census began.
+/// The sessions in one database according to the server, now and since the census began.
 ///
-/// It counts every few milliseconds, until it is dropped, by a session in the database `postgres`. While
-/// the server is down, frozen or full it goes on trying, and says nothing of it.
+/// It counts every few milliseconds, through a session in the database `postgres`, until it is dropped.
+/// While the server is down, frozen or full it silently keeps trying.
 #[derive(Debug)]
 pub struct Census {
     server: Server,
@@ -115,7 +115,7 @@ pub(crate) async fn backends(
 
 async fn count(server: Server, database: String, peaks: Arc<Mutex<Peaks>>) {
     loop {
-        // An error is that of a server that a test has stopped, and passes with it.
+        // An error means that a test has stopped the server. It ends when the server is back.
         let _down = count_until_down(&server, &database, &peaks).await;
         tokio::time::sleep(INTERVAL * 4).await;
     }
@@ -127,7 +127,7 @@ async fn count_until_down(
     peaks: &Mutex<Peaks>,
 ) -> Result<(), HarnessError> {
     let admin = server.admin().await?;
-    // A third of what `pg_stat_activity` costs, which looks up names.
+    // This costs a third of `pg_stat_activity`, which looks up names.
     let query = "SELECT application_name, pid FROM pg_stat_get_activity(NULL) \
         WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)";
     let query = admin.prepare(query).await?;
@@ -161,8 +161,9 @@ async fn count_until_down(
 
 /// The process ids of sessions, by their `application_name`.
 ///
-/// The server reads them one after the other: one that has ended and its successor may both be among them.
-/// Those that two looks have in common were there at the same time, between the looks.
+/// The server reads them one after the other, so a session that has ended and its successor may both be in
+/// one result. Sessions that are in two successive results existed at the same time, between the two
+/// looks.
 type Sessions = BTreeMap<String, BTreeSet<i32>>;
 
 fn peak(peaks: &Mutex<Peaks>, application_name: &str) -> usize {

@@ -1,4 +1,4 @@
-//! Certificates that tests need: right, for another name, expired, for clients.
+//! Certificates for tests: valid ones, for another name, expired ones, for clients.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -85,7 +85,7 @@ impl Authority {
 }
 
 impl Certificate {
-    /// One that another program has made, which is its own authority.
+    /// A certificate that another program has made and that is its own authority.
     pub fn made_elsewhere(cert: &str, key: &str) -> Self {
         Self {
             cert: cert.to_owned(),

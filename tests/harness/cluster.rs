@@ -36,7 +36,7 @@ pub struct Cluster {
     own: Option<Own>,
 }
 
-/// What the process that started a cluster has, and one that attached to it has not.
+/// The parts that only the process that started a cluster has, and not one that attached to it.
 #[derive(Debug)]
 pub(crate) struct Own {
     pub(crate) account: Account,
@@ -63,7 +63,7 @@ impl Cluster {
         Self::launch(account, binaries, options, (folder, data, password)).await
     }
 
-    /// Starts a server over data that are there already.
+    /// Starts a server on existing data.
     pub(crate) async fn launch(
         account: Account,
         binaries: Binaries,
@@ -110,8 +110,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The cluster for tests that only need databases: that of `with-cluster` when it runs us, otherwise
-    /// one for this process.
+    /// The cluster for tests that only need databases: the one from `with-cluster`, if that runs this
+    /// process, and otherwise one for this process.
     pub async fn shared() -> Result<&'static Self, HarnessError> {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
         SHARED
@@ -167,7 +167,7 @@ impl Cluster {
         let began = Instant::now();
         loop {
             match self.start_once(own, &mut process).await {
-                // The sessions of a server that was killed outlive it for a moment.
+                // The sessions of a killed server live on for a moment.
                 Err(HarnessError::Start { log, .. })
                     if log.contains(STILL_IN_USE) && began.elapsed() < PATIENCE => {}
                 started => return started,
@@ -303,7 +303,7 @@ impl Cluster {
             .unwrap_or_else(|_| Err(failed(format!("no answer in {PATIENCE:?}"))))
     }
 
-    /// Whether it is this cluster, and not another at the same port, that answers.
+    /// Whether this cluster answers, and not another one at the same port.
     async fn answers(&self) -> bool {
         let Ok(admin) = self.admin().await else {
             return false;

@@ -30,7 +30,7 @@ pub struct TestDatabase {
 #[derive(Debug)]
 pub struct TestRole {
     name: String,
-    /// As set last through this value.
+    /// The last password that was set through this value.
     password: Mutex<String>,
 }
 
@@ -108,7 +108,7 @@ impl TestDatabase {
         url(self.server.port(), &self.name, &role.name, &role.password())
     }
 
-    /// The role's URL of a database that is not there.
+    /// The role's URL of a database that does not exist.
     pub fn missing_url(&self) -> String {
         let role = &self.role;
         url(
@@ -144,7 +144,7 @@ impl TestDatabase {
         self.server.admin_of(&self.name).await
     }
 
-    /// Lets the role have so many sessions and no more: the next one is refused with 53300.
+    /// Limits the role's sessions to `most`: the next one is refused with 53300.
     pub async fn limit_connections(&self, most: u32) -> Result<(), HarnessError> {
         let limit = format!("ALTER ROLE {} CONNECTION LIMIT {most}", self.role.name);
         self.server.sql(&limit).await
@@ -225,7 +225,8 @@ impl TestRole {
             .clone()
     }
 
-    /// Changes its password on the server. Letters and digits only, since URLs carry it as it is.
+    /// Changes its password on the server. It must have only letters and digits, because URLs
+    /// contain it as it is.
     pub async fn set_password(&self, server: &Server, password: &str) -> Result<(), HarnessError> {
         server
             .sql(&format!("ALTER ROLE {} PASSWORD '{password}'", self.name))
@@ -244,7 +245,7 @@ impl Drop for TestDatabase {
                 .enable_all()
                 .build();
             if let Ok(runtime) = runtime {
-                // A cluster that is down or frozen takes its databases along.
+                // If the cluster is down or frozen, its databases go with it.
                 let _ = runtime.block_on(async {
                     tokio::time::timeout(PATIENCE, remove(&server, &name)).await
                 });

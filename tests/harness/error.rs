@@ -25,7 +25,7 @@ pub enum HarnessError {
         "running as root, which PostgreSQL refuses, and /etc/passwd has neither `postgres` nor `nobody`"
     )]
     NoAccount,
-    /// A server was to report in a language that the machine cannot make a locale of.
+    /// A server should report in a language for which the machine cannot make a locale.
     #[error(
         "no locale {locale} for the server ({why}); install what `localedef` makes them of \
          (Debian, Ubuntu: `apt-get install locales`; Fedora: `dnf install glibc-locale-source`)"
@@ -33,7 +33,7 @@ pub enum HarnessError {
     NoLocale {
         /// The locale that was asked for.
         locale: String,
-        /// What making it came to.
+        /// Why making it failed.
         why: String,
     },
     /// A file or process operation failed.
@@ -70,7 +70,7 @@ pub enum HarnessError {
     Stop {
         /// Which server.
         server: String,
-        /// How long it was waited for.
+        /// How long the harness waited.
         seconds: u64,
     },
     /// The cluster belongs to another process and cannot be stopped or reconfigured from here.

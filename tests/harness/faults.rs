@@ -1,4 +1,4 @@
-//! What a proxy can do to the traffic.
+//! The faults that a proxy can cause.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub enum Fault {
     None,
     /// Every piece of data waits for this long, in each direction: a round trip takes twice as much.
     Delay(Duration),
-    /// Nothing is read any more: the peer's data pile up in its socket. New connections are accepted.
+    /// The proxy reads nothing any more, so the peer's data pile up in its socket. It accepts new connections.
     Stall,
     /// Requests pass, replies are held back.
     HoldReplies,
@@ -46,12 +46,12 @@ impl Fault {
         }
     }
 
-    /// Whether these bytes of a client are not to reach the server.
+    /// Whether these bytes of a client must not reach the server.
     pub(crate) fn loses_request(&self, bytes: &[u8]) -> bool {
         matches!(self, Self::LoseRequest(wanted) if contains(bytes, wanted))
     }
 
-    /// Whether the answer to these bytes of a client is not to reach it.
+    /// Whether the answer to these bytes of a client must not reach the client.
     pub(crate) fn loses_reply(&self, bytes: &[u8]) -> bool {
         matches!(self, Self::LoseReply(wanted) if contains(bytes, wanted))
     }

@@ -1,4 +1,4 @@
-//! The folders that servers live in, and how those of dead owners are found.
+//! The folders of servers, and how folders of dead owners are found.
 //!
 //! All lie in one base folder per server account. Each is owned by the process that holds a lock on
 //! the file `owner` in it; the kernel releases the lock however that process ends.
@@ -21,7 +21,7 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a folder, after removing those whose owners are dead.
+    /// Creates a folder, after removing folders whose owners are dead.
     pub(crate) fn create(account: Account, kind: &str) -> Result<Self, HarnessError> {
         let base = base(account)?;
         // Held so that nobody sweeps a folder between its making and the locking of its owner file.
@@ -49,8 +49,8 @@ impl Drop for RunFolder {
     }
 }
 
-/// A folder for data that stay: `postgres` in `parent`, or, where the servers' account cannot reach that, one
-/// in the temporary folder that is named after `parent`.
+/// A folder for data that stay: `postgres` in `parent`. If the servers' account cannot reach that, it is one
+/// in the temporary folder, named after `parent`.
 pub fn kept_folder(parent: &Path) -> Result<PathBuf, HarnessError> {
     let account = Account::of_servers()?;
     let wanted = parent.join("postgres");

@@ -1,7 +1,7 @@
-//! What some tests ask of a server and not every build of PostgreSQL can do.
+//! Abilities that some tests need and that not every build of PostgreSQL has.
 //!
-//! Such a test has a word for it in its name. `cargo-tests.sh` leaves it out where the server lacks the ability,
-//! and counts it.
+//! The name of such a test contains a word for the ability. If the server lacks it, `cargo-tests.sh` leaves the
+//! test out and counts it.
 
 use std::fmt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::{Cluster, HarnessError};
 /// An ability that the server has not.
 #[derive(Debug)]
 pub struct Lacking {
-    /// What the names of the tests contain that need it.
+    /// The word in the names of the tests that need it.
     word: &'static str,
     why: String,
 }

@@ -5,9 +5,9 @@
 //! (about 150 ms). The fixtures speak to the servers through `tokio-postgres` alone, so that no test
 //! trusts the layer it is testing.
 //!
-//! A test can ask what became of what it tested: a [`Census`] counts the sessions of its database all the
-//! time, [`overheard()`] has what this process said with a password in it, and since the fixtures run
-//! [`beside()`] the test, the tasks of its runtime are those of what it tests.
+//! A test can check what the tested code did. A [`Census`] counts the sessions of its database all the time.
+//! [`overheard()`] has everything that this process said with a password in it. And because the fixtures run
+//! [`beside()`] the test, its runtime has only tasks of the tested code.
 //!
 //! Everything here removes what it made: on drop, by a supervising shell when the process dies
 //! without dropping, and by a sweep at the next start when even the shell was killed.

@@ -9,13 +9,13 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Listens from here on to every panic, and to everything that is traced at any level where no subscriber
-/// of a test's own takes it.
+/// Listens from now on to every panic, and to everything that is traced at any level, unless a test's own
+/// subscriber takes it.
 pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let subscriber = tracing_subscriber::registry().with(Ear);
-        // Whoever has another one in its place listens by itself.
+        // If there is another subscriber already, that one listens.
         let _taken = tracing::subscriber::set_global_default(subscriber);
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {
@@ -25,7 +25,7 @@ pub fn listen() {
     });
 }
 
-/// Whatever was said since [`listen`] with a password of a test's database in it.
+/// Everything that was said since [`listen`] with a password of a test's database in it.
 pub fn overheard(database: &str) -> Vec<String> {
     let heard = heard();
     let said = heard.said.iter();
@@ -48,7 +48,7 @@ pub(crate) fn keep_secret(role: &str, password: &str) {
     heard().secrets.push(secret);
 }
 
-/// Pairs of a role and what concerns it.
+/// Pairs of a role and the texts with its password.
 struct Heard {
     secrets: Vec<(String, String)>,
     said: Vec<(String, String)>,

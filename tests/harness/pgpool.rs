@@ -151,7 +151,7 @@ fn settings(mode: PgpoolMode, port: u16, servers: &[&Server], folder: &Path) -> 
          failover_on_backend_shutdown = off\n"
     );
     for (number, server) in servers.iter().enumerate() {
-        // All of the balance is on the standbys, so that a query that goes astray is seen.
+        // All reads are balanced to the standbys, so that a misdirected query is noticed.
         let weight = u8::from(number > 0 || servers.len() == 1);
         settings += &format!(
             "backend_hostname{number} = '127.0.0.1'\n\

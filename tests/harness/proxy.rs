@@ -102,7 +102,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Accepts until the proxy is dropped; without a listener while the fault says so.
+/// Accepts until the proxy is dropped. It has no listener while the fault requires that.
 struct Acceptor {
     port: u16,
     target: u16,
@@ -170,7 +170,8 @@ async fn serve(
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::select! {
-            // First, so that what a fault holds is lost when it is cut before the fault is over.
+            // This branch comes first, so that data held by a fault are lost if the connection is
+            // cut before the fault ends.
             biased;
             ending = endings.recv() => ending.ok(),
             _ = link.pump(from_client, to_server, Direction::Request) => None,
@@ -195,7 +196,7 @@ impl Link {
         loop {
             self.released(&mut faults, direction).await;
             let count = from.read(&mut buffer).await?;
-            // What was read just before the fault is held as well.
+            // Data that were read just before the fault are held too.
             self.released(&mut faults, direction).await;
             let fault = faults.borrow().clone();
             tokio::time::sleep(fault.delay()).await;

@@ -41,7 +41,8 @@ impl Cluster {
         backup
             .args(["-p", &self.port().to_string(), "-D"])
             .arg(&data);
-        // Without a HOME of its own it would write the caller's password file into the standby's configuration.
+        // Without a `HOME` of its own it would write the caller's password file into the standby's
+        // configuration.
         backup
             .env("PGPASSWORD", self.password())
             .env("HOME", folder.path());

@@ -1,4 +1,5 @@
-//! A shell between us and each server, which stops the server when we die, by whatever means.
+//! A shell between this process and each server. It stops the server when this process dies, in any
+//! way.
 //!
 //! The shell reads from a pipe whose other end only this process holds. The name of a signal means:
 //! send it. End of file means that the process is gone: stop the server and remove its folder.
@@ -32,7 +33,7 @@ pub(crate) struct Supervised {
     name: &'static str,
     shell: Child,
     orders: Option<ChildStdin>,
-    /// The signal of the end, on drop as when we die.
+    /// The signal that ends the server, on drop and when this process dies.
     last_signal: Stop,
 }
 
@@ -127,9 +128,9 @@ impl Stop {
 
 /// Arguments: the signal of the end, the folder to remove after it, the server's command.
 ///
-/// The second shell reads the orders, because the first must wait for the server: its end is how the
-/// parent learns of a server that died at once. SIGCONT comes first, since a stopped process keeps
-/// other signals pending.
+/// The second shell reads the orders, because the first must wait for the server: when the first
+/// shell ends, the parent knows that the server has died. SIGCONT comes first, because a stopped
+/// process keeps other signals pending.
 const SUPERVISE: &str = r#"
 signal=$1 folder=$2; shift 2
 exec 3<&0 </dev/null

@@ -26,8 +26,8 @@ async fn twice(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
     bump(conn.and_commit(), 2).await
 }
 
-/// In `write`, in a plain transaction and behind both PgBouncers the work is committed, and the connection is good
-/// for the next.
+/// In `write`, in a plain transaction and behind both PgBouncers the work is committed, and the connection can be
+/// used again.
 #[tokio::test]
 async fn the_work_is_committed_on_every_way() {
     let (db, direct) = prepared().await;
@@ -106,7 +106,7 @@ async fn a_statement_that_fails_commits_nothing() {
     database.rests().await;
 }
 
-/// A deferred constraint is checked at COMMIT, and is the statement's error then.
+/// A deferred constraint is checked at COMMIT, and its failure is then the statement's error.
 #[tokio::test]
 async fn a_deferred_constraint_is_the_error_of_the_last_statement() {
     let (db, database) = prepared().await;
@@ -132,7 +132,7 @@ async fn a_deferred_constraint_is_the_error_of_the_last_statement() {
     assert_eq!(database.write(twice).await, Ok(1));
 }
 
-/// case R20: a conflict at COMMIT is tried again, as it is where COMMIT travels alone.
+/// case R20: a conflict at COMMIT is retried, as when COMMIT travels alone.
 #[tokio::test]
 async fn a_conflict_at_the_early_commit_is_tried_again() {
     let (db, database) = prepared().await;
@@ -160,7 +160,7 @@ async fn a_conflict_at_the_early_commit_is_tried_again() {
     assert_eq!(total(&db).await, 2);
 }
 
-/// What fails afterwards does not undo what is committed, and the caller is told exactly that.
+/// A later failure does not undo the commit, and the caller is told exactly that.
 #[tokio::test]
 async fn work_that_fails_afterwards_is_told_what_is_committed() {
     let (db, database) = prepared().await;
@@ -177,7 +177,7 @@ async fn work_that_fails_afterwards_is_told_what_is_committed() {
     let source = std::error::Error::source(&error).unwrap();
     assert!(Error::find(source).is_some(), "{source:?}");
 
-    // A further statement is refused, whether the work minds or not.
+    // A further statement is refused, whether or not the work ignores the error.
     for ignores in [false, true] {
         let goes_on: Result<(), Error> = database
             .write(async |conn| {
@@ -191,7 +191,7 @@ async fn work_that_fails_afterwards_is_told_what_is_committed() {
         let error = goes_on.unwrap_err();
         assert_eq!(error.kind(), Kind::Committed, "{error:?}");
     }
-    // So it is through `QueryResult`.
+    // The same holds through `QueryResult`.
     let by_query_result: QueryResult<()> = database
         .write(async |conn| {
             bump(conn.and_commit(), 1).await?;
@@ -221,7 +221,7 @@ async fn a_plain_transaction_that_fails_afterwards_says_so() {
     assert_eq!(total(&db).await, 1);
 }
 
-/// The answer to the statement that takes COMMIT along is lost: nobody knows what became of it.
+/// The answer to the statement with COMMIT is lost, so the outcome is unknown.
 #[tokio::test]
 async fn a_lost_answer_leaves_the_outcome_unknown() {
     let (db, _) = prepared().await;
@@ -241,7 +241,7 @@ async fn a_lost_answer_leaves_the_outcome_unknown() {
     assert_eq!(total(&db).await, 4);
 }
 
-/// The timeout of a transaction that has committed early does not call it rolled back.
+/// If a transaction has committed early, a later timeout does not report it as rolled back.
 #[tokio::test]
 async fn a_timeout_afterwards_is_told_as_committed() {
     let (db, database) = prepared().await;
@@ -258,7 +258,7 @@ async fn a_timeout_afterwards_is_told_as_committed() {
     assert_eq!(total(&db).await, 1);
 }
 
-/// `after_commit` runs, also where the work fails afterwards: it is committed.
+/// `after_commit` runs even if the work fails afterwards, because the transaction is committed.
 #[tokio::test]
 async fn what_is_left_for_after_commit_runs() {
     let (_db, database) = prepared().await;
@@ -283,7 +283,7 @@ async fn what_is_left_for_after_commit_runs() {
     assert_eq!(value(&ran), 2);
 }
 
-/// Where the transaction is not the caller's to end, COMMIT does not travel along.
+/// If the caller does not end the transaction itself, COMMIT does not travel along.
 #[tokio::test]
 async fn it_means_nothing_where_commit_must_travel_alone() {
     let (db, database) = prepared().await;
@@ -314,7 +314,7 @@ async fn it_means_nothing_where_commit_must_travel_alone() {
     let mut conn = database.get().await.unwrap();
     assert_eq!(bump(conn.and_commit(), 1).await, Ok(1));
     assert_eq!(total(&db).await, 3);
-    // Said before nothing: it is over with the transaction.
+    // Without a statement after it, the call ends with the transaction.
     let nothing: QueryResult<()> = database
         .write(async |conn| {
             let _nothing = conn.and_commit();
@@ -332,8 +332,8 @@ async fn it_means_nothing_where_commit_must_travel_alone() {
     assert_eq!(total(&db).await, 3);
 }
 
-/// The future is dropped between the statement and the end of the work: what is committed stays, and the connection
-/// is fit for the next.
+/// The future is dropped between the statement and the end of the work: the commit stays, and the connection can be
+/// used again.
 #[tokio::test]
 async fn dropped_afterwards_the_pool_is_at_rest() {
     let (db, database) = prepared().await;

@@ -1,8 +1,8 @@
-//! What must be so of every pool and its server once everybody has given back what they held.
+//! What must be true of every pool and its server once all connections have been given back.
 //!
-//! A test that makes a pool has it [`watched`], and ends with one of the `rests` of [`Watched`], which look
-//! for whatever a pool may leave behind: connections, places, sessions, locks, tasks, secrets. A test that
-//! forgets to do so fails.
+//! A test that makes a pool wraps it with [`watched`], and ends with one of the `rests` functions of
+//! [`Watched`]. They look for everything that a pool may leave behind: connections, places, sessions,
+//! locks, tasks, secrets. A test that forgets this fails.
 
 mod in_time;
 mod pools;
@@ -40,20 +40,21 @@ pub(crate) fn watched<T: Pools>(db: &TestDatabase, pools: T) -> Watched<T> {
     Watched::new(Some(db.census()), pools)
 }
 
-/// The same where no server of the harness is behind it.
+/// The same for pools without a server of the harness.
 pub(crate) fn unserved<T: Pools>(pools: T) -> Watched<T> {
     Watched::new(None, pools)
 }
 
-/// A pool, or what has several, at whose end a test has to look. It is used like the pool itself.
+/// A pool, or something with several pools, that a test has to check at the end. It is used like the pool
+/// itself.
 #[must_use = "the test has to end with one of its `rests`"]
 pub(crate) struct Watched<T: Pools = Pool> {
-    /// There until its end.
+    /// Present until the check at the end.
     pools: Option<T>,
     census: Option<Census>,
-    /// What the server may have seen of pools that have ended.
+    /// The sessions that the server may have seen from pools that have ended.
     allowed: Vec<Allowed>,
-    /// The most sessions that there may have been, where they were more than the pool has places.
+    /// The most sessions that there may have been, if they were more than the pool has places.
     most: usize,
     patience: Duration,
     is_served: bool,
@@ -74,36 +75,37 @@ impl<T: Pools> Watched<T> {
         }
     }
 
-    /// The server may have seen so many sessions: the pool was larger for a while, or something stands
-    /// beside it, as the proof of a rotation does.
+    /// Allows the server to have seen `most` sessions: the pool was larger for a while, or there was a
+    /// session beside it, such as the proof of a rotation.
     pub(crate) fn with_sessions(mut self, most: usize) -> Self {
         self.most = most;
         self
     }
 
-    /// Another server is asked from here on.
+    /// Checks another server from now on.
     pub(crate) fn moved_to(mut self, server: &Server, db: &TestDatabase) -> Self {
         self.census = Some(db.census_on(server));
         self
     }
 
-    /// Gives up soon what it waits for.
+    /// Makes the checks give up soon.
     pub(crate) fn impatient(mut self) -> Self {
         self.patience = Duration::from_millis(300);
         self
     }
 
-    /// The end of a pool whose server answers: it is at rest, has all its places, and leaves nothing
-    /// behind when it is closed. A pool that the test has closed itself is not asked for places.
+    /// Checks the end of a pool whose server answers: the pool is at rest, has all its places, and leaves
+    /// nothing behind when it is closed. The places of a pool that the test itself has closed are not
+    /// checked.
     ///
     /// # Panics
-    /// When anything of that is not so.
+    /// If any of that is not true.
     pub(crate) async fn rests(mut self) {
         self.closes().await;
         self.has_left_nothing().await;
     }
 
-    /// The end of two, of which each has tasks until it is closed.
+    /// Checks the end of two pools. Each has tasks until it is closed.
     pub(crate) async fn rests_with<U: Pools>(mut self, mut other: Watched<U>) {
         self.closes().await;
         other.closes().await;
@@ -111,14 +113,14 @@ impl<T: Pools> Watched<T> {
         other.has_left_nothing().await;
     }
 
-    /// The end of a pool that reaches no server, or one that lets it have nothing.
+    /// Checks the end of a pool that reaches no server, or a server that gives it no connection.
     pub(crate) async fn rests_unserved(mut self) {
         self.is_served = false;
         self.closes().await;
         self.has_left_nothing().await;
     }
 
-    /// Drops the handle, which is to end the pool, and goes on watching.
+    /// Drops the handle, which must end the pool, and continues to watch.
     pub(crate) fn without_a_handle(mut self) -> Watched<NoPool> {
         let mut dropped = Watched::new(self.census.take(), NoPool);
         dropped.allowed = self.pools().iter().map(Allowed::of).collect();
@@ -127,7 +129,7 @@ impl<T: Pools> Watched<T> {
         dropped
     }
 
-    /// Waits until nobody has anything of the pool's, and looks at it from both sides.
+    /// Waits until nobody holds anything of the pool, and checks the pool and its server.
     pub(crate) async fn comes_to_rest(&self) {
         let pools = self.pools();
         let census = self.asked().await;
@@ -176,7 +178,7 @@ impl<T: Pools> Watched<T> {
         self.pools = None;
     }
 
-    /// Holds as many connections at once as a pool may have, which it cannot when it has lost a place.
+    /// Holds as many connections at once as a pool may have. This fails if the pool has lost a place.
     async fn has_all_its_places(&self) {
         for pool in self.pools() {
             let max = pool.status().max;
@@ -219,7 +221,7 @@ impl<T: Pools> Watched<T> {
         self.is_looked_at = true;
     }
 
-    /// The most sessions of that name at a time that the server has been seen with.
+    /// The most sessions of that name that were seen at the same time on the server.
     pub(crate) fn peak(&self, application_name: &str) -> usize {
         let census = self.census.as_ref();
         census.map_or(0, |census| census.peak(application_name))
@@ -229,7 +231,7 @@ impl<T: Pools> Watched<T> {
         self.pools.as_ref().map(T::pools).unwrap_or_default()
     }
 
-    /// What the server can be asked by, if there is one; only where a test says so it may be down.
+    /// The census of the server, if there is a server. It may be down only if the test allows that.
     async fn asked(&self) -> Option<&Census> {
         let census = self.census.as_ref()?;
         (self.is_served || census.is_up().await).then_some(census)
@@ -254,7 +256,7 @@ impl<T: Pools> Drop for Watched<T> {
 }
 
 /// # Panics
-/// With what is wrong, when something has been for longer than the patience.
+/// With the problems, if something has been wrong for longer than the patience.
 async fn until_nothing_is_wrong(
     patience: Duration,
     mut wrong: impl AsyncFnMut() -> Option<String>,
@@ -262,7 +264,7 @@ async fn until_nothing_is_wrong(
     let began = Instant::now();
     while let Some(what) = wrong().await {
         assert!(began.elapsed() < patience, "after {patience:?}: {what}");
-        // As `wait_until` does, which cannot say what it has found.
+        // Like `wait_until`, which cannot report what it has found.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What the public calls cancel, whatever way the connection goes to its server.
+//! What the public calls cancel, on every way from a connection to its server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,15 +38,15 @@ async fn is_asleep(db: &TestDatabase) {
     .await;
 }
 
-/// Sleeps on this connection until somebody cancels that; the SQLSTATE that the server gave as its reason.
+/// Sleeps on this connection until somebody cancels it. Returns the SQLSTATE that the server gave.
 async fn sleep(conn: &mut AsyncPgConnection) -> Option<SqlState> {
     let outcome: QueryResult<()> = conn.batch_execute(SLEEP).await;
     outcome.unwrap_err();
     Some(conn.last_error()?.sqlstate().clone())
 }
 
-/// Runs a statement, cancels it by what a call site of tokio-postgres says, and looks at what the server
-/// made of it.
+/// Runs a statement, cancels it with the calls that tokio-postgres users write, and checks what the server
+/// did.
 async fn assert_cancels(db: &TestDatabase, pool: &Pool) {
     let mut conn = pool.get().await.unwrap();
     let token = conn.cancel_token();
@@ -56,7 +56,7 @@ async fn assert_cancels(db: &TestDatabase, pool: &Pool) {
     };
     let (sqlstate, ()) = tokio::join!(sleep(&mut conn), cancelling);
     assert_eq!(sqlstate, Some(SqlState::QUERY_CANCELED));
-    // Nothing is the matter with the connection.
+    // Nothing is wrong with the connection.
     assert_eq!(conn.batch_execute("select 1").await, Ok(()));
 }
 
@@ -190,7 +190,7 @@ impl Encrypted {
     }
 }
 
-/// By the pool's own TLS, and by the caller's where the caller has the stream.
+/// With the pool's own TLS, and with the caller's TLS if the caller has the stream.
 #[tokio::test]
 async fn cancels_over_tls() {
     let server = Encrypted::start().await;
@@ -208,8 +208,8 @@ async fn cancels_over_tls() {
     }
 }
 
-/// Inside work the connection is diesel-async's, whose own token is as tokio-postgres means it
-/// where TLS is spoken: by the caller's connector, and where TLS is only preferred without one too.
+/// Inside work the connection belongs to diesel-async. With TLS its own token works as in tokio-postgres,
+/// with the caller's connector; if TLS is only preferred, it also works without one.
 #[tokio::test]
 async fn the_connections_own_token_cancels_over_tls() {
     let server = Encrypted::start().await;
@@ -238,7 +238,7 @@ async fn the_connections_own_token_cancels_over_tls() {
     }
 }
 
-/// And without TLS there is the pool's.
+/// Without TLS there is the pool's token.
 #[tokio::test]
 async fn work_cancels_by_the_pools_token() {
     let db = TestDatabase::empty().await.unwrap();
@@ -256,7 +256,7 @@ async fn work_cancels_by_the_pools_token() {
     pool.rests().await;
 }
 
-/// Forwards to a server, and answers for it whether it speaks TLS while it is told to deny it.
+/// Forwards to a server. While `denies` is set, it answers the question for TLS with no.
 async fn front(port: u16, denies: Arc<AtomicBool>) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let own = listener.local_addr().unwrap().port();
@@ -282,7 +282,7 @@ async fn front(port: u16, denies: Arc<AtomicBool>) -> (u16, JoinHandle<()>) {
 /// The code in the place of a version.
 const SSL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2f];
 
-/// A server that has got TLS, or has lost it, is logged in to all the same where TLS is only preferred.
+/// If TLS is only preferred, the login also works on a server that has gained or lost TLS.
 #[tokio::test]
 async fn a_preference_follows_the_server() {
     let server = Encrypted::start().await;
@@ -307,7 +307,7 @@ async fn a_preference_follows_the_server() {
         drop(conn);
         assert_cancels(&server.db, &pool).await;
     }
-    // Its task is none of the pool's.
+    // Its task does not belong to the pool.
     fronting.abort();
     fronting.await.unwrap_err();
     pool.rests().await;

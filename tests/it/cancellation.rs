@@ -1,7 +1,7 @@
 //! Futures of the pool dropped at every await: no place is lost, and nothing is left behind.
 //!
-//! A future is polled one time more in each round, and dropped then, until a round lets it finish. What
-//! `Database` does is dropped in the same way in `wire/cancelling.rs`.
+//! Each round polls a future once more than the round before, and then drops it, until a round lets it
+//! finish. `wire/cancelling.rs` drops the futures of `Database` in the same way.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -13,7 +13,7 @@ use harness::TestDatabase;
 use crate::at_rest::{open, watched};
 use crate::pool::{sized, url};
 
-/// Polls a future so many times at most, and drops it then.
+/// Polls a future at most `times` times, and then drops it.
 pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
     let mut left = times;
     let mut future = pin!(future);
@@ -27,8 +27,8 @@ pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output
     .await
 }
 
-/// Drops what `begin` begins on a new pool after one poll, then after two, and so on until it finishes;
-/// each time the pool must be whole afterwards. Says how many rounds there were.
+/// Drops the future of `begin` on a new pool after one poll, then after two, and so on until it finishes.
+/// Each time the pool must be whole afterwards. Returns the number of rounds.
 async fn dropped_everywhere<T>(
     db: &TestDatabase,
     profile: PoolProfile,
@@ -48,7 +48,7 @@ async fn dropped_everywhere<T>(
     panic!("it never finished");
 }
 
-/// case F6: a first connection that nobody waits for any more is made all the same, and kept.
+/// case F6: a first connection is made and kept, even if nobody waits for it any more.
 #[tokio::test]
 async fn a_checkout_that_connects_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();
@@ -59,7 +59,8 @@ async fn a_checkout_that_connects_may_be_dropped_anywhere() {
     assert!(rounds > 1, "{rounds} rounds");
 }
 
-/// case F9: a connection whose ping nobody waits for any more is not handed out, and its place is not lost.
+/// case F9: if nobody waits for a ping any more, its connection is not handed out during the ping, and its
+/// place is not lost.
 #[tokio::test]
 async fn a_checkout_that_asks_for_a_sign_of_life_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();
@@ -115,7 +116,7 @@ async fn a_rotation_may_be_dropped_anywhere() {
     assert!(rounds > 1, "{rounds} rounds");
 }
 
-/// case R11: a close that nobody waits for any more is a close.
+/// case R11: a close closes the pool even if nobody waits for it any more.
 #[tokio::test]
 async fn a_close_may_be_dropped_anywhere() {
     let db = TestDatabase::empty().await.unwrap();

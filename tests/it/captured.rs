@@ -11,7 +11,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// What has been traced on this thread since it was made; clones share it.
+/// Everything that has been traced on this thread since it was made. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Captured(Arc<Mutex<Traced>>);
 
@@ -26,7 +26,7 @@ struct Traced {
 pub(crate) struct Entry {
     pub(crate) target: String,
     pub(crate) fields: BTreeMap<String, String>,
-    /// The place in the list of spans of the one around it.
+    /// The index of the enclosing span in the list of spans.
     pub(crate) parent: Option<usize>,
     pub(crate) is_closed: bool,
 }
@@ -43,7 +43,7 @@ impl Entry {
 }
 
 impl Captured {
-    /// Begins; what another thread traces is not seen.
+    /// Begins to capture. It does not see what other threads trace.
     pub(crate) fn begin() -> (Self, DefaultGuard) {
         let captured = Self::default();
         let subscriber = tracing_subscriber::registry().with(captured.clone());

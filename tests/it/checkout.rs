@@ -50,14 +50,14 @@ async fn a_full_pool_serves_its_callers_in_the_order_of_their_arrival() {
     pool.rests().await;
 }
 
-/// case F11: a caller that gives up in the middle of its checkout leaves what it had in hand to the next.
+/// case F11: a caller that gives up in the middle of its checkout leaves its connection to the next one.
 #[tokio::test]
 async fn a_checkout_given_up_does_not_cost_the_next_caller_anything() {
     let db = TestDatabase::empty().await.unwrap();
-    // Nobody can make up for a lost connection by opening another one.
+    // No other connection can be opened to replace a lost one.
     db.limit_connections(1).await.unwrap();
     let pool = open(&db, sized(2)).await;
-    // Nothing tells how long it has been idle: the time itself is what is waited for.
+    // Nothing reports the idle time, so the test has to wait for the time itself.
     tokio::time::sleep(LONGER_THAN_IN_STEADY_USE).await;
     let mut gives_up = Box::pin(pool.get());
     assert!(futures_util::poll!(&mut gives_up).is_pending());
@@ -76,7 +76,7 @@ async fn a_checkout_given_up_does_not_cost_the_next_caller_anything() {
 /// From this idle time on a checkout looks at the socket first, and can be given up there.
 const LONGER_THAN_IN_STEADY_USE: Duration = Duration::from_millis(5);
 
-/// A connection that was used lately is handed out without a word to the server; a stale one is pinged.
+/// A connection that was used recently is handed out without a round trip; a stale one is pinged.
 #[tokio::test]
 async fn a_fresh_connection_is_handed_out_without_a_round_trip() {
     let db = TestDatabase::empty().await.unwrap();
@@ -92,7 +92,7 @@ async fn a_fresh_connection_is_handed_out_without_a_round_trip() {
         conn.batch_execute("select 'the last word'").await.unwrap();
         let pid = conn.backend_pid();
         drop(conn);
-        // Nothing passes: what needs an answer waits.
+        // Nothing passes, so everything that needs an answer waits.
         proxy.set(Fault::HoldReplies).await;
         let at_once = timeout(Duration::from_millis(200), pool.get()).await;
         assert_eq!(
@@ -110,7 +110,7 @@ async fn a_fresh_connection_is_handed_out_without_a_round_trip() {
     }
 }
 
-/// case F1: a connection that is being closed counts until the server has let it go, not until we have.
+/// case F1: a connection that is being closed counts until the server has closed it.
 #[tokio::test]
 async fn a_place_is_free_when_the_server_has_closed_the_session() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -149,7 +149,7 @@ async fn the_ends_of_connections_made_together_are_spread() {
     let db = TestDatabase::empty().await.unwrap();
     let mut profile = sized(COUNT);
     profile.max_lifetime = Some(Duration::from_secs(2));
-    // All are needed, so that idleness ends none of them; but the keeper looks every 50 ms.
+    // All are needed, so none is closed for idleness. But the keeper checks every 50 ms.
     profile.min_idle = COUNT;
     profile.idle_timeout = Some(Duration::from_millis(200));
     let pool = open(&db, profile).await;
@@ -202,7 +202,8 @@ async fn the_ends_of_connections_made_together_are_spread() {
     pool.rests().await;
 }
 
-/// What was returned last goes first, so that a pool with little to do keeps few sessions warm.
+/// The connection that was returned last is handed out first, so a pool with little work keeps few
+/// sessions warm.
 #[tokio::test]
 async fn the_latest_returned_is_the_next_to_go() {
     let db = TestDatabase::empty().await.unwrap();
@@ -226,7 +227,7 @@ async fn the_latest_returned_is_the_next_to_go() {
     assert_eq!(db.backends("app-db").await.unwrap().len(), 3);
 }
 
-/// A clean checkout costs no round trip: not one byte is sent between two borrowers' statements.
+/// A clean checkout costs no round trip: not one byte is sent between the statements of two holders.
 #[tokio::test]
 async fn a_clean_checkout_sends_nothing() {
     let db = TestDatabase::empty().await.unwrap();

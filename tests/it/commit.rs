@@ -1,4 +1,4 @@
-//! A success is reported for what was committed, and for nothing else.
+//! Only committed work is reported as a success.
 
 mod after_commit;
 mod autocommit;
@@ -24,18 +24,18 @@ use tokio::time::timeout;
 use crate::at_rest::watched;
 use crate::transaction::{bump, prepared as counters};
 
-/// What the server has committed, over all counters.
+/// The committed sum of all counters.
 async fn committed(db: &TestDatabase) -> i64 {
     db.scalar("select sum(n)::bigint from t").await.unwrap()
 }
 
-/// How long the work in these tests waits for a statement before it gives it up.
+/// How long the work in these tests waits for a statement before it gives up.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// A statement that waits until the test lets it go on.
 const WAITS: &str = "select pg_advisory_xact_lock(22)";
 
-/// A session of the test's own in whose transaction the lock is that `WAITS` waits for.
+/// A session of the test that holds the lock for which `WAITS` waits.
 async fn holding(db: &TestDatabase) -> tokio_postgres::Client {
     let holder = db.admin().await.unwrap();
     holder.batch_execute("begin").await.unwrap();
@@ -43,7 +43,8 @@ async fn holding(db: &TestDatabase) -> tokio_postgres::Client {
     holder
 }
 
-/// case R22: diesel would answer such a work's COMMIT with RELEASE SAVEPOINT, and report a success.
+/// case R22: diesel would answer the COMMIT of such work with RELEASE SAVEPOINT, and report a
+/// success.
 #[tokio::test]
 async fn a_nested_transaction_dropped_by_a_timeout_is_no_success() {
     let (db, database) = counters().await;
@@ -67,7 +68,7 @@ async fn a_nested_transaction_dropped_by_a_timeout_is_no_success() {
     }
 }
 
-/// case R22, case R31: the same where the work has begun it by hand.
+/// case R22, case R31: the same if the work itself has begun the savepoint.
 #[tokio::test]
 async fn a_savepoint_left_open_is_no_success() {
     let (db, database) = counters().await;
@@ -102,7 +103,8 @@ async fn a_statement_given_up_that_fails_later_is_no_success() {
     assert_eq!(committed(&db).await, 0);
 }
 
-/// case R22: the first row is there, a later one fails: the work has had its answer before the error.
+/// case R22: the first row arrives and a later one fails, so the work has its answer before the
+/// error.
 #[tokio::test]
 async fn a_row_taken_before_an_error_is_a_success_only_when_it_commits() {
     let (db, database) = counters().await;
@@ -164,7 +166,8 @@ async fn a_statement_dropped_before_it_was_sent_is_no_success() {
     database.rests().await;
 }
 
-/// case R28: neither a success nor a failure waits for a statement that the work has given up.
+/// case R28: after success and after failure, nothing waits for a statement that the work has given
+/// up.
 #[tokio::test]
 async fn a_statement_given_up_is_not_waited_for() {
     let (db, database) = counters().await;
@@ -193,7 +196,7 @@ async fn a_statement_given_up_is_not_waited_for() {
     }
 }
 
-/// case R23: what COMMIT itself refuses is the work's error, and its connection is kept.
+/// case R23: if COMMIT itself is refused, that is the work's error, and the connection is kept.
 #[tokio::test]
 async fn a_constraint_that_fails_at_commit_is_reported() {
     let (db, database) = counters().await;

@@ -1,7 +1,7 @@
-//! COPY, which is more than a question and its answer.
+//! COPY, which is more than one request and its answer.
 //!
-//! diesel-async has no COPY of its own, so that rows go through the client of a migrator, over the same wire;
-//! what a pool's connection can do is begin one and leave it open.
+//! diesel-async has no COPY of its own, so rows go through a migrator's client, over the same wire. A pool's
+//! connection can only begin a COPY and leave it open.
 
 use std::pin::{Pin, pin};
 
@@ -58,7 +58,7 @@ fn large(ids: std::ops::Range<usize>) -> (Vec<Bytes>, usize) {
     (rows, length)
 }
 
-/// Large rows go in and come out as they are, in a transaction, so that a pooler keeps its hands still.
+/// Large rows go in and come out unchanged, in a transaction, so that a pooler does not switch connections.
 #[tokio::test]
 async fn large_rows_go_in_and_come_out() {
     let (db, ways, _bouncers) = ways().await;
@@ -147,14 +147,14 @@ impl How {
     }
 }
 
-/// case R31: a COPY that is left open costs its connection and nobody else anything.
+/// case R31: a COPY that is left open costs only its own connection.
 #[tokio::test]
 async fn a_copy_left_open_costs_its_connection_and_nobody_else() {
     let (db, ways, _bouncers) = ways().await;
     for (name, way) in ways {
         let pool = open_at(&db, &way, sized(1)).await;
-        // diesel closes a prepared statement that failed, and with that the wire ends its COPY: such a
-        // connection is sound, and stays.
+        // diesel closes a prepared statement that failed, and then the wire ends its COPY. Such a connection
+        // is healthy, and stays.
         for (how, discarded) in [
             (How::Simple, 1),
             (How::InTransaction, 2),
@@ -221,7 +221,7 @@ async fn a_copy_dropped_anywhere_leaves_nothing() {
     }
 }
 
-/// Polls a future so often at most, and lets everybody else go on in between.
+/// Polls a future at most `times` times, and lets all other tasks run in between.
 async fn step<F: Future>(mut future: Pin<&mut F>, times: u32) {
     for _ in 0..times {
         if poll!(&mut future).is_ready() {
@@ -236,13 +236,13 @@ async fn is_copying(db: &TestDatabase) {
     wait_until("the server is at it", SOON, async || {
         let backends = db.backends("app-db").await.unwrap();
         let mut active = backends.iter().filter(|backend| backend.state == "active");
-        // What the wire sends along may stand before it.
+        // Statements that the wire adds may stand before it.
         active.any(|backend| backend.query.contains("copy "))
     })
     .await;
 }
 
-/// Whoever goes on with the same connection is answered: the wire ends the COPY for it.
+/// A client that continues on the same connection gets an answer, because the wire ends the COPY.
 #[tokio::test]
 async fn a_connection_goes_on_after_a_copy_that_it_could_not_feed() {
     let (db, ways, _bouncers) = ways().await;
@@ -260,7 +260,7 @@ async fn a_connection_goes_on_after_a_copy_that_it_could_not_feed() {
         drop(conn);
         assert_eq!(one(&mut pool.get().await.unwrap()).await, Ok(1));
         assert_eq!(pool.status().closed.discarded, 0, "{name}");
-        // In a helper the work fails with it, and the next one does not notice.
+        // In a helper the work fails, and the next work is not affected.
         let database = database(&way, &[]).await;
         let failed = database
             .write(async |conn| Ok::<_, Error>(conn.batch_execute(COPY_IN).await?))
@@ -281,7 +281,7 @@ async fn how_a_transaction_fails(conn: &mut AsyncPgConnection, name: &str) {
     conn.batch_execute("rollback").await.unwrap();
 }
 
-/// Rows that nobody reads are passed over, or cost the connection where they are many.
+/// Rows that nobody reads are skipped. Many of them cost the connection.
 #[tokio::test]
 async fn rows_that_nobody_takes_reach_nobody() {
     let (db, ways, _bouncers) = ways().await;

@@ -90,7 +90,7 @@ async fn further_pools_are_opened_when_they_are_asked_for() {
     assert_eq!(database.pool("read").unwrap().name(), "write");
 }
 
-/// req 4.19: without a replica too reads may have bounds of their own, which writes do not feel.
+/// req 4.19: even without a replica, reads may have limits of their own, which do not affect writes.
 #[tokio::test]
 async fn reads_may_have_a_pool_of_their_own() {
     let db = TestDatabase::empty().await.unwrap();
@@ -144,7 +144,7 @@ async fn health_follows_the_server() {
     database.rests().await;
 }
 
-/// A pool whose every connection is at work is busy, not ill.
+/// A pool with all connections at work is busy, but healthy.
 #[tokio::test]
 async fn a_busy_pool_is_healthy() {
     let db = TestDatabase::empty().await.unwrap();
@@ -252,7 +252,7 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// The same as a service in production logs it, one JSON object for each record.
+    /// The same in the format of a service in production, one JSON object for each record.
     pub(crate) fn capture_json() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()

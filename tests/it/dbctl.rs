@@ -20,7 +20,7 @@ use tokio::process::Command;
 
 use crate::programs;
 
-/// dbctl in an empty directory, with nothing in its environment but what a test puts there.
+/// dbctl in an empty directory, with only the environment that a test sets.
 pub(crate) struct Dbctl {
     directory: TempDir,
     variables: Vec<(&'static str, String)>,

@@ -219,7 +219,7 @@ async fn an_interrupted_demo_leaves_no_process_and_no_folder() {
     }
 }
 
-/// just does not pass on a SIGINT that the terminal has not sent to all.
+/// `just` passes on a SIGINT only if the terminal has sent it to all processes.
 #[tokio::test]
 async fn a_signal_for_the_run_script_alone_ends_the_demo() {
     let mut demo = Demo::run("60");
@@ -230,7 +230,7 @@ async fn a_signal_for_the_run_script_alone_ends_the_demo() {
     demo.assert_nothing_remains().await;
 }
 
-/// What it had no time to remove is its scratch folder; the servers' shells remove theirs.
+/// It had no time to remove its scratch folder; the servers' shells remove theirs.
 #[tokio::test]
 async fn a_killed_demo_leaves_no_process() {
     let mut demo = Demo::start("60");
@@ -249,7 +249,7 @@ async fn a_demo_interrupted_while_its_servers_start_leaves_nothing_either() {
     for delay in [0, 50, 300] {
         let mut demo = Demo::start("60");
         demo.progress_says("starting").await;
-        // Somewhere within the start, which reports no steps: only the time tells one place from another.
+        // Somewhere during the start, which reports no steps, so only the time distinguishes the places.
         tokio::time::sleep(Duration::from_millis(delay)).await;
         demo.signal(Signal::INT);
         let ended = tokio::time::timeout(SOON, demo.ended()).await.unwrap();

@@ -1,4 +1,4 @@
-//! A connection that is taken for good is nobody's but its holder's.
+//! A detached connection belongs only to its holder.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
@@ -20,7 +20,7 @@ async fn process(conn: &mut AsyncPgConnection) -> i32 {
         .unwrap()
 }
 
-/// Its place is free at once, for those who wait already too, and its session is the same one.
+/// Its place is free at once, also for callers that already wait, and its session stays the same.
 #[tokio::test]
 async fn a_detached_connection_leaves_its_place_to_others() {
     let db = TestDatabase::empty().await.unwrap();
@@ -50,7 +50,7 @@ async fn a_detached_connection_leaves_its_place_to_others() {
     pool.rests().await;
 }
 
-/// Nobody waits for it but its holder: neither a rotation nor a pool that closes.
+/// Neither a rotation nor a closing pool waits for it.
 #[tokio::test]
 async fn nobody_waits_for_a_detached_connection() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! Statements that nobody here wrote: a sample of what `just differential` runs.
+//! Third-party statements: a sample of what `just differential` runs.
 
 use std::process::Stdio;
 
@@ -7,8 +7,8 @@ use tokio::process::Command;
 /// Runs the sample in one form over all ways to the server.
 ///
 /// # Panics
-/// With the table and the first differences, where an answer is not plain diesel-async's. A corpus that has not
-/// been fetched is a failure too.
+/// With the table and the first differences, if an answer differs from plain diesel-async's. A missing corpus
+/// is a failure too.
 async fn is_as_plain(form: &str, routes: &[&str], more: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_differential"))
         .args([
@@ -53,7 +53,8 @@ async fn kept_queries_are_answered_as_by_plain_diesel_async() {
     is_as_plain("cached", &ALL, &[]).await;
 }
 
-/// Without any rewriting. What diesel keeps prepared itself outlives its borrower then, so that is left out.
+/// Without any rewriting. Statements that diesel itself keeps prepared then outlive their holder, so they are
+/// left out.
 #[tokio::test]
 async fn observed_queries_are_answered_as_by_plain_diesel_async() {
     is_as_plain("extended", &["direct"], &["--set", "wire=observe"]).await;

@@ -1,4 +1,5 @@
-//! What the documents say is so: their tables, links, examples and counts are compared with the repository.
+//! What the documents say is true: the tests compare their tables, links, examples and counts with the
+//! repository.
 //!
 //! Most of these tests read files and need no server: `cargo nextest run -p db-tests --test it docs::`.
 

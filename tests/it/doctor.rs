@@ -43,7 +43,7 @@ fn advice(report: &Value, word: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What it says of the pooled URL, where the direct one is as it should be.
+/// What it says about the pooled URL, with a correct direct URL.
 async fn pooled(dbctl: &Dbctl, database: &TestDatabase) -> Value {
     let outcome = dbctl.run("doctor --json").await.ended_with(0);
     let report = json(&outcome.keeps(&database.password()));
@@ -193,7 +193,7 @@ async fn pools_beyond_the_servers_connections_are_a_problem() {
     let found = advice(&report, "18 connections, but the server has 17");
     assert_eq!((found.len(), &*found[0].0), (1, "problem"), "{report:#}");
 
-    // All of them but the reserve is no problem, and still no good idea.
+    // To use all of them except the reserve is no error, but causes advice.
     let report = json(&sized("12").run("doctor --json").await.ended_with(0));
     assert_eq!(advice(&report, "10 to 20 %")[0].0, "note", "{report:#}");
     let outcome = sized("11").run("doctor").await.ended_with(0);
@@ -249,7 +249,7 @@ async fn a_configuration_that_cannot_be_used_ends_with_code_2() {
         .keeps("canary");
 }
 
-/// What scripts rely on; a field may be added, and only `schema` says that one has changed.
+/// Scripts rely on these fields. Fields may be added; `schema` changes if a field changes.
 #[tokio::test]
 async fn the_json_has_the_fields_of_its_schema() {
     let database = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! What it takes from the start of a process to its first row, and what it learns on the way.
+//! What a process needs from its start to its first row, and what it learns on the way.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use crate::pool::{sized, url};
 use crate::transaction::database;
 use crate::transaction_pooler::Version;
 
-/// Forwards to a port, and writes down with which message each request began that had to wait for an answer.
+/// Forwards to a port, and records the first message of each request that had to wait for an answer.
 pub(crate) struct Counted {
     pub(crate) port: u16,
     requests: Arc<Mutex<String>>,
@@ -37,7 +37,7 @@ impl Counted {
         Self { port, requests }
     }
 
-    /// The requests so far; those of a login are one.
+    /// The requests so far; a login counts as one.
     pub(crate) fn round_trips(&self) -> String {
         self.requests.lock().unwrap().clone()
     }
@@ -140,8 +140,8 @@ async fn through(db: &TestDatabase, bouncer: &Bouncer) -> Pool {
     pool.unwrap()
 }
 
-/// What the role says itself need not be said, unless another client has altered
-/// the session that answers.
+/// A setting that the role already has need not be sent, unless another client has altered the session that
+/// answers.
 #[tokio::test]
 async fn the_sessions_own_settings_are_told_from_altered_ones() {
     let db = TestDatabase::empty().await.unwrap();

@@ -73,7 +73,7 @@ async fn a_statement_under_way_ends_with_its_transaction() {
     database.rests().await;
 }
 
-/// The kinds are those of `write`, which makes no other ends of it.
+/// Its errors have the same kinds as the errors of `write`.
 #[tokio::test]
 async fn its_errors_have_the_kinds_of_write() {
     let (db, database) = prepared().await;
@@ -204,7 +204,8 @@ async fn it_is_described_like_any_transaction() {
     drop(tx);
 }
 
-/// Who asks for a second connection while it holds the last one in a guard is told at once, in a task and outside.
+/// A caller that asks for a second connection while its guard holds the last one gets an error at once, in a task
+/// and outside.
 #[tokio::test]
 async fn a_checkout_beside_a_guard_is_nested() {
     let (db, _database) = prepared().await;
@@ -243,7 +244,7 @@ async fn a_checkout_beside_a_guard_is_nested() {
         .unwrap();
     assert_eq!(database.status()[0].checkouts.nested, 4);
 
-    // One that was handed over to a task is that task's.
+    // A guard that was handed to a task belongs to that task.
     let mut tx = database.begin().await.unwrap();
     let handed_over = tokio::spawn(async move {
         bump(&mut tx, 1).await.unwrap();

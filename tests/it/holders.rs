@@ -1,4 +1,5 @@
-//! Who holds the pool: long holds, dirty returns, nested checkouts, and what a timeout says of them.
+//! Holders of a pool's connections: long holds, dirty returns, nested checkouts, and what a timeout says
+//! about them.
 
 mod diagnosis;
 mod nested;
@@ -68,8 +69,8 @@ const LONG: &str = "a connection is held for long";
 const DIRTY: &str = "a connection came back dirty and is closed";
 const GIVEN_UP: &str = "a connection was given up in the middle of its work and is closed";
 
-/// case R14, req 3.03: a hold beyond the threshold is reported once, with the line that has it, and taken
-/// away from nobody.
+/// case R14, req 3.03: a hold beyond the threshold is reported once, with its source line, and its holder
+/// keeps the connection.
 #[tokio::test]
 async fn a_connection_held_for_long_is_reported_once_and_works_on() {
     let (log, _default) = Log::capture();
@@ -197,8 +198,8 @@ async fn without_a_threshold_no_hold_is_long() {
     assert_eq!(log.saying(LONG).len(), 1);
 }
 
-/// case R31: what comes back in a transaction or at work is closed, counted, and said with the line that had
-/// it.
+/// case R31: a connection that comes back in a transaction or at work is closed, counted, and logged with
+/// the source line that had it.
 #[tokio::test]
 async fn a_dirty_connection_is_closed_with_the_line_that_left_it() {
     let (log, _default) = Log::capture();
@@ -240,14 +241,15 @@ async fn a_dirty_connection_is_closed_with_the_line_that_left_it() {
         &reports[1],
         &[&format!("backend_pid={pid}"), "generation=1"],
     );
-    // A future that is dropped in mid-statement is a client that has hung up, and no mistake of anybody's.
+    // A future that is dropped in the middle of a statement means that a client has hung up, which is no
+    // mistake.
     let given_up = log.saying(GIVEN_UP);
     assert_eq!(given_up.len(), 1, "{given_up:#?}");
     has(
         &given_up[0],
         &["DEBUG app_db::pool", &here(abandoned), "reason=\"busy\""],
     );
-    // Each said once, and the ends that are nobody's fault only on demand.
+    // Each is logged once; ends that are nobody's fault only at level DEBUG.
     assert!(log.saying("a connection is closed").is_empty());
     assert!(
         !log.text()

@@ -13,10 +13,11 @@ use db_pool::PoolerMode;
 
 use self::peer::Fake;
 
-/// How a client came through.
+/// The result of a client.
 struct Survived<T> {
     value: T,
-    /// The longest time in which its runtime did nothing else, without what the machine gave to others.
+    /// The longest time in which its runtime did nothing else, without the time that the machine gave to
+    /// others.
     stalled: Duration,
     /// What its memory grew by at most, in bytes.
     grown: usize,
@@ -28,7 +29,7 @@ struct Survived<T> {
 /// When the runtime stands still for so long that the client does not come back.
 fn survive<T: Send + 'static>(client: impl AsyncFnOnce() -> T + Send + 'static) -> Survived<T> {
     let (sender, receiver) = mpsc::channel();
-    // Not joined: a runtime that stands still may do so for half an hour.
+    // It is not joined, because a blocked runtime may stay blocked for half an hour.
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -34,7 +34,8 @@ async fn ask(conn: &mut AsyncPgConnection, what: &str) -> QueryResult<bool> {
         .await
 }
 
-/// Gives a statement up and waits until the server has stopped it: the cancel request found its way.
+/// Drops a statement and waits until the server has stopped it, which shows that the cancel request
+/// arrived.
 async fn assert_cancels(db: &TestDatabase, pool: &Pool) {
     let is_asleep = async || {
         let backends = db.backends("app-db").await.unwrap();
@@ -160,7 +161,7 @@ async fn a_unix_socket_is_a_host() {
     pool.rests().await;
 }
 
-/// A list may mix sockets and addresses, and whichever answers serves.
+/// A list may mix sockets and addresses. The first one that answers is used.
 #[tokio::test]
 async fn a_list_mixes_sockets_and_addresses() {
     let server = OverSockets::start().await;

@@ -60,7 +60,7 @@ fn assert_german(error: &ServerError, text: &str) {
     assert!(error.message().contains(text), "{error}");
 }
 
-/// case F5: nothing of diesel's own classification depends on the language, and nothing of ours.
+/// case F5: neither diesel's classification of errors nor ours depends on the language.
 #[tokio::test]
 async fn a_unique_violation_keeps_its_constraint_in_german() {
     let (_cluster, db) = german().await;
@@ -125,8 +125,8 @@ async fn a_failed_transaction_is_25p02_in_german() {
     database.rests().await;
 }
 
-/// case F5, case R07: a session that is ended in its work is a server that is down, and is not tried again where
-/// its work may be done.
+/// case F5, case R07: a session that is ended during its work means that the server is down. The work is not
+/// retried if it may be done already.
 #[tokio::test]
 async fn an_ended_session_is_57p01_in_german() {
     let (_cluster, db) = german().await;

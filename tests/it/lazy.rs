@@ -61,7 +61,7 @@ async fn a_service_starts_while_its_server_is_down() {
     database.rests().await;
 }
 
-/// A wrong configuration is no matter of the server.
+/// A wrong configuration is found without the server.
 #[test]
 fn a_wrong_configuration_is_refused_at_once() {
     let config = config(

@@ -200,7 +200,7 @@ async fn a_signal_withdraws_readiness_first_and_ends_the_service_with_code_0() {
             async || ledger.get("/ready").await.0 == StatusCode::SERVICE_UNAVAILABLE,
         )
         .await;
-        // Not ready, and yet it serves whoever has not noticed.
+        // It is not ready, but still serves clients that have not noticed.
         ledger.open("late", 1).await;
         let ended = tokio::time::timeout(Duration::from_secs(5), ledger.process.wait()).await;
         assert_eq!(ended.unwrap().unwrap().code(), Some(0));
@@ -305,7 +305,7 @@ async fn without_a_database_the_service_lives_says_so_and_recovers_by_itself() {
     .await;
 }
 
-/// So that a service does not outlive the program that started it, however that ended.
+/// The service must not outlive the program that started it, in whichever way that ended.
 #[tokio::test]
 async fn the_end_of_its_input_ends_the_service_where_that_is_asked_for() {
     let database = TestDatabase::create().await.unwrap();

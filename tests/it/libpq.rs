@@ -1,4 +1,5 @@
-//! Connection strings are read as libpq reads them, but for the differences that config/README.md argues.
+//! Connection strings are read as libpq reads them, except for the differences that config/README.md
+//! lists.
 
 mod asked;
 mod differences;
@@ -15,8 +16,8 @@ use self::differences::DIFFERENCES;
 use self::generated::Generator;
 use self::meaning::Meaning;
 
-/// dbmate#229 and faults of its kind: what libpq accepts means the same here, and what it refuses is
-/// refused here. Every other outcome is one of the differences in config/README.md.
+/// dbmate#229 and similar faults: a text that libpq accepts means the same here, and a text that it
+/// refuses is refused here. Every other outcome is one of the differences in config/README.md.
 ///
 /// `LIBPQ_SEED` and `LIBPQ_COUNT` try others, or more.
 #[test]
@@ -64,7 +65,7 @@ fn generated_connection_strings_mean_what_they_mean_to_libpq() {
     assert_eq!(seen, all, "a difference that is not met is none");
 }
 
-/// Every difference stands in config/README.md, and no other one.
+/// config/README.md lists exactly these differences.
 #[test]
 fn the_differences_from_libpq_are_those_of_the_readme() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/README.md");

@@ -12,7 +12,7 @@ use crate::at_rest::{open, watched};
 use crate::pool::{sized, url};
 use crate::transaction::database;
 
-/// req 0.32: what the profile keeps idle is there before the first request, and none too many.
+/// req 0.32: exactly the profile's idle connections exist before the first request.
 #[tokio::test]
 async fn a_database_is_warm_before_its_first_request() {
     let db = TestDatabase::empty().await.unwrap();
@@ -29,7 +29,8 @@ async fn a_database_is_warm_before_its_first_request() {
     .await;
 }
 
-/// req 0.32: a server that has less to give does not keep a service from starting, nor for long.
+/// req 0.32: a server with fewer connections neither prevents nor long delays the start of a
+/// service.
 #[tokio::test]
 async fn a_server_with_less_to_give_does_not_hold_the_start_up() {
     let db = TestDatabase::empty().await.unwrap();
@@ -50,7 +51,7 @@ async fn a_server_with_less_to_give_does_not_hold_the_start_up() {
     assert_eq!(db.backends("app-db").await.unwrap().len(), 6);
 }
 
-/// A pool that is closed while it is warmed up, or whose server is not there, is not waited for.
+/// Warming up ends if the pool is closed meanwhile, or if its server is gone.
 #[tokio::test]
 async fn warming_up_in_vain_ends() {
     let mut profile = sized(5);
@@ -94,7 +95,7 @@ async fn the_last_uses_of_connections_are_spread() {
     pool.rests().await;
 }
 
-/// case R09: what has grown too old while idle is replaced in the same round of the keeper.
+/// case R09: an idle connection that is too old is replaced in the same round of the keeper.
 #[tokio::test]
 async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
     let db = TestDatabase::empty().await.unwrap();
@@ -122,7 +123,7 @@ async fn an_old_idle_connection_is_replaced_before_it_is_missed() {
     pool.rests().await;
 }
 
-/// case R10: while the keeper looks for stale connections, nobody misses those that are idle.
+/// case R10: while the keeper looks for stale connections, callers still find the idle ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_idle_connection_is_missed_while_the_keeper_looks() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! What is heard on channels of the server, and that a listener is in nobody's way.
+//! What a listener hears on channels of the server, and that it disturbs nobody.
 
 mod ends;
 mod gaps;

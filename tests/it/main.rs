@@ -61,5 +61,5 @@ mod transaction_options;
 mod transaction_pooler;
 mod wire;
 
-/// Longer than anything takes that a test waits for.
+/// Longer than anything that a test waits for takes.
 const SOON: std::time::Duration = std::time::Duration::from_secs(10);

@@ -1,9 +1,9 @@
-//! What a borrower reads is what a plain connection reads, whatever it and others did before.
+//! A holder reads the same as a plain connection, whatever it and others did before.
 //!
-//! A sequence by chance runs on borrowed connections, and by the side of each on a plain connection of
-//! diesel-async's, which is made when the borrower comes and has a database of its own that is changed alike.
-//! Every answer of the two is to be the same: columns, types, values, affected rows, messages of failures.
-//! A sequence is known by its number: `DB_TESTS_MODEL_SEED=7 just it model` runs that one alone.
+//! A random sequence runs on pooled connections. Beside each, the same sequence runs on a plain diesel-async
+//! connection, which is made when the holder comes and has a database of its own that is changed in the same
+//! way. All answers of the two must be the same: columns, types, values, affected rows, messages of failures.
+//! A sequence has a number: `DB_TESTS_MODEL_SEED=7 just it model` runs only that one.
 
 mod answer;
 mod run;
@@ -38,7 +38,7 @@ async fn a_borrower_behind_a_pooler_reads_what_a_plain_connection_reads() {
 }
 
 /// # Panics
-/// With the numbers of all sequences that are answered otherwise, and the shortest form of the first ones.
+/// With the numbers of all sequences with different answers, and the shortest form of the first ones.
 async fn all_agree(way: &Way) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds = match number("DB_TESTS_MODEL_SEED") {

@@ -1,4 +1,4 @@
-//! What the layer tells of itself: metrics, the page, the monitor, alerts, sizes.
+//! What the layer shows about itself: metrics, the page, the monitor, alerts, sizes.
 
 mod alerts;
 mod connections;

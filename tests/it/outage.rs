@@ -1,4 +1,4 @@
-//! What callers see of a server that refuses, restarts, freezes or hangs up, and when it is over.
+//! What callers see when a server refuses, restarts, freezes or hangs up, and when they recover.
 
 mod breaker;
 mod descriptors;
@@ -21,7 +21,7 @@ use crate::SOON;
 use crate::at_rest::{NoPool, open, open_at, unserved, watched};
 use crate::pool::{sized, url};
 
-/// case R02, case F6: whatever the profile, a wrong password is said at once.
+/// case R02, case F6: with every profile, a wrong password is reported at once.
 #[tokio::test]
 async fn a_wrong_password_fails_fast_in_every_environment() {
     let db = TestDatabase::empty().await.unwrap();
@@ -59,7 +59,7 @@ async fn a_wrong_password_is_said_to_every_caller() {
     pool.rests_unserved().await;
 }
 
-/// case R05: those who wait are not kept waiting when it is over, whatever the number of failures.
+/// case R05: waiting callers are served soon after the outage, however many failures there were.
 #[tokio::test]
 async fn many_waiters_are_served_soon_after_a_restart() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();

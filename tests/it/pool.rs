@@ -1,4 +1,4 @@
-//! What a pool hands out, and what becomes of what comes back.
+//! What a pool hands out, and what happens with returned connections.
 
 mod kept;
 mod returned;
@@ -93,7 +93,7 @@ async fn the_parts_of_connecting_are_timed() {
     assert!(all.p99.abs_diff(phases.total()) <= inexact, "{all:?}");
 }
 
-/// case R01: the third of two is told why, on time, and nothing is lost.
+/// case R01: a third caller of a pool of two gets the reason in time, and nothing is lost.
 #[tokio::test]
 async fn a_full_pool_times_out_with_its_state() {
     let db = TestDatabase::empty().await.unwrap();
@@ -103,7 +103,7 @@ async fn a_full_pool_times_out_with_its_state() {
     let held = [pool.get().await.unwrap(), pool.get().await.unwrap()];
     let began = Instant::now();
     let error = pool.get().await.unwrap_err();
-    // That it is no later than it may be is seen to by the watch.
+    // The watch checks that it is not too late.
     let waited = began.elapsed();
     assert!(waited >= Duration::from_millis(295), "{waited:?}");
     assert_eq!(error.kind(), Kind::Busy);
@@ -140,7 +140,7 @@ async fn a_full_pool_times_out_with_its_state() {
     pool.rests().await;
 }
 
-/// A time that the clock cannot hold is any length of time, and no panic.
+/// A time that the clock cannot represent means "for ever", and causes no panic.
 #[tokio::test]
 async fn a_profile_can_have_time_without_end() {
     let db = TestDatabase::empty().await.unwrap();

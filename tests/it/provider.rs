@@ -1,5 +1,5 @@
-//! What TLS computes with is the process's choice, and always one choice. Each case runs in a process of its own,
-//! since a process chooses once.
+//! The process chooses the TLS provider, and there is always exactly one. Each case runs in a process of its own,
+//! because a process chooses only once.
 
 use std::process::Command;
 
@@ -60,8 +60,8 @@ async fn the_provider_of_the_process_is_used_over_tls() {
     run_alone("the_provider_of_the_process_is_used_over_tls", &required);
 }
 
-/// A service has a second provider by another crate: whoever builds a client by rustls' default finds one choice, and
-/// not two. Also where the pool itself needs no TLS.
+/// A service has a second provider from another crate. A client that is built with rustls' default finds one choice
+/// and not two, even if the pool itself needs no TLS.
 #[tokio::test]
 async fn a_process_with_an_open_pool_has_one_provider() {
     if let Some(address) = address() {

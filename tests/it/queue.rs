@@ -36,7 +36,7 @@ async fn a_caller_may_bring_its_own_time() {
         .get_timeout(Duration::from_millis(300))
         .await
         .unwrap_err();
-    // That it is no later than it may be is seen to by the watch.
+    // The watch checks that it is not too late.
     let waited = began.elapsed();
     assert!(waited >= Duration::from_millis(295), "{waited:?}");
     assert_eq!(error.kind(), Kind::Busy);
@@ -69,7 +69,8 @@ async fn a_caller_may_bring_its_own_time() {
     database.rests().await;
 }
 
-/// case R01: who does not queue may still have a connection made, and does not overtake who queues.
+/// case R01: a caller that does not queue may still get a new connection, and does not overtake callers in
+/// the queue.
 #[tokio::test]
 async fn a_caller_that_does_not_queue_connects_and_does_not_overtake() {
     let db = TestDatabase::empty().await.unwrap();
@@ -79,7 +80,7 @@ async fn a_caller_that_does_not_queue_connects_and_does_not_overtake() {
     let mut queued = Box::pin(pool.get());
     assert!(futures_util::poll!(&mut queued).is_pending());
     drop(held);
-    // The one who queues has not looked yet, and it is its turn nevertheless.
+    // The caller in the queue has not looked yet, but it is its turn.
     assert!(matches!(pool.try_get().await, Err(PoolError::InUse { .. })));
     drop(queued.await.unwrap());
     drop(pool.try_get().await.unwrap());
@@ -134,7 +135,7 @@ async fn beyond_the_bound_of_the_queue_callers_are_refused_at_once() {
             tokio::spawn(async move { pool.get().await.map(drop) })
         })
         .collect();
-    // Nobody has given anything back: whoever is done was refused.
+    // Nobody has returned a connection, so every finished caller was refused.
     wait_until("all but 100 were refused", SOON, async || {
         callers.iter().filter(|caller| caller.is_finished()).count() == 900
     })
@@ -300,7 +301,7 @@ async fn callers_that_go_at_random_leave_their_places_behind() {
     pool.rests().await;
 }
 
-/// case F1: fifty dropped queries are never fifty replacements beside fifty running backends.
+/// case F1: fifty dropped queries never lead to fifty new backends beside fifty running ones.
 #[tokio::test]
 async fn replacements_wait_until_what_they_replace_is_gone() {
     const MAX: usize = 50;
@@ -361,7 +362,7 @@ async fn replacements_wait_until_what_they_replace_is_gone() {
     pool.rests().await;
 }
 
-/// case F10: of those who have passed the gate the first has the first connection, whoever looks first.
+/// case F10: the first caller that has passed the gate gets the first connection, whichever task looks first.
 #[tokio::test]
 async fn nobody_overtakes_behind_the_gate_either() {
     let db = TestDatabase::empty().await.unwrap();

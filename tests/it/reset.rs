@@ -1,4 +1,4 @@
-//! What a borrower changed in its session is gone for the next one, on the same backend.
+//! Changes that one holder made in its session are gone for the next one, on the same backend.
 
 mod failing;
 mod poolers;
@@ -172,7 +172,7 @@ async fn the_next_borrower_finds_a_clean_session_on_the_same_backend() {
     pool.rests().await;
 }
 
-/// case R30: what no reset takes away costs the connection, however it got there.
+/// case R30: a change that no reset undoes costs the connection, however it was made.
 #[tokio::test]
 async fn a_statement_prepared_by_sql_costs_the_connection() {
     let db = database().await;
@@ -193,8 +193,7 @@ async fn a_statement_prepared_by_sql_costs_the_connection() {
     pool.rests().await;
 }
 
-/// req 4.07: what ordinary borrowers do costs no reset; the server has seen their last statement and
-/// nothing behind it.
+/// req 4.07: ordinary holders cause no reset; the server has seen nothing after their last statement.
 #[tokio::test]
 async fn a_clean_borrower_costs_the_server_nothing() {
     let db = database().await;

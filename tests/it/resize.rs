@@ -12,8 +12,8 @@ use crate::SOON;
 use crate::at_rest::open;
 use crate::pool::{sized, url};
 
-/// case R18, req 3.37, req 3.39: 5 → 20 → 5 under load; the server sees neither size exceeded, nobody is sent
-/// away.
+/// case R18, req 3.37, req 3.39: 5 → 20 → 5 under load. The server never sees more sessions than the size
+/// allows, and no caller is sent away.
 #[tokio::test]
 async fn a_pool_is_resized_under_load() {
     let db = TestDatabase::empty().await.unwrap();
@@ -44,7 +44,7 @@ async fn a_pool_is_resized_under_load() {
     .await;
     assert_eq!(pool.status().waiting, 40);
     pool.resize(5).unwrap();
-    // Whoever waited before waits on, and nobody is let in beside what is still out.
+    // Waiting callers keep waiting, and nobody is let in while too many connections are still out.
     wait_until("fifteen have gone", SOON, async || backends().await <= 5).await;
     let opened = pool.status().connects.opened;
     for _ in 0..30 {
@@ -75,7 +75,7 @@ async fn a_pool_is_resized_under_load() {
     pool.rests().await;
 }
 
-/// req 3.38: what is in use is not disturbed, and exactly as many go as are too many.
+/// req 3.38: connections in use are not disturbed, and exactly the surplus is closed.
 #[tokio::test]
 async fn shrinking_waits_for_what_is_in_use() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! Retries: what is run again, how often, and what is said when it was in vain.
+//! Retries: what is run again, how often, and the error if retries did not help.
 
 mod budget;
 mod pools;
@@ -46,7 +46,7 @@ async fn seen(db: &TestDatabase) -> i64 {
     db.scalar(count).await.unwrap()
 }
 
-/// case R20: write skew under SERIALIZABLE, with the built-in retry budget: all succeed.
+/// case R20: write skew under SERIALIZABLE, with the built-in retry budget: all transactions succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn write_skew_is_tried_again_until_everybody_is_through() {
     const WORKERS: u32 = 8;

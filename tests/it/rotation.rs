@@ -233,7 +233,7 @@ async fn a_caller_who_dials_with_the_old_password_gets_the_new_one() {
     }
 }
 
-/// case R40: who waits out the delay after a refusal of the old password need not wait for its end.
+/// case R40: a caller that waits for the delay after a refusal of the old password need not wait for its end.
 #[tokio::test]
 async fn a_rotation_wakes_those_who_wait_to_connect_again() {
     let db = TestDatabase::empty().await.unwrap();
@@ -266,7 +266,7 @@ async fn a_rotation_wakes_those_who_wait_to_connect_again() {
     }
 }
 
-/// A holder that keeps its connection for long hears of it when it should give it back, and nobody else does.
+/// A long holder is told when it should give its connection back, and nobody else is told.
 #[tokio::test]
 async fn a_holder_hears_of_a_rotation_and_of_the_end_of_its_pool() {
     let db = TestDatabase::empty().await.unwrap();
@@ -278,7 +278,7 @@ async fn a_holder_hears_of_a_rotation_and_of_the_end_of_its_pool() {
     let credentials = Credentials::new(db.role().name(), "second1");
     let rotation = pool.rotate(credentials).await.unwrap();
     tokio::time::timeout(SOON, retired).await.unwrap();
-    // It may still be worked with, and says the same again.
+    // The connection still works, and repeats that it should be given back.
     user(&mut held).await.unwrap();
     tokio::time::timeout(SOON, held.retired()).await.unwrap();
 

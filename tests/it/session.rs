@@ -43,7 +43,7 @@ async fn assert_settings(conn: &mut AsyncPgConnection) {
     }
 }
 
-/// Where a session may be shared, what changes no result is said in transactions alone.
+/// If a session may be shared, settings that change no result are sent only in transactions.
 async fn assert_settings_in_a_transaction(conn: &mut AsyncPgConnection) {
     conn.transaction(async |conn| {
         assert_settings(conn).await;

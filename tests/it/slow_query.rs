@@ -1,4 +1,4 @@
-//! The slow-query log: what is written down, of which statement, and how much of it.
+//! The slow-query log: what is logged, about which statements, and how much.
 
 mod bound_values;
 mod copying;
@@ -80,8 +80,8 @@ async fn executing_and_streaming_are_told_apart() {
     assert_eq!(slow.get("sqlstate"), None);
 }
 
-/// case R63, req 2.10: who waited for the pool is told apart from who was slow, with the place that asked and
-/// the attempt.
+/// case R63, req 2.10: waiting for the pool is distinguished from a slow statement, with the source line and the
+/// attempt.
 #[tokio::test]
 async fn waiting_for_the_pool_is_no_execution() {
     let (captured, _guard) = Captured::begin();
@@ -183,7 +183,7 @@ async fn what_fails_is_logged_with_its_code() {
     );
 }
 
-/// case R63: a query whose future was dropped is told of when its connection has ended, of the right borrower.
+/// case R63: a query whose future was dropped is logged when its connection has ended, with the right holder.
 #[tokio::test]
 async fn an_abandoned_statement_is_logged() {
     let (captured, _guard) = Captured::begin();
@@ -249,7 +249,7 @@ async fn nothing_runs_unseen() {
     }
 }
 
-/// A pool has its own threshold where it is set, and that of all where it is not.
+/// A pool has its own threshold if one is set, and otherwise the common one.
 #[tokio::test]
 async fn a_pool_has_its_own_threshold() {
     let (captured, _guard) = Captured::begin();

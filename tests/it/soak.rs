@@ -1,8 +1,9 @@
 //! Everything at once: a ledger under load while its server, its network, its password and the size of its pool
-//! change by chance.
+//! change at random.
 //!
-//! What is acknowledged is there exactly once; what is refused is not there; only what is said to be unknown may be
-//! either. `DB_TESTS_SOAK_SECONDS` says for how long, `DB_TESTS_SOAK_SEED` repeats the dice of a run.
+//! An acknowledged transfer is in the database exactly once, and a refused one is not. Only a transfer with an
+//! unknown outcome may be either. `DB_TESTS_SOAK_SECONDS` sets the duration, and `DB_TESTS_SOAK_SEED` repeats the
+//! random choices of a run.
 
 mod books;
 mod chaos;
@@ -45,7 +46,7 @@ async fn a_ledger_is_right_whatever_happens_to_its_connections() {
     .await;
 }
 
-/// case R32: nor where a pooler stands between, which comes and goes itself.
+/// case R32: the same behind a pooler that restarts too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_is_right_behind_a_pooler_that_comes_and_goes() {
     for version in [Version::Old, Version::NewKeeping] {

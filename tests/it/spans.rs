@@ -11,8 +11,8 @@ use crate::SOON;
 use crate::captured::{Captured, Entry};
 use crate::transaction::database;
 
-/// One span for the transaction within the caller's, one for each statement within that, with what came of
-/// it; no value in any of them.
+/// One span for the transaction within the caller's span, and one for each statement within that, with its
+/// outcome. None of them contains a value.
 #[tokio::test]
 async fn a_transaction_and_its_statements_have_spans() {
     let (captured, _guard) = Captured::begin();

@@ -1,4 +1,4 @@
-//! Every failure keeps the server's exact code, whatever diesel makes of it.
+//! Every failure keeps the server's exact code, although diesel drops it.
 
 use app_db::{ConnectionExt, Error, Kind};
 use diesel::QueryResult;

@@ -85,7 +85,7 @@ async fn a_test_transaction_runs_once() {
     assert_eq!((value(&attempts), total(&db).await), (1, 0));
 }
 
-/// What a test provokes and expects is no failure of the test.
+/// A failure that a test provokes and expects does not fail the test.
 #[tokio::test]
 async fn a_provoked_failure_does_not_spoil_the_result() {
     let (db, database) = prepared().await;

@@ -1,4 +1,4 @@
-//! Encryption, where the URL asks for it and only as far as the certificate is right.
+//! Encryption as the URL asks for it, and the checks of the certificate.
 
 mod as_libpq;
 
@@ -131,7 +131,7 @@ async fn an_expired_certificate_is_refused_over_tls() {
     }
 }
 
-/// case R47: a server without TLS is refused where TLS is required, and taken where it is preferred.
+/// case R47: a server without TLS is refused if TLS is required, and accepted if it is preferred.
 #[tokio::test]
 async fn a_server_without_tls_is_not_spoken_to_in_plain_text() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! The helpers around transactions: what commits, what is tried again, what the caller is told.
+//! The helpers for transactions: what commits, what is retried, and the caller's errors.
 
 mod cut_short;
 
@@ -250,7 +250,7 @@ async fn a_swallowed_failure_does_not_commit() {
     assert_eq!(database.status()[0].closed.discarded, 0);
 }
 
-/// case R23: what is no conflict is tried once.
+/// case R23: a failure that is no conflict is not retried.
 #[tokio::test]
 async fn other_errors_are_not_tried_again() {
     let (_db, database) = prepared().await;
@@ -298,7 +298,7 @@ async fn a_nested_rollback_keeps_the_outer_work() {
     assert_eq!(counts, "1,0");
 }
 
-/// What is left for after the commit runs then, once, and not after a rollback or for a failed attempt.
+/// An action for after the commit runs once, after the commit, and not after a rollback or for a failed attempt.
 #[tokio::test]
 async fn after_commit_runs_after_a_commit() {
     let (_db, database) = prepared().await;

@@ -1,4 +1,4 @@
-//! What a transaction is told about itself reaches the server, and nobody else.
+//! The options of a transaction reach the server, and affect nobody else.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ fn every_option(transaction: Transaction<'_>) -> Transaction<'_> {
         .lock_timeout(Duration::from_micros(900_001))
 }
 
-/// One connection for all: whoever comes next has the one that was used before.
+/// There is one connection for all, so the next caller gets the one that was used before.
 async fn assert_options_stay(database: &Database, outside: [&str; 5]) {
     for round in 0..2 {
         let during = every_option(database.transaction()).run(settings).await;

@@ -40,7 +40,7 @@ impl Asker {
         }
     }
 
-    /// Asks so many questions, in an order that is this row's own and always the same.
+    /// Asks `questions` questions, in an order that belongs to this row and is always the same.
     pub(crate) async fn ask(mut self, questions: i32) -> Tally {
         let seed = u64::from(self.facts.me.unsigned_abs());
         let mut random = fastrand::Rng::with_seed(seed);

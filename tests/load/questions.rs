@@ -16,7 +16,7 @@ use diesel_async::{
 use crate::mood::{Mood, MoodType};
 use crate::schema::{accounts, counters, entries};
 
-/// Who asks, and what the books of that row say.
+/// The asking connection, and the known values of its row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     pub(crate) process: i32,
@@ -107,7 +107,7 @@ impl Question {
         (Self::Cancelled, Setting::Plain),
     ];
 
-    /// What is right, and the books afterwards.
+    /// The right answer, and the facts afterwards.
     pub(crate) fn expected(self, facts: &Facts) -> (String, Facts) {
         let Facts {
             process,

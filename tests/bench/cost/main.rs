@@ -1,9 +1,10 @@
-//! What our connection and its telemetry cost in instructions, allocations and memory, which noise does not touch.
+//! What our connection and its telemetry cost in instructions, allocations and memory. Noise does not affect
+//! these.
 //!
-//! This program runs itself: as a process of its own that connects, does so many rounds of one piece of work
-//! on one side, and says what it has allocated; under valgrind's callgrind, where that is installed, which
-//! counts the instructions. Each is done with so many rounds and with twice as many: their difference is the
-//! rounds alone, without start, login and end. Nothing of the server's is counted.
+//! This program runs itself as a separate process that connects, does a number of rounds of one piece of work on
+//! one side, and reports what it has allocated. If valgrind is installed, the process runs under callgrind, which
+//! counts the instructions. Each measurement runs once with a number of rounds and once with twice as many. The
+//! difference is the cost of the rounds alone, without start, login and end. Nothing on the server is counted.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -28,16 +29,16 @@ use self::workload::{Side, Workload};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// A line for whoever runs it.
+/// Prints a line for the user.
 fn say(line: &str) {
-    // Nobody reads it when standard output is closed.
+    // If standard output is closed, nobody reads it.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-// One thread, so that the same happens each time.
+// One thread, so that each run does the same.
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    // Cargo says --bench to every bench.
+    // Cargo passes --bench to every bench.
     let arguments = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench");

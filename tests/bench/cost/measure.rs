@@ -1,4 +1,4 @@
-//! Running one piece of work as a process of its own, and what that has cost.
+//! Runs one piece of work as a process of its own, and measures its cost.
 
 use std::fmt;
 use std::process::{Command, Output, Stdio};
@@ -12,12 +12,12 @@ pub(crate) struct Meter {
     valgrind: bool,
 }
 
-/// What one round costs; or what a whole process did.
+/// The cost of one round, or of a whole process.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
     pub(crate) instructions: Option<f64>,
     pub(crate) allocations: f64,
-    /// Bytes of the heap that stay.
+    /// Bytes of the heap that are not freed.
     pub(crate) bytes: f64,
 }
 
@@ -42,7 +42,7 @@ impl Meter {
 
     fn run(&self, work: Workload, side: Side, rounds: u32) -> Cost {
         let program = std::env::current_exe().unwrap();
-        // Of connecting only what stays is of interest.
+        // For connecting, only the memory that stays is of interest.
         let counted = self.valgrind && !work.is_memory();
         let mut command = match counted {
             false => Command::new(program),
@@ -81,12 +81,13 @@ impl Cost {
         }
     }
 
-    /// What this costs more than another; of two sides that run the same statements it is the telemetry alone.
+    /// How much more this costs than another one. For two sides that run the same statements, it is the
+    /// telemetry alone.
     pub(crate) fn above(self, other: Self) -> Self {
         self.beyond(other, 1)
     }
 
-    /// What each of so many rounds cost that another run has not done.
+    /// The cost of each of the `rounds` rounds that the other run has not done.
     fn beyond(self, other: Self, rounds: u32) -> Self {
         let each = |more: f64, less: f64| (more - less) / f64::from(rounds);
         let instructions = self.instructions.zip(other.instructions);
@@ -111,7 +112,7 @@ impl fmt::Display for Cost {
     }
 }
 
-/// The process that is measured: works, and says what it has allocated.
+/// The measured process: does its work, and reports what it has allocated.
 pub(crate) async fn be_measured(work: Workload, side: Side, rounds: u32) {
     let url = std::env::var(URL).unwrap();
     side.begin();
@@ -120,11 +121,11 @@ pub(crate) async fn be_measured(work: Workload, side: Side, rounds: u32) {
         let allocations = stats.allocations + stats.reallocations;
         let bytes = stats.bytes_allocated - stats.bytes_deallocated;
         say(&format!("{allocations} {bytes}"));
-        // What comes after it is not the question.
+        // What happens afterwards is not measured.
         std::process::exit(0);
     })
     .await;
 }
 
-/// The variable by which the measured process is told where the database is.
+/// The variable that tells the measured process the URL of the database.
 const URL: &str = "DATABASE_URL";

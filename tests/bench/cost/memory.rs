@@ -1,4 +1,4 @@
-//! What a connection of ours keeps beyond a plain one, and what each statement adds that is kept on it.
+//! How much memory our connection needs beyond a plain one, and how much each kept statement adds.
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -10,10 +10,10 @@ use crate::measure::Cost;
 use crate::say;
 
 const STATEMENTS: usize = 20;
-/// Bytes, the statements that are kept left aside.
+/// Bytes, without the kept statements.
 const TARGET: f64 = 8.0 * 1024.0;
 
-/// Runs the statements: half of them diesel keeps prepared itself, half it does not.
+/// Runs the statements. diesel itself keeps half of them prepared.
 pub(crate) async fn use_it(conn: &mut AsyncPgConnection) {
     for nth in 0..STATEMENTS / 2 {
         let _balances: Vec<i64> = select(nth).load(conn).await.unwrap();
@@ -38,7 +38,7 @@ fn update(nth: usize) -> String {
     format!("UPDATE accounts SET balance = balance + $1 WHERE id = $2 -- number {nth}")
 }
 
-/// How many bytes all of these texts have.
+/// The size of all these texts in bytes.
 fn texts() -> usize {
     let select = |nth| {
         let shown = diesel::debug_query::<Pg, _>(&select(nth)).to_string();
@@ -49,7 +49,7 @@ fn texts() -> usize {
         .sum()
 }
 
-/// Says whether a connection is small enough before it has kept a text.
+/// Reports whether a connection is small enough before it has kept a text.
 pub(crate) fn judge(ours: &Cost, plain: &Cost) {
     let beyond = ours.bytes - plain.bytes;
     let verdict = if beyond <= TARGET {
@@ -62,7 +62,7 @@ pub(crate) fn judge(ours: &Cost, plain: &Cost) {
     ));
 }
 
-/// Says what the kept statements add.
+/// Reports what the kept statements add.
 pub(crate) fn tell_of_statements(ours: &Cost, plain: &Cost) {
     let texts = texts() as f64;
     let beyond = ours.bytes - plain.bytes;

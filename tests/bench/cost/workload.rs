@@ -1,4 +1,4 @@
-//! The pieces of work that are measured, and on what.
+//! The measured pieces of work, and the sides that do them.
 
 use std::path::Path;
 
@@ -25,9 +25,9 @@ pub(crate) enum Workload {
     Update,
     /// A transaction of SELECT .. FOR UPDATE, UPDATE and INSERT.
     Transaction,
-    /// The same by `db.write`, and by deadpool-postgres without diesel.
+    /// The same with `db.write`, and with deadpool-postgres without diesel.
     Write,
-    /// A checkout and a return, by our pool and by bb8 without validation.
+    /// A checkout and a return, with our pool and with bb8 without validation.
     Checkout,
     /// One more connection that has run nothing yet.
     FreshConnection,
@@ -35,7 +35,7 @@ pub(crate) enum Workload {
     Connection,
 }
 
-/// Whose connection or pool.
+/// The side to which the connection or pool belongs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Ours,
@@ -43,7 +43,7 @@ pub(crate) enum Side {
     Unwatched,
     /// Ours with a subscriber that wants the spans of statements and transactions, and does nothing with them.
     Traced,
-    /// Ours with its times told to histograms of OpenTelemetry.
+    /// Ours, with its times reported to OpenTelemetry histograms.
     Told,
     /// A peer's.
     Plain,
@@ -79,7 +79,7 @@ impl Workload {
             .unwrap()
     }
 
-    /// How many rounds are enough, and few enough for a server.
+    /// How many rounds are enough for the result, and few enough for a server.
     pub(crate) fn rounds(self) -> u32 {
         match self {
             Self::FreshConnection | Self::Connection => 20,
@@ -92,12 +92,12 @@ impl Workload {
         matches!(self, Self::FreshConnection | Self::Connection)
     }
 
-    /// Whether it runs statements, which telemetry is about.
+    /// Whether it runs statements, which telemetry watches.
     pub(crate) fn is_watched(self) -> bool {
         !self.is_memory() && self != Self::Checkout
     }
 
-    /// Does so many rounds; what must not be dropped before it is measured is given to `measured`.
+    /// Does `rounds` rounds, and calls `measured` before it drops anything that must be measured.
     pub(crate) async fn run(self, side: Side, url: &str, rounds: u32, measured: impl FnOnce()) {
         match (self, side) {
             (Self::FreshConnection | Self::Connection, Side::Plain) => {
@@ -229,7 +229,7 @@ fn pool(url: &str, side: Side, connections: u32) -> Pool {
 
 async fn database(url: &str, side: Side) -> Database {
     let (statistics, threshold) = match side {
-        // The configuration has no word for a log that is off.
+        // The configuration has no value that switches the log off.
         Side::Unwatched => ("off", "1day"),
         _ => ("on", "500ms"),
     };
@@ -244,7 +244,7 @@ async fn database(url: &str, side: Side) -> Database {
     Database::connect(&config).await.unwrap()
 }
 
-/// Has the times of a checkout and of its hold recorded, as `OtelExport` does.
+/// Records the times of checkouts and holds, as `OtelExport` does.
 fn told(pool: &Pool) -> SdkMeterProvider {
     let reader = PeriodicReader::builder(InMemoryMetricExporter::default()).build();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();

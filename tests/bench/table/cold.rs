@@ -62,7 +62,7 @@ pub(crate) async fn compare(way: &Way) -> Vec<Figure> {
     figures(measured.into(), |time, base| base / time)
 }
 
-/// How long a process takes from its start to the first row, its pool being made included.
+/// How long a process takes from its start to the first row, including the making of its pool.
 pub(crate) async fn first_row(way: &Way) -> Vec<Figure> {
     let mut measured = [
         ("diesel-async", Vec::new()),

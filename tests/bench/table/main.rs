@@ -1,8 +1,9 @@
 //! Our pool beside its peers, in one table: directly, through PgBouncer 1.24, and with a millisecond of delay.
 //!
-//! Every figure is a rate beside that of bb8 without validation, as diesel-async sets it up, in the same run: the
-//! median of interleaved rounds, with the lowest and the highest. All of it is in `target/bench/table.json` too.
-//! Arguments are parts of the names of rows and ways: `cargo bench -p db-tests --bench table -- select direct`.
+//! Every figure is a rate relative to bb8 without validation, as diesel-async sets it up, in the same run. It is
+//! the median of interleaved rounds, with the lowest and the highest. All figures are in
+//! `target/bench/table.json` too. Arguments are parts of the names of rows and ways:
+//! `cargo bench -p db-tests --bench table -- select direct`.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -34,7 +35,7 @@ struct Row {
 }
 
 fn say(line: &str) {
-    // Nobody reads it when standard output is closed.
+    // If standard output is closed, nobody reads it.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -75,7 +76,7 @@ async fn main() {
     say(&format!("report: {}", file.display()));
 }
 
-/// Prints a row as soon as it is there.
+/// Prints a row as soon as it is measured.
 fn told(way: &'static str, what: String, unit: &'static str, figures: Vec<Figure>) -> Row {
     say(&format!("\n{way}: {what}"));
     for figure in &figures {

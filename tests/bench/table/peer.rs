@@ -1,4 +1,4 @@
-//! Who is compared, and what each does.
+//! The compared pools, and what each does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::accounts::{self, some_account};
 use crate::bb8_pool;
 use crate::ways::Way;
 
-/// What is done again and again.
+/// The repeated work.
 #[derive(Clone, Copy)]
 pub(crate) enum Work {
     Select,
@@ -36,13 +36,14 @@ pub(crate) const WORK: [(Work, &str); 3] = [
 /// A pool of ten connections.
 #[derive(Clone)]
 pub(crate) enum Peer {
-    /// diesel-async as its own feature sets bb8 up, without validation: what the others are measured by.
+    /// diesel-async with bb8, as its own feature sets it up, without validation. The others are compared
+    /// with it.
     Bb8(bb8::Pool<bb8_pool::Manager>),
-    /// Ours by `db.get`.
+    /// Ours with `db.get`.
     Get(Arc<Database>),
-    /// Ours by `db.read` and `db.write`.
+    /// Ours with `db.read` and `db.write`.
     Helper(Arc<Database>),
-    /// Ours by `db.write`, where COMMIT travels with the last statement.
+    /// Ours with `db.write`; COMMIT travels with the last statement.
     AndCommit(Arc<Database>),
     Deadpool(deadpool_postgres::Pool),
     Sqlx(sqlx::PgPool),
@@ -72,7 +73,8 @@ impl Peer {
         }
     }
 
-    /// A statement without a transaction is no helper's, and a read has nothing to commit.
+    /// Whether this peer can do this work: helpers always use a transaction, and a read has nothing to
+    /// commit.
     pub(crate) fn does(&self, work: Work) -> bool {
         !matches!(
             (self, work),
@@ -194,7 +196,7 @@ async fn by_sqlx(pool: &sqlx::PgPool, work: Work) {
     }
 }
 
-/// Ours with ten connections that are there.
+/// Ours with ten open connections.
 pub(crate) async fn database(url: &str) -> Database {
     let database = Database::connect(&config(url, 10)).await.unwrap();
     // The pool fills itself in the background.
@@ -203,7 +205,7 @@ pub(crate) async fn database(url: &str) -> Database {
     database
 }
 
-/// Our configuration, with so many connections kept ready.
+/// Our configuration, with `min_idle` connections kept ready.
 pub(crate) fn config(url: &str, min_idle: u32) -> Config {
     let vars = [
         ("APP_ENV", "test"),
@@ -216,7 +218,7 @@ pub(crate) fn config(url: &str, min_idle: u32) -> Config {
     Config::load_from(Path::new("/nonexistent"), vars).unwrap()
 }
 
-/// deadpool-postgres at its fastest: without a question at checkout.
+/// deadpool-postgres with its fastest setting: no ping at checkout.
 pub(crate) fn deadpool(url: &str) -> deadpool_postgres::Pool {
     let config: tokio_postgres::Config = url.parse().unwrap();
     let recycling_method = RecyclingMethod::Fast;
@@ -228,7 +230,7 @@ pub(crate) fn deadpool(url: &str) -> deadpool_postgres::Pool {
     pool.build().unwrap()
 }
 
-/// sqlx at its fastest, likewise, with its connections open.
+/// sqlx with its fastest setting too, and with its connections open.
 async fn sqlx_pool(url: &str) -> sqlx::PgPool {
     sqlx_options()
         .min_connections(CONNECTIONS)

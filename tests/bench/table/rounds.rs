@@ -1,4 +1,5 @@
-//! Interleaved rounds: everybody in turn for a short while, so that all meet the same weather.
+//! Interleaved rounds: each peer in turn for a short while, so that all run under the same
+//! conditions.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -8,14 +9,14 @@ use tokio::task::JoinSet;
 
 use crate::peer::{Peer, Work};
 
-/// What one of them came to.
+/// The result of one peer.
 #[derive(Serialize)]
 pub(crate) struct Figure {
     who: &'static str,
     median: f64,
     lowest: f64,
     highest: f64,
-    /// Beside diesel-async and bb8: above 1 is better.
+    /// Relative to diesel-async with bb8: above 1 is better.
     ratio: f64,
 }
 
@@ -29,11 +30,11 @@ impl fmt::Display for Figure {
     }
 }
 
-/// The rates of all, by the first one's.
+/// The rates of all peers, relative to the first one.
 pub(crate) async fn compare(peers: &[Peer], work: Work, tasks: usize) -> Vec<Figure> {
     let peers: Vec<_> = peers.iter().filter(|peer| peer.does(work)).collect();
     let mut rates = vec![Vec::new(); peers.len()];
-    // What is opened and prepared once is not the question.
+    // Opening and preparing happen once, and are not measured.
     for peer in &peers {
         rate(peer, work, tasks, SLICE / 2).await;
     }
@@ -65,7 +66,7 @@ async fn rate(peer: &Peer, work: Work, tasks: usize, slice: Duration) -> f64 {
     f64::from(rounds) / began.elapsed().as_secs_f64()
 }
 
-/// Sorts what was measured; the first is what the others are measured by.
+/// Sorts the measurements. The others are relative to the first.
 pub(crate) fn figures(
     measured: Vec<(&'static str, Vec<f64>)>,
     ratio: impl Fn(f64, f64) -> f64,

@@ -1,4 +1,4 @@
-//! The ways to the server that are compared.
+//! The compared ways to the server.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Directly, through PgBouncer 1.24 where the machine has it, and through a delay.
+    /// Directly, through PgBouncer 1.24 if the machine has it, and through a delay.
     pub(crate) async fn all() -> Vec<Self> {
         let mut ways = vec![Self::direct().await];
         match BouncerBinary::at_least(1, 21) {
@@ -41,7 +41,7 @@ impl Way {
 
     async fn pooled(binary: BouncerBinary) -> Self {
         let db = accounts::database().await;
-        // As many server connections as the pools have.
+        // PgBouncer has as many server connections as the pools have connections.
         let options = BouncerOptions::mode(PoolMode::Transaction)
             .binary(binary)
             .pool_size(10)

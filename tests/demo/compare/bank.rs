@@ -18,17 +18,17 @@ pub(crate) trait Bank: Clone + Send + Sync + 'static {
     /// The payer and the amount of a transfer, if it is there.
     fn payment(&self, id: i64) -> impl Future<Output = Result<Option<(i64, i64)>, Failed>> + Send;
 
-    /// A question of one customer that takes so long.
+    /// A customer's question that takes `seconds`.
     fn question(&self, seconds: f64) -> impl Future<Output = Result<(), Failed>> + Send;
 
-    /// A report of somebody else that takes so long, on the pool for reports where the side has one.
+    /// A report that takes `seconds`, on the pool for reports if the side has one.
     fn report(&self, seconds: f64) -> impl Future<Output = Result<(), Failed>> + Send;
 
-    /// Tells the pool of a new password, where it has a call for that.
+    /// Tells the pool a new password, if the pool has a call for that.
     fn told(&self, user: &str, password: &str) -> impl Future<Output = Result<(), Failed>> + Send;
 }
 
-/// Whatever the pool or the server has said; the comparison only counts it.
+/// Any error of the pool or the server. The comparison only counts it.
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-//! The load of both sides: customers who move money and look at it, each one request at a time.
+//! The load of both sides: customers that move money and look at it, each with one request at a time.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 use super::bank::{Bank, Transfer};
 use super::tally::Tally;
 
-/// What the customers do beside moving money.
+/// What the customers do besides moving money.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Habits {
-    /// Now and then one asks a question that takes three seconds, and hangs up after a twentieth of one.
+    /// Now and then a customer asks a question that takes three seconds, and hangs up after a twentieth of
+    /// a second.
     pub(crate) hang_up: bool,
 }
 
@@ -22,7 +23,7 @@ pub(crate) async fn serve(bank: &impl Bank, habits: Habits, end: Instant) -> Tal
         customers.spawn(come_and_go(bank.clone(), habits, tally.clone(), end));
     }
     let all_gone = async { while customers.join_next().await.is_some() {} };
-    // Who has no answer by then gets none: the request counts as failed when its task is ended.
+    // A request without an answer by then gets none: it counts as failed when its task is ended.
     let _ = tokio::time::timeout_at((end + GRACE).into(), all_gone).await;
     customers.shutdown().await;
     tally
@@ -40,7 +41,7 @@ async fn come_and_go(bank: impl Bank, habits: Habits, tally: Tally, end: Instant
             _ => {
                 let request = tally.request();
                 let moved = bank.transfer(wanted).await;
-                // Who is told that nothing was moved tries that very transfer again.
+                // A customer that is told that nothing was moved tries the same transfer again.
                 moved.is_ok_and(|()| {
                     request.moved(std::mem::replace(&mut wanted, any_transfer()).amount);
                     true
@@ -48,13 +49,13 @@ async fn come_and_go(bank: impl Bank, habits: Habits, tally: Tally, end: Instant
             }
         };
         if !done {
-            // A pool that fails at once is not asked as fast as it can be.
+            // A pause, so that a pool that fails at once is not asked in a tight loop.
             tokio::time::sleep(AFTER_ERROR).await;
         }
     }
 }
 
-/// At an account or at a payment. Both are a pair of numbers, so that only what they say tells them apart.
+/// Looks at an account or at a payment. Both are a pair of numbers, so only their values distinguish them.
 async fn look(bank: &impl Bank, tally: &Tally) -> bool {
     let request = tally.request();
     let id = any_account();

@@ -15,7 +15,7 @@ pub(crate) enum Fault {
     None,
     /// One request in forty is a long query whose customer hangs up.
     HangUp,
-    /// Three times a second the answers to COMMIT are lost for a moment.
+    /// Three times a second, the answers to COMMIT are lost for a moment.
     LostCommit,
     /// The password changes, and a little later the server ends every session that has the old one.
     Password,
@@ -35,7 +35,7 @@ impl Fault {
         Self::Hog,
     ];
 
-    /// How the table calls it; nothing where it cannot be shown.
+    /// Its name in the table; `None` if it cannot be shown.
     pub(crate) fn name(self, bouncer: Option<&BouncerBinary>) -> Option<String> {
         Some(match self {
             Self::None => "no fault".to_owned(),
@@ -91,13 +91,13 @@ async fn report(bank: &impl Bank, end: Instant) {
         let bank = bank.clone();
         reports.spawn(async move { bank.report(REPORT).await });
     }
-    // What is not ready by then is given up.
+    // Reports that are not finished by then are dropped.
     let all = async { while reports.join_next().await.is_some() {} };
     let _ = tokio::time::timeout_at(end.into(), all).await;
 }
 
 const BETWEEN: Duration = Duration::from_millis(300);
-/// Several transactions take no longer.
+/// Longer than several transactions take.
 const MOMENT: Duration = Duration::from_millis(10);
 const REPORTS: usize = 10;
 const REPORT: f64 = 1.2;

@@ -1,4 +1,5 @@
-//! One instance of a service among several, as a process: what a pooler mixes up are the names of processes.
+//! One instance of a service among several, as a separate process: a pooler mixes up the statement names of
+//! different processes.
 
 use std::env;
 use std::io::{self, Write};
@@ -16,11 +17,11 @@ use super::stage::Stage;
 use super::tally::Counts;
 use crate::error::{DemoError, Doing};
 
-/// Two processes that are this program.
+/// Two processes of this program.
 pub(crate) struct Instances;
 
 impl Instances {
-    /// Starts both behind a PgBouncer, and returns what their customers have seen together.
+    /// Starts both behind a PgBouncer, and returns what their customers have seen in total.
     pub(super) async fn run(
         side: Side,
         stage: &Stage,
@@ -47,7 +48,7 @@ async fn start(side: Side, url: &str) -> Result<Counts, DemoError> {
         .doing(|| format!("reading what an instance printed ({})", output.status))
 }
 
-/// Is such a process: serves, and prints its counts.
+/// Runs as such a process: serves, and prints its counts.
 pub(crate) async fn be(side: Side) -> Result<(), DemoError> {
     let url = env::var(URL).map_err(|_| io::Error::from(io::ErrorKind::NotFound));
     let url = url.doing(|| format!("reading {URL}"))?;

@@ -1,4 +1,4 @@
-//! diesel-async and bb8, set up as diesel-async's documentation does it.
+//! diesel-async with bb8, set up as in diesel-async's documentation.
 
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::bb8::Pool;
@@ -43,7 +43,7 @@ impl Bank for Plain {
         self.question(seconds).await
     }
 
-    /// It has no such call: a service takes a new password by being started again.
+    /// It has no such call: a service must restart to take a new password.
     async fn told(&self, _user: &str, _password: &str) -> Result<(), Failed> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! One side's database, and what stands before it.
+//! One side's database, and the proxy before it.
 
 use harness::{
     Bouncer, BouncerBinary, BouncerOptions, Cluster, PoolMode, Proxy, TestDatabase, wait_until,
@@ -10,14 +10,14 @@ use crate::login::random_word;
 
 pub(crate) struct Stage {
     db: TestDatabase,
-    /// Between the service and the server, where answers get lost.
+    /// Between the service and the server. It can lose answers.
     proxy: Proxy,
 }
 
-/// What the database says, whoever was told what.
+/// What the database says, independently of the answers that customers got.
 #[derive(Clone, Copy)]
 pub(crate) struct Books {
-    /// All transfers added up.
+    /// The sum of all transfers.
     pub(crate) moved: i64,
     /// By how much balances differ from their entries.
     pub(crate) wrong: i64,
@@ -48,7 +48,8 @@ impl Stage {
         &self.proxy
     }
 
-    /// A PgBouncer in transaction mode before it, with its defaults and a quarter of the connections that both instances have.
+    /// A PgBouncer in transaction mode before the server, with its defaults and a quarter of the connections of both
+    /// instances.
     pub(crate) async fn bouncer(
         &self,
         binary: Option<&BouncerBinary>,
@@ -71,7 +72,7 @@ impl Stage {
         self.db.password()
     }
 
-    /// Changes it, and returns when that was, by the server's clock.
+    /// Changes the password, and returns when, by the server's clock.
     pub(crate) async fn change_password(&self) -> Result<String, DemoError> {
         let password = random_word().doing(|| "making a password".to_owned())?;
         self.db.set_password(&password).await?;
@@ -98,7 +99,7 @@ impl Stage {
         })
     }
 
-    /// The books when no statement of the side runs any more.
+    /// The books, once no statement of the side runs any more.
     pub(crate) async fn books_at_rest(&self) -> Result<Books, DemoError> {
         let running = format!(
             "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE usename = '{}' AND state <> 'idle'",

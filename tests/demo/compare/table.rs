@@ -1,4 +1,4 @@
-//! What came out, side by side.
+//! The results, side by side.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use crate::error::{DemoError, Doing};
 /// The content of `comparison.json`.
 #[derive(Serialize)]
 pub(crate) struct Comparison {
-    /// For each fault and side.
+    /// How long each fault lasted for each side.
     pub(crate) seconds: u64,
     pub(crate) rows: Vec<Row>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Row {
 pub(crate) struct Outcome {
     errors: u64,
     wrong_answers: u64,
-    /// Money that moved without an answer that says so, or the other way round.
+    /// Money that moved although no answer said so, or the other way round.
     money: i64,
     worst_wait_ms: u64,
     transfers_per_second: u64,
@@ -67,7 +67,7 @@ impl Outcome {
 }
 
 impl Comparison {
-    /// Whether our side had no error, no wrong answer, and every coin in its place.
+    /// Whether our side had no error, no wrong answer, and all money in its place.
     pub(crate) fn is_good(&self) -> bool {
         self.rows.iter().all(|row| row.ours.is_good())
     }

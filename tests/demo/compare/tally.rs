@@ -12,16 +12,17 @@ pub(crate) struct Tally(Arc<Mutex<Counts>>);
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) transfers: u64,
-    /// What those have moved, by the answers.
+    /// How much money the acknowledged transfers moved, according to the answers.
     pub(crate) acknowledged: i64,
     /// Requests that failed, or had no answer at the end.
     pub(crate) errors: u64,
-    /// Answers to another question than the one that was asked.
+    /// Answers to a different question than the one that was asked.
     pub(crate) wrong: u64,
     pub(crate) worst_wait: Duration,
 }
 
-/// A request under way: unless it is answered it counts as an error, with the time until it was given up.
+/// A request in progress. Unless it is answered, it counts as an error, with the time until it was given
+/// up.
 pub(crate) struct Request {
     tally: Tally,
     asked: Instant,

@@ -29,7 +29,7 @@ struct Arguments {
 enum Action {
     /// Starts the servers, unless they run, and prints their URLs.
     Up,
-    /// Stops them; the data stay.
+    /// Stops them and keeps the data.
     Down,
     /// Runs them until SIGTERM.
     #[command(hide = true)]
@@ -58,7 +58,7 @@ fn up() -> Result<(), Box<dyn Error>> {
         let _ = fs::remove_file(folder.join(ENV));
         let log = File::create(folder.join("serve.log"))?;
         let mut command = Command::new(std::env::current_exe()?);
-        // A group of its own, so that the terminal's Ctrl-C is not meant for it.
+        // It has a process group of its own, so that the terminal's Ctrl-C does not reach it.
         command
             .arg("serve")
             .stdin(Stdio::null())
@@ -152,7 +152,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(stopped?)
 }
 
-/// Whoever sees the file sees all of it; only we can read it, since it may hold a password.
+/// Writes a file that appears completely or not at all, and that only this account can read,
+/// because it may hold a password.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let growing = path.with_extension("growing");
     let _ = fs::remove_file(&growing);

@@ -1,9 +1,9 @@
-//! Runs a command beside a PostgreSQL cluster that exists for it alone.
+//! Runs a command beside a PostgreSQL cluster that exists only for it.
 //!
-//! The command finds `DATABASE_URL` and `DATABASE_URL_DIRECT` of an empty database `app`, and tests find
-//! the whole cluster by `DB_TESTS_CLUSTER`, the server's own client programs first on `PATH`, and in
-//! `DB_TESTS_LACKING` what the server cannot do, a line each. Everything is gone when the command or this program
-//! ends, by whatever means.
+//! The command gets `DATABASE_URL` and `DATABASE_URL_DIRECT` of an empty database `app`. Tests find the whole
+//! cluster through `DB_TESTS_CLUSTER`. The server's own client programs come first on `PATH`, and
+//! `DB_TESTS_LACKING` lists the abilities that the server lacks, one on each line. Everything is removed when the
+//! command or this program ends, in any way.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -51,7 +51,7 @@ async fn run(arguments: Arguments) -> Result<ExitStatus, Box<dyn Error>> {
         Mode::Session => BouncerOptions::mode(PoolMode::Session),
         Mode::Transaction => BouncerOptions::mode(PoolMode::Transaction),
     });
-    // Listened for first: a signal during the start must not leave anything behind.
+    // It listens before the start, because a signal during the start must not leave anything behind.
     let mut signals = Signals::listen()?;
     let servers = tokio::select! {
         started = AppServers::start(ClusterOptions::default().max_connections(300), bouncer) => started?,

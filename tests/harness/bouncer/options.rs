@@ -1,4 +1,4 @@
-//! What a PgBouncer may differ in.
+//! The options of a PgBouncer.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a private cluster may differ in.
+//! The options of a private cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ impl ClusterOptions {
 
     /// The language of the server's messages, as a locale without its encoding: `de_DE`.
     ///
-    /// Starting fails where the machine cannot make the locale; where PostgreSQL's translations are not
-    /// installed the server reports in English nevertheless.
+    /// Starting fails if the machine cannot make the locale. If PostgreSQL's translations are not
+    /// installed, the server still reports in English.
     #[must_use]
     pub fn language(mut self, locale: &str) -> Self {
         self.language = Some(locale.to_owned());
@@ -65,7 +65,7 @@ impl ClusterOptions {
         self
     }
 
-    /// Keeps the data in a folder that exists, and writes them out: for development, not for tests.
+    /// Keeps the data in an existing folder, and syncs them to disk: for development, not for tests.
     #[must_use]
     pub fn kept_in(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_owned());

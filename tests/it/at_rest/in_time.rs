@@ -1,4 +1,4 @@
-//! Every checkout of a test's own is measured: it returns by its deadline, whatever its outcome.
+//! Every checkout of a test is measured: it returns by its deadline, with any outcome.
 
 use std::time::Duration;
 
@@ -46,9 +46,9 @@ impl Watched<Database> {
     }
 }
 
-/// What a checkout says, no later than it may be; and its error shows no secret.
+/// The result of a checkout. It must come in time, and its error must show no secret.
 ///
-/// The timer beside it runs in the same runtime: a machine that is busy delays both, and the checkout goes first.
+/// The timer beside it runs in the same runtime: a busy machine delays both, and the checkout is polled first.
 pub(crate) async fn in_time<T, E: std::error::Error>(
     deadline: Duration,
     checkout: impl Future<Output = Result<T, E>>,

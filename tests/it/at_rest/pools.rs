@@ -1,9 +1,9 @@
-//! What has pools, and what a server may see of them.
+//! Things that have pools, and what a server may see of them.
 
 use app_db::{Database, Pool};
 use db_pool::Pooler;
 
-/// What has pools.
+/// A thing that has pools.
 pub(crate) trait Pools {
     fn pools(&self) -> Vec<Pool>;
 }
@@ -32,12 +32,12 @@ impl Pools for NoPool {
     }
 }
 
-/// How many sessions the server may have seen of what calls itself by an `application_name`.
+/// How many sessions with an `application_name` the server may have seen.
 #[derive(Clone)]
 pub(super) struct Allowed {
     pub(super) name: String,
     pub(super) most: usize,
-    /// Its sessions with the server are a pooler's.
+    /// Its sessions on the server belong to a pooler.
     pub(super) pooled: bool,
 }
 
@@ -50,13 +50,13 @@ impl Allowed {
         }
     }
 
-    /// So many sessions more, which the pool had beside its connections.
+    /// Allows further sessions, which the pool had beside its connections.
     pub(super) fn with(mut self, beside: usize) -> Self {
         self.most += beside;
         self
     }
 
-    /// Of the pools that share a name, all together.
+    /// The sum for all pools that share a name.
     pub(super) fn by_name(all: &[Self]) -> Vec<Self> {
         let mut by_name = Vec::<Self>::new();
         for one in all {

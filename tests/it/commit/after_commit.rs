@@ -1,4 +1,4 @@
-//! What is left for after the commit runs when there was one.
+//! Actions for after the commit run only after a commit.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{MOMENT, bump, committed, counters, sleep};
 use crate::database::Log;
 
-/// Writes down which of the actions have run, in their order.
+/// Records which actions have run, in their order.
 #[derive(Clone, Default)]
 struct Ran(Arc<Mutex<Vec<&'static str>>>);
 
@@ -26,7 +26,7 @@ impl Ran {
     }
 }
 
-/// case R26: what a nested transaction has left goes with it, and only that.
+/// case R26: a nested transaction that rolls back takes only its own actions along.
 #[tokio::test]
 async fn a_savepoint_takes_its_own_actions_along() {
     let (db, database) = counters().await;
@@ -68,7 +68,7 @@ async fn a_savepoint_takes_its_own_actions_along() {
     assert_eq!(committed(&db).await, 1);
 }
 
-/// case R22: a success that is none runs nothing, however it came about.
+/// case R22: nothing runs if a success is refused, for any reason.
 #[tokio::test]
 async fn nothing_runs_when_a_success_is_refused() {
     let (_db, database) = counters().await;
@@ -101,7 +101,7 @@ async fn nothing_runs_when_a_success_is_refused() {
     assert_eq!(ran.so_far(), [""; 0]);
 }
 
-/// case R20: a conflict that COMMIT finds is tried again, and only the attempt that commits counts.
+/// case R20: a conflict at COMMIT is retried, and only the actions of the attempt that commits run.
 #[tokio::test]
 async fn a_conflict_at_commit_runs_the_actions_of_the_attempt_that_commits() {
     let (db, database) = counters().await;
@@ -174,7 +174,7 @@ async fn an_action_in_a_plain_transaction_waits_for_its_commit() {
     assert_eq!(ran.so_far(), ["before", "in a savepoint"]);
     assert_eq!(committed(&db).await, 1);
 
-    // The server answers ROLLBACK to the COMMIT of a failed transaction, which diesel takes for a success.
+    // The server answers ROLLBACK to the COMMIT of a failed transaction, and diesel treats that as a success.
     let swallowed: QueryResult<()> = conn
         .transaction(async |conn| {
             ran.leave(conn, "not committed");
@@ -216,7 +216,7 @@ async fn bump_the_first(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
     bump(conn, 1).await
 }
 
-/// What panics reaches the caller, and keeps nothing from running that was left after it.
+/// A panic reaches the caller, and does not keep later actions from running.
 #[tokio::test]
 async fn an_action_that_panics_keeps_no_other_from_running() {
     let (db, database) = counters().await;

@@ -47,7 +47,8 @@ async fn a_lost_autocommit_statement_is_unknown() {
     }
 }
 
-/// What cannot have taken effect is no unknown outcome: a plain SELECT, and work in an open transaction.
+/// If nothing can have taken effect, the outcome is not unknown: a plain SELECT, and work in an open
+/// transaction.
 #[tokio::test]
 async fn what_was_lost_without_effect_is_down() {
     let (db, _direct) = counters().await;
@@ -72,7 +73,7 @@ async fn what_was_lost_without_effect_is_down() {
     assert_eq!(committed(&db).await, 0);
 }
 
-/// A COMMIT of diesel's own on a plain connection is as unknown as one of the helpers.
+/// diesel's own COMMIT on a plain connection is as unknown as a COMMIT of the helpers.
 #[tokio::test]
 async fn a_lost_commit_of_a_plain_transaction_is_unknown() {
     let (db, _direct) = counters().await;

@@ -1,4 +1,5 @@
-//! A COMMIT whose answer is lost with its server: a crash may lose the transaction and give its id away again.
+//! A COMMIT whose answer is lost in a crash of the server: the crash may lose the transaction, and the server
+//! may use its id again.
 
 use app_db::{Database, Error, Kind};
 use harness::{Cluster, ClusterOptions, Fault, Proxy, Stop, TestDatabase, wait_until};
@@ -18,7 +19,7 @@ struct Crashing {
 
 impl Crashing {
     async fn start() -> Self {
-        // Nothing but a COMMIT writes WAL down.
+        // Only a COMMIT writes WAL to disk.
         let options = ClusterOptions::default().setting("wal_writer_delay", "10s");
         let cluster = Cluster::start(options).await.unwrap();
         let db = TestDatabase::empty_on(&cluster).await.unwrap();
@@ -47,9 +48,9 @@ impl Crashing {
         (self.db.scalar(id).await.unwrap(), committing)
     }
 
-    /// Ends the connection, whose answer is held, and restarts the server, which nobody reaches meanwhile.
+    /// Ends the connection whose answer is held, and restarts the server, which nobody can reach meanwhile.
     async fn restart(&self, how: Stop) {
-        // In this order: another fault lets the replies go that this one holds.
+        // In this order, because another fault releases the replies that this one holds.
         self.proxy.cut();
         self.proxy.set(Fault::Refuse).await;
         self.cluster.restart(how).await.unwrap();
@@ -60,7 +61,7 @@ impl Crashing {
     }
 }
 
-/// The id was not written down, and another transaction has it since, which is committed.
+/// The id was not written to disk, and another transaction got it later and committed.
 #[tokio::test]
 async fn a_commit_lost_in_a_crash_is_not_taken_for_another() {
     let server = Crashing::start().await;
@@ -83,7 +84,7 @@ async fn a_commit_lost_in_a_crash_is_not_taken_for_another() {
     assert_eq!(server.rows().await, 0);
 }
 
-/// The server does not know the id any more: what had it was not committed.
+/// The server no longer knows the id: its transaction was not committed.
 #[tokio::test]
 async fn a_commit_that_a_crash_came_before_is_aborted() {
     let server = Crashing::start().await;
@@ -96,7 +97,8 @@ async fn a_commit_that_a_crash_came_before_is_aborted() {
     assert_eq!((error.kind(), server.rows().await), (Kind::Down, 0));
 }
 
-/// What was committed before is there after either end. After an orderly one it is known to be ours.
+/// A committed transaction is there after a crash and after an orderly restart. After an orderly restart it is
+/// known to be ours.
 #[tokio::test]
 async fn a_commit_before_an_orderly_restart_is_known() {
     for how in [Stop::Fast, Stop::Immediate] {

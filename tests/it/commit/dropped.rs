@@ -1,4 +1,4 @@
-//! A transaction whose future is dropped, at whichever await it is.
+//! A transaction whose future is dropped, at any await.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -10,7 +10,7 @@ use harness::{TestDatabase, wait_until};
 
 use super::{bump, committed, counters, sleep};
 
-/// Nothing of it is left on the server.
+/// Asserts that nothing of it is left on the server.
 async fn assert_nothing_runs(db: &TestDatabase) {
     wait_until("the server has rolled back", crate::SOON, async || {
         let backends = db.backends("app-db").await.unwrap();
@@ -44,7 +44,7 @@ async fn a_dropped_transaction_leaves_nothing_behind() {
         drop(running);
         assert_nothing_runs(&db).await;
         let sum = committed(&db).await;
-        // A COMMIT that was on its way when its future was dropped goes through as a whole.
+        // A COMMIT that was on its way when its future was dropped takes effect completely.
         assert!(
             sum == expected || sum == expected + 2,
             "{sum} after {polls} polls"
@@ -64,7 +64,7 @@ async fn a_dropped_transaction_leaves_nothing_behind() {
     database.rests().await;
 }
 
-/// case R28: dropped while a statement of it runs on the server, which stops it.
+/// case R28: dropped while one of its statements runs on the server; the statement is cancelled.
 #[tokio::test]
 async fn a_dropped_transaction_cancels_its_statement() {
     let (db, database) = counters().await;

@@ -1,4 +1,4 @@
-//! A COMMIT whose answer is lost in a failover: the server that is asked afterwards is another one.
+//! A COMMIT whose answer is lost in a failover: another server is asked afterwards.
 
 use app_db::{Database, Error, Kind};
 use harness::{Cluster, ClusterOptions, Fault, Proxy, Stop, TestDatabase, wait_until};
@@ -8,7 +8,7 @@ use super::interrupted::{Gate, insert};
 use crate::SOON;
 use crate::transaction::database;
 
-/// A primary behind a proxy, its standby, and a database that goes to whichever of the two takes writes.
+/// A primary behind a proxy, its standby, and a database that connects to the one that accepts writes.
 struct Pair {
     primary: Cluster,
     standby: Cluster,
@@ -42,8 +42,8 @@ impl Pair {
         }
     }
 
-    /// Commits a row on the primary, which ends before its answer has arrived. Returned is the id of the transaction,
-    /// and whoever waits for that answer still.
+    /// Commits a row on the primary, which ends before its answer has arrived. Returns the id of the transaction, and
+    /// the task that still waits for the answer.
     async fn lose_a_commit(&self, gate: &Gate<'_>) -> (i64, JoinHandle<Result<(), Error>>) {
         let database = self.database.clone();
         let committing = tokio::spawn(async move {
@@ -65,7 +65,7 @@ impl Pair {
 
     /// The connection ends for its client too, and the primary is gone for good.
     async fn cut(&self) {
-        // In this order: another fault lets the replies go that this one holds.
+        // In this order, because another fault releases the replies that this one holds.
         self.proxy.cut();
         self.proxy.set(Fault::Refuse).await;
     }
@@ -83,8 +83,8 @@ fn assert_unknown(outcome: Result<(), Error>) {
     assert_eq!(error.kind(), Kind::OutcomeUnknown);
 }
 
-/// The standby has the COMMIT, and takes over while it is being asked. Its word is not taken: by the id alone it
-/// cannot be told from the case below.
+/// The standby has the COMMIT, and takes over while it is being asked. Its answer is not believed: with only the id,
+/// this case cannot be distinguished from the next one.
 #[tokio::test]
 async fn a_commit_that_the_standby_has_is_not_called_aborted() {
     let pair = Pair::start().await;
@@ -105,7 +105,7 @@ async fn a_commit_that_the_standby_has_is_not_called_aborted() {
     assert_eq!(pair.rows_on_the_standby().await, 1);
 }
 
-/// The standby has never heard of the COMMIT, and has given its id to another transaction, which is committed.
+/// The standby never received the COMMIT, and has given its id to another transaction, which is committed.
 #[tokio::test]
 async fn a_commit_that_the_standby_has_not_is_not_taken_for_another() {
     let pair = Pair::start().await;

@@ -1,4 +1,4 @@
-//! A COMMIT that is given up, and what its caller is told.
+//! A COMMIT that is interrupted, and the error of its caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,7 @@ use crate::at_rest::{open, watched};
 use crate::pool::sized;
 use crate::transaction::database;
 
-/// Holds every COMMIT of an insert into `gated` up on the server until it is opened.
+/// Holds up every COMMIT of an insert into `gated` on the server until it is opened.
 pub(super) struct Gate<'db> {
     db: &'db TestDatabase,
     holder: tokio_postgres::Client,
@@ -73,7 +73,7 @@ pub(super) async fn insert(conn: &mut AsyncPgConnection) -> QueryResult<()> {
     conn.batch_execute("insert into gated values (1)").await
 }
 
-/// Waits until the server has acted on a cancel request that was sent after all that may have gone before.
+/// Waits until the server has acted on a cancel request that was sent after all earlier ones.
 async fn cancel_requests_have_arrived(db: &TestDatabase, pool: &Pool) {
     let mut conn = pool.get().await.unwrap();
     let pid = conn.backend_pid();
@@ -92,7 +92,8 @@ async fn cancel_requests_have_arrived(db: &TestDatabase, pool: &Pool) {
     .await;
 }
 
-/// case F1: under synchronous replication a cancelled COMMIT would report what only the primary has.
+/// case F1: under synchronous replication a cancelled COMMIT would report success for what only the
+/// primary has.
 #[tokio::test]
 async fn a_commit_given_up_on_its_way_is_not_cancelled() {
     let (db, database) = counters().await;
@@ -148,7 +149,7 @@ async fn a_shutdown_does_not_cancel_a_commit() {
     database.rests().await;
 }
 
-/// case R28: the time is up while COMMIT is on its way: nobody knows, and the caller is told so.
+/// case R28: the time is up while COMMIT is on its way: the outcome is unknown, and the caller is told so.
 #[tokio::test]
 async fn a_timeout_during_commit_leaves_the_outcome_unknown() {
     let (db, database) = counters().await;
@@ -199,7 +200,7 @@ async fn a_timeout_after_a_refused_commit_is_no_unknown_outcome() {
     assert_eq!(committed(&db).await, 0);
 }
 
-/// case R07: a server that ends the session during COMMIT may have committed; it is not tried again.
+/// case R07: a server that ends the session during COMMIT may have committed, so the work is not retried.
 #[tokio::test]
 async fn a_session_ended_during_commit_leaves_the_outcome_unknown() {
     let (db, database) = counters().await;
@@ -272,7 +273,7 @@ async fn run_once_names_its_only_attempt() {
     );
 }
 
-/// Looks again and again: `wait_until` with a closure that borrows is not `Send` enough for a work.
+/// Polls in a loop: `wait_until` with a borrowing closure is not `Send`, and so cannot be used in work.
 pub(crate) async fn closed(observed: Arc<Observed>) {
     while !observed.is_closed() {
         tokio::time::sleep(Duration::from_millis(5)).await;

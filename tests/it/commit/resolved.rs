@@ -1,4 +1,4 @@
-//! A COMMIT whose answer is lost, and what the server says of it afterwards.
+//! A COMMIT whose answer is lost, and the server's later answer about it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ const LOST: [(Fault, i64); 2] = [
     (Fault::LoseReply(b"COMMIT"), 1),
 ];
 
-/// Longer than is asked.
+/// Longer than the server is asked.
 const LONG: Duration = Duration::from_secs(15);
 
 async fn behind_a_proxy() -> (TestDatabase, Proxy, Database) {
@@ -72,7 +72,7 @@ async fn a_lost_commit_is_resolved_by_asking_the_server() {
     }
 }
 
-/// Without being asked to find out, nobody does; neither is tried again.
+/// Without `resolve_commit` nobody asks the server. The work is not retried in either case.
 #[tokio::test]
 async fn a_lost_commit_is_unknown_whether_or_not_it_arrived() {
     for (fault, effect) in LOST {
@@ -93,7 +93,7 @@ async fn a_lost_commit_is_unknown_whether_or_not_it_arrived() {
     }
 }
 
-/// A COMMIT that is to be found out about within a bound, held up on the server.
+/// A COMMIT with `resolve_commit` and a time limit, held up on the server.
 async fn commit_at(
     gate: &Gate<'_>,
     database: &Database,
@@ -112,7 +112,7 @@ async fn commit_at(
     committing
 }
 
-/// A backend that is still busy with the COMMIT is waited for.
+/// The pool waits for a backend that is still busy with the COMMIT.
 #[tokio::test]
 async fn a_commit_still_in_progress_is_waited_for() {
     let (db, proxy, database) = behind_a_proxy().await;

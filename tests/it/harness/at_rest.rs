@@ -19,7 +19,7 @@ async fn watched_pool(profile: PoolProfile) -> (TestDatabase, Watched) {
     (db, pool)
 }
 
-/// A session of somebody who takes the pool's name.
+/// A foreign session that uses the pool's name.
 async fn impostor(db: &TestDatabase) -> Client {
     let mut config: tokio_postgres::Config = db.url().parse().unwrap();
     let connecting = config.application_name("app-db").connect(NoTls);

@@ -1,11 +1,11 @@
-//! Whoever tests a failure case of a pool also looks at what the pool leaves behind.
+//! A test of a pool's failure case also checks what the pool leaves behind.
 
 use std::fs;
 use std::path::Path;
 
 /// Tests without a pool of their own process.
 const OF_OTHER_PROCESSES: [&str; 6] = [
-    // The pools are those of `dbctl` and of the service, which tell what they have in other ways.
+    // The pools belong to `dbctl` and to the service, which report their state in other ways.
     "a_server_that_cannot_be_used_ends_with_one_message_and_code_8",
     "a_request_in_progress_is_finished_before_the_service_ends",
     "without_a_database_the_service_lives_says_so_and_recovers_by_itself",

@@ -1,4 +1,4 @@
-//! What a timeout says is the matter.
+//! The cause that a timeout names.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ async fn a_leak_is_named_with_its_line() {
     pool.rests().await;
 }
 
-/// req 0.29: whoever holds it idle for less than that is named, and not accused.
+/// req 0.29: a holder that is idle for less than the threshold is named, but not called a leak.
 #[tokio::test]
 async fn a_hold_below_the_threshold_is_no_leak() {
     let db = TestDatabase::empty().await.unwrap();
@@ -183,7 +183,7 @@ async fn a_transaction_left_idle_is_a_long_one_too() {
     has(&error.to_string(), &["idle in a transaction"]);
 }
 
-/// req 0.30: a server that stays silent, one that refuses, and a name that nobody knows.
+/// req 0.30: a silent server, a refusing server, and an unknown name.
 #[tokio::test]
 async fn a_server_that_is_not_reached_is_told_apart_from_a_full_pool() {
     let db = TestDatabase::empty().await.unwrap();
@@ -230,7 +230,7 @@ async fn slow_connecting_is_told_apart_from_a_full_pool() {
     has(&error.to_string(), &["connecting takes longer", "network"]);
 }
 
-/// req 0.30: what is open does not answer; neither of those who wait is told of a full pool.
+/// req 0.30: the open connections do not answer; no waiting caller is told that the pool is full.
 #[tokio::test]
 async fn a_network_that_swallows_pings_is_told_apart_from_a_full_pool() {
     let db = TestDatabase::empty().await.unwrap();
@@ -254,7 +254,7 @@ async fn a_network_that_swallows_pings_is_told_apart_from_a_full_pool() {
     assert!(pool.get().await.is_ok());
 }
 
-/// case R04: the server has no more connections for the pool than it has.
+/// case R04: the server gives the pool no further connections.
 #[tokio::test]
 async fn a_pool_that_cannot_grow_says_so() {
     let db = TestDatabase::empty().await.unwrap();
@@ -273,7 +273,7 @@ async fn a_pool_that_cannot_grow_says_so() {
     pool.rests().await;
 }
 
-/// case F1: a server that does not let a discarded connection go holds up the pool.
+/// case F1: a server that does not close a discarded connection holds up the pool.
 #[tokio::test]
 async fn a_place_that_the_server_is_still_closing_is_named() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();

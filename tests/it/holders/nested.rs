@@ -14,7 +14,8 @@ async fn pid(conn: &mut AsyncPgConnection) -> Result<i32, Error> {
     Ok(pid.get_result(conn).await?)
 }
 
-/// faults 8.7: a transaction of diesel's own is known too. Who waits inside of it is counted, and told so in the end.
+/// faults 8.7: a diesel transaction is recognized too. A caller that waits inside it is counted, and its error says
+/// so.
 #[tokio::test]
 async fn a_checkout_inside_a_plain_transaction_is_counted() {
     let db = TestDatabase::empty().await.unwrap();
@@ -56,7 +57,7 @@ async fn a_nested_checkout_is_refused_when_no_connection_is_free() {
     let shown = error.to_string();
     assert!(shown.contains(&outer.to_string()) && shown.contains(&inner.to_string()));
 
-    // So is every other way to a connection.
+    // The same holds for every other way to a connection.
     let read = db.write(async |_| db.read(pid).await).await;
     let plain = db.read(async |_| db.get().await.map(drop)).await;
     let pool = db
@@ -120,8 +121,8 @@ async fn a_nested_checkout_is_counted_and_served_while_a_connection_is_free() {
     assert_eq!(counts, [2, 0]);
 }
 
-/// Two helpers beside each other wait for each other's end, not in each other: that is no nesting, nor is a
-/// task of its own.
+/// Two helpers side by side are not inside each other, so that is no nesting. Work in a separate task is no nesting
+/// either.
 #[tokio::test]
 async fn work_beside_work_is_not_nested() {
     let db = TestDatabase::empty().await.unwrap();

@@ -117,7 +117,7 @@ fn an_impossible_length_is_an_error() {
     }
 }
 
-/// What no request asked for, and what no protocol knows.
+/// Messages that no request asked for, and messages that the protocol does not know.
 #[test]
 fn messages_out_of_place_are_errors() {
     let complete = message(b'C', b"SELECT 1\0");
@@ -149,7 +149,7 @@ fn a_connection_that_ends_in_an_answer_is_an_error() {
     }
 }
 
-/// Whoever waits for an answer among notices without end can give up, and so can the pool.
+/// A client that waits for an answer among endless notices can give up, and so can the pool.
 #[test]
 fn endless_notices_in_an_answer_take_no_memory() {
     let notice = message(b'N', b"SNOTICE\0VNOTICE\0C00000\0Mlook here\0\0");
@@ -267,7 +267,7 @@ fn a_transaction_that_the_server_has_lost_is_not_committed() {
     });
 }
 
-/// An answer too many is nobody's: the next statement does not get it.
+/// A surplus answer belongs to nobody: the next statement does not get it.
 #[test]
 fn an_answer_that_nobody_asked_for_is_not_the_next_ones() {
     let fake = Fake::start(|stage| match stage {

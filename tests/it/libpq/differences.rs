@@ -1,4 +1,4 @@
-//! The differences from libpq that config/README.md argues, and how each is known.
+//! The differences from libpq that config/README.md lists, and how each is recognized.
 
 use super::meaning::Meaning;
 
@@ -82,7 +82,7 @@ pub(super) const DIFFERENCES: &[(&str, Shows)] = &[
     ),
     (
         "A raw = or blank",
-        // That about blanks came with libpq 17.
+        // The message about blanks came with libpq 17.
         Shows::Accepted(
             &["extra key/value separator", "unexpected spaces"],
             &["options=", " "],

@@ -1,4 +1,4 @@
-//! Connection strings by chance: right ones, and such as people write by mistake.
+//! Random connection strings: correct ones, and ones with common mistakes.
 
 use fastrand::Rng;
 

@@ -1,4 +1,4 @@
-//! What a connection string means, in words that both readers can be brought to.
+//! The meaning of a connection string, in a form that both readers can produce.
 
 use std::collections::BTreeMap;
 

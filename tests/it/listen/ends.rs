@@ -9,8 +9,8 @@ use super::*;
 use crate::at_rest::watched;
 use crate::transaction::database;
 
-/// Whoever waits for the old credentials to be out of use does not wait for whoever has the stream, even where nobody
-/// reads it.
+/// A rotation does not wait for the owner of the stream until the old credentials are out of use, even if nobody
+/// reads the stream.
 #[tokio::test]
 async fn a_rotation_replaces_a_listener_at_once() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! Gaps: whatever is missed lies before one that is said.
+//! Gaps: every missed notification lies before a reported gap.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn a_listener_waits_for_its_server() {
     assert_is_heard(&db, &mut orders, "at last").await;
 }
 
-/// Who does not read is told that something was dropped, once what was kept has been read.
+/// A slow reader is told that notifications were dropped, after it has read the kept ones.
 #[tokio::test]
 async fn a_reader_that_is_late_is_told_of_what_was_dropped() {
     let db = TestDatabase::empty().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_reader_that_is_late_is_told_of_what_was_dropped() {
     assert_is_heard(&db, &mut orders, "all the same").await;
 }
 
-/// Whatever was sent between two that were heard is missing only where a gap was said.
+/// A notification between two heard ones is missing only if a gap was reported there.
 #[tokio::test]
 async fn ten_thousand_notifications_under_restarts_and_rotations_miss_nothing_unsaid() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -96,7 +96,7 @@ async fn ten_thousand_notifications_under_restarts_and_rotations_miss_nothing_un
 
     let sending = async {
         for first in (1..LAST).step_by(STEP as usize) {
-            // Nobody knows what became of a COMMIT that a restart met; the row tells.
+            // The outcome of a COMMIT during a restart is unknown; the row shows it.
             loop {
                 let outcome: Result<(), Error> = database
                     .write(async |conn| {
@@ -140,13 +140,13 @@ async fn ten_thousand_notifications_under_restarts_and_rotations_miss_nothing_un
     let mut seen = BTreeSet::new();
     let mut gaps = 0;
     let hearing = async {
-        // The last one that is known, by what was heard or by what the table says after a gap.
+        // The last known one, from a notification or from the table after a gap.
         let mut known = 0;
         while known < LAST {
             match next(&mut orders).await {
                 Some(Ok(Heard::Notification(one))) => {
                     let n: i32 = one.payload.parse().unwrap();
-                    // What the table has told already may still be on its way.
+                    // A notification about a row that the table has already shown may still arrive.
                     assert!(
                         n <= known + 1,
                         "{n} was heard after {known}, and no gap was said"

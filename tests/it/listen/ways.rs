@@ -53,7 +53,8 @@ async fn gone(db: &TestDatabase) {
     .await;
 }
 
-/// Behind a pooler in transaction mode LISTEN belongs to whoever has the session next, and nothing is heard.
+/// Behind a pooler in transaction mode, LISTEN would belong to the next client of the session, and nothing
+/// would be heard.
 #[tokio::test]
 async fn a_listener_goes_past_the_pooler_or_says_that_it_cannot() {
     let db = TestDatabase::empty().await.unwrap();
@@ -93,7 +94,7 @@ async fn a_listener_goes_past_the_pooler_or_says_that_it_cannot() {
     assert_is_heard(&db, &mut orders, "through it").await;
 }
 
-/// In production the direct URL has to be said; the stream says so once, and ends.
+/// In production the direct URL has to be set; the stream says so once, and ends.
 #[tokio::test]
 async fn without_a_direct_url_the_stream_says_what_to_set() {
     let db = TestDatabase::empty().await.unwrap();
@@ -110,7 +111,7 @@ async fn without_a_direct_url_the_stream_says_what_to_set() {
     assert!(next(&mut orders).await.is_none());
 }
 
-/// Several channels, by their exact names, and names that the server would cut or does not take.
+/// Several channels, by their exact names, and names that the server would shorten or refuse.
 #[tokio::test]
 async fn channels_are_taken_by_their_exact_names() {
     let db = TestDatabase::empty().await.unwrap();
@@ -138,7 +139,7 @@ async fn channels_are_taken_by_their_exact_names() {
     assert!(next(&mut nothing).await.unwrap().is_err());
 }
 
-/// Credentials that are refused are said, and those that a rotation brings are taken.
+/// Refused credentials are reported, and the credentials of a rotation are used.
 #[tokio::test]
 async fn refused_credentials_are_said_until_a_rotation_brings_others() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! One sequence on borrowed connections, and beside them on plain ones.
+//! One sequence on pooled connections, and beside them on plain ones.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) struct Way {
     bouncer: Option<Bouncer>,
 }
 
-/// An answer that is another.
+/// An answer that differs.
 #[derive(Debug)]
 pub(crate) struct Mismatch {
     pub(crate) step: usize,
@@ -89,7 +89,7 @@ struct Run {
     may_fail: u32,
 }
 
-/// Runs a sequence; the first answer that is another.
+/// Runs a sequence. Returns the first answer that differs.
 pub(crate) async fn run(way: &Way, steps: &[Step]) -> Option<Mismatch> {
     let (ours, plain) = (way.database().await, way.database().await);
     let other = other_client(way, &ours).await;
@@ -175,7 +175,7 @@ impl Run {
     }
 }
 
-/// What a pooler cannot have.
+/// Whether the statement cannot run behind a pooler.
 fn may_be_refused(sql: &str) -> bool {
     sql.starts_with("set ") && !sql.starts_with("set local ")
 }
@@ -187,7 +187,7 @@ fn profile() -> PoolProfile {
     profile
 }
 
-/// Somebody else behind the same pooler, who makes it change the server connection that we get.
+/// Another client of the same pooler. It makes the pooler change our server connection.
 async fn other_client(way: &Way, db: &TestDatabase) -> Option<Client> {
     way.bouncer.as_ref()?;
     let (client, connection) = tokio_postgres::connect(&way.url(db), NoTls).await.unwrap();

@@ -1,4 +1,4 @@
-//! Sequences of what borrowers do, by chance and by number.
+//! Random sequences of holders' actions, each with a number.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub(crate) enum Step {
     },
     /// A borrower gives its connection back.
     Return { borrower: usize },
-    /// Somebody else holds a server connection of the pooler from now on, or lets it go.
+    /// Another client holds a server connection of the pooler from now on, or releases it.
     Occupy { held: bool },
 }
 

@@ -1,4 +1,4 @@
-//! Alerts on their way to those who are told.
+//! Alerts on their way to their receivers.
 
 use std::time::{Duration, Instant};
 
@@ -154,8 +154,8 @@ async fn a_sink_that_is_down_is_told_later_and_nobody_waits() {
     operations.stop().await;
 }
 
-/// case R64: however long a sink says nothing, callers are served, and no more than a hundred alerts wait; it is
-/// no alert itself.
+/// case R64: while a sink does not answer, callers are served and at most a hundred alerts wait. The silence
+/// itself causes no alert.
 #[tokio::test]
 async fn a_sink_that_never_answers_holds_up_nobody() {
     let db = TestDatabase::empty().await.unwrap();

@@ -104,7 +104,7 @@ async fn idle_sessions_are_ended_on_demand() {
     production.run(&right).await.ended_with(0);
 }
 
-/// req 4.02, req 4.03: advice on what is said, with what it rests on; the server's own limit is asked for.
+/// req 4.02, req 4.03: advice for given numbers, with its inputs. It reads the server's own limit.
 #[tokio::test]
 async fn advice_rests_on_numbers() {
     let db = TestDatabase::empty().await.unwrap();

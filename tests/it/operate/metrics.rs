@@ -203,7 +203,7 @@ async fn a_scrape_is_answered_whatever_the_state() {
     );
 }
 
-/// The four ways out show the same numbers: metrics, OpenTelemetry, the page, its JSON.
+/// The four outputs show the same numbers: metrics, OpenTelemetry, the page, its JSON.
 #[tokio::test]
 async fn every_way_out_shows_the_same_numbers() {
     let (_db, database) = prepared().await;

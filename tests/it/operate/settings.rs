@@ -10,7 +10,7 @@ use crate::SOON;
 use crate::at_rest::open;
 use crate::pool::sized;
 
-/// req 3.37: all of a change or nothing of it, with everything that is wrong named at once.
+/// req 3.37: a change takes effect completely or not at all, and all problems are named at once.
 #[tokio::test]
 async fn a_change_that_is_wrong_changes_nothing() {
     let db = TestDatabase::empty().await.unwrap();
@@ -36,8 +36,8 @@ async fn a_change_that_is_wrong_changes_nothing() {
     pool.rests().await;
 }
 
-/// req 3.37, req 3.38: a holder is not disturbed by a change of everything; what comes back goes by the new
-/// settings.
+/// req 3.37, req 3.38: a change of all settings does not disturb a holder. A connection that comes back
+/// follows the new settings.
 #[tokio::test]
 async fn a_change_does_not_disturb_what_is_in_use() {
     let db = TestDatabase::empty().await.unwrap();
@@ -75,7 +75,8 @@ async fn a_change_does_not_disturb_what_is_in_use() {
     pool.rests().await;
 }
 
-/// req 3.28: what comes back beyond max_idle is closed, at once when it is lowered, and the server sees it.
+/// req 3.28: a connection that comes back beyond max_idle is closed. When max_idle is lowered, surplus ones
+/// are closed at once. The server confirms it.
 #[tokio::test]
 async fn no_more_than_max_idle_stay() {
     let db = TestDatabase::empty().await.unwrap();

@@ -27,8 +27,8 @@ async fn fail_until_open(pool: &Pool) {
     .await;
 }
 
-/// req 0.09, req 2.37, req 2.38, req 4.39: while it is open, calls fail at once with the last cause; nobody
-/// asks, and it closes.
+/// req 0.09, req 2.37, req 2.38, req 4.39: while the breaker is open, calls fail at once with the last cause. It
+/// closes even if nobody calls.
 #[tokio::test]
 async fn an_open_breaker_fails_calls_at_once_and_closes_by_itself() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -63,7 +63,7 @@ async fn an_open_breaker_fails_calls_at_once_and_closes_by_itself() {
     );
 }
 
-/// case R05; req 0.10, req 0.11: with calls coming it is tried once a second, by one of them.
+/// case R05; req 0.10, req 0.11: while calls come, one of them tries the server once a second.
 #[tokio::test]
 async fn calls_find_the_server_again_within_two_seconds() {
     let logged = ClusterOptions::default()
@@ -93,7 +93,7 @@ async fn calls_find_the_server_again_within_two_seconds() {
     pool.rests().await;
 }
 
-/// case R04: it bars nobody from a connection that lives.
+/// case R04: an open breaker keeps nobody from a live connection.
 #[tokio::test]
 async fn a_live_connection_is_handed_out_while_the_breaker_is_open() {
     let db = TestDatabase::empty().await.unwrap();
@@ -116,7 +116,7 @@ async fn a_live_connection_is_handed_out_while_the_breaker_is_open() {
     pool.rests().await;
 }
 
-/// req 2.37: those who wait when it opens are told as well.
+/// req 2.37: callers that wait when the breaker opens get the error too.
 #[tokio::test]
 async fn callers_who_wait_when_the_breaker_opens_are_told() {
     let mut profile = hasty(3);
@@ -134,8 +134,8 @@ async fn callers_who_wait_when_the_breaker_opens_are_told() {
     assert_eq!(status.checkouts.timed_out, 0);
 }
 
-/// faults 8.6: a caller with something to fall back on has an answer at once, and the first of them too, before the
-/// breaker opens; one without it waits, as a restart is soon over.
+/// faults 8.6: a caller with a fallback gets an answer at once, even the first one, before the breaker opens. A
+/// caller without a fallback waits, because a restart is soon over.
 #[tokio::test]
 async fn a_caller_that_does_not_queue_is_told_at_once_that_the_server_is_gone() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();

@@ -99,7 +99,8 @@ async fn health_is_written_for_machines() {
     database.rests().await;
 }
 
-/// However many wait: a probe takes no place in the queue and no connection, and asks on the same session again.
+/// However many callers wait, a probe takes no place in the queue and no connection, and uses the same session
+/// again.
 #[tokio::test]
 async fn a_full_pool_is_ready_in_time() {
     let db = TestDatabase::empty().await.unwrap();
@@ -142,7 +143,7 @@ async fn a_full_pool_is_ready_in_time() {
     database.rests().await;
 }
 
-/// Where every answer takes longer than a probe may, that is said in time, and no connection is lost by it.
+/// If every answer takes longer than a probe may, the probe says so in time, and no connection is lost.
 #[tokio::test]
 async fn a_slow_server_is_told_from_a_fast_one_in_time() {
     let db = TestDatabase::empty().await.unwrap();
@@ -176,8 +177,8 @@ async fn a_server_full_of_our_own_connections_is_no_reason_to_leave() {
     drop(held);
 }
 
-/// Reads do not fall back to the primary: where no pool of theirs can open, the service cannot serve them. Of two
-/// replicas one is enough.
+/// Reads do not fall back to the primary: if no pool for reads can open, the service cannot serve them. One of
+/// two replicas is enough.
 #[tokio::test]
 async fn readiness_needs_a_pool_that_reads_can_run_on() {
     let db = TestDatabase::empty().await.unwrap();

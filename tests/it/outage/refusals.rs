@@ -1,5 +1,5 @@
-//! Every way in which connecting can fail: at once what does not heal, again what does, and each with the
-//! stage it failed in.
+//! Every way in which connecting can fail. Permanent failures are reported at once, others are retried,
+//! and each names the stage in which it failed.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use crate::SOON;
 use crate::at_rest::{unserved, watched};
 use crate::pool::{sized, url};
 
-/// What does not heal: said after one login, and not when the time for the checkout is up.
+/// Asserts that a permanent failure is reported after one login, and not when the time for the checkout
+/// is up.
 async fn assert_refused(
     db: &TestDatabase,
     url_text: &str,
@@ -120,7 +121,7 @@ async fn what_a_pooler_refuses_for_good_is_said_at_once() {
     }
 }
 
-/// case R47, case R48: nor does TLS heal, wherever it fails.
+/// case R47, case R48: TLS failures are permanent too, at every step.
 #[tokio::test]
 async fn what_tls_refuses_is_said_at_once() {
     let db = TestDatabase::empty().await.unwrap();
@@ -137,7 +138,7 @@ async fn what_tls_refuses_is_said_at_once() {
     pool.rests_unserved().await;
 }
 
-/// case R47, case R48: nor does a certificate that is too old.
+/// case R47, case R48: an expired certificate is a permanent failure too.
 #[tokio::test]
 async fn what_is_refused_over_tls_is_said_at_once() {
     let authority = harness::Authority::new().unwrap();
@@ -153,7 +154,7 @@ async fn what_is_refused_over_tls_is_said_at_once() {
     assert_refused(&db, &expired, ConnectFailure::Tls, ConnectStage::Tls, None).await;
 }
 
-/// What may heal: tried again while somebody waits, and named when the wait was in vain.
+/// Asserts that a temporary failure is retried while somebody waits, and named if the wait times out.
 async fn assert_tried_again(url_text: &str, failure: ConnectFailure, stage: ConnectStage) {
     let mut profile = sized(3);
     profile.reconnect.base_delay = Duration::from_millis(100);
@@ -208,7 +209,7 @@ async fn a_full_server_is_waited_for() {
     pool.rests().await;
 }
 
-/// case F8: whoever hangs is given up at the deadline, and where it hung is said.
+/// case F8: a hanging connect is given up at the deadline, and the error says where it hung.
 #[tokio::test]
 async fn a_hung_connect_names_its_stage() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -223,7 +224,7 @@ async fn a_hung_connect_names_its_stage() {
             profile.connect_timeout = Duration::from_millis(connect);
             profile.checkout_timeout = Duration::from_millis(checkout);
             let pool = unserved(Pool::connect_lazy(url(&address), profile));
-            // That it is no later than it may be is seen to by the watch.
+            // The watch checks that it is not too late.
             let error = pool.get().await.unwrap_err();
             let cause = error.connect_error().unwrap();
             assert_eq!(

@@ -1,4 +1,4 @@
-//! A server that comes back is not overrun, and is found soon.
+//! A server that comes back is found soon, and is not flooded with logins.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::SOON;
 use crate::at_rest::{open, watched};
 use crate::pool::{sized, url};
 
-/// A cluster whose log names who connects, and where nobody else is called `app-db`.
+/// A cluster whose log names its clients, and on which no other client is called `app-db`.
 async fn logging() -> Cluster {
     let options = ClusterOptions::default()
         .max_connections(100)
@@ -21,7 +21,7 @@ async fn logging() -> Cluster {
     Cluster::start(options).await.unwrap()
 }
 
-/// case R05: nobody asks during the outage; whoever comes first afterwards sees nothing of it.
+/// case R05: nobody asks during the outage. The first caller afterwards does not notice it.
 #[tokio::test]
 async fn the_first_borrower_after_an_outage_sees_no_error() {
     let cluster = logging().await;

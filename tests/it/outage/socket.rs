@@ -1,4 +1,4 @@
-//! What the kernel is told of a connection's socket, and what that is good for.
+//! The kernel's settings for a connection's socket, and their effect.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -56,7 +56,7 @@ async fn the_kernel_watches_over_the_socket() {
     }
 }
 
-/// req 4.17: who sends into a connection whose peer takes nothing any more is told after `tcp_user_timeout`.
+/// req 4.17: a sender whose peer accepts nothing any more gets an error after `tcp_user_timeout`.
 #[tokio::test]
 async fn a_statement_that_nobody_takes_ends_with_the_user_timeout() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! A session that has ended while it was idle is nobody's error; one that is ended in its work is.
+//! A session that ended while it was idle causes no error. A session that is ended during its work does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -69,7 +69,7 @@ async fn sessions_ended_while_idle_fail_no_transaction() {
     database.rests().await;
 }
 
-/// case R06: a BEGIN that is the first to hear of the end is sent again on another connection.
+/// case R06: if a BEGIN is the first request to notice the end, it is sent again on another connection.
 #[tokio::test]
 async fn a_begin_on_an_ended_session_is_tried_again() {
     let db = TestDatabase::empty().await.unwrap();
@@ -104,7 +104,7 @@ async fn a_begin_on_an_ended_session_is_tried_again() {
     database.rests().await;
 }
 
-/// case R06: so is a first statement that is the first to hear of it, with the BEGIN that travels with it.
+/// case R06: the same holds for a first statement, with the BEGIN that travels with it.
 #[tokio::test]
 async fn a_first_statement_on_an_ended_session_is_tried_again() {
     let db = TestDatabase::empty().await.unwrap();
@@ -127,7 +127,7 @@ async fn a_first_statement_on_an_ended_session_is_tried_again() {
     database.rests().await;
 }
 
-/// case R07: work that something ended may be why it was ended; it does not run again.
+/// case R07: work whose session was ended may itself be the reason for that, so it does not run again.
 #[tokio::test]
 async fn a_session_ended_in_its_work_is_not_tried_again() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that says nothing: every call ends, and what is the matter is said. faults 1.10, 1.11; issue 12, 2 and 3
+//! A silent server: every call ends, and the error names the cause. faults 1.10, 1.11; issue 12, 2 and 3
 
 use std::time::{Duration, Instant};
 
@@ -171,8 +171,8 @@ async fn a_pause_of_three_seconds_goes_unnoticed() {
     wrote.unwrap();
 }
 
-/// A healthy server is never given up: statements may take what their own `statement_timeout` says, however it was set,
-/// and as long as they like where there is none.
+/// The pool never gives up on a healthy server: statements may take as long as their own `statement_timeout` allows,
+/// however it was set, and any time if there is none.
 #[tokio::test]
 async fn a_report_on_a_healthy_server_is_not_cut() {
     let (_db, direct) = prepared().await;
@@ -241,8 +241,8 @@ fn diagnosis(error: Error) -> (Diagnosis, String) {
     }
 }
 
-/// A caller that waits in vain, while the holders wait for a silent server, is told that, and not that the pool is too
-/// small or transactions too long.
+/// If the holders wait for a silent server, the error of a waiting caller says that, and not that the pool is too small
+/// or transactions are too long.
 #[tokio::test]
 async fn a_silent_server_is_a_cause_of_its_own() {
     let more = [
@@ -312,7 +312,7 @@ async fn a_paused_pooler_is_a_cause_of_its_own() {
     bouncer.command("RESUME").await.unwrap();
 }
 
-/// A task that waits for what it has itself.
+/// A task that waits for the connection that it holds itself.
 #[tokio::test]
 async fn a_task_that_holds_what_it_waits_for_is_told_so() {
     let (db, _direct) = prepared().await;

@@ -1,4 +1,5 @@
-//! Whatever refuses the startup packet's `options`, in whatever words: the login goes on without them. faults 4.1
+//! If anything refuses the startup packet's `options`, with any message, the login goes on without them. faults
+//! 4.1
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! What becomes of a connection that a caller gives back in another state than it got it.
+//! What happens with a connection that comes back in another state than it was handed out.
 
 use std::time::{Duration, Instant};
 
@@ -137,8 +137,8 @@ async fn a_panic_in_a_transaction_rolls_back() {
     pool.rests().await;
 }
 
-/// A connection that a borrower has put in the place of another one is nobody's: what the pool knows is of
-/// the other.
+/// A connection that a holder has swapped in cannot be kept: the pool's knowledge is about the original
+/// one.
 #[tokio::test]
 async fn swapped_connections_are_not_kept() {
     let db = TestDatabase::empty().await.unwrap();
@@ -189,7 +189,8 @@ async fn is_at(conn: &mut AsyncPgConnection, db: &TestDatabase) -> bool {
     database == db.name()
 }
 
-/// A borrower that puts its own instrumentation in our place gets a fresh connection replaced behind it.
+/// If a holder replaces the pool's instrumentation with its own, its connection is closed when it comes
+/// back.
 #[tokio::test]
 async fn a_connection_without_its_observer_is_not_kept() {
     let db = TestDatabase::empty().await.unwrap();
@@ -205,7 +206,7 @@ async fn a_connection_without_its_observer_is_not_kept() {
     pool.rests().await;
 }
 
-/// The first row of many is enough for `first()`; the rest of the answer does not cost the connection.
+/// `first()` takes the first row of many. The rest of the answer does not cost the connection.
 #[tokio::test]
 async fn taking_only_the_first_row_keeps_the_connection() {
     let db = TestDatabase::empty().await.unwrap();

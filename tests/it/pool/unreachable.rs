@@ -44,7 +44,7 @@ async fn a_wrong_password_fails_fast_and_once_with_connections_made_ahead() {
         let error = pool.get().await.unwrap_err();
         assert!(matches!(error, PoolError::Connect { .. }), "{error:?}");
         assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
-        // Whoever comes next is told at once, without another login.
+        // The next caller gets the error at once, without another login.
         pool.get().await.unwrap_err();
         assert!(pool.status().connects.failed <= 2, "{:?}", pool.status());
         assert_eq!(pool.status().checkouts.timed_out, 0);
@@ -126,7 +126,7 @@ async fn a_silent_server_is_given_up_on_time() {
         url(&format!("postgres://u:p@127.0.0.1:{port}/d")),
         profile,
     ));
-    // That it is no later than it may be is seen to by the watch.
+    // The watch checks that it is not too late.
     let error = pool.get().await.unwrap_err();
     assert_eq!(
         error.connect_error().unwrap().failure(),

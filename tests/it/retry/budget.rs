@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// case R24: 200 callers of a function that always conflicts cost the server a fifth more, and no more.
+/// case R24: 200 callers of a function that always conflicts cost the server at most a fifth more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_conflicts_costs_a_fifth_more() {
     const CALLERS: u32 = 200;
@@ -80,7 +80,7 @@ async fn a_conflict_tells_its_first_and_last_cause() {
     );
 }
 
-/// case R25: whoever has waited for a connection in vain does not get in line again.
+/// case R25: a caller whose wait for a connection timed out does not queue again.
 #[tokio::test]
 async fn a_checkout_timeout_is_not_tried_again() {
     let db = counting("40001").await;
@@ -105,7 +105,7 @@ async fn a_checkout_timeout_is_not_tried_again() {
     assert_eq!(seen(&db).await, 0);
 }
 
-/// case R28: no attempt is waited for that would begin after the time is up.
+/// case R28: the transaction does not wait for an attempt that would begin after the time is up.
 #[tokio::test]
 async fn the_timeout_bounds_the_delays_between_attempts() {
     let db = counting("40001").await;

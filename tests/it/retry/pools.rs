@@ -31,7 +31,7 @@ async fn a_transaction_on_a_further_pool_is_tried_again_there() {
     );
 }
 
-/// case R24: what a batch cannot get through costs the requests beside it no retries.
+/// case R24: conflicts of a batch do not use up the retries of requests on another pool.
 #[tokio::test]
 async fn each_pool_has_a_budget_of_its_own() {
     let db = counting("40001").await;

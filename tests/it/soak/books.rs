@@ -1,4 +1,4 @@
-//! The ledger, those who write in it, and what they were told.
+//! The ledger, its clerks, and the answers that they got.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ pub(super) async fn open(db: &TestDatabase) {
     .unwrap();
 }
 
-/// What became of one transfer, as far as its clerk was told.
+/// The outcome of one transfer, as its clerk was told.
 #[derive(Clone, Debug)]
 enum Answer {
     /// In this way.
@@ -124,7 +124,7 @@ impl Clerk {
                 _ => self.transfer(nth).await,
             };
             if !is_served {
-                // As a caller of a service would be: not at once again.
+                // A pause, like that of a service's client.
                 tokio::time::sleep(Duration::from_millis(self.dice.u64(5..30))).await;
             }
         }
@@ -164,7 +164,7 @@ impl Clerk {
         self.told(id, way, outcome)
     }
 
-    /// Whoever gives up cannot know.
+    /// A clerk that gives up cannot know the outcome.
     async fn transfer_in_a_hurry(&mut self, nth: i64) -> bool {
         let (id, transfer) = self.next(nth);
         let patience = Duration::from_micros(self.dice.u64(..60_000));

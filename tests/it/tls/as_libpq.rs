@@ -1,5 +1,5 @@
-//! Certificates and keys that OpenSSL takes and rustls by itself does not: taken as libpq takes them, or refused in
-//! words. faults 4.3
+//! Certificates and keys that OpenSSL accepts and rustls by itself does not. They are accepted as libpq accepts them,
+//! or refused with advice. faults 4.3
 
 use app_db::{Pool, PoolError};
 use db_pool::ConnectFailure;
@@ -107,7 +107,7 @@ async fn the_certificate_of_postgresqls_documentation_is_its_own_root() {
     assert!(refusal.contains("not valid for name"), "{refusal}");
 }
 
-/// What OpenSSL would verify and rustls does not is refused with what to do about it.
+/// A certificate that OpenSSL would verify and rustls does not is refused with advice.
 #[tokio::test]
 async fn a_certificate_that_cannot_be_verified_is_refused_in_words() {
     let other = tempfile::NamedTempFile::new().unwrap();

@@ -195,7 +195,8 @@ async fn a_restart_behind_a_pooler_is_survived() {
                                     Kind::Down | Kind::Busy | Kind::Query => {}
                                     other => panic!("{other:?}: {error:?}"),
                                 }
-                                // No faster than the pooler can say no: a pace, and nothing is waited for.
+                                // A pause, so that the pooler is not asked in a tight loop. The test waits for
+                                // nothing here.
                                 tokio::time::sleep(Duration::from_millis(5)).await;
                             }
                         }

@@ -182,7 +182,7 @@ async fn what_needs_no_session_works_as_without_a_pooler() {
     }
 }
 
-/// Where it would miss the pool's search path it is refused, and never run in another schema.
+/// If it would lack the pool's search path it is refused, and never runs in another schema.
 #[tokio::test]
 async fn what_must_stand_alone_is_never_run_elsewhere() {
     let db = TestDatabase::empty().await.unwrap();

@@ -73,7 +73,7 @@ async fn as_float(conn: &mut AsyncPgConnection) -> QueryResult<f32> {
     float.get_result(conn).await
 }
 
-/// What is still an integer, or an error: 1065353216 is 1.0 misread.
+/// Asserts that the value is still an integer, or an error: 1065353216 is 1.0 misread.
 fn assert_not_misread(seen: &QueryResult<i32>, how: &str) {
     assert!(matches!(seen, Err(_) | Ok(1)), "{how}: {seen:?}");
 }
@@ -104,8 +104,8 @@ async fn a_text_is_not_decoded_by_its_old_description_on_another_server_connecti
     pool.rests().await;
 }
 
-/// case F2: a plan that is stale in PgBouncer stays so; whoever asks for its text gets an answer all the
-/// same, on connections that knew the text before and on those that did not, as often as it changes.
+/// case F2: a plan that is stale in PgBouncer stays stale. A client that runs its text still gets an answer,
+/// on connections that knew the text before and on new ones, however often the table changes.
 #[tokio::test]
 async fn a_text_whose_plan_is_stale_behind_a_pooler_is_answered() {
     let Some((db, bouncer)) = kept().await else {

@@ -1,4 +1,4 @@
-//! What a shared session is taken for, what it refuses, and what it survives.
+//! How a shared session is recognized, what is refused on it, and what it survives.
 
 use app_db::Pool;
 use db_pool::plumbing;
@@ -20,7 +20,7 @@ async fn found(url_text: &str) -> Pooler {
     pool.status().pooler
 }
 
-/// case R32: what is there is told apart, and what cannot be proven is taken for the worse.
+/// case R32: the pool distinguishes what it talks to, and assumes the worse case without a proof.
 #[tokio::test]
 async fn poolers_are_told_apart() {
     let db = TestDatabase::empty().await.unwrap();
@@ -45,7 +45,7 @@ async fn poolers_are_told_apart() {
     }
 }
 
-/// What the configuration says is not asked of the server.
+/// The pool does not ask the server about what the configuration says.
 #[tokio::test]
 async fn a_configured_session_pooler_is_believed() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! Settings are in force on our side of a shared session, and on no other.
+//! Settings are in force for our use of a shared session, and not for others.
 
 use db_pool::plumbing;
 use std::time::Duration;
@@ -57,7 +57,7 @@ async fn assert_all_of(ours: &[(&str, &str)], conn: &mut AsyncPgConnection) {
         for (name, value) in ours {
             assert_eq!(setting(conn, name).await, *value, "{name}");
         }
-        // A default is good for nothing where the transaction does not begin with it.
+        // A default has no use if the transaction does not begin with it.
         assert_eq!(
             setting(conn, "transaction_isolation").await,
             "repeatable read"
@@ -100,7 +100,7 @@ impl Stranger {
     }
 }
 
-/// case R32, case F3: whatever ours did, the next client on the same server connection sees none of it.
+/// case R32, case F3: the next client on the same server connection sees nothing of what ours did.
 #[tokio::test]
 async fn settings_are_in_force_for_us_and_do_not_leak_to_others() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! Futures dropped at every point: nothing half done stays, and no connection that is in doubt.
+//! Futures dropped at every point: nothing half done stays, and no doubtful connection is kept.
 
 use app_db::Database;
 use diesel::QueryResult;
@@ -26,7 +26,7 @@ async fn quiet(db: &TestDatabase, database: &Database) {
     .await;
 }
 
-/// case F1: both updates or none, and the next caller gets a connection that is whole.
+/// case F1: both updates happen or none, and the next caller gets a healthy connection.
 #[tokio::test]
 async fn a_transaction_dropped_anywhere_leaves_nothing_half_done() {
     let db = TestDatabase::empty().await.unwrap();

@@ -26,7 +26,7 @@ async fn one_query_is_one_statement() {
     assert_eq!(after, before, "{}", cluster.log_text());
 }
 
-/// What a read may not do it may not do without BEGIN either.
+/// A read that may not write may not write without BEGIN either.
 #[tokio::test]
 async fn a_read_cannot_write() {
     let db = TestDatabase::empty().await.unwrap();

@@ -1,4 +1,4 @@
-//! What a statement means is what plain diesel-async would have it mean, however often it is sent.
+//! A statement means the same as with plain diesel-async, however often it is sent.
 
 use app_db::Pool;
 use diesel::prelude::*;
@@ -69,7 +69,7 @@ async fn a_fetch_has_the_columns_of_the_cursor_that_is_open() {
     }
 }
 
-/// A string constant is read when the statement is parsed; nobody gets what it was for another.
+/// A string constant is read when the statement is parsed. No holder gets the value of another one.
 #[tokio::test]
 async fn a_constant_is_read_anew_under_the_settings_of_the_moment() {
     const MIDNIGHT: &str = "select (timestamptz '2025-01-01 00:00' at time zone 'UTC')::text as t";
@@ -140,7 +140,8 @@ async fn a_kept_statement_follows_the_settings_that_parsing_reads() {
     }
 }
 
-/// A transaction that has failed, whoever refused it, ends by a simple query and by a prepared one.
+/// A failed transaction ends with a simple query and with a prepared one, whether the server or the wire
+/// made it fail.
 #[tokio::test]
 async fn a_failed_transaction_ends_however_its_end_is_sent() {
     let db = TestDatabase::empty().await.unwrap();

@@ -96,7 +96,7 @@ async fn a_column_of_another_type_fails_each_connection_once() {
     }
 }
 
-/// The type is another one under the same name: what was planned and looked up is gone.
+/// The type is a new one with the same name, so plans and look-ups of the old one are invalid.
 #[tokio::test]
 async fn a_type_that_is_made_anew_fails_each_connection_once() {
     let db = TestDatabase::empty().await.unwrap();

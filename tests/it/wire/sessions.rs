@@ -1,4 +1,4 @@
-//! Notifications and COPY, which are more than a question and its answer.
+//! Notifications and COPY, which are more than one request and its answer.
 
 use db_pool::plumbing;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ async fn a_notification_of_ones_own_is_sent_at_commit() {
     assert_eq!(one.payload, "mine");
 }
 
-/// What passes on the socket is counted: not the answers of the wire's own, and what it adds when it is sent.
+/// The bytes on the socket are counted: not the wire's own answers, but the bytes that it adds.
 #[tokio::test]
 async fn bytes_are_counted_as_they_really_pass() {
     let (_db, pool) = prepared(one()).await;

@@ -1,4 +1,4 @@
-//! BEGIN with the first statement, COMMIT without waiting, and everything in between as ever.
+//! BEGIN with the first statement, COMMIT without waiting, and everything in between as usual.
 
 use db_pool::plumbing;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ async fn insert(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<usize> {
         .await
 }
 
-/// In the spike the second insert ran alone and stayed.
+/// Otherwise the second insert would run alone and stay.
 #[tokio::test]
 async fn after_a_begin_that_did_not_run_no_insert_stays() {
     let (db, pool) = prepared(one()).await;
@@ -111,7 +111,8 @@ async fn savepoints_and_errors_end_as_ever() {
     assert_eq!(sum(&mut conn).await, Ok(2));
 }
 
-/// Bad input: what is pipelined through `&AsyncPgConnection` is answered in order, by whom ever.
+/// Bad input: statements pipelined through `&AsyncPgConnection` are answered in order, by the server
+/// or by the wire.
 #[tokio::test]
 async fn pipelined_statements_are_answered_in_order() {
     let (_db, pool) = prepared(one()).await;
