@@ -18,7 +18,7 @@ use crate::split::Statement;
 pub(crate) struct Expected {
     /// Files that are not run.
     left_out: Vec<LeftOut>,
-    /// Refusals of ours.
+    /// Our refusals.
     refused: Vec<Refusal>,
     /// Answers that differ.
     differs: Vec<Difference>,

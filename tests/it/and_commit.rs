@@ -287,7 +287,7 @@ async fn what_is_left_for_after_commit_runs() {
 #[tokio::test]
 async fn it_means_nothing_where_commit_must_travel_alone() {
     let (db, database) = prepared().await;
-    // In a transaction for tests, of ours and of diesel's.
+    // In a transaction for tests, app-db's and diesel's.
     let tested: QueryResult<usize> = database.test_transaction(twice).await;
     assert_eq!(tested, Ok(1));
     let mut conn = database.get().await.unwrap();

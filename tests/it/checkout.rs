@@ -14,7 +14,7 @@ use crate::SOON;
 use crate::at_rest::open;
 use crate::pool::{sized, url};
 
-/// case R01, case F10: whoever came first is served first.
+/// case R01, case F10: the first caller is served first.
 #[tokio::test]
 async fn a_full_pool_serves_its_callers_in_the_order_of_their_arrival() {
     let db = TestDatabase::empty().await.unwrap();

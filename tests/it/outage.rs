@@ -41,7 +41,7 @@ async fn a_wrong_password_fails_fast_in_every_environment() {
     watch.rests().await;
 }
 
-/// case R02, case F6: callers who come together are all told, and none of them waits for a timeout.
+/// case R02, case F6: callers that come together all get the error, and none of them waits for a timeout.
 #[tokio::test]
 async fn a_wrong_password_is_said_to_every_caller() {
     let db = TestDatabase::empty().await.unwrap();
@@ -150,7 +150,7 @@ async fn a_freed_place_reaches_the_caller_that_needs_it() {
     };
     let dials = |count| accepted.clone().wait_for_count(count);
     dials(2).await;
-    // One caller has its place and dials in vain, the other one needs the place that is freed.
+    // One caller has a place and cannot connect; the other one needs the place that is freed.
     let needing = pool.get();
     let mut needing = std::pin::pin!(needing);
     assert!(futures_util::poll!(&mut needing).is_pending());
@@ -182,7 +182,7 @@ impl Accepted {
     }
 }
 
-/// A port that leads to another one, but for the second connection, which nobody answers.
+/// A port that forwards to another one. It leaves only the second connection without an answer.
 async fn second_connection_silent(target: u16) -> (u16, Accepted) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

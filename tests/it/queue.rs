@@ -16,13 +16,13 @@ use crate::at_rest::{open, open_at, watched};
 use crate::pool::{sized, url};
 use crate::transaction::database;
 
-/// Takes as many connections as there are to be had.
+/// Takes all connections that are available.
 async fn all_of(pool: &Pool) -> Vec<db_pool::Connection> {
     let held = (0..pool.status().max).map(|_| pool.get());
     futures_util::future::try_join_all(held).await.unwrap()
 }
 
-/// case R01: a caller says itself how long it waits, and is told why it waited in vain.
+/// case R01: a caller chooses how long it waits, and its timeout names the cause.
 #[tokio::test]
 async fn a_caller_may_bring_its_own_time() {
     let db = TestDatabase::empty().await.unwrap();

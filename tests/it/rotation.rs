@@ -256,7 +256,7 @@ async fn a_rotation_wakes_those_who_wait_to_connect_again() {
     .await;
     let credentials = Credentials::new(db.role().name(), "second1");
     let rotation = pool.rotate(credentials).await.unwrap();
-    // Each keeps its connection, so that nobody is served by another's return.
+    // Each caller keeps its connection, so no caller gets one that another has returned.
     let served = futures_util::future::join_all(waiting);
     let served = tokio::time::timeout(Duration::from_secs(3), served)
         .await

@@ -53,7 +53,7 @@ async fn statements_are_counted_by_fingerprint() {
 
     database.reset_statements();
     assert!(database.statements().is_empty());
-    // The connection still knows the text, and counts it anew.
+    // The connection still knows the text, and starts to count again.
     let done: QueryResult<usize> = database.write(async |conn| divide(conn, 1).await).await;
     done.unwrap();
     let again = database.statements();

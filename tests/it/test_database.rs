@@ -30,7 +30,7 @@ struct Project {
 impl Project {
     fn new() -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        // Not at its making, of which the umask takes away.
+        // The permissions are set after the creation, because the umask would reduce them.
         fs::set_permissions(temporary.path(), Permissions::from_mode(0o1777)).unwrap();
         let project = Self {
             root: tempfile::tempdir().unwrap(),

@@ -19,25 +19,25 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Take what a running service has measured, from its status page
+    /// Use the measurements of a running service, from its status page
     #[arg(long, value_name = "URL")]
     status: Option<String>,
     /// Checkouts in a second, of one instance
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     rate: Option<f64>,
-    /// How long a connection is held on the mean, such as `20ms`
+    /// How long a connection is held on average, such as `20ms`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     hold: Option<Duration>,
-    /// How long a caller may wait; 1 of 100 may wait longer
+    /// How long a caller may wait; 1 in 100 may wait longer
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     target: Option<Duration>,
     /// Users at the same time, of one instance
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     users: Option<f64>,
-    /// Operations on the database that a request has at the same time, on the mean
+    /// Operations on the database that a request runs at the same time, on average
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     operations: Option<f64>,
-    /// The factor for what is not known
+    /// The factor for unknown influences
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     safety: Option<f64>,
     /// Cores of the server
@@ -88,7 +88,7 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-/// `schema` is raised if a field changes its meaning or goes away.
+/// `schema` is raised if a field changes its meaning or is removed.
 #[derive(Serialize)]
 struct AdviseReport {
     schema: u32,
@@ -125,7 +125,8 @@ impl AdviseReport {
     }
 }
 
-/// How many connections the server has, and how many of them are reserved, if it can be asked.
+/// How many connections the server has, and how many of them are reserved, if the server can be
+/// asked.
 async fn server(config: &Config) -> Option<(u32, u32)> {
     let direct = config.direct_url().map(Endpoint::from);
     let endpoint = direct

@@ -18,15 +18,16 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// End the sessions that have been idle outside a transaction for so long, such as `10min`
+    /// End the sessions that have been idle outside a transaction for this long, such as `10min`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     terminate_idle: Option<Duration>,
-    /// The name of the database, which production asks for before a session is ended
+    /// The name of the database, required in production to end a session
     #[arg(long, value_name = "DATABASE")]
     confirm: Option<String>,
 }
 
-/// Asks the server itself where there is a direct URL: behind a pooler the pooler's own sessions are seen.
+/// Asks the server itself if there is a direct URL. Behind a pooler only the pooler's own sessions would
+/// be seen.
 pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
     let (endpoint, is_direct) = match (config.direct_url(), config.pooled_url()) {
         (Ok(url), _) => (Endpoint::from(url), true),
@@ -76,7 +77,7 @@ fn confirm(arguments: &Arguments, config: &Config, database: &str) -> Result<(),
     Err(CommandFailure::new(Exit::Configuration, problem))
 }
 
-/// The names by which the pools of this configuration are known to the server.
+/// The names under which the server knows the pools of this configuration.
 fn application_names(config: &Config) -> Result<Vec<String>, CommandFailure> {
     let mut names = Vec::new();
     for pool in config.pool_names() {

@@ -12,9 +12,9 @@ use crate::progress::Progress;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Create the database of the direct URL, if it is not there
+    /// Create the database of the direct URL, if it does not exist
     Create,
-    /// Drop the database of the direct URL, if it is there
+    /// Drop the database of the direct URL, if it exists
     Drop {
         /// End the sessions that use it first
         #[arg(long)]
@@ -22,7 +22,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Create the database, if it is not there, and apply all pending migrations
+    /// Create the database, if it does not exist, and apply all pending migrations
     Setup,
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn run(
         }
         Command::Setup => {
             create(&migrator).await?;
-            // Nobody uses a database that is set up now, so both phases of a deploy are one.
+            // Nobody uses a new database yet, so both phases of a deployment can run at once.
             let migrator = migrator.allow_both_phases(true);
             return apply(migrator, false, progress).await;
         }

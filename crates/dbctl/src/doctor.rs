@@ -51,7 +51,7 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     Ok(exit)
 }
 
-/// `schema` is raised if a field changes its meaning or goes away. A new field does not raise it.
+/// `schema` is raised if a field changes its meaning or is removed. A new field does not raise it.
 #[derive(Serialize)]
 struct DoctorReport {
     schema: u32,

@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
     let db = Database::connect(config).await?;
     for name in config.pool_names() {
-        // Opens the pool, because health looks at open pools only.
+        // This opens the pool, because health checks only open pools.
         let _ = db.pool(&name);
     }
     let health = db.health().await;
@@ -86,5 +86,5 @@ impl PoolLine {
     }
 }
 
-/// The probes are over. A connection may still be in the making.
+/// The probes are over. A connection may still be being made.
 const GRACE: Duration = Duration::from_secs(1);

@@ -45,14 +45,14 @@ enum Command {
     /// Show the configuration in force, or check it
     #[command(subcommand)]
     Config(config::Command),
-    /// Connect every pool and report how it is; exit code 8 unless all of them are well
+    /// Connect every pool and report its health; exit code 8 unless all of them are healthy
     Health(health::Arguments),
-    /// Connect to every URL and say what stands between, what it allows, and what to change
+    /// Connect to every URL and say what stands before the server, what it allows, and what to change
     #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
     Doctor(doctor::Arguments),
-    /// Say how large the pools should be, and what each number rests on
+    /// Say how large the pools should be, with the inputs of each number
     Advise(advise::Arguments),
-    /// List the sessions of the database: states, waits, who blocks whom, which are ours
+    /// List the sessions of the database: states, waits, who blocks whom, which belong to app-db
     #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
     Connections(connections::Arguments),
     /// Show a running service's pools live, from its status page

@@ -17,16 +17,16 @@ use crate::output;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Where the service has its status page
+    /// The URL of the service's status page
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081/")]
     url: String,
-    /// Print once what the screen would show, as is done where the output is no terminal
+    /// Print once what the screen would show; this is the default if the output is no terminal
     #[arg(long)]
     once: bool,
     /// Print the JSON of the page once
     #[arg(long)]
     json: bool,
-    /// How often the page is read
+    /// How often to read the page
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     every: Duration,
 }
@@ -38,7 +38,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, CommandFailure> {
     } else if arguments.once || !std::io::stdout().is_terminal() {
         output::data(view::text(&page.read().await?).trim_end())?;
     } else {
-        // Before the screen changes, so that a wrong URL is said in plain text.
+        // This comes before the screen changes, so that the error about a wrong URL is plain text.
         let first = page.read().await?;
         Screen::open()?.run(first, &page, arguments.every).await?;
     }

@@ -251,7 +251,7 @@ fn sqlx_options() -> PgPoolOptions {
         .acquire_timeout(Duration::from_secs(60))
 }
 
-/// A pool of ours that has not connected yet.
+/// Our pool, before it has connected.
 pub(crate) fn lazy(url: &str) -> Pool {
     let profile = app_db::PoolProfile::from_config(&config(url, 0), "write").unwrap();
     Pool::connect_lazy(app_db::PooledUrl::parse(url).unwrap(), profile)

@@ -16,7 +16,7 @@ pub(super) type Found = BTreeMap<(String, String), Logged>;
 /// What is told with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Logged {
-    /// One of an event; none of a span.
+    /// An event has one; a span has none.
     pub(super) levels: BTreeSet<String>,
     pub(super) fields: BTreeSet<String>,
 }
@@ -46,7 +46,7 @@ pub(super) fn in_sources() -> (Found, Found) {
 struct Sources {
     events: Found,
     spans: Found,
-    /// How many macros name a target of ours.
+    /// How many macros name one of app-db's targets.
     seen: usize,
 }
 

@@ -11,7 +11,7 @@ fn the_readme_is_short() {
     assert!(words <= 1200, "{words} words");
 }
 
-/// Words that have to be read twice, in what people read: say who does it.
+/// These words make a reader stop. Name the actor instead.
 #[test]
 fn nobody_has_to_guess_who_acts() {
     let mut found = Vec::new();

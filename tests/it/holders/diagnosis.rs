@@ -28,7 +28,7 @@ async fn diagnosed(pool: &Pool) -> (PoolError, Diagnosis) {
     (error, diagnosis)
 }
 
-/// req 0.29: the pool is too small where connections come and go and still somebody waits in vain.
+/// req 0.29: the pool is too small if connections come and go and a caller still times out.
 #[tokio::test]
 async fn a_pool_that_is_too_small_says_so() {
     let db = TestDatabase::empty().await.unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// What libpq said of each text.
+/// libpq's answer to each text.
 pub(super) struct Libpq {
     /// The parameters that this version of libpq knows.
     names: Vec<String>,

@@ -15,8 +15,7 @@ fn every(interval: Duration, history: usize) -> MonitorOptions {
 }
 
 /// req 2.26, req 2.27, req 2.41, req 2.42, req 2.43, req 2.48, req 3.19, req 3.31: the first look at once, also at
-/// a pool whose
-/// connections are all in use; then at the interval, of which the last hundred are kept.
+/// a pool whose connections are all in use; then at the interval. The last hundred samples are kept.
 #[tokio::test]
 async fn the_first_look_is_at_once_and_a_hundred_are_kept() {
     let defaults = MonitorOptions::default();

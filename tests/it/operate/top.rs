@@ -118,7 +118,7 @@ async fn top_leaves_the_terminal_as_it_was() {
         let mut input = script.stdin.take().unwrap();
         let mut seen = String::new();
         let mut buffer = [0; 4096];
-        // Everything is drawn anew when the size has changed.
+        // Everything is drawn again when the size has changed.
         while seen.matches("q quit").count() < 2 {
             if seen.contains("q quit") {
                 std::fs::write(&asked, "").unwrap();

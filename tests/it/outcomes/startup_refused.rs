@@ -44,7 +44,7 @@ async fn pass(
     let mut packet = [0; 4096];
     let mut length = client.read(&mut packet).await?;
     if length == 8 {
-        // A request for TLS, which there is none of.
+        // A request for TLS; this server has none.
         client.write_all(b"N").await?;
         length = client.read(&mut packet).await?;
     }

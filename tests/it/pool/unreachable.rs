@@ -97,7 +97,7 @@ async fn an_unreachable_host_is_named() {
     );
 }
 
-/// case R04: a server without room is waited for, and named when the wait was in vain.
+/// case R04: callers wait for a full server, and the timeout names it as the cause.
 #[tokio::test]
 async fn a_server_that_is_full_is_the_cause_of_the_timeout() {
     let db = TestDatabase::empty().await.unwrap();

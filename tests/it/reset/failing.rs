@@ -16,7 +16,7 @@ async fn a_reset_that_fails_or_hangs_discards_the_connection() {
     let db = database().await;
     let proxy = Proxy::start(db.server().port()).await.unwrap();
     let mut profile = profile();
-    // Shorter than the bound of a reset, so that waiting for it is seen to be in vain.
+    // Shorter than the bound of a reset, so that the wait for it times out.
     profile.checkout_timeout = SOON;
     let pool = Pool::connect(url(&db.proxied_url(&proxy)), profile)
         .await
@@ -66,7 +66,8 @@ async fn a_reset_that_fails_or_hangs_discards_the_connection() {
     assert_eq!(pool.status().resets, 0);
 }
 
-/// Closing has done with a connection whose reset does not come through, and so has whoever waits for it.
+/// Closing does not wait for a connection whose reset hangs, and a caller that waits for it gets an
+/// error.
 #[tokio::test]
 async fn a_reset_does_not_hold_up_closing() {
     let db = database().await;

@@ -119,7 +119,7 @@ async fn values_are_those_of_the_slow_one_in_a_pipeline() {
             done.unwrap();
         }
     }
-    // Rows of which only the first is taken are the wire's to end.
+    // If only the first row is taken, the wire reports the end of the statement.
     let slow = slow(&captured);
     let binds: Vec<_> = slow.iter().map(|slow| slow.get("binds").unwrap()).collect();
     assert_eq!(binds, ["[\"second\", 0.15]"; 2]);

@@ -66,7 +66,7 @@ const KEY: u32 = 63;
 const A_WHILE: Duration = Duration::from_millis(100);
 
 /// Runs a COPY TO and then another statement, and returns when the latter was answered: diesel-async does not take
-/// the rows, which the wire sees pass all the same.
+/// the rows, but the wire sees them pass.
 async fn copy_to(conn: &mut Connection, copy: &str) -> Instant {
     conn.batch_execute(copy).await.unwrap_err();
     conn.batch_execute("select 1 as next").await.unwrap();

@@ -130,7 +130,7 @@ impl Clerk {
         }
     }
 
-    /// Whether one transfer is done, for a clerk who does no other.
+    /// Does one transfer, for a clerk that does no other. Returns whether it is done.
     pub(super) async fn transfer_once(mut self) -> bool {
         // Those that were refused before have ids too.
         let nth = self.books.0.lock().unwrap().len();

@@ -56,12 +56,12 @@ struct V {
     v: i32,
 }
 
-/// By a statement that diesel keeps, under one name.
+/// With a statement that diesel keeps under one name.
 async fn by_dsl(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
     t::table.find(1).select(t::v).first(conn).await
 }
 
-/// By one that it prepares anew each time.
+/// With a statement that diesel prepares each time.
 async fn by_text(conn: &mut AsyncPgConnection) -> QueryResult<i32> {
     let row = diesel::sql_query("select v from t where id = 1");
     row.get_result::<V>(conn).await.map(|row| row.v)

@@ -108,7 +108,7 @@ async fn listen_and_session_locks_are_refused() {
     }
 }
 
-/// Statements that PostgreSQL refuses beside others run all the same.
+/// Statements that PostgreSQL refuses together with others run nevertheless.
 #[tokio::test]
 async fn utilities_run_alone() {
     let db = TestDatabase::empty().await.unwrap();

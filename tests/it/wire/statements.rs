@@ -23,7 +23,7 @@ fn unnamed() -> PoolProfile {
     profile
 }
 
-/// Diesel does not cache an UPDATE; the server parses it once all the same.
+/// Diesel does not cache an UPDATE, but the server parses it only once.
 #[tokio::test]
 async fn an_update_is_prepared_once() {
     let cluster = talkative().await;

@@ -165,7 +165,7 @@ fn rows_still_fit(told: &[u8], now: &[u8]) -> bool {
 }
 
 /// Whether a program that was written for the older rows can read the newer ones after it has received the new
-/// description: user-defined types may have been dropped and created anew. Rows that differ in another way must not
+/// description: user-defined types may have been dropped and created again. Rows that differ in another way must not
 /// be read without an error: diesel would read a float4 as the int4 that the program states.
 fn may_be_read_anew(told: &[u8], now: &[u8]) -> bool {
     let anew = |told: &Column<'_>, now: &Column<'_>| {

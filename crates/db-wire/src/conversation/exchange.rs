@@ -107,7 +107,7 @@ pub(crate) enum Repeat {
     No,
     /// The server refused the old plan; nothing ran.
     Wanted,
-    /// The statement is being prepared anew.
+    /// The statement is being prepared again.
     Preparing,
     /// It runs for the second time. There is no third time.
     Running,
