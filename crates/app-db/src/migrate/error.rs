@@ -14,7 +14,7 @@ use crate::migrate::holder::Holder;
 use crate::migrate::remedy::Remedy;
 
 /// Why a migration command did not finish.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrateError {
     /// The configuration names no usable direct URL, or a setting under `migrations` is wrong.
@@ -312,12 +312,13 @@ impl MigrateError {
             line: failed.map(|failed| failed.line),
             column: failed.map(|failed| failed.column),
             sqlstate: sqlstate.map(|code| code.code().to_owned()),
-            message: self.with_causes(),
+            message: self.report(),
         }
     }
 
-    /// The error and its causes in one line.
-    pub(super) fn with_causes(&self) -> String {
+    /// The error with all its causes, in one line: what `main` prints that returns it, and what a log wants.
+    #[must_use]
+    pub fn report(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
@@ -339,6 +340,13 @@ impl MigrateError {
             action: action.into(),
             source,
         }
+    }
+}
+
+/// As [`MigrateError::report`] has it: `main` prints this of an error that it returns.
+impl fmt::Debug for MigrateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report())
     }
 }
 
@@ -384,7 +392,7 @@ mod tests {
             }),
         };
         assert_eq!(
-            error.to_string(),
+            format!("{error:?}"),
             "gave up after 2s waiting for another migrator: backend 42 (dbctl)"
         );
     }

@@ -161,7 +161,7 @@ impl Migrator {
             (verified.left, verified.missing, verified.changed) = (new, gone, changed);
             if let Err(error) = up().await {
                 // Most often what `down.sql` has left is in the way.
-                let problem = format!("up.sql, which cannot run again ({})", error.with_causes());
+                let problem = format!("up.sql, which cannot run again ({})", error.report());
                 verified.different_again.push(problem);
                 return Ok((verified, false));
             }
