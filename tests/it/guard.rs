@@ -176,6 +176,38 @@ async fn what_is_left_for_after_the_commit_runs_after_it_alone() {
     assert_eq!(value(&ran), 100);
 }
 
+/// With `and_commit` the last statement ends it; nothing that its holder does then takes that back, and the connection
+/// is good for the next.
+#[tokio::test]
+async fn a_statement_with_its_commit_ends_it() {
+    let (db, database) = prepared().await;
+    let database = watched(&db, database);
+    let ran = Arc::new(AtomicU32::new(0));
+    for (nth, end) in ["commit", "drop", "rollback"].into_iter().enumerate() {
+        let mut tx = database.begin().await.unwrap();
+        let counted = Arc::clone(&ran);
+        tx.after_commit(move || drop(counted.fetch_add(1, Ordering::SeqCst)));
+        bump(&mut tx, 1).await.unwrap();
+        bump(tx.and_commit(), 2).await.unwrap();
+        let ended = nth as u32 + 1;
+        assert_eq!(sum(&db).await, 2 * i64::from(ended), "{end}");
+        match end {
+            "commit" => tx.commit().await.unwrap(),
+            "drop" => drop(tx),
+            _ => tx.rollback().await,
+        }
+        wait_until("nobody holds one", SOON, async || {
+            database.status()[0].in_use == 0
+        })
+        .await;
+        assert_eq!(value(&ran), ended, "{end}");
+    }
+    assert_eq!(sum(&db).await, 6);
+    let status = &database.status()[0];
+    assert_eq!((status.connects.opened, status.closed.discarded), (1, 0));
+    database.rests().await;
+}
+
 /// Its options, and its name where somebody waits for its connection.
 #[tokio::test]
 async fn it_is_described_like_any_transaction() {

@@ -245,7 +245,7 @@ pub(crate) async fn roll_back(conn: &mut Connection, observed: &Observed) {
 const ENDED: &str = "it had ended the transaction itself";
 
 /// How long to wait for the rest of an answer after the work has received its beginning.
-const SETTLE: Duration = Duration::from_millis(250);
+pub(crate) const SETTLE: Duration = Duration::from_millis(250);
 
 /// How long nothing more of an answer may arrive before it counts as one that does not come.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -10,14 +10,16 @@ use std::time::Duration;
 use db_pool::plumbing::{GuardMark, Observed, Observer};
 use db_pool::{Connection, Pool};
 use diesel_async::AsyncPgConnection;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Span;
 
 use crate::error::Error;
 use crate::error::exhausted::Exhausted;
 use crate::transaction::Transaction;
 use crate::transaction::after_commit::run_all;
-use crate::transaction::attempt::{AttemptOutcome, Before, every_connection_ended, roll_back};
+use crate::transaction::attempt::{
+    AttemptOutcome, Before, SETTLE, every_connection_ended, roll_back,
+};
 use crate::transaction::conclusion::Conclusion;
 use crate::transaction::early_commit::{EarlyCommit, finish_early, outcome_is_lost};
 use crate::transaction::progress::TransactionProgress;
@@ -150,10 +152,13 @@ impl OpenTransaction {
 
     /// Rolls back, and waits for it. Its drop does the same in the background.
     ///
+    /// A COMMIT that has travelled with a statement ([`and_commit`](crate::ConnectionExt::and_commit)) is not taken
+    /// back.
+    ///
     /// Dropping the future closes the connection, which rolls back too.
     pub async fn rollback(mut self) {
-        if let Some(mut conn) = self.conn.take() {
-            roll_back(&mut conn, &self.observed).await;
+        if let Some(conn) = self.conn.take() {
+            take_back(conn, &self.observed, self.before.early_commits()).await;
         }
     }
 
@@ -189,7 +194,7 @@ impl fmt::Debug for OpenTransaction {
 
 impl Drop for OpenTransaction {
     fn drop(&mut self) {
-        let Some(mut conn) = self.conn.take() else {
+        let Some(conn) = self.conn.take() else {
             return;
         };
         if std::thread::panicking() {
@@ -197,8 +202,23 @@ impl Drop for OpenTransaction {
             return;
         }
         let observed = Arc::clone(&self.observed);
+        let before = self.before.early_commits();
         plumbing::spawn(&self.pool, async move {
-            roll_back(&mut conn, &observed).await;
+            take_back(conn, &observed, before).await;
         });
+    }
+}
+
+/// Ends a transaction that nobody has committed, unless its last statement has.
+async fn take_back(mut conn: Connection, observed: &Observed, early_commits_before: u64) {
+    let answered = EarlyCommit::once_answered(observed, early_commits_before);
+    match timeout(SETTLE, answered).await {
+        Ok(EarlyCommit::None) => roll_back(&mut conn, observed).await,
+        Ok(EarlyCommit::Done) => {
+            let (_outcome, left) = finish_early(conn, observed, Ok::<(), Error>(())).await;
+            run_all(left);
+        }
+        // The pool does not keep a connection with an open COMMIT.
+        Ok(EarlyCommit::Unknown) | Err(_) => {}
     }
 }
