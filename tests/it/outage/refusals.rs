@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use app_db::{Kind, Pool, PoolError};
 use db_pool::{ConnectFailure, ConnectStage};
 use harness::{
-    Bouncer, BouncerOptions, Cluster, ClusterOptions, PoolMode, TestDatabase, wait_until,
+    Bouncer, BouncerBinary, BouncerOptions, Cluster, ClusterOptions, PoolMode, TestDatabase,
+    wait_until,
 };
 use tokio::net::TcpListener;
 
@@ -94,10 +95,17 @@ async fn what_the_server_refuses_for_good_is_said_at_once() {
 #[tokio::test]
 async fn what_a_pooler_refuses_for_good_is_said_at_once() {
     let db = TestDatabase::empty().await.unwrap();
-    for mode in [PoolMode::Session, PoolMode::Transaction] {
-        let bouncer = Bouncer::start(db.server(), BouncerOptions::mode(mode))
-            .await
-            .unwrap();
+    let locked = db.add_role().await.unwrap();
+    let lock = format!("ALTER ROLE {} NOLOGIN", locked.name());
+    db.server().sql(&lock).await.unwrap();
+    let modes = [PoolMode::Session, PoolMode::Transaction];
+    for (mode, binary) in modes.into_iter().flat_map(|mode| {
+        BouncerBinary::all()
+            .into_iter()
+            .map(move |binary| (mode, binary))
+    }) {
+        let options = BouncerOptions::mode(mode).binary(binary);
+        let bouncer = Bouncer::start(db.server(), options).await.unwrap();
         let (port, user) = (bouncer.port(), db.role().name());
         let login = ConnectStage::Login;
         let wrong = harness::url(port, db.name(), user, "wrong");
@@ -113,6 +121,27 @@ async fn what_a_pooler_refuses_for_good_is_said_at_once() {
         assert_refused(
             &db,
             &nobody,
+            ConnectFailure::Authentication,
+            login,
+            Some("08P01"),
+        )
+        .await;
+        // It knows this user without asking the server; it would ask for the others in that very database, for ever.
+        let elsewhere = harness::url(port, "no_such_db", "postgres", db.server().password());
+        assert_refused(
+            &db,
+            &elsewhere,
+            ConnectFailure::NoSuchDatabase,
+            login,
+            Some("08P01"),
+        )
+        .await;
+        // What the server itself refuses comes in its words.
+        let (locked, password) = (locked.name(), locked.password());
+        let shut_out = harness::url(port, db.name(), locked, &password);
+        assert_refused(
+            &db,
+            &shut_out,
             ConnectFailure::Authentication,
             login,
             Some("08P01"),

@@ -158,19 +158,13 @@ impl ConnectError {
             {
                 ConnectFailure::Authentication
             }
-            // A pooler has no code for this: unlike PostgreSQL it sends 08P01 and no routine.
+            code if *code == SqlState::INVALID_CATALOG_NAME => ConnectFailure::NoSuchDatabase,
+            // A pooler has one code for every refusal: unlike PostgreSQL it sends 08P01 and no routine.
             code if *code == SqlState::PROTOCOL_VIOLATION
                 && db.routine().is_none()
-                && is_poolers_refusal(db.message()) =>
+                && let Some(failure) = said_by_pooler(db.message()) =>
             {
-                ConnectFailure::Authentication
-            }
-            code if *code == SqlState::INVALID_CATALOG_NAME
-                || (*code == SqlState::PROTOCOL_VIOLATION
-                    && db.routine().is_none()
-                    && db.message().contains("no such database")) =>
-            {
-                ConnectFailure::NoSuchDatabase
+                failure
             }
             code if *code == SqlState::TOO_MANY_CONNECTIONS => ConnectFailure::TooManyConnections,
             code if *code == SqlState::CANNOT_CONNECT_NOW => ConnectFailure::Unavailable,
@@ -254,10 +248,10 @@ fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
         || wrapped.is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
 }
 
-/// Whether a login may have been refused because of its `options`. Some poolers and proxies do not accept them:
-/// RDS Proxy says 0A000, PgBouncer 08P01, and others use other codes. PostgreSQL itself accepts options, names
-/// its routine if one of them is wrong, and never sends 0A000 at login.
-pub(crate) fn may_refuse_options(error: &tokio_postgres::Error) -> bool {
+/// Whether a login may have been refused because of a parameter of its startup packet. Some poolers and proxies do not
+/// accept all of them: RDS Proxy refuses `options` with 0A000, PgBouncer with 08P01, and others use other codes.
+/// PostgreSQL itself accepts them, names its routine if one of them is wrong, and never sends 0A000 at login.
+pub(crate) fn may_refuse_parameters(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|refusal| {
         let words = ["parameter", "option", "startup", "setting", "supported"];
         let message = refusal.message().to_ascii_lowercase();
@@ -267,17 +261,31 @@ pub(crate) fn may_refuse_options(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-/// PgBouncer refuses a client with fixed English texts, which `lc_messages` does not change.
-fn is_poolers_refusal(message: &str) -> bool {
-    [
-        "SASL authentication failed",
-        "password authentication failed",
-        "no such user",
-        "auth failed",
-    ]
-    .iter()
-    .any(|refusal| message.contains(refusal))
+/// What a pooler's refusal means, if trying again does not help. A pooler refuses with fixed English texts, or passes
+/// on the server's text without its code.
+fn said_by_pooler(message: &str) -> Option<ConnectFailure> {
+    let says = |words: &[&str]| words.iter().all(|word| message.contains(word));
+    let failure = if says(&["no such database"]) || says(&["database \"", "\" does not exist"]) {
+        ConnectFailure::NoSuchDatabase
+    } else if CREDENTIALS_REFUSED.iter().any(|words| says(words)) {
+        ConnectFailure::Authentication
+    } else if says(&["permission denied for database"]) {
+        ConnectFailure::Rejected
+    } else {
+        return None;
+    };
+    Some(failure)
 }
+
+const CREDENTIALS_REFUSED: [&[&str]; 7] = [
+    &["SASL authentication failed"],
+    &["password authentication failed"],
+    &["no such user"],
+    &["auth failed"],
+    &["role \"", "\" does not exist"],
+    &["is not permitted to log in"],
+    &["no pg_hba.conf entry"],
+];
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
