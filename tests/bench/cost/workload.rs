@@ -27,6 +27,8 @@ pub(crate) enum Workload {
     Transaction,
     /// The same with `db.write`, and with deadpool-postgres without diesel.
     Write,
+    /// SELECT by key with `db.read`, and on a connection from `db.get`.
+    Read,
     /// A checkout and a return, with our pool and with bb8 without validation.
     Checkout,
     /// One more connection that has run nothing yet.
@@ -50,11 +52,12 @@ pub(crate) enum Side {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Select,
         Self::Update,
         Self::Transaction,
         Self::Write,
+        Self::Read,
         Self::Checkout,
         Self::FreshConnection,
         Self::Connection,
@@ -66,6 +69,7 @@ impl Workload {
             Self::Update => "update",
             Self::Transaction => "three-statement transaction",
             Self::Write => "transaction by write",
+            Self::Read => "select by read",
             Self::Checkout => "checkout and return",
             Self::FreshConnection => "fresh connection",
             Self::Connection => "connection",
@@ -135,6 +139,24 @@ impl Workload {
                 let database = database(url, side).await;
                 for _ in 0..rounds {
                     database.write(accounts::transfer).await.unwrap();
+                }
+                measured();
+            }
+            (Self::Read, Side::Plain) => {
+                let database = database(url, side).await;
+                for _ in 0..rounds {
+                    let mut conn = database.get().await.unwrap();
+                    assert!(accounts::select(&mut conn).await >= 0);
+                }
+                measured();
+            }
+            (Self::Read, _) => {
+                let database = database(url, side).await;
+                for _ in 0..rounds {
+                    let read: QueryResult<i64> = database
+                        .read(async |conn| Ok(accounts::select(conn).await))
+                        .await;
+                    assert!(read.unwrap() >= 0);
                 }
                 measured();
             }
