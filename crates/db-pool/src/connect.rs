@@ -18,5 +18,7 @@ pub(crate) mod provider;
 pub(crate) mod rules;
 pub(crate) mod session_facts;
 pub(crate) mod session_settings;
+pub(crate) mod socket_bounds;
 pub(crate) mod stage;
+pub(crate) mod startup_packet;
 pub(crate) mod tls;

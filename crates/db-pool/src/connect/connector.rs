@@ -139,6 +139,11 @@ impl Connector {
         self
     }
 
+    /// Sends no parameters, because something refuses them.
+    pub(crate) fn announces_nothing(&mut self) {
+        self.startup = Arc::default();
+    }
+
     /// A connector with the same rules, for another connection that begins now.
     pub(crate) fn afresh(&self, progress: ConnectProgress) -> Self {
         Self {

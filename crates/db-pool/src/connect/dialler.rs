@@ -13,13 +13,14 @@ use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::Link;
 use crate::connect::inquiry;
 use crate::connect::knock::knock;
-use crate::connect::login::{Login, SocketBounds, within};
+use crate::connect::login::{Login, within};
 use crate::connect::opened::Opened;
 use crate::connect::phases::ConnectPhases;
 use crate::connect::pooler::Pooler;
 use crate::connect::rules;
 use crate::connect::session_facts::SessionFacts;
 use crate::connect::session_settings::SessionSettings;
+use crate::connect::socket_bounds::SocketBounds;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::generation::Generation;
 use crate::profile::{PoolProfile, WireMode};
@@ -42,16 +43,22 @@ pub async fn connect_client(
     let login = Login::new(endpoint, settings, SocketBounds::default());
     let progress = ConnectProgress::default();
     let opening = async {
-        match login.open(endpoint, connect_timeout, &progress).await?.0 {
+        let client = match login.open(endpoint, connect_timeout, &progress).await?.0 {
             Opened::Tcp(client, connection, _addresses) => {
                 tokio::spawn(connection);
-                Ok(client)
+                client
             }
             Opened::Unix(client, connection, _socket) => {
                 tokio::spawn(connection);
-                Ok(client)
+                client
             }
+        };
+        if login.lacks_settings() {
+            progress.reach(ConnectStage::SetUp);
+            let said = client.batch_execute(&login.settings().statements()).await;
+            said.map_err(|error| ConnectError::from_postgres(&endpoint.address(), &error))?;
         }
+        Ok(client)
     };
     within(connect_timeout, endpoint, &progress, opening).await
 }
@@ -252,6 +259,11 @@ impl Dialler {
             return Ok(found);
         }
         let (pooler, facts) = inquiry::inquire(opened, link, &self.profile).await?;
+        let pooler = match pooler {
+            // PostgreSQL itself refuses no parameter, so a proxy stands before it, with one session for each client.
+            Pooler::None if self.login.lacks_settings() => Pooler::Session,
+            found => found,
+        };
         let found = Found {
             generation,
             pooler,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs, TlsMode};
@@ -11,12 +11,14 @@ use tokio_postgres::NoTls;
 use tokio_postgres::config as pg;
 
 use crate::connect::addresses::{Failures, HostMemory, has_ipv6_alone, resolve, unix_socket};
-use crate::connect::connect_error::{ConnectError, ConnectFailure, may_refuse_options};
+use crate::connect::connect_error::{ConnectError, ConnectFailure, may_refuse_parameters};
 use crate::connect::connector::{Connector, Negotiation, Transport, UnixStream};
 use crate::connect::opened::{Opened, admit};
 use crate::connect::phases::Clock;
 use crate::connect::session_settings::SessionSettings;
+use crate::connect::socket_bounds::SocketBounds;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
+use crate::connect::startup_packet::{Accepted, StartupPacket};
 use crate::connect::tls;
 use crate::deadline::deadline;
 
@@ -24,21 +26,15 @@ use crate::deadline::deadline;
 pub(crate) struct Login {
     connector: Result<Connector, ConnectError>,
     settings: SessionSettings,
+    /// The same, where no startup packet may carry any of them.
+    unannounced: SessionSettings,
     bounds: SocketBounds,
-    /// The startup packet's `options` were refused, and a login without them succeeded. The next login leaves
-    /// them out.
-    options_refused: AtomicBool,
+    /// How much of the startup packet was accepted last. The next login begins with that.
+    accepted: Accepted,
     /// The index of the host that answered last.
     answered_last: AtomicUsize,
     /// What is known about each host, by its index.
     hosts: Box<[HostMemory]>,
-}
-
-/// The kernel's settings for a socket, unless the URL says otherwise. `None` leaves the system's own value.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SocketBounds {
-    pub(crate) keepalive_idle: Option<Duration>,
-    pub(crate) user_timeout: Option<Duration>,
 }
 
 /// The addresses of a host, and the moment when they were known.
@@ -73,9 +69,10 @@ impl Login {
             .map_err(|error| error.at(ConnectStage::Tls));
         Self {
             connector: tls.map(Connector::new),
+            unannounced: settings.unannounced(),
             settings,
             bounds,
-            options_refused: AtomicBool::new(false),
+            accepted: Accepted::default(),
             answered_last: AtomicUsize::new(0),
             hosts: endpoint
                 .hosts
@@ -94,8 +91,17 @@ impl Login {
         self
     }
 
+    /// What has to hold in each session, by what the startup packet of the last login could carry.
     pub(crate) fn settings(&self) -> &SessionSettings {
-        &self.settings
+        match self.accepted.last() {
+            StartupPacket::Bare => &self.unannounced,
+            StartupPacket::Whole | StartupPacket::WithoutOptions => &self.settings,
+        }
+    }
+
+    /// Whether something refuses startup parameters, so that a new session lacks settings of the pool.
+    pub(crate) fn lacks_settings(&self) -> bool {
+        self.accepted.last() != StartupPacket::Whole
     }
 
     /// The index of the host that answered last.
@@ -211,8 +217,8 @@ impl Login {
         })
     }
 
-    /// Opens the session at one address. It tries again without `options` if they are refused, and again if the
-    /// server has TLS and was thought to have none, or the other way round.
+    /// Opens the session at one address. It tries again with less in the startup packet if that is refused, and
+    /// again if the server has TLS and was thought to have none, or the other way round.
     async fn open_at(
         &self,
         endpoint: &Endpoint,
@@ -229,9 +235,9 @@ impl Login {
             connector.negotiated(Negotiation::Open);
         }
         let mut changes_its_mind = leaves_tls_open;
-        let mut with_options = !self.options_refused.load(Ordering::Relaxed);
+        let mut packet = self.accepted.last();
         loop {
-            let outcome = self.attempt(endpoint, at, &connector, with_options).await;
+            let outcome = self.attempt(endpoint, at, &connector, packet).await;
             let another = match (connector.negotiation(), &outcome) {
                 // Without a stream of the connector there is no wire: the server no longer has TLS.
                 (Negotiation::Handshake, Ok(opened)) if !opened.has_wire(&connector) => {
@@ -252,15 +258,15 @@ impl Login {
             }
             let mut opened = match outcome {
                 Ok(opened) => opened,
-                Err(error) if with_options && may_refuse_options(&error) => {
-                    with_options = false;
-                    continue;
-                }
-                Err(error) => return Err(ConnectError::from_postgres(&address, &error)),
+                Err(error) => match packet.after_refusal() {
+                    Some(less) if may_refuse_parameters(&error) => {
+                        packet = less;
+                        continue;
+                    }
+                    _ => return Err(ConnectError::from_postgres(&address, &error)),
+                },
             };
-            if !with_options && !self.options_refused.swap(true, Ordering::Relaxed) {
-                tracing::info!(target: "app_db::pool", address, "a pooler refuses the options of the startup packet");
-            }
+            self.accepted.note(packet, &address);
             if connector.negotiation() == Negotiation::Open {
                 // Cancel requests use the same negotiation.
                 connector.negotiated(Negotiation::Plain);
@@ -275,16 +281,24 @@ impl Login {
         endpoint: &Endpoint,
         at: Option<SocketAddr>,
         connector: &Connector,
-        with_options: bool,
+        packet: StartupPacket,
     ) -> Result<Opened, tokio_postgres::Error> {
         let mut config = self.login(endpoint, at, connector.negotiation());
         // The link of an earlier attempt says nothing about this one.
         drop(connector.take_link());
-        if with_options {
-            config.options(self.settings.options());
+        let mut connector = connector.clone();
+        match packet {
+            StartupPacket::Whole => {
+                config.options(self.settings.options());
+                config.application_name(&self.settings.application_name);
+            }
+            StartupPacket::WithoutOptions => {
+                config.application_name(&self.settings.application_name);
+            }
+            StartupPacket::Bare => connector.announces_nothing(),
         }
         let Some(socket) = unix_socket(endpoint) else {
-            let (client, connection) = config.connect(connector.clone()).await?;
+            let (client, connection) = config.connect(connector).await?;
             return Ok(Opened::Tcp(client, connection, at.into_iter().collect()));
         };
         // The constructors of tokio-postgres' error are private. For a socket that does not exist, the error
@@ -293,7 +307,7 @@ impl Login {
             let mut config = config;
             config.host_path(socket.parent().unwrap_or(Path::new("/")));
             config.port(endpoint.hosts[0].port());
-            let (client, connection) = config.connect(connector.clone()).await?;
+            let (client, connection) = config.connect(connector).await?;
             return Ok(Opened::Tcp(client, connection, at.into_iter().collect()));
         };
         let wire = connector.observe(Transport::Unix(stream));
@@ -312,8 +326,6 @@ impl Login {
         config
             .user(&endpoint.user)
             .dbname(&endpoint.dbname)
-            .application_name(&self.settings.application_name)
-            .keepalives(endpoint.keepalives)
             .channel_binding(match endpoint.tls.channel_binding {
                 ChannelBinding::Disable => pg::ChannelBinding::Disable,
                 ChannelBinding::Prefer => pg::ChannelBinding::Prefer,
@@ -325,24 +337,7 @@ impl Login {
         if let Some(bound) = endpoint.connect_timeout {
             config.connect_timeout(bound);
         }
-        if let Some(bound) = endpoint.tcp_user_timeout.or(self.bounds.user_timeout) {
-            config.tcp_user_timeout(bound);
-        }
-        // With the system's own intervals between probes, a peer that is gone would be noticed after eleven
-        // minutes.
-        let ours = self.bounds.keepalive_idle;
-        if let Some(idle) = endpoint.keepalives_idle.or(ours) {
-            config.keepalives_idle(idle);
-        }
-        if let Some(interval) = endpoint
-            .keepalives_interval
-            .or(ours.and(Some(PROBE_INTERVAL)))
-        {
-            config.keepalives_interval(interval);
-        }
-        if let Some(retries) = endpoint.keepalives_retries.or(ours.and(Some(PROBES))) {
-            config.keepalives_retries(retries);
-        }
+        self.bounds.apply(endpoint, &mut config);
         if unix_socket(endpoint).is_some() {
             config.ssl_mode(pg::SslMode::Disable);
             return config;
@@ -378,11 +373,6 @@ impl Login {
         config
     }
 }
-
-/// The interval between keepalive probes after the first one, and the number of unanswered probes after which
-/// the peer counts as gone.
-const PROBE_INTERVAL: Duration = Duration::from_secs(10);
-const PROBES: u32 = 3;
 
 #[cfg(test)]
 mod tests;

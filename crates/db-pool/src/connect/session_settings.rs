@@ -84,6 +84,17 @@ impl SessionSettings {
         }
     }
 
+    /// The same settings for sessions whose startup packet could carry none of them.
+    ///
+    /// The `application_name` stays out: nothing depends on it.
+    pub(crate) fn unannounced(&self) -> Self {
+        Self {
+            application_name: self.application_name.clone(),
+            startup: Vec::new(),
+            settings: [self.settings.as_slice(), &self.startup].concat(),
+        }
+    }
+
     /// The `options` of the startup packet.
     ///
     /// The server splits them at blanks, and a backslash escapes the next character (`pg_split_opts` in

@@ -1,0 +1,51 @@
+//! What a startup packet carries besides the user and the database, where something on the way refuses it.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How much a startup packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum StartupPacket {
+    /// `options`, `application_name` and what poolers keep for each client.
+    Whole,
+    /// All but `options`, which many poolers refuse.
+    WithoutOptions,
+    /// Nothing that tokio-postgres does not send by itself.
+    Bare,
+}
+
+impl StartupPacket {
+    /// What to try after a refusal; a refusal does not always say which parameter it means.
+    pub(crate) fn after_refusal(self) -> Option<Self> {
+        match self {
+            Self::Whole => Some(Self::WithoutOptions),
+            Self::WithoutOptions => Some(Self::Bare),
+            Self::Bare => None,
+        }
+    }
+}
+
+/// What an endpoint has accepted last, so that each refusal is met once.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted(AtomicU8);
+
+impl Accepted {
+    pub(crate) fn last(&self) -> StartupPacket {
+        [StartupPacket::Whole, StartupPacket::WithoutOptions]
+            .into_iter()
+            .find(|packet| *packet as u8 == self.0.load(Ordering::Relaxed))
+            .unwrap_or(StartupPacket::Bare)
+    }
+
+    /// Remembers a login that succeeded, and says so where it carried less than the one before.
+    pub(crate) fn note(&self, packet: StartupPacket, address: &str) {
+        if self.0.swap(packet as u8, Ordering::Relaxed) >= packet as u8 {
+            return;
+        }
+        if packet == StartupPacket::Bare {
+            tracing::info!(target: "app_db::pool", address, "a pooler refuses parameters of the startup packet");
+        } else {
+            tracing::info!(target: "app_db::pool", address, "a pooler refuses the options of the startup packet");
+        }
+    }
+}
