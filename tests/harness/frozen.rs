@@ -33,10 +33,14 @@ impl Cluster {
     /// Stops the main process and all others: nothing answers, the kernel still acknowledges.
     pub fn freeze(&self) -> Result<Frozen, HarnessError> {
         self.own("freeze it")?;
-        let main = self.pid();
-        let mut pids: Vec<i32> = main.into_iter().collect();
-        pids.extend(main.into_iter().flat_map(children));
-        Ok(Frozen::stop(pids))
+        let Some(main) = self.pid() else {
+            return Ok(Frozen::stop(Vec::new()));
+        };
+        // The main process first: one that still runs could fork a backend that nobody stops.
+        let mut frozen = Frozen::stop(vec![main]);
+        let mut others = Frozen::stop(children(main));
+        frozen.pids.append(&mut others.pids);
+        Ok(frozen)
     }
 
     /// Stops one backend, by its `pg_backend_pid()`.
@@ -55,6 +59,10 @@ impl Cluster {
 impl Frozen {
     fn stop(pids: Vec<i32>) -> Self {
         pids.iter().for_each(|&pid| signal(pid, Signal::STOP));
+        // A process on another core runs until the kernel has told it.
+        while pids.iter().any(|&pid| runs(pid)) {
+            std::thread::yield_now();
+        }
         Self { pids }
     }
 
@@ -73,6 +81,17 @@ fn signal(pid: i32, signal: Signal) {
         // A process that has ended meanwhile needs no signal.
         let _ = kill_process(pid, signal);
     }
+}
+
+/// Whether it has neither stopped nor ended.
+fn runs(pid: i32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    let state = status
+        .rsplit_once(") ")
+        .and_then(|(_, fields)| fields.chars().next());
+    !matches!(state, Some('T' | 't' | 'Z' | 'X') | None)
 }
 
 fn children(parent: i32) -> Vec<i32> {
