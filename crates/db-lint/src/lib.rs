@@ -6,6 +6,7 @@
 
 mod allow;
 mod checks;
+mod comments;
 mod diesel_schema;
 mod error;
 mod finding;

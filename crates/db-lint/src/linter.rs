@@ -176,6 +176,38 @@ mod tests {
     }
 
     #[test]
+    fn an_allowance_at_the_end_of_a_line_is_about_that_line() {
+        let reasons = |up: &str| {
+            let findings = lint(up, Some("select 1"), None);
+            assert!(!findings.iter().any(|f| f.rule == "unused-allow"), "{up}");
+            let dropped = findings.into_iter().filter(|f| f.rule == "ban-drop-column");
+            dropped.map(|f| f.suppressed).collect::<Vec<_>>()
+        };
+        let x = || Some("x".to_owned());
+        let allow = "-- dbctl:allow ban-drop-column reason=\"x\"";
+        for (up, expected) in [
+            (
+                format!("alter table a drop column b; {allow}\nalter table a drop column c;"),
+                vec![x(), None],
+            ),
+            (
+                format!("alter table a {allow}\n  drop column b;\nalter table a drop column c;"),
+                vec![x(), None],
+            ),
+            (
+                format!("alter table a drop column b;\nalter table a\n drop column c {allow}"),
+                vec![None, x()],
+            ),
+            (
+                format!("select '\n{allow}\n'; alter table a drop column b;"),
+                vec![None],
+            ),
+        ] {
+            assert_eq!(reasons(&up), expected, "{up}");
+        }
+    }
+
+    #[test]
     fn rules_of_squawk_know_the_transaction_and_have_their_place() {
         let findings = lint(
             "create table a();\n\nalter table b\n  drop column c;",
