@@ -18,6 +18,7 @@ mod rules;
 mod since;
 mod sizes;
 mod squawk;
+mod squawk_ignore;
 mod squawk_toml;
 
 pub use self::diesel_schema::comparison::{Difference, compare};

@@ -131,6 +131,35 @@ async fn sarif_is_valid_by_its_schema_and_lists_what_is_allowed() {
 }
 
 #[tokio::test]
+async fn what_a_comment_of_squawk_ignores_is_listed_as_allowed() {
+    let dbctl = folder(
+        "-- squawk-ignore ban-drop-column -- nobody reads it\n\
+         alter table a drop column b;\n\
+         -- squawk-ignore-file ban-drop-table\n\
+         drop table c;\n",
+    );
+    let text = dbctl.run("migrate lint").await.ended_with(0).stdout;
+    assert!(!text.contains("ban-drop"), "{text}");
+    let sarif = dbctl
+        .run("migrate lint --format sarif")
+        .await
+        .ended_with(0)
+        .json();
+    assert_eq!(SarifSchema::read().problems(&sarif), [] as [&str; 0]);
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let reasons: Vec<_> = ["ban-drop-column", "ban-drop-table"]
+        .into_iter()
+        .map(|rule| {
+            let mut of_rule = results.iter().filter(|result| result["ruleId"] == rule);
+            let result = of_rule.next().unwrap();
+            assert_eq!(result["suppressions"][0]["kind"], "inSource");
+            result["suppressions"][0]["justification"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(reasons, ["nobody reads it", "squawk-ignore-file"]);
+}
+
+#[tokio::test]
 async fn a_rule_is_explained_and_a_misspelt_one_names_the_nearest() {
     let dbctl = Dbctl::new();
     let text = dbctl
