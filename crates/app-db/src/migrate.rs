@@ -13,6 +13,7 @@ mod concurrent_build;
 mod concurrent_index;
 mod count;
 mod database;
+mod destructive;
 mod diesel_toml;
 mod direct_server;
 mod effect;

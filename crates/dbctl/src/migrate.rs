@@ -267,7 +267,9 @@ pub(crate) async fn run(
             confirmation.require(config, migrator.database(), "reverting")?;
             run::redo(migrator, json, progress).await
         }
-        Command::Status { json, check, route } => status::run(&reached(&route)?, json, check).await,
+        Command::Status { json, check, route } => {
+            status::run(&reached(&route)?, json, check, route.through_proxy).await
+        }
         Command::Lint(arguments) => lint::run(&arguments, config).await,
         Command::Verify {
             scratch_url,
