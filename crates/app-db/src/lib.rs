@@ -32,7 +32,7 @@ pub use self::extension::ConnectionExt;
 pub use self::health::{Health, PoolHealth};
 pub use self::listener::Listener;
 pub use self::migrate::{
-    Blocker, ChecksumState, Column, EmbeddedMigration, FailedMigration, FileStatement,
+    Blocker, ChecksumState, Column, Damage, EmbeddedMigration, FailedMigration, FileStatement,
     FinishedMigration, Holder, LeftBehind, LockHolder, LockInfo, LockMode, LockWait, MigrateError,
     Migration, MigrationEvent, MigrationSource, MigrationState, MigrationStatus, Migrator, Phase,
     PlannedMigration, PlannedRelation, PlannedStatement, SchemaState, Verification,

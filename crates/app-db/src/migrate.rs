@@ -12,6 +12,7 @@ mod columns;
 mod concurrent_build;
 mod concurrent_index;
 mod count;
+mod damage;
 mod database;
 mod destructive;
 mod diesel_toml;
@@ -60,6 +61,7 @@ use db_pool::Endpoint;
 
 use self::back::Back;
 pub use self::columns::Column;
+pub use self::damage::Damage;
 use self::direct_server::DirectServer;
 pub use self::effect::lock_mode::LockMode;
 pub use self::error::MigrateError;

@@ -6,6 +6,7 @@ mod lint;
 mod lock;
 mod new;
 mod plan;
+mod repair;
 pub(crate) mod run;
 mod schema;
 mod status;
@@ -147,8 +148,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         route: Route,
     },
-    /// Put the record of what was applied in order; runs no migration
-    #[command(group = clap::ArgGroup::new("repair").required(true).args(["accept", "restart"]))]
+    /// List what is wrong, each with the way out, or put the record of what was applied in order; runs no
+    /// migration
+    #[command(group = clap::ArgGroup::new("repair").args(["accept", "restart"]))]
     Repair {
         /// Take the `up.sql` of this applied migration, as it is now, for the one that was applied
         #[arg(long, value_name = "VERSION")]
@@ -156,6 +158,9 @@ pub(crate) enum Command {
         /// Let this unfinished migration start with its first statement again; what has run stays
         #[arg(long, value_name = "VERSION")]
         restart: Option<String>,
+        /// Print the list as JSON
+        #[arg(long, conflicts_with = "repair")]
+        json: bool,
         #[command(flatten)]
         route: Route,
     },
@@ -294,8 +299,16 @@ pub(crate) async fn run(
         Command::Repair {
             accept,
             restart,
+            json,
             route,
-        } => repair(&reached(&route)?, accept, restart).await,
+        } => {
+            let migrator = reached(&route)?;
+            match (accept, restart) {
+                (Some(version), _) => repair::accept(&migrator, &version).await,
+                (None, Some(version)) => repair::restart(&migrator, &version).await,
+                (None, None) => repair::list(&migrator, json).await,
+            }
+        }
         Command::New { name, template } => {
             let directory = Migrator::configured_directory(config)?;
             output::data(new::create(&directory, &name, &template)?.display())?;
@@ -330,22 +343,6 @@ async fn baseline(migrator: &Migrator, to: &str) -> Result<Exit, CommandFailure>
     }
     if recorded.is_empty() {
         output::progress("nothing to do");
-    }
-    Ok(Exit::Done)
-}
-
-async fn repair(
-    migrator: &Migrator,
-    accept: Option<String>,
-    restart: Option<String>,
-) -> Result<Exit, CommandFailure> {
-    if let Some(version) = accept {
-        migrator.accept(&version).await?;
-        output::progress(format_args!("accepted {version}"));
-    }
-    if let Some(version) = restart {
-        migrator.restart(&version).await?;
-        output::progress(format_args!("{version} starts again from its beginning"));
     }
     Ok(Exit::Done)
 }
