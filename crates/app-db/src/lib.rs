@@ -35,8 +35,8 @@ pub use self::migrate::{
     Blocker, ChecksumState, Column, Damage, EmbeddedMigration, FailedMigration, FileStatement,
     FinishedMigration, Holder, LeftBehind, LockHolder, LockInfo, LockMode, LockWait, MigrateError,
     Migration, MigrationEvent, MigrationSource, MigrationState, MigrationStatus, Migrator, Phase,
-    PlannedMigration, PlannedRelation, PlannedStatement, SchemaState, Verification,
-    VerifiedMigration,
+    PlannedMigration, PlannedRelation, PlannedStatement, Rehearsed, RehearsedLock, SchemaState,
+    Verification, VerifiedMigration,
 };
 pub use self::snapshot::{RetryCount, Snapshot};
 pub use self::transaction::Transaction;

@@ -74,7 +74,9 @@ pub use self::lock_info::{LockHolder, LockInfo};
 pub use self::lock_wait::{Blocker, LockWait};
 pub use self::metadata::Phase;
 use self::migrator_session::MigratorSession;
-pub use self::plan::planned::{PlannedMigration, PlannedRelation, PlannedStatement};
+pub use self::plan::planned::{
+    PlannedMigration, PlannedRelation, PlannedStatement, Rehearsed, RehearsedLock,
+};
 pub use self::report::{ChecksumState, FinishedMigration, MigrationState, MigrationStatus};
 pub use self::schema_state::SchemaState;
 use self::selection::Selection;

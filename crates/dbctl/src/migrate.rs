@@ -47,13 +47,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Print what a run would do: locks, sizes, and what is written anew; takes no lock
+    /// Print what a run would do: locks, sizes, and what is written anew; takes no lock by itself
     Plan {
         #[command(flatten)]
         chosen: Chosen,
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Run it in a transaction that is rolled back, and print what was really locked and how long it took;
+        /// holds those locks until the end
+        #[arg(long)]
+        execute_rollback: bool,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
     /// Revert the newest applied migrations, newest first
     #[command(alias = "down")]
@@ -243,7 +249,19 @@ pub(crate) async fn run(
                 run::apply(migrator, json, progress).await
             }
         }
-        Command::Plan { chosen, json } => plan::show(&chosen.migrator(config)?, json).await,
+        Command::Plan {
+            chosen,
+            json,
+            execute_rollback,
+            confirmation,
+        } => {
+            let migrator = chosen.migrator(config)?;
+            if execute_rollback {
+                confirmation.require(config, migrator.database(), "taking locks")?;
+                return plan::rehearse(&migrator, json).await;
+            }
+            plan::show(&migrator, json).await
+        }
         Command::Revert {
             step,
             all,

@@ -64,6 +64,44 @@ async fn a_plan_is_data_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_plan_that_is_tried_out_is_rolled_back_and_needs_the_name_in_production() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(&database, "1_a", "create table a(x int)");
+    dbctl.run("migrate run").await.ended_with(0);
+    dbctl.add_migration("2_b", "do $$ begin lock table a; end $$");
+    dbctl.add_migration("3_c", "create index concurrently a_x on a(x)");
+    let outside = dbctl.path("migrations/3_c/metadata.toml");
+    fs::write(outside, "run_in_transaction = false").unwrap();
+    let dbctl = dbctl.with("APP_ENV", "production");
+    dbctl
+        .run("migrate plan --execute-rollback")
+        .await
+        .ended_with(2)
+        .says("taking locks in prod needs");
+    let try_out = format!(
+        "migrate plan --execute-rollback --confirm {}",
+        database.name()
+    );
+    let text = dbctl
+        .run(&try_out)
+        .await
+        .ended_with(0)
+        .says("rolled back; 1 not tried, from 3_c on, which runs outside a transaction")
+        .stdout;
+    let tried = text.lines().find(|line| line.starts_with("2_b")).unwrap();
+    assert!(
+        tried.contains("AccessExclusiveLock") && tried.trim_end().ends_with(" ms"),
+        "{text}"
+    );
+    let json = dbctl.run(&format!("{try_out} --json")).await.json();
+    let statement = |at: usize| &json["migrations"][at]["statements"][0]["rehearsed"];
+    assert_eq!(statement(0)["locks"][0]["relation"], "public.a");
+    assert!(statement(0)["elapsed_ms"].is_u64());
+    assert!(statement(1).is_null());
+    dbctl.run("migrate status --check").await.ended_with(3);
+}
+
+#[tokio::test]
 async fn the_script_and_the_json_lines_are_all_that_stands_on_standard_output() {
     let database = TestDatabase::empty().await.unwrap();
     let dbctl = Dbctl::with_migration(&database, "1_a", "create table a();\nselect 1;");

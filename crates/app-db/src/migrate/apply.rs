@@ -180,13 +180,16 @@ impl Applier<'_> {
     }
 
     /// Sends a statement, and sees meanwhile what it waits for.
-    async fn send(&self, statement: &MigrationStatement<'_>) -> Result<(), tokio_postgres::Error> {
+    pub(super) async fn send(
+        &self,
+        statement: &MigrationStatement<'_>,
+    ) -> Result<(), tokio_postgres::Error> {
         let sent = self.session.client.batch_execute(statement.sql);
         self.watch.during(self.settings.lock_timeout, sent).await
     }
 
     /// Waits before the next attempt. It fails if the error does not pass, or the time is used up.
-    async fn wait_or_fail(
+    pub(super) async fn wait_or_fail(
         &self,
         mut failed: FailedMigration,
         retry: &mut Retry,
@@ -234,7 +237,7 @@ impl Applier<'_> {
         }
     }
 
-    async fn set(&self, timeouts: &str, step: &Step<'_>) -> Result<(), MigrateError> {
+    pub(super) async fn set(&self, timeouts: &str, step: &Step<'_>) -> Result<(), MigrateError> {
         let failed =
             MigrateError::bookkeeping(format!("set the timeouts of migration {}", step.title()));
         self.session
@@ -246,7 +249,11 @@ impl Applier<'_> {
 
     /// Resets the role first: a migration may have changed it, and the new role may not be allowed to write
     /// the history.
-    async fn record(&self, step: &Step<'_>, elapsed: Duration) -> Result<(), MigrateError> {
+    pub(super) async fn record(
+        &self,
+        step: &Step<'_>,
+        elapsed: Duration,
+    ) -> Result<(), MigrateError> {
         let took = self.session.side_table.took(step.version(), elapsed);
         let sql = format!(
             "RESET SESSION AUTHORIZATION; RESET ROLE; {}; {took}",

@@ -1,7 +1,9 @@
 //! What a run would do, statement by statement, from the files and the live catalogue.
 
 mod catalogue_facts;
+mod held_locks;
 pub(super) mod planned;
+mod rehearsal;
 mod relations;
 
 use std::collections::BTreeSet;
@@ -99,6 +101,7 @@ async fn plan_one(
             scan: relations.iter().any(|relation| relation.scan),
             opaque: effect.opaque,
             relations,
+            rehearsed: None,
         });
     }
     asked.map_err(failed)?;
