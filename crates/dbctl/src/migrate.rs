@@ -12,6 +12,7 @@ mod schema;
 mod status;
 mod verify;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use app_db::{Config, Migrator, Phase};
@@ -37,6 +38,10 @@ pub(crate) enum Command {
         /// Print what would be done as a script for psql, and do nothing
         #[arg(long, conflicts_with_all = ["dry_run", "json"])]
         sql: bool,
+        /// Apply only what this file has, which `plan --json` has printed; exit code 5 if anything else is
+        /// pending, or a file has changed since
+        #[arg(long, value_name = "FILE")]
+        plan_file: Option<PathBuf>,
         /// Print each event as a line of JSON
         #[arg(long)]
         json: bool,
@@ -227,11 +232,15 @@ pub(crate) async fn run(
             chosen,
             dry_run,
             sql,
+            plan_file,
             json,
             end_idle_blockers,
             confirmation,
         } => {
             let mut migrator = chosen.migrator(config)?;
+            if let Some(file) = plan_file {
+                migrator = migrator.approved(plan::read(&file)?);
+            }
             if let Some(limit) = end_idle_blockers {
                 confirmation.require(config, migrator.database(), "ending sessions")?;
                 migrator = migrator.end_idle_blockers(limit);

@@ -159,6 +159,66 @@ async fn the_script_and_the_json_lines_are_all_that_stands_on_standard_output() 
 }
 
 #[tokio::test]
+async fn a_run_applies_what_was_planned_or_nothing() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(&database, "1_a", "create table a()");
+    dbctl.add_migration("3_c", "create table c()");
+    let plan = dbctl.run("migrate plan --json").await.ended_with(0).stdout;
+    fs::write(dbctl.path("plan.json"), plan).unwrap();
+    let run = "migrate run --plan-file plan.json";
+
+    dbctl.add_migration("3_c", "create table c(id int)");
+    dbctl
+        .run(run)
+        .await
+        .ended_with(5)
+        .says("not what was planned: 3_c has another up.sql");
+    dbctl.add_migration("3_c", "create table c()\r\n");
+    dbctl.add_migration("2_b", "create table b()");
+    dbctl
+        .run(run)
+        .await
+        .ended_with(5)
+        .says("2_b is pending, and is not in it");
+    assert_eq!(made(&database).await, 0);
+    // What is applied already may stand in it, and the same flags go with it.
+    fs::remove_dir_all(dbctl.path("migrations/2_b")).unwrap();
+    dbctl.run("migrate run --step 1").await.ended_with(0);
+    dbctl
+        .run(&format!("{run} --to 1"))
+        .await
+        .ended_with(5)
+        .says("3_c is in it, and is not pending");
+    dbctl
+        .run(run)
+        .await
+        .ended_with(0)
+        .says("1 migration applied");
+    dbctl.run(run).await.ended_with(0).says("nothing to do");
+
+    let other = TestDatabase::empty().await.unwrap();
+    let elsewhere = dbctl
+        .with("DATABASE_URL", other.url())
+        .with("DATABASE_URL_DIRECT", other.url());
+    elsewhere
+        .run(run)
+        .await
+        .ended_with(5)
+        .says(&format!("it is of the database {}", database.name()));
+    fs::write(elsewhere.path("plan.json"), "{}").unwrap();
+    elsewhere
+        .run(run)
+        .await
+        .ended_with(2)
+        .says("plan.json: this is no plan");
+    elsewhere
+        .run("migrate run --plan-file nowhere.json")
+        .await
+        .ended_with(2)
+        .says("nowhere.json");
+}
+
+#[tokio::test]
 async fn a_run_ends_where_it_is_told_to() {
     let database = TestDatabase::empty().await.unwrap();
     let dbctl = Dbctl::with_migration(&database, "2026-01-01-000000_a", "create table a()");

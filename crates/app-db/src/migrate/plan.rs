@@ -9,6 +9,7 @@ mod relations;
 use std::collections::BTreeSet;
 
 use crate::migrate::Migrator;
+use crate::migrate::checksum::checksum;
 use crate::migrate::effect::statement::effect_of;
 use crate::migrate::error::MigrateError;
 use crate::migrate::failed_migration::line_and_column;
@@ -63,6 +64,9 @@ impl Migrator {
         let notes = session.side_table.read(&session.client).await?;
         report::refuse_drift(report::drifted(migrations, &notes).map(|m| (&m.version, &m.name)))?;
         let pending = self.selection.of(migrations, &applied)?;
+        if let Some(plan) = &self.approved {
+            plan.require(&session.history.database, &pending, &applied)?;
+        }
         for migration in &pending {
             Step::up(migration, session).check(self.allow_empty)?;
         }
@@ -109,6 +113,7 @@ async fn plan_one(
         version: migration.version.clone(),
         name: migration.name.clone(),
         path: migration.path.clone(),
+        sha256: checksum(&migration.up),
         phase: migration.phase,
         transaction: migration.run_in_transaction,
         statements,

@@ -1,8 +1,11 @@
-//! `dbctl migrate plan`, and `run --dry-run`.
+//! `dbctl migrate plan`, and `run` with `--dry-run` or `--plan-file`.
 
+use std::path::Path;
 use std::time::Duration;
 
-use app_db::{Migrator, PlannedMigration, PlannedRelation, PlannedStatement, Rehearsed};
+use app_db::{
+    ApprovedPlan, Migrator, PlannedMigration, PlannedRelation, PlannedStatement, Rehearsed,
+};
 use serde::Serialize;
 
 use crate::command_failure::CommandFailure;
@@ -30,6 +33,16 @@ pub(super) async fn rehearse(migrator: &Migrator, json: bool) -> Result<Exit, Co
         output::progress("rolled back");
     }
     Ok(Exit::Done)
+}
+
+/// Reads what `plan --json` has printed.
+pub(super) fn read(file: &Path) -> Result<ApprovedPlan, CommandFailure> {
+    let failed = |problem: String| {
+        let problem = format!("{}: {problem}", file.display());
+        CommandFailure::new(Exit::Configuration, problem)
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| failed(format!("this is no plan: {error}")))
 }
 
 fn is_rehearsed(migration: &PlannedMigration) -> bool {

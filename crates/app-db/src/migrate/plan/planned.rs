@@ -19,6 +19,8 @@ pub struct PlannedMigration {
     pub name: String,
     /// The directory.
     pub path: PathBuf,
+    /// The checksum of `up.sql`, without line ends and blanks at the end of a line.
+    pub sha256: String,
     /// On which side of a deploy it runs, if it says so.
     pub phase: Option<Phase>,
     /// Whether it runs in one transaction, together with its record.
