@@ -147,6 +147,9 @@ impl Migrator {
             name: name.clone(),
             action,
         });
+        for setting in steps.iter().flat_map(Step::own_timeouts) {
+            tracing::info!(target: "app_db::migrate", version, setting, "a migration sets its own timeout");
+        }
         let result = if migration.run_in_transaction {
             applier.in_transaction(steps).await
         } else {
