@@ -98,6 +98,8 @@ impl Linter {
         let mut findings =
             squawk::findings(&path, text, migration.run_in_transaction, &self.settings);
         findings.extend(checks::find(migration, &statements, self.schema.as_ref()));
+        let changes = self.changes.as_ref();
+        findings.extend(changes.and_then(|changes| changes.out_of_order(migration)));
         for finding in findings.iter_mut().filter(|finding| finding.path == path) {
             let statement = statements
                 .iter()

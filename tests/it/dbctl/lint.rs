@@ -278,6 +278,50 @@ async fn only_what_has_changed_is_looked_at_and_an_edit_of_the_old_is_an_error()
 }
 
 #[tokio::test]
+async fn a_new_migration_that_is_older_than_those_of_the_other_branch_is_an_error() {
+    let dbctl = folder("create table a(id bigint primary key)");
+    let path = std::env::var("PATH").unwrap();
+    let dbctl = dbctl.with("PATH", path);
+    let commit = |message| {
+        git(&dbctl, &["add", "."]);
+        git(&dbctl, &["commit", "--quiet", "-m", message]);
+    };
+    let add = |name: &str| {
+        dbctl.add_migration(name, "create table b(id bigint primary key)");
+        let down = dbctl.path(&format!("migrations/{name}/down.sql"));
+        fs::write(down, "drop table b").unwrap();
+    };
+    git(&dbctl, &["init", "--quiet"]);
+    commit("first");
+    git(&dbctl, &["checkout", "--quiet", "-b", "mine"]);
+    add("2026-01-02_mine");
+    commit("mine");
+    dbctl.run("migrate lint --since main").await.ended_with(0);
+
+    git(&dbctl, &["checkout", "--quiet", "main"]);
+    add("20260103_theirs");
+    commit("theirs");
+    git(&dbctl, &["checkout", "--quiet", "mine"]);
+    let text = dbctl
+        .run("migrate lint --since main")
+        .await
+        .ended_with(6)
+        .stdout;
+    assert!(
+        text.contains(
+            "error migration-out-of-order: It is older than 20260103_theirs, which main has."
+        ),
+        "{text}"
+    );
+    fs::rename(
+        dbctl.path("migrations/2026-01-02_mine"),
+        dbctl.path("migrations/2026-01-04_mine"),
+    )
+    .unwrap();
+    dbctl.run("migrate lint --since main").await.ended_with(0);
+}
+
+#[tokio::test]
 async fn where_a_server_is_given_a_small_table_is_no_error() {
     let database = TestDatabase::empty().await.unwrap();
     let create = "create table small(id int); create table large(id int); \
