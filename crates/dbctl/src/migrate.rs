@@ -9,6 +9,7 @@ mod plan;
 mod repair;
 pub(crate) mod run;
 mod schema;
+mod schema_dump;
 mod status;
 mod verify;
 
@@ -129,8 +130,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         route: Route,
     },
-    /// Compare schema.rs with the database
+    /// Compare schema.rs with the database, or print the schema
+    #[command(args_conflicts_with_subcommands = true)]
     Schema {
+        #[command(subcommand)]
+        command: Option<SchemaCommand>,
         #[command(flatten)]
         arguments: schema::Arguments,
         #[command(flatten)]
@@ -182,6 +186,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         template: new::Template,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Print schema.rs as `diesel print-schema` does, or SQL; the program has to be installed
+    Dump(schema_dump::Arguments),
 }
 
 /// Which of the pending migrations.
@@ -316,7 +326,14 @@ pub(crate) async fn run(
             }
             verify::run(&migrator, scratch_url.as_deref(), json).await
         }
-        Command::Schema { arguments, route } => schema::run(&arguments, &reached(&route)?).await,
+        Command::Schema {
+            command,
+            arguments,
+            route,
+        } => match command {
+            Some(SchemaCommand::Dump(arguments)) => schema_dump::run(&arguments, config).await,
+            None => schema::run(&arguments, &reached(&route)?).await,
+        },
         Command::Baseline { to, route } => baseline(&reached(&route)?, &to).await,
         Command::Wait { timeout, route } => {
             reached(&route)?.wait(timeout).await?;
