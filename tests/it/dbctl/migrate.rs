@@ -241,6 +241,12 @@ async fn an_older_migration_ends_with_code_5_unless_it_is_allowed() {
 
 #[tokio::test]
 async fn a_migrator_that_waits_too_long_ends_with_code_7_and_a_signal_ends_the_other() {
+    for signal in [Signal::TERM, Signal::INT] {
+        a_waiting_migrator_and_a_signal(signal).await;
+    }
+}
+
+async fn a_waiting_migrator_and_a_signal(signal: Signal) {
     let database = TestDatabase::empty().await.unwrap();
     let slow = "create table a(); select pg_sleep(30)";
     let dbctl = Dbctl::with_migration(&database, "1_a", slow)
@@ -264,7 +270,7 @@ async fn a_migrator_that_waits_too_long_ends_with_code_7_and_a_signal_ends_the_o
         .says("waiting for another migrator: backend");
 
     let pid = Pid::from_raw(holder.id().unwrap().cast_signed()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    kill_process(pid, signal).unwrap();
     assert_eq!(holder.wait().await.unwrap().code(), Some(130));
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' \
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
