@@ -127,7 +127,12 @@ impl Applier<'_> {
                     && !controls_transactions
                     && !matches!(statement.verb(), "call" | "do" | "vacuum");
                 let _ = client.batch_execute("ROLLBACK").await;
-                let left = self.left_behind(done, &before).await;
+                let is_unknown = error.code().is_none() && statement.controls_transaction();
+                let left = if is_unknown {
+                    LeftBehind::Unknown
+                } else {
+                    self.left_behind(done, &before).await
+                };
                 let failed = step.failed(statement.clone(), error, left);
                 if !is_atomic {
                     return Err(failed.into());
