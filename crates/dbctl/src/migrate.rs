@@ -173,6 +173,10 @@ pub(crate) enum Command {
         /// Let this unfinished migration start with its first statement again; what has run stays
         #[arg(long, value_name = "VERSION")]
         restart: Option<String>,
+        /// With --restart: not with the first statement but with this one, counted from 1, because those before
+        /// it have run
+        #[arg(long, value_name = "STATEMENT", requires = "restart")]
+        at: Option<usize>,
         /// Print the list as JSON
         #[arg(long, conflicts_with = "repair")]
         json: bool,
@@ -343,13 +347,14 @@ pub(crate) async fn run(
         Command::Repair {
             accept,
             restart,
+            at,
             json,
             route,
         } => {
             let migrator = reached(&route)?;
             match (accept, restart) {
                 (Some(version), _) => repair::accept(&migrator, &version).await,
-                (None, Some(version)) => repair::restart(&migrator, &version).await,
+                (None, Some(version)) => repair::restart(&migrator, &version, at).await,
                 (None, None) => repair::list(&migrator, json).await,
             }
         }

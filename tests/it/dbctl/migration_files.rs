@@ -132,6 +132,44 @@ async fn an_unfinished_migration_goes_on_or_starts_again_when_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn an_unfinished_migration_begins_with_the_statement_that_is_named() {
+    let database = TestDatabase::empty().await.unwrap();
+    let sql = "create table a();\ninsert into nowhere values (1);\ncreate table b();\n";
+    let dbctl = Dbctl::with_migration(&database, "1_a", sql);
+    dbctl.add_migration("2_b", "select 1");
+    let metadata = dbctl.path("migrations/1_a/metadata.toml");
+    fs::write(metadata, "run_in_transaction = false").unwrap();
+    dbctl.run("migrate run").await.ended_with(1);
+    for (at, problem) in [
+        ("--restart 1 --at 4", "it has 3 statements"),
+        ("--restart 1 --at 0", "it has 3 statements"),
+        ("--restart 2 --at 1", "it runs in a transaction"),
+        ("--restart 3 --at 1", "its files are not here"),
+    ] {
+        dbctl
+            .run(&format!("migrate repair {at}"))
+            .await
+            .ended_with(1)
+            .says(problem);
+    }
+    dbctl.run("migrate repair --at 1").await.ended_with(2);
+    // Somebody has done by hand what the second statement cannot.
+    dbctl
+        .run("migrate repair --restart 1 --at 3")
+        .await
+        .ended_with(0)
+        .says("1 goes on with statement 3");
+    dbctl.run("migrate run").await.ended_with(0);
+    let both = "SELECT to_regclass('a') IS NOT NULL AND to_regclass('b') IS NOT NULL";
+    assert!(database.scalar::<bool>(both).await.unwrap());
+    dbctl
+        .run("migrate repair --restart 1 --at 1")
+        .await
+        .ended_with(1)
+        .says("it is applied");
+}
+
+#[tokio::test]
 async fn an_edited_migration_ends_with_code_5_until_it_is_accepted() {
     let database = TestDatabase::empty().await.unwrap();
     let dbctl = Dbctl::with_migration(&database, "2026-11-20-000000_a", "create table a();\n");

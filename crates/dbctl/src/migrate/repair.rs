@@ -30,9 +30,21 @@ pub(super) async fn accept(migrator: &Migrator, version: &str) -> Result<Exit, C
     Ok(Exit::Done)
 }
 
-/// Lets an unfinished migration start again.
-pub(super) async fn restart(migrator: &Migrator, version: &str) -> Result<Exit, CommandFailure> {
-    migrator.restart(version).await?;
-    output::progress(format_args!("{version} starts again from its beginning"));
+/// Lets a migration start again, from its beginning or from a statement.
+pub(super) async fn restart(
+    migrator: &Migrator,
+    version: &str,
+    at: Option<usize>,
+) -> Result<Exit, CommandFailure> {
+    match at {
+        None => {
+            migrator.restart(version).await?;
+            output::progress(format_args!("{version} starts again from its beginning"));
+        }
+        Some(statement) => {
+            migrator.resume_at(version, statement).await?;
+            output::progress(format_args!("{version} goes on with statement {statement}"));
+        }
+    }
     Ok(Exit::Done)
 }
