@@ -7,6 +7,7 @@ mod migration_files;
 mod operating;
 mod planned;
 mod sarif_schema;
+mod schema_dump;
 
 use std::fs;
 use std::path::PathBuf;

@@ -32,11 +32,11 @@ pub use self::extension::ConnectionExt;
 pub use self::health::{Health, PoolHealth};
 pub use self::listener::Listener;
 pub use self::migrate::{
-    Blocker, ChecksumState, Column, EmbeddedMigration, FailedMigration, FileStatement,
-    FinishedMigration, Holder, LeftBehind, LockHolder, LockInfo, LockMode, LockWait, MigrateError,
-    Migration, MigrationEvent, MigrationSource, MigrationState, MigrationStatus, Migrator, Phase,
-    PlannedMigration, PlannedRelation, PlannedStatement, SchemaState, Verification,
-    VerifiedMigration,
+    ApprovedPlan, Blocker, ChecksumState, Column, Damage, EmbeddedMigration, FailedMigration,
+    FileStatement, FinishedMigration, Holder, LeftBehind, LockHolder, LockInfo, LockMode, LockWait,
+    MigrateError, Migration, MigrationEvent, MigrationSource, MigrationState, MigrationStatus,
+    Migrator, Phase, PlannedMigration, PlannedRelation, PlannedStatement, Rehearsed, RehearsedLock,
+    SchemaState, Verification, VerifiedMigration,
 };
 pub use self::snapshot::{RetryCount, Snapshot};
 pub use self::transaction::Transaction;

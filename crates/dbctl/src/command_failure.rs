@@ -76,6 +76,7 @@ impl From<MigrateError> for CommandFailure {
             | MigrateError::NotEmpty { .. } => Exit::Configuration,
             MigrateError::Pooled { .. } => Exit::Pooled,
             MigrateError::OutOfOrder { .. }
+            | MigrateError::NotAsPlanned { .. }
             | MigrateError::Drifted { .. }
             | MigrateError::EditedUnfinished { .. } => Exit::OutOfOrder,
             MigrateError::Locked { .. } | MigrateError::StillPending { .. } => Exit::Locked,

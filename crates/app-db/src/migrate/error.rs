@@ -84,6 +84,14 @@ pub enum MigrateError {
         newest: String,
     },
 
+    /// The pending migrations are not those of the approved plan. Nothing was changed.
+    #[error("this is not what was planned: {problem}; plan again, with the same flags as the run")]
+    #[non_exhaustive]
+    NotAsPlanned {
+        /// The first difference.
+        problem: String,
+    },
+
     /// The `up.sql` of an applied migration is not the one that was applied. Nothing was changed.
     #[error(
         "{migration} was edited after it was applied{}: restore it and write the change as a new \
