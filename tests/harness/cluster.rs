@@ -228,6 +228,24 @@ impl Cluster {
         self.reload().await
     }
 
+    /// Puts a line before all others in `pg_hba.conf` and reloads; the superuser always has access.
+    pub async fn add_hba(&self, line: &str) -> Result<(), HarnessError> {
+        let rules = options::with_hba(&self.data, &[line.to_owned()])?;
+        let account = self.own("change its access rules")?.account;
+        write_private(account, &self.data.join(options::HBA), &rules)?;
+        self.reload().await
+    }
+
+    /// Takes such a line out again and reloads.
+    pub async fn remove_hba(&self, line: &str) -> Result<(), HarnessError> {
+        let file = self.data.join(options::HBA);
+        let rules = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;
+        let rules: Vec<_> = rules.lines().filter(|rule| *rule != line).collect();
+        let account = self.own("change its access rules")?.account;
+        write_private(account, &file, &rules.join("\n"))?;
+        self.reload().await
+    }
+
     /// The file with the certificate of the authority given to [`ClusterOptions::tls`].
     pub fn root_cert(&self) -> PathBuf {
         self.folder().join(options::ROOT_CERT)

@@ -185,7 +185,7 @@ impl Checkout {
                         // Nothing lives and nothing will for now: told at once what the last failure was.
                         let failure = match self.wants_an_answer {
                             true => shared.backoff.last_failure(),
-                            false => shared.backoff.refusal(),
+                            false => shared.refusal(),
                         };
                         if let Some(source) = failure
                             && shared.is_hopeless()

@@ -122,15 +122,17 @@ impl ClusterOptions {
         if self.hba.is_empty() {
             return Ok(());
         }
-        let file = data.join("pg_hba.conf");
-        let standing = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;
-        let superuser = "host all postgres 127.0.0.1/32 scram-sha-256";
-        write_private(
-            account,
-            &file,
-            &format!("{superuser}\n{}\n{standing}", self.hba.join("\n")),
-        )
+        let rules = with_hba(data, &self.hba)?;
+        write_private(account, &data.join(HBA), &rules)
     }
+}
+
+/// The access rules with more of them before those that stand.
+pub(super) fn with_hba(data: &Path, lines: &[String]) -> Result<String, HarnessError> {
+    let file = data.join(HBA);
+    let standing = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;
+    let superuser = "host all postgres 127.0.0.1/32 scram-sha-256";
+    Ok(format!("{superuser}\n{}\n{standing}", lines.join("\n")))
 }
 
 pub(super) fn write_certificate(
@@ -143,6 +145,7 @@ pub(super) fn write_certificate(
     write_private(account, &home.join(ROOT_CERT), &certificate.authority)
 }
 
+pub(super) const HBA: &str = "pg_hba.conf";
 pub(super) const ROOT_CERT: &str = "root.pem";
 const SERVER_CERT: &str = "server.pem";
 const SERVER_KEY: &str = "server.key";

@@ -5,39 +5,34 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs, TlsMode};
+use db_config::{Endpoint, TargetSessionAttrs, TlsMode};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::NoTls;
-use tokio_postgres::config as pg;
 
 use crate::connect::addresses::{Failures, HostMemory, has_ipv6_alone, resolve, unix_socket};
+use crate::connect::certificates::Certificates;
 use crate::connect::connect_error::{ConnectError, ConnectFailure, may_refuse_options};
 use crate::connect::connector::{Connector, Negotiation, Transport, UnixStream};
+use crate::connect::driver_config::{SocketBounds, driver_config};
 use crate::connect::opened::{Opened, admit};
 use crate::connect::phases::Clock;
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
-use crate::connect::tls;
 use crate::deadline::deadline;
 
 /// The way in: an endpoint, with what is known of how it is to be talked to.
 pub(crate) struct Login {
-    connector: Result<Connector, ConnectError>,
+    certificates: Certificates,
     settings: SessionSettings,
     bounds: SocketBounds,
+    /// Whether diesel-async takes the connections over.
+    for_diesel: bool,
     /// The startup packet's `options` were refused, and a login without them was not; it will be so again.
     options_refused: AtomicBool,
     /// The index of the host that answered last.
     answered_last: AtomicUsize,
     /// What is known of each host, by its index.
     hosts: Box<[HostMemory]>,
-}
-
-/// What the kernel is told of a socket unless the URL says otherwise; `None` leaves the system's own.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SocketBounds {
-    pub(crate) keepalive_idle: Option<Duration>,
-    pub(crate) user_timeout: Option<Duration>,
 }
 
 /// The addresses of a host, and the time that it took to know them.
@@ -68,12 +63,11 @@ impl Login {
         settings: SessionSettings,
         bounds: SocketBounds,
     ) -> Self {
-        let tls = tls::prepare(&endpoint.tls, &endpoint.address())
-            .map_err(|error| error.at(ConnectStage::Tls));
         Self {
-            connector: tls.map(Connector::new),
+            certificates: Certificates::new(endpoint),
             settings,
             bounds,
+            for_diesel: false,
             options_refused: AtomicBool::new(false),
             answered_last: AtomicUsize::new(0),
             hosts: endpoint
@@ -86,11 +80,26 @@ impl Login {
 
     /// The same, for connections that diesel-async takes over.
     pub(crate) fn for_diesel(mut self) -> Self {
-        let startup = self.settings.startup.clone();
-        self.connector = self
-            .connector
-            .map(|connector| connector.for_diesel(startup));
+        self.for_diesel = true;
         self
+    }
+
+    /// Reads the certificates anew; those that were read before stay where that fails.
+    pub(crate) fn read_certificates(&self, endpoint: &Endpoint) {
+        self.certificates.read_again(endpoint);
+    }
+
+    /// What one attempt connects with.
+    fn connector(
+        &self,
+        endpoint: &Endpoint,
+        progress: ConnectProgress,
+    ) -> Result<Connector, ConnectError> {
+        let connector = self.certificates.connector(endpoint)?.afresh(progress);
+        Ok(match self.for_diesel {
+            true => connector.for_diesel(self.settings.startup.clone()),
+            false => connector,
+        })
     }
 
     pub(crate) fn settings(&self) -> &SessionSettings {
@@ -139,7 +148,8 @@ impl Login {
             let share = left / (order.len() - tried) as u32;
             let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
             let opening = self.open_on(&single, &self.hosts[**index], share, progress);
-            match within(share, &single, progress, opening).await {
+            let outcome = within(share, &single, progress, opening).await;
+            match outcome.inspect_err(|error| self.certificates.doubt(error)) {
                 Ok(opened) => {
                     self.answered_last.store(**index, Ordering::Relaxed);
                     return Ok(opened);
@@ -220,7 +230,7 @@ impl Login {
         clock: Clock,
         progress: &ConnectProgress,
     ) -> Result<(Opened, Connector), ConnectError> {
-        let mut connector = self.connector.clone()?.afresh(progress.clone());
+        let mut connector = self.connector(endpoint, progress.clone())?;
         connector.resolved(clock);
         let address = endpoint.address();
         let leaves_tls_open = matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow);
@@ -276,7 +286,8 @@ impl Login {
         connector: &Connector,
         with_options: bool,
     ) -> Result<Opened, tokio_postgres::Error> {
-        let mut config = self.login(endpoint, at, connector.negotiation());
+        let (negotiation, settings) = (connector.negotiation(), &self.settings);
+        let mut config = driver_config(endpoint, at, negotiation, settings, self.bounds);
         // What an attempt before has left says nothing of this one.
         drop(connector.take_link());
         if with_options {
@@ -299,88 +310,7 @@ impl Login {
         let (client, connection) = config.connect_raw(wire, NoTls).await?;
         Ok(Opened::Unix(client, connection, socket))
     }
-
-    /// The login as tokio-postgres takes it, with the handshake left to our connector.
-    fn login(
-        &self,
-        endpoint: &Endpoint,
-        at: Option<SocketAddr>,
-        negotiation: Negotiation,
-    ) -> tokio_postgres::Config {
-        let mut config = tokio_postgres::Config::new();
-        config
-            .user(&endpoint.user)
-            .dbname(&endpoint.dbname)
-            .application_name(&self.settings.application_name)
-            .keepalives(endpoint.keepalives)
-            .channel_binding(match endpoint.tls.channel_binding {
-                ChannelBinding::Disable => pg::ChannelBinding::Disable,
-                ChannelBinding::Prefer => pg::ChannelBinding::Prefer,
-                ChannelBinding::Require => pg::ChannelBinding::Require,
-            });
-        if let Some(password) = &endpoint.password {
-            config.password(password.expose_secret());
-        }
-        if let Some(bound) = endpoint.connect_timeout {
-            config.connect_timeout(bound);
-        }
-        if let Some(bound) = endpoint.tcp_user_timeout.or(self.bounds.user_timeout) {
-            config.tcp_user_timeout(bound);
-        }
-        // The system's own times between probes add up to eleven minutes for a peer that is gone.
-        let ours = self.bounds.keepalive_idle;
-        if let Some(idle) = endpoint.keepalives_idle.or(ours) {
-            config.keepalives_idle(idle);
-        }
-        if let Some(interval) = endpoint
-            .keepalives_interval
-            .or(ours.and(Some(PROBE_INTERVAL)))
-        {
-            config.keepalives_interval(interval);
-        }
-        if let Some(retries) = endpoint.keepalives_retries.or(ours.and(Some(PROBES))) {
-            config.keepalives_retries(retries);
-        }
-        if unix_socket(endpoint).is_some() {
-            config.ssl_mode(pg::SslMode::Disable);
-            return config;
-        }
-        let (mode, asks) = match negotiation {
-            Negotiation::Handshake if endpoint.tls.direct => {
-                (pg::SslMode::Require, pg::SslNegotiation::Direct)
-            }
-            Negotiation::Handshake => match endpoint.tls.mode {
-                TlsMode::Prefer | TlsMode::Allow => {
-                    (pg::SslMode::Prefer, pg::SslNegotiation::Postgres)
-                }
-                _ => (pg::SslMode::Require, pg::SslNegotiation::Postgres),
-            },
-            // It asks for nothing and takes what the connector makes of the socket.
-            _ => (pg::SslMode::Require, pg::SslNegotiation::Direct),
-        };
-        config
-            .ssl_mode(mode)
-            .ssl_negotiation(asks)
-            .target_session_attrs(match endpoint.target_session_attrs {
-                TargetSessionAttrs::ReadWrite => pg::TargetSessionAttrs::ReadWrite,
-                TargetSessionAttrs::ReadOnly => pg::TargetSessionAttrs::ReadOnly,
-                _ => pg::TargetSessionAttrs::Any,
-            });
-        if let ([Host::Tcp { name, .. }], Some(address)) = (endpoint.hosts.as_slice(), at) {
-            // The name stays, for the certificate.
-            config
-                .host(name)
-                .hostaddr(address.ip())
-                .port(address.port());
-        }
-        config
-    }
 }
-
-/// How far apart keepalive probes follow the first one, and after how many without an answer the peer is
-/// gone.
-const PROBE_INTERVAL: Duration = Duration::from_secs(10);
-const PROBES: u32 = 3;
 
 #[cfg(test)]
 mod tests;
