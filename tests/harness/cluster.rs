@@ -14,7 +14,7 @@ use crate::error::Doing;
 use crate::folder::{RunFolder, write_private};
 use crate::server::{Server, scalar};
 use crate::supervisor::Supervised;
-use crate::template::Template;
+use crate::template::{Template, initialise};
 use crate::{Binaries, Certificate, HarnessError, Stop};
 
 mod locale;
@@ -57,7 +57,8 @@ impl Cluster {
         let binaries = options.binaries.clone().map_or_else(Binaries::find, Ok)?;
         let (folder, data, password) = blocking({
             let (binaries, kept) = (binaries.clone(), options.folder.clone());
-            move || lay_out(account, &binaries, kept)
+            let is_unrelated = options.is_unrelated;
+            move || lay_out(account, &binaries, kept, is_unrelated)
         })
         .await?;
         Self::launch(account, binaries, options, (folder, data, password)).await
@@ -343,6 +344,7 @@ fn lay_out(
     account: Account,
     binaries: &Binaries,
     kept: Option<PathBuf>,
+    is_unrelated: bool,
 ) -> Result<(Option<Arc<RunFolder>>, PathBuf, String), HarnessError> {
     let template = Template::prepare(account, binaries)?;
     let (folder, home) = match kept {
@@ -355,8 +357,11 @@ fn lay_out(
     };
     let (data, secret) = (home.join("data"), home.join("password"));
     if !data.exists() {
-        template.copy_to(account, &data)?;
         write_private(account, &secret, template.password())?;
+        match is_unrelated {
+            true => initialise(account, binaries, &data, &secret)?,
+            false => template.copy_to(account, &data)?,
+        }
     }
     let password = fs::read_to_string(&secret).doing(|| format!("reading {}", secret.display()))?;
     Ok((folder, data, password))

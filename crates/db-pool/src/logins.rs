@@ -249,7 +249,7 @@ impl LoginPermit {
         }
         state.refused += 1;
         state.why = Some(why);
-        // The owner hears of the first one only. Those that were in flight with it say nothing more.
+        // The owner hears of the first one only. Others that were in flight with it say nothing more.
         if matches!(state.verdict, Verdict::Working) {
             state.verdict = Verdict::Asking;
             state.wanted.refusal = true;

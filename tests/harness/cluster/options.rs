@@ -18,6 +18,7 @@ pub struct ClusterOptions {
     pub(super) folder: Option<PathBuf>,
     pub(super) language: Option<String>,
     pub(super) port: Option<u16>,
+    pub(super) is_unrelated: bool,
 }
 
 impl ClusterOptions {
@@ -76,6 +77,13 @@ impl ClusterOptions {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
+        self
+    }
+
+    /// Another system identifier than that of the other clusters, which are copies of one: for 700 ms more.
+    #[must_use]
+    pub fn unrelated(mut self) -> Self {
+        self.is_unrelated = true;
         self
     }
 

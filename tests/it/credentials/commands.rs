@@ -91,10 +91,10 @@ async fn whatever_a_program_does_the_old_credentials_serve() {
     let good = format!("echo '{}'", json(db.role().name(), &db.password()));
     let program = script(&secrets, &good);
     let database = watched(&db, open(&commanded(&db, &[&program], &[])).await).with_sessions(21);
-    let mark = secrets.path("mark").display().to_string();
+    let mark = secrets.put("mark", "").display().to_string();
     for (text, problem) in [
         (
-            format!("sleep 1000 {mark} & exec sleep 1000 {mark}"),
+            format!("tail -f {mark} & exec tail -f {mark}"),
             CredentialsProblem::TimedOut,
         ),
         ("exec yes canary".to_owned(), CredentialsProblem::TooLong),
@@ -141,7 +141,7 @@ async fn whatever_a_program_does_the_old_credentials_serve() {
         drop(guard);
     }
     // What leaves something behind that holds its output open has printed its secret all the same.
-    script(&secrets, &format!("sleep 1000 {mark} & {good}"));
+    script(&secrets, &format!("tail -f {mark} & {good}"));
     database.refresh().await.unwrap();
     wait_until("nothing is left of any of them", SOON, async || {
         processes(&mark).is_empty()

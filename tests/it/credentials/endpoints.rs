@@ -22,7 +22,9 @@ fn placed(db: &TestDatabase, password: &str, host: &str, port: u16) -> String {
 #[tokio::test]
 async fn a_secret_that_leads_to_another_cluster_is_refused() {
     let db = TestDatabase::empty().await.unwrap();
-    let other = Cluster::start(ClusterOptions::default()).await.unwrap();
+    let other = Cluster::start(ClusterOptions::default().unrelated())
+        .await
+        .unwrap();
     let name = db.role().name();
     other
         .sql(&format!("CREATE ROLE {name} LOGIN PASSWORD 'second1'"))

@@ -7,7 +7,6 @@ use db_pool::plumbing;
 use db_pool::{Pool, PoolError};
 
 use crate::credentials::configured::Configured;
-use crate::credentials::fetch::fetch;
 use crate::credentials::secret::Secret;
 use crate::error::Error;
 use crate::open::plan::Plan;
@@ -59,10 +58,7 @@ impl CredentialCheck {
         let plan = Plan::read(config)?;
         let user = plan.write.0.user.clone();
         let configured = Configured::read(config, &user)?.check()?;
-        let delivery = match &configured.source {
-            Some(source) => Some(fetch(source, configured.name, configured.rules.timeout).await?),
-            None => None,
-        };
+        let delivery = configured.fetch().await?;
         let mut check = Self {
             source: configured.name,
             user,

@@ -38,7 +38,7 @@ impl CommandSource {
     }
 
     /// The program alone: an argument may be anything.
-    fn origin(&self) -> String {
+    pub(super) fn origin(&self) -> String {
         let program = self.argv.first().map_or("", String::as_str);
         format!("the command `{program}`")
     }

@@ -8,8 +8,9 @@ use db_pool::plumbing::DrainRules;
 
 use crate::credentials::command_source::CommandSource;
 use crate::credentials::directory_source::{DirectorySource, Place};
+use crate::credentials::fetch::{Delivery, fetch};
 use crate::credentials::file_source::FileSource;
-use crate::credentials::source::{AnySource, CredentialSource, CredentialsError};
+use crate::credentials::source::{AnySource, CredentialSource, CredentialsError, ORIGIN};
 
 /// Where the credentials come from, and how they are renewed.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub(crate) struct Configured {
     pub(crate) source: Option<Arc<dyn AnySource>>,
     /// A value of `credentials.source`.
     pub(crate) name: &'static str,
+    /// The source as it stands in a sentence: ``the file `/run/secrets/db` ``.
+    origin: Arc<str>,
     pub(crate) rules: RenewalRules,
 }
 
@@ -40,31 +43,33 @@ impl Configured {
         let settings = config.credentials()?;
         let rules = RenewalRules::of(&settings);
         let user = user.to_owned();
-        let (name, source): (_, Option<Arc<dyn AnySource>>) = match settings.source {
-            CredentialOrigin::File(path) => (
-                "file",
-                Some(Arc::new(FileSource::new(path, user, rules.poll))),
-            ),
+        let none = || ORIGIN.to_owned();
+        let (name, origin, source): (_, _, Option<Arc<dyn AnySource>>) = match settings.source {
+            CredentialOrigin::File(path) => {
+                let source = FileSource::new(path, user, rules.poll);
+                ("file", source.origin(), Some(Arc::new(source)))
+            }
             CredentialOrigin::Directory(path) => {
                 let place = Place::At(path);
                 let source = DirectorySource::new(place, user, rules.poll);
-                ("directory", Some(Arc::new(source)))
+                ("directory", source.origin(), Some(Arc::new(source)))
             }
             CredentialOrigin::ServiceBinding(root) => {
                 let place = Place::BindingIn(root);
                 let source = DirectorySource::new(place, user, rules.poll);
-                ("directory", Some(Arc::new(source)))
+                ("directory", source.origin(), Some(Arc::new(source)))
             }
             CredentialOrigin::Command { argv, environment } => {
                 let source = CommandSource::new(argv, environment, user);
-                ("command", Some(Arc::new(source)))
+                ("command", source.origin(), Some(Arc::new(source)))
             }
-            CredentialOrigin::Provider => ("provider", None),
-            _ => ("static", None),
+            CredentialOrigin::Provider => ("provider", none(), None),
+            _ => ("static", none(), None),
         };
         Ok(Self {
             source,
             name,
+            origin: origin.into(),
             rules,
         })
     }
@@ -73,6 +78,7 @@ impl Configured {
     pub(crate) fn with(mut self, source: impl CredentialSource) -> Self {
         self.source = Some(Arc::new(source));
         self.name = "provider";
+        self.origin = ORIGIN.into();
         self
     }
 
@@ -84,6 +90,16 @@ impl Configured {
             return Err(CredentialsError::missing(missing));
         }
         Ok(self)
+    }
+
+    /// Asks the source once; `None` where there is none to ask.
+    pub(crate) async fn fetch(&self) -> Result<Option<Delivery>, CredentialsError> {
+        match &self.source {
+            Some(source) => fetch(source, &self.origin, self.rules.timeout)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -41,6 +41,10 @@ impl DirectorySource {
             seen: Arc::default(),
         }
     }
+
+    pub(super) fn origin(&self) -> String {
+        origin(self.place.path())
+    }
 }
 
 impl CredentialSource for DirectorySource {
@@ -50,7 +54,7 @@ impl CredentialSource for DirectorySource {
             self.user.clone(),
             Arc::clone(&self.seen),
         );
-        let shown = origin(self.place.path());
+        let shown = self.origin();
         aside(move || read(&place, &user, &seen), &shown).await
     }
 

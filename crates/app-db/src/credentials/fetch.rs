@@ -18,18 +18,17 @@ pub(crate) struct Delivery {
     pub(crate) life: Option<Duration>,
 }
 
-/// Fetches once, within a time.
+/// Fetches once, within a time; `origin` is the source as it stands in a sentence.
 pub(crate) async fn fetch(
     source: &Arc<dyn AnySource>,
-    name: &str,
+    origin: &str,
     patience: Duration,
 ) -> Result<Delivery, CredentialsError> {
     let began = Instant::now();
     let asked = Arc::clone(source);
     // In a task of its own: a panic ends that one.
-    let fetching = Owned(tokio::spawn(async move { asked.fetch_any().await }));
-    let mut fetching = fetching;
-    let failed = |problem| CredentialsError::of(&format!("the source `{name}`"), problem);
+    let mut fetching = Owned(tokio::spawn(async move { asked.fetch_any().await }));
+    let failed = |problem| CredentialsError::of(origin, problem);
     let fetched = match timeout(patience, &mut fetching.0).await {
         Ok(Ok(outcome)) => outcome?,
         Ok(Err(_panic)) => return Err(failed(CredentialsProblem::Panicked)),
@@ -65,7 +64,7 @@ fn delivery(fetched: Fetched, began: Instant) -> Option<Delivery> {
     })
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that ends with its handle.
 struct Owned<T>(JoinHandle<T>);
 
 impl<T> Drop for Owned<T> {

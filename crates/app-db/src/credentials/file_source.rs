@@ -28,12 +28,16 @@ impl FileSource {
             seen: Arc::default(),
         }
     }
+
+    pub(super) fn origin(&self) -> String {
+        origin(&self.path)
+    }
 }
 
 impl CredentialSource for FileSource {
     async fn fetch(&self) -> Result<Fetched, CredentialsError> {
         let (path, user, seen) = (self.path.clone(), self.user.clone(), Arc::clone(&self.seen));
-        let shown = origin(&self.path);
+        let shown = self.origin();
         let reading = move || {
             seen.set(stamp(&path));
             let text = read(&path, &origin(&path))?;

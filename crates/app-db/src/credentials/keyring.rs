@@ -87,14 +87,14 @@ impl Keyring {
         self.known().others()
     }
 
-    /// The same without those that were in place before: nothing speaks for them.
+    /// The same without what was in place before: nothing speaks for it.
     pub(crate) fn newly_delivered(&self) -> Vec<Candidate> {
         let mut others = self.others();
         others.retain(|other| other.rank == Rank::Latest);
         others
     }
 
-    /// Those whose time has come.
+    /// Each secret whose time has come.
     ///
     /// The server has refused the one in place to so many logins of the pools, of which some may just have come back.
     pub(crate) fn due(&self, refused_at_login: u32) -> Vec<Candidate> {

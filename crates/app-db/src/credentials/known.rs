@@ -99,7 +99,7 @@ impl Known {
         self.others.clone()
     }
 
-    /// Those whose time has come: the others, and the one in place too where no login works.
+    /// Each secret whose time has come: the others, and the one in place too where no login works.
     pub(crate) fn due(&self, now: Instant) -> Vec<Candidate> {
         let all = self.others.iter().chain([&self.current]);
         all.filter(|one| one.again.is_some_and(|again| again <= now))

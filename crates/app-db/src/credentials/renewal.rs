@@ -1,4 +1,4 @@
-//! The renewal: fetches credentials when they are due, and finds those that work when the server refuses them.
+//! The renewal: fetches credentials when they are due, and finds some that work when the server refuses them.
 //!
 //! One task for all pools that share the credentials. A fetch that fails, hangs or panics changes nothing.
 
@@ -9,7 +9,7 @@ use db_pool::{ConnectError, ConnectFailure, PoolError, Rotation};
 use tokio::time::{Instant, sleep_until};
 
 use crate::credentials::configured::Configured;
-use crate::credentials::fetch::{Delivery, fetch};
+use crate::credentials::fetch::Delivery;
 use crate::credentials::keyring::at_once;
 use crate::credentials::known::{Candidate, Rank};
 use crate::credentials::renewal_handle::{Refresh, RenewalHandle, Request, Requests};
@@ -131,7 +131,7 @@ impl Renewal {
         }
         let is_new = *fetched.as_ref().unwrap_or(&false);
         let candidates = match wake {
-            // Both those that are due and those that are new.
+            // Both what is due and what is new.
             Wake::Again => pools.keyring.due(self.logins.refusals()),
             Wake::Asked(_) => pools.keyring.all(self.logins.are_stopped()),
             _ if is_refused => pools.keyring.others(),
@@ -169,14 +169,12 @@ impl Renewal {
 
     /// Asks the source; `true` if it delivers something new.
     async fn fetch(&mut self, pools: &Pools) -> Result<bool, CredentialsError> {
-        let Some(source) = &self.configured.source else {
-            return Ok(false);
-        };
-        pools.keyring.is(CredentialState::Fetching);
-        let rules = &self.configured.rules;
-        let fetched = fetch(source, self.configured.name, rules.timeout).await;
-        let delivery = match fetched {
-            Ok(delivery) => delivery,
+        if self.configured.source.is_some() {
+            pools.keyring.is(CredentialState::Fetching);
+        }
+        let delivery = match self.configured.fetch().await {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) => return Ok(false),
             Err(error) => {
                 self.fetch_failed(pools, &error);
                 return Err(error);
@@ -184,7 +182,7 @@ impl Renewal {
         };
         let present = plumbing::endpoint(&pools.write);
         let is_new = pools.keyring.delivered(&delivery, &present);
-        if self.schedule.delivered(&delivery, rules) {
+        if self.schedule.delivered(&delivery, &self.configured.rules) {
             tracing::info!(target: "app_db::credentials",
                 source = self.configured.name,
                 "the credentials can be fetched again"

@@ -149,7 +149,7 @@ impl CredentialsError {
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error: Box<dyn StdError + Send + Sync> = error.into();
         Self {
-            origin: "the source of the credentials".into(),
+            origin: ORIGIN.into(),
             problem: CredentialsProblem::Failed,
             detail: None,
             source: Some(error.into()),
@@ -167,7 +167,7 @@ impl CredentialsError {
 
     /// There is no source, for this reason.
     pub(crate) fn missing(why: &'static str) -> Self {
-        Self::of("the source of the credentials", CredentialsProblem::Missing).explained(why)
+        Self::of(ORIGIN, CredentialsProblem::Missing).explained(why)
     }
 
     pub(crate) fn explained(mut self, detail: impl Into<Arc<str>>) -> Self {
@@ -237,6 +237,9 @@ impl<S: CredentialSource> AnySource for S {
         Box::pin(self.changed())
     }
 }
+
+/// A source that has no better name.
+pub(crate) const ORIGIN: &str = "the source of the credentials";
 
 /// The most bytes that a source delivers.
 pub(crate) const MOST: usize = 64 * 1024;

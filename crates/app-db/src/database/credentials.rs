@@ -52,7 +52,7 @@ impl Database {
     /// Fetches the credentials and reads the certificates now, instead of when they are due: for a signal that says
     /// that they are new.
     ///
-    /// Where the server accepts no credentials any more, those that are known are tried at once.
+    /// Where the server accepts no credentials any more, all that are known are tried at once.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use db_config::{Config, Credentials};
 use db_pool::plumbing::Logins;
 
 use crate::credentials::configured::Configured;
-use crate::credentials::fetch::{Delivery, fetch};
+use crate::credentials::fetch::Delivery;
 use crate::credentials::keyring::Keyring;
 use crate::credentials::known::Known;
 use crate::credentials::renewal::Renewal;
@@ -47,10 +47,7 @@ impl Opening {
         if let Some(migrator) = self.migrator? {
             migrator.run().await?;
         }
-        let delivery = match &configured.source {
-            Some(source) => Some(fetch(source, configured.name, configured.rules.timeout).await?),
-            None => None,
-        };
+        let delivery = configured.fetch().await?;
         let (pools, renewal) = begin(plan, configured, delivery.as_ref());
         pools.connect().await?;
         if pools.keyring.follows() && delivery.is_some_and(|first| first.secret.host.is_some()) {

@@ -18,7 +18,7 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// Reads them, and keeps what is wrong with them for whoever connects first.
+    /// Reads them, and keeps what is wrong with them for the first attempt to connect.
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
         Self {
             connector: Mutex::new(read(endpoint)),
@@ -26,7 +26,7 @@ impl Certificates {
         }
     }
 
-    /// Reads them anew; those that were read before stay where that fails.
+    /// Reads them anew; what was read before stays where that fails.
     pub(crate) fn read_again(&self, endpoint: &Endpoint) {
         if let Ok(connector) = read(endpoint) {
             *self

@@ -84,7 +84,7 @@ impl Login {
         self
     }
 
-    /// Reads the certificates anew; those that were read before stay where that fails.
+    /// Reads the certificates anew; what was read before stays where that fails.
     pub(crate) fn read_certificates(&self, endpoint: &Endpoint) {
         self.certificates.read_again(endpoint);
     }
