@@ -1,5 +1,6 @@
 //! The command line as a person or a script meets it: output, exit codes, no secrets.
 
+mod credentials;
 mod databases;
 mod lint;
 mod migrate;

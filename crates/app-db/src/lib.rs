@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod credentials;
 mod database;
 mod error;
 mod extension;
@@ -23,6 +24,12 @@ pub use db_pool::{
     RateLimit, RateLimited, Rotation, ServerError, SqlState, StatementStats, Status,
 };
 
+pub use self::credentials::check::{CheckedLogin, CredentialCheck};
+pub use self::credentials::renewal_handle::Refresh;
+pub use self::credentials::source::{
+    CredentialSource, CredentialsError, CredentialsProblem, Fetched,
+};
+pub use self::credentials::status::{CredentialState, CredentialStatus};
 pub use self::database::Database;
 pub use self::error::Error;
 pub use self::error::exhausted::Exhausted;

@@ -101,6 +101,8 @@ impl From<app_db::Error> for CommandFailure {
     fn from(error: app_db::Error) -> Self {
         let exit = match &error {
             app_db::Error::Config(_) => Exit::Configuration,
+            // The source failed, not the server.
+            app_db::Error::Credentials(_) => Exit::Failed,
             app_db::Error::Pool(error) if error.connect_error().is_some() => Exit::Connection,
             error => match error.kind() {
                 Kind::Configuration => Exit::Configuration,
