@@ -71,6 +71,11 @@ soak SECONDS="300": setup
     cargo build --quiet -p db-tests --bins
     DB_TESTS_SOAK_SECONDS={{ SECONDS }} {{ with_cluster }} -- cargo test --quiet -p db-tests --test it soak:: -- --nocapture --test-threads 1
 
+# A thousand requests a second for so many seconds, with new credentials every five; then server and file differ for as long.
+rotation SECONDS="60": setup
+    cargo build --quiet -p db-tests --bins
+    DB_TESTS_ROTATION_SECONDS={{ SECONDS }} DB_TESTS_WINDOW_SECONDS={{ SECONDS }} {{ with_cluster }} -- cargo test --quiet -p db-tests --test it credentials:: -- --test-threads 1
+
 # Read so many generated `.env` texts here and with python-dotenv, node's dotenv and docker compose (where go is installed).
 dotenv-differential COUNT="20000" *SEED:
     sh tests/dotenv/differential.sh {{ COUNT }} {{ SEED }}

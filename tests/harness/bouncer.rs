@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 use crate::account::Account;
 use crate::cluster::free_port;
+use crate::error::Doing;
 use crate::folder::{RunFolder, write_private};
 use crate::server::{Server, connect};
 use crate::supervisor::Supervised;
@@ -54,8 +55,7 @@ impl Bouncer {
             process: Mutex::new(None),
             folder,
         };
-        let users = format!("\"postgres\" \"{}\"\n", bouncer.password);
-        write_private(account, &bouncer.file("users.txt"), &users)?;
+        bouncer.write_users(&options.users)?;
         let (mut attempts, mut wanted) = (0, options.port);
         loop {
             attempts += 1;
@@ -73,6 +73,27 @@ impl Bouncer {
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Puts a role's password or SCRAM secret into the userlist, in the place of all others but the superuser's. It is
+    /// read at the next RELOAD.
+    pub fn set_user(&self, name: &str, secret: &str) -> Result<(), HarnessError> {
+        self.write_users(&[(name.to_owned(), secret.to_owned())])?;
+        // PgBouncer compares whole seconds.
+        let file = self.file("users.txt");
+        let later = SystemTime::now() + Duration::from_secs(2);
+        let opened = fs::File::options().write(true).open(&file);
+        opened
+            .and_then(|file| file.set_modified(later))
+            .doing(|| format!("dating {}", file.display()))
+    }
+
+    fn write_users(&self, users: &[(String, String)]) -> Result<(), HarnessError> {
+        let mut list = format!("\"postgres\" \"{}\"\n", self.password);
+        for (name, secret) in users {
+            list.push_str(&format!("\"{name}\" \"{secret}\"\n"));
+        }
+        write_private(self.account, &self.file("users.txt"), &list)
     }
 
     /// The program that runs.

@@ -14,7 +14,7 @@ use crate::error::Doing;
 use crate::folder::{RunFolder, write_private};
 use crate::server::{Server, scalar};
 use crate::supervisor::Supervised;
-use crate::template::Template;
+use crate::template::{Template, initialise};
 use crate::{Binaries, Certificate, HarnessError, Stop};
 
 mod locale;
@@ -57,7 +57,8 @@ impl Cluster {
         let binaries = options.binaries.clone().map_or_else(Binaries::find, Ok)?;
         let (folder, data, password) = blocking({
             let (binaries, kept) = (binaries.clone(), options.folder.clone());
-            move || lay_out(account, &binaries, kept)
+            let is_unrelated = options.is_unrelated;
+            move || lay_out(account, &binaries, kept, is_unrelated)
         })
         .await?;
         Self::launch(account, binaries, options, (folder, data, password)).await
@@ -228,6 +229,24 @@ impl Cluster {
         self.reload().await
     }
 
+    /// Puts a line before all others in `pg_hba.conf` and reloads; the superuser always has access.
+    pub async fn add_hba(&self, line: &str) -> Result<(), HarnessError> {
+        let rules = options::with_hba(&self.data, &[line.to_owned()])?;
+        let account = self.own("change its access rules")?.account;
+        write_private(account, &self.data.join(options::HBA), &rules)?;
+        self.reload().await
+    }
+
+    /// Takes such a line out again and reloads.
+    pub async fn remove_hba(&self, line: &str) -> Result<(), HarnessError> {
+        let file = self.data.join(options::HBA);
+        let rules = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;
+        let rules: Vec<_> = rules.lines().filter(|rule| *rule != line).collect();
+        let account = self.own("change its access rules")?.account;
+        write_private(account, &file, &rules.join("\n"))?;
+        self.reload().await
+    }
+
     /// The file with the certificate of the authority given to [`ClusterOptions::tls`].
     pub fn root_cert(&self) -> PathBuf {
         self.folder().join(options::ROOT_CERT)
@@ -325,6 +344,7 @@ fn lay_out(
     account: Account,
     binaries: &Binaries,
     kept: Option<PathBuf>,
+    is_unrelated: bool,
 ) -> Result<(Option<Arc<RunFolder>>, PathBuf, String), HarnessError> {
     let template = Template::prepare(account, binaries)?;
     let (folder, home) = match kept {
@@ -337,8 +357,11 @@ fn lay_out(
     };
     let (data, secret) = (home.join("data"), home.join("password"));
     if !data.exists() {
-        template.copy_to(account, &data)?;
         write_private(account, &secret, template.password())?;
+        match is_unrelated {
+            true => initialise(account, binaries, &data, &secret)?,
+            false => template.copy_to(account, &data)?,
+        }
     }
     let password = fs::read_to_string(&secret).doing(|| format!("reading {}", secret.display()))?;
     Ok((folder, data, password))

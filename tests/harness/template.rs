@@ -62,21 +62,28 @@ fn build(account: Account, binaries: &Binaries, folder: &Path) -> Result<(), Har
     let _ = fs::remove_dir_all(&growing);
     make(account, &growing, 0o700).doing(|| format!("making {}", growing.display()))?;
     write_private(account, &growing.join(PASSWORD), &password)?;
-    let mut initdb = account.command(binaries.program("initdb"));
-    initdb.args(["--no-sync", "--wal-segsize=1", "-E", "UTF8", "--locale=C"]);
-    initdb.args(["-A", "scram-sha-256", "-U", "postgres", "--pwfile"]);
-    initdb
-        .arg(growing.join(PASSWORD))
-        .arg("-D")
-        .arg(growing.join(DATA));
     // The rename makes a template appear whole or not at all.
-    let built = account.run(&mut initdb).and_then(|()| {
+    let password = growing.join(PASSWORD);
+    let built = initialise(account, binaries, &growing.join(DATA), &password).and_then(|()| {
         fs::rename(&growing, folder).doing(|| format!("naming {}", folder.display()))
     });
     if built.is_err() {
         let _ = fs::remove_dir_all(&growing);
     }
     built
+}
+
+/// Makes a data folder whose superuser has the password in this file.
+pub(crate) fn initialise(
+    account: Account,
+    binaries: &Binaries,
+    data: &Path,
+    password: &Path,
+) -> Result<(), HarnessError> {
+    let mut initdb = account.command(binaries.program("initdb"));
+    initdb.args(["--no-sync", "--wal-segsize=1", "-E", "UTF8", "--locale=C"]);
+    initdb.args(["-A", "scram-sha-256", "-U", "postgres", "--pwfile"]);
+    account.run(initdb.arg(password).arg("-D").arg(data))
 }
 
 const DATA: &str = "data";

@@ -1,5 +1,6 @@
 //! The command line as a person or a script meets it: output, exit codes, no secrets.
 
+mod credentials;
 mod databases;
 mod lint;
 mod migrate;
@@ -7,6 +8,7 @@ mod migration_files;
 mod operating;
 mod planned;
 mod sarif_schema;
+mod schema_dump;
 
 use std::fs;
 use std::path::PathBuf;

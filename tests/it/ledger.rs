@@ -243,6 +243,38 @@ async fn a_request_in_progress_is_finished_before_the_service_ends() {
     assert_the_books_balance(&database).await;
 }
 
+#[tokio::test]
+async fn a_schema_that_lacks_a_migration_is_not_ready_until_it_is_there() {
+    let database = TestDatabase::create().await.unwrap();
+    let newest = "SELECT max(version)::text FROM __diesel_schema_migrations";
+    let newest: String = database.scalar(newest).await.unwrap();
+    let of_newest = format!("WHERE version = '{newest}'");
+    database
+        .sql(&format!(
+            "DELETE FROM __diesel_schema_migrations {of_newest}"
+        ))
+        .await
+        .unwrap();
+    let ledger = Ledger::start(&[("DATABASE_URL", &database.url())]).await;
+    let (status, answer) = ledger.get("/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let pending = answer["schema"]["pending"].as_array().unwrap();
+    assert_eq!(pending.len(), 1, "{answer}");
+    assert!(
+        pending[0].as_str().unwrap().starts_with(&newest),
+        "{answer}"
+    );
+
+    // Another one is there that this service does not know: it is an older service, and is ready.
+    database
+        .sql(&format!(
+            "INSERT INTO __diesel_schema_migrations VALUES ('{newest}'), ('99991231')"
+        ))
+        .await
+        .unwrap();
+    assert_eq!(ledger.get("/ready").await.0, StatusCode::OK);
+}
+
 /// case R40, req 4.46
 #[tokio::test]
 async fn a_hangup_takes_the_new_password_into_use_without_a_failed_request() {

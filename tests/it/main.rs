@@ -10,6 +10,7 @@ mod captured;
 mod checkout;
 mod commit;
 mod copy;
+mod credentials;
 mod database;
 mod dbctl;
 mod demo;

@@ -18,6 +18,7 @@ mod psql;
 mod random_sets;
 mod readiness;
 mod refused;
+mod rehearsed;
 mod resumed;
 mod script;
 mod verified;

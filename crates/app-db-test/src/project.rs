@@ -76,6 +76,7 @@ impl Project {
     }
 
     /// The project's settings for a test, with only this database.
+    #[expect(clippy::disallowed_methods, reason = "the URL of a database for tests")]
     pub(crate) fn config(&self, endpoint: &Endpoint) -> Result<Config, TestDatabaseError> {
         let url: SecretString = endpoint.to_url();
         let url = url.expose_secret().to_owned();

@@ -47,6 +47,7 @@ async fn is_ready(admin: &Admin, name: &str, project: &Project) -> Result<bool, 
     admin.ask(sql, &[&name, &comment(project)]).await
 }
 
+#[expect(clippy::disallowed_methods, reason = "the URL of a database for tests")]
 async fn make(admin: &Admin, name: &str, project: &Project) -> Result<(), TestDatabaseError> {
     admin
         .run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))

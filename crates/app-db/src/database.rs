@@ -1,5 +1,6 @@
 //! The handle that services hold.
 
+mod credentials;
 mod reports;
 
 use db_pool::plumbing;
@@ -7,12 +8,15 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_config::{Config, Credentials};
-use db_pool::{Closed, Connection, Pool, Rotation};
+use db_config::Config;
+use db_pool::{Closed, Connection, Pool};
 
+use crate::credentials::configured::Configured;
+use crate::credentials::renewal_handle::RenewalHandle;
 use crate::error::Error;
 use crate::listener::Listener;
-use crate::migrate::{MigrationSource, Migrator, SchemaState};
+use crate::migrate::{MigrationSource, SchemaState};
+use crate::open::opening::{Opened, Opening};
 use crate::open::plan::Plan;
 use crate::pools::Pools;
 use crate::transaction::Transaction;
@@ -27,6 +31,7 @@ pub struct Database {
     pools: Arc<Pools>,
     /// What [`Database::schema`] compares the schema with.
     migrations: Arc<MigrationSource>,
+    renewal: Arc<RenewalHandle>,
 }
 
 impl Database {
@@ -48,21 +53,36 @@ impl Database {
     /// Dropping the future closes the pools that were opened. Call it inside a tokio runtime.
     #[track_caller]
     pub fn connect(config: &Config) -> impl Future<Output = Result<Self, Error>> + Send + use<> {
-        let plan = Plan::read(config);
-        let migrator = Migrator::on_start(config);
-        let directory = Migrator::configured_directory(config);
+        let described = described(config);
+        let opening = Opening::new(config);
         async move {
-            let plan = plan?;
-            // Only a caller of `schema` needs the folder, and is told there that it cannot be read.
-            let directory = directory.unwrap_or_else(|_| "migrations".into());
-            let migrations = Arc::new(MigrationSource::directory(directory));
-            if let Some(migrator) = migrator? {
-                migrator.run().await?;
-            }
-            Ok(Self {
-                pools: Arc::new(Pools::open(plan).await?),
-                migrations,
-            })
+            let (plan, configured) = described?;
+            Ok(Self::opened(opening.open(plan, configured.check()?).await?))
+        }
+    }
+
+    /// The same without a server: for a service that starts while its server is down.
+    ///
+    /// The pools connect when they are first used, and make their `min_idle` connections in the background. A call that
+    /// comes before the server does waits for `checkout_timeout`, and [`Database::health`] says what is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] lists every problem of the configuration. [`Error::Credentials`] says that code has to bring the
+    /// source. It never waits, and may be called outside of a
+    /// runtime: the pools then begin on the one that they are first used in. A source of credentials is asked there, and
+    /// logins wait for its first answer.
+    pub fn connect_lazy(config: &Config) -> Result<Self, Error> {
+        let (plan, configured) = described(config)?;
+        let opening = Opening::new(config);
+        Ok(Self::opened(opening.open_lazy(plan, configured.check()?)))
+    }
+
+    fn opened(opened: Opened) -> Self {
+        Self {
+            pools: opened.pools,
+            migrations: Arc::new(opened.migrations),
+            renewal: Arc::new(opened.renewal),
         }
     }
 
@@ -98,26 +118,6 @@ impl Database {
         let migrations = self.migrations.read()?;
         let mut conn = self.get().await?;
         Ok(SchemaState::read(&mut conn, &migrations).await?)
-    }
-
-    /// The same without a server: for a service that starts while its server is down.
-    ///
-    /// The pools connect when they are first used, and make their `min_idle` connections in the background. A call that
-    /// comes before the server does waits for `checkout_timeout`, and [`Database::health`] says what is missing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Config`] lists every problem of the configuration. It never waits, and may be called outside of a
-    /// runtime: the pools then begin on the one that they are first used in.
-    pub fn connect_lazy(config: &Config) -> Result<Self, Error> {
-        let plan = Plan::read(config)?;
-        let directory = Migrator::configured_directory(config);
-        // Only a caller of `schema` needs the folder, and is told there that it cannot be read.
-        let directory = directory.unwrap_or_else(|_| "migrations".into());
-        Ok(Self {
-            pools: Arc::new(Pools::open_lazy(plan)),
-            migrations: Arc::new(MigrationSource::directory(directory)),
-        })
     }
 
     /// Runs work in a READ ONLY transaction, on a replica if one is configured.
@@ -363,28 +363,19 @@ impl Database {
         Listener::new(pool.and_then(|pool| Ok(plumbing::listen(pool, &channels)?)))
     }
 
-    /// Replaces the credentials in every pool that logs in as the rotated user.
-    ///
-    /// If some pools already log in as the user of the new credentials, those pools get them, opened or
-    /// not. Otherwise every pool that uses the user of the write pool changes to the new user. The new
-    /// credentials are proved for each pool first, with a login. Either all of these pools change, or
-    /// none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Pool`] if the new credentials do not work. Nothing has changed then.
-    ///
-    /// Dropping the future early leaves either the old credentials in place or the new ones, never a
-    /// mixture.
-    pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
-        self.pools.rotate(credentials).await
-    }
-
     /// Closes every pool, and ends every listener. Checkouts fail from now on. Work in flight may go on until `grace` is over;
     /// then its statements are cancelled.
     ///
     /// Dropping the future leaves the pools closed.
     pub async fn shutdown(&self, grace: Duration) -> Closed {
+        self.renewal.close();
         self.pools.close(grace).await
     }
+}
+
+/// The pools that are configured, and the source of the credentials of the write pool's user.
+fn described(config: &Config) -> Result<(Plan, Configured), Error> {
+    let plan = Plan::read(config)?;
+    let configured = Configured::read(config, &plan.write.0.user)?;
+    Ok((plan, configured))
 }

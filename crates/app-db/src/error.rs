@@ -14,6 +14,8 @@ use db_pool::plumbing::with_causes;
 use db_pool::{Kind, PoolError, ServerError, SqlState};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
+use crate::credentials::source::CredentialsError;
+
 use self::exhausted::Exhausted;
 use self::invalid_options::InvalidOptions;
 use self::stage::Stage;
@@ -44,6 +46,9 @@ pub enum Error {
     /// Migrations could not be applied, or their files not be read.
     #[error(transparent)]
     Migrations(#[from] MigrateError),
+    /// The source of the credentials has delivered none.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// A statement failed.
     #[error("the query failed")]
     Query(#[source] QueryError),
@@ -122,6 +127,7 @@ impl Error {
                 Kind::Query
             }
             Self::Migrations(_) => Kind::Configuration,
+            Self::Credentials(error) => error.kind(),
             Self::Query(error) => kind_of_query(error),
             Self::Silent(_) | Self::Lost(_) | Self::CommitAborted(_) => Kind::Down,
             Self::Conflict { .. } => Kind::Conflict,
@@ -156,6 +162,7 @@ impl Error {
             }
             Self::Config(_)
             | Self::UnknownPool { .. }
+            | Self::Credentials(_)
             | Self::Invalid(_)
             | Self::Migrations(_)
             | Self::Unfinished(_)

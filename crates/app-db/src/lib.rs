@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod credentials;
 mod database;
 mod error;
 mod extension;
@@ -23,6 +24,12 @@ pub use db_pool::{
     RateLimit, RateLimited, Rotation, ServerError, SqlState, StatementStats, Status,
 };
 
+pub use self::credentials::check::{CheckedLogin, CredentialCheck};
+pub use self::credentials::renewal_handle::Refresh;
+pub use self::credentials::source::{
+    CredentialSource, CredentialsError, CredentialsProblem, Fetched,
+};
+pub use self::credentials::status::{CredentialState, CredentialStatus};
 pub use self::database::Database;
 pub use self::error::Error;
 pub use self::error::exhausted::Exhausted;
@@ -32,11 +39,11 @@ pub use self::extension::ConnectionExt;
 pub use self::health::{Health, PoolHealth};
 pub use self::listener::Listener;
 pub use self::migrate::{
-    Blocker, ChecksumState, Column, EmbeddedMigration, FailedMigration, FileStatement,
-    FinishedMigration, Holder, LeftBehind, LockHolder, LockInfo, LockMode, LockWait, MigrateError,
-    Migration, MigrationEvent, MigrationSource, MigrationState, MigrationStatus, Migrator, Phase,
-    PlannedMigration, PlannedRelation, PlannedStatement, SchemaState, Verification,
-    VerifiedMigration,
+    ApprovedPlan, Blocker, ChecksumState, Column, Damage, EmbeddedMigration, FailedMigration,
+    FileStatement, FinishedMigration, Holder, LeftBehind, LockHolder, LockInfo, LockMode, LockWait,
+    MigrateError, Migration, MigrationEvent, MigrationSource, MigrationState, MigrationStatus,
+    Migrator, Phase, PlannedMigration, PlannedRelation, PlannedStatement, Rehearsed, RehearsedLock,
+    SchemaState, Verification, VerifiedMigration,
 };
 pub use self::snapshot::{RetryCount, Snapshot};
 pub use self::transaction::Transaction;

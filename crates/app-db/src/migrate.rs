@@ -4,6 +4,7 @@
 //! every file before it changes anything, and reports errors with file, line and what is left behind.
 
 mod apply;
+mod approved_plan;
 mod back;
 mod baseline;
 mod catalogue;
@@ -12,7 +13,9 @@ mod columns;
 mod concurrent_build;
 mod concurrent_index;
 mod count;
+mod damage;
 mod database;
+mod destructive;
 mod diesel_toml;
 mod direct_server;
 mod effect;
@@ -57,8 +60,10 @@ use std::time::Duration;
 use db_config::{Config, DirectUrl};
 use db_pool::Endpoint;
 
+pub use self::approved_plan::ApprovedPlan;
 use self::back::Back;
 pub use self::columns::Column;
+pub use self::damage::Damage;
 use self::direct_server::DirectServer;
 pub use self::effect::lock_mode::LockMode;
 pub use self::error::MigrateError;
@@ -71,7 +76,9 @@ pub use self::lock_info::{LockHolder, LockInfo};
 pub use self::lock_wait::{Blocker, LockWait};
 pub use self::metadata::Phase;
 use self::migrator_session::MigratorSession;
-pub use self::plan::planned::{PlannedMigration, PlannedRelation, PlannedStatement};
+pub use self::plan::planned::{
+    PlannedMigration, PlannedRelation, PlannedStatement, Rehearsed, RehearsedLock,
+};
 pub use self::report::{ChecksumState, FinishedMigration, MigrationState, MigrationStatus};
 pub use self::schema_state::SchemaState;
 use self::selection::Selection;
@@ -111,6 +118,7 @@ pub struct Migrator {
     source: MigrationSource,
     settings: MigrationSettings,
     selection: Selection,
+    approved: Option<ApprovedPlan>,
     allow_empty: bool,
     end_idle_blockers: Option<Duration>,
     listener: Listener,
@@ -202,6 +210,7 @@ impl Migrator {
             source,
             settings,
             selection: Selection::default(),
+            approved: None,
             allow_empty: false,
             end_idle_blockers: None,
             listener: Listener::default(),
@@ -260,7 +269,7 @@ impl Migrator {
     /// [`MigrateError::Drifted`], [`MigrateError::EditedUnfinished`],
     /// [`MigrateError::TwoHistories`], [`MigrateError::LockLost`] and [`MigrateError::Failed`]. Also
     /// [`MigrateError::UnknownVersion`], [`MigrateError::AlreadyBeyond`], [`MigrateError::ExpandFirst`] and
-    /// [`MigrateError::BothPhases`], before any change.
+    /// [`MigrateError::BothPhases`] and [`MigrateError::NotAsPlanned`], before any change.
     pub async fn run(&self) -> Result<Vec<FinishedMigration>, MigrateError> {
         let migrations = self.source.read()?;
         let session = self.open_and_lock(&migrations).await?;

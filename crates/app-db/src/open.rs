@@ -2,5 +2,6 @@
 //! the server, warm up.
 
 pub(crate) mod limits;
+pub(crate) mod opening;
 pub(crate) mod plan;
 pub(crate) mod start_up;

@@ -1,14 +1,18 @@
 //! The pools of one database: opened together, rotated together, closed together.
 
-use db_pool::plumbing;
+mod rotation;
+
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use db_config::{ConfigError, Credentials};
-use db_pool::{Closed, Pool, Rotation};
+use db_config::{ConfigError, Endpoint};
+use db_pool::plumbing::{self, Logins};
+use db_pool::{Closed, Pool, PoolProfile};
 
+use crate::credentials::keyring::Keyring;
 use crate::error::Error;
 use crate::open::limits;
 use crate::open::plan::{FurtherPool, Plan};
@@ -35,6 +39,13 @@ pub(crate) struct Pools {
     /// share the next one.
     pub(crate) write_budget: RetryBudget,
     read_budget: RetryBudget,
+    on_primary: Vec<(String, u32)>,
+    /// The secrets of the write pool's user.
+    pub(crate) keyring: Keyring,
+    /// The logins of all pools that had the write pool's user when they were opened.
+    logins: Arc<Logins>,
+    /// What tells the cluster of the write pool from others, once somebody had to know.
+    cluster: OnceLock<String>,
     /// Orders rotations, the opening of further pools, and closing.
     order: Mutex<()>,
     /// Lets one rotation run at a time.
@@ -43,40 +54,47 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    pub(crate) async fn open(plan: Plan) -> Result<Self, Error> {
-        let began = Instant::now();
-        let (endpoint, profile) = plan.write.clone();
-        let write = Pool::connect(endpoint, profile).await?;
-        limits::warn_of_oversize(&write, plan.on_primary.iter().cloned());
-        let pools = Self::around(write, plan);
-        let patience = START_UP.saturating_sub(began.elapsed());
-        warm_up(&pools.write, &pools.readers, patience).await;
-        Ok(pools)
-    }
-
-    /// The same without a server.
-    pub(crate) fn open_lazy(plan: Plan) -> Self {
-        let (endpoint, profile) = plan.write.clone();
-        Self::around(Pool::connect_lazy(endpoint, profile), plan)
-    }
-
-    fn around(write: Pool, plan: Plan) -> Self {
-        log_profile(&write);
+    /// Makes the pools, none of which has a connection yet. No server is needed for it.
+    pub(crate) fn new(plan: Plan, keyring: Keyring, logins: Arc<Logins>) -> Self {
+        let user = plan.write.0.user.clone();
+        let open = |endpoint, profile| open(&endpoint, profile, &user, &logins);
+        let write = open(plan.write.0.clone(), plan.write.1);
         let readers = plan.readers.into_iter();
-        let readers = readers.map(|(endpoint, profile)| Pool::connect_lazy(endpoint, profile));
+        let readers = readers.map(|(endpoint, profile)| open(endpoint, profile));
         Self {
+            readers: readers.collect(),
             write,
-            readers: readers.inspect(log_profile).collect(),
             turn: AtomicUsize::new(0),
             further: plan.further,
             listening: plan.listening,
             retry: plan.retry,
             write_budget: RetryBudget::new(plan.retry.budget),
             read_budget: RetryBudget::new(plan.retry.budget),
+            on_primary: plan.on_primary,
+            keyring,
+            logins,
+            cluster: OnceLock::new(),
             order: Mutex::default(),
             rotating: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// Waits for the first connection of the write pool, then for the connections that the pools keep ready.
+    pub(crate) async fn connect(&self) -> Result<(), Error> {
+        let began = Instant::now();
+        plumbing::first_connection(&self.write, Location::caller()).await?;
+        self.log_profiles();
+        limits::warn_of_oversize(&self.write, self.on_primary.iter().cloned());
+        let left = START_UP.saturating_sub(began.elapsed());
+        warm_up(&self.write, &self.readers, left).await;
+        Ok(())
+    }
+
+    /// Says with which settings the pools begin.
+    pub(crate) fn log_profiles(&self) {
+        log_profile(&self.write);
+        self.readers.iter().for_each(log_profile);
     }
 
     /// The pool for the next read, and the budget from which its transactions pay their retries.
@@ -112,31 +130,6 @@ impl Pools {
         }
     }
 
-    /// Replaces the credentials of every pool that logs in as the rotated user; see
-    /// [`Database::rotate`](crate::Database::rotate).
-    pub(crate) async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
-        let _alone = self.rotating.lock().await;
-        let pools = self.with_listening();
-        let user = match self.is_used(credentials.user()) {
-            true => credentials.user().to_owned(),
-            false => self.write.user(),
-        };
-        let proofs = pools
-            .iter()
-            .filter(|pool| pool.user() == user)
-            .map(|pool| plumbing::prove(pool, &credentials));
-        let _proofs = futures_util::future::try_join_all(proofs).await?;
-        // A further pool that opens after this finds the new credentials. One that opened while they were
-        // proved is among the open pools now.
-        let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut concerned = self.with_listening();
-        concerned.retain(|pool| pool.user() == user);
-        for further in self.further.values().chain(&self.listening) {
-            further.rotate(&user, &credentials);
-        }
-        Ok(plumbing::put_in_place(&concerned, &credentials))
-    }
-
     /// Closes every pool. A further pool that opens later is closed at once.
     pub(crate) async fn close(&self, grace: Duration) -> Closed {
         let pools = {
@@ -150,17 +143,6 @@ impl Pools {
             .await
             .into_iter()
             .sum()
-    }
-
-    /// Whether a pool logs in as this user, or a further pool would do so once it opens.
-    fn is_used(&self, user: &str) -> bool {
-        let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut unopened = self
-            .further
-            .values()
-            .filter(|further| further.pool.get().is_none());
-        self.with_listening().iter().any(|pool| pool.user() == user)
-            || unopened.any(|further| further.endpoint().user == user)
     }
 
     pub(crate) fn open_further_pools(&self) -> impl Iterator<Item = &Pool> {
@@ -211,13 +193,22 @@ impl Pools {
         further.pool.get_or_init(|| {
             let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
             let endpoint = further.endpoint().clone();
-            let pool = Pool::connect_lazy(endpoint, further.profile.clone());
+            let profile = further.profile.clone();
+            let pool = open(&endpoint, profile, &self.write.user(), &self.logins);
             log_profile(&pool);
             if self.closed.load(Ordering::Acquire) {
                 plumbing::begin_close(&pool);
             }
             pool
         })
+    }
+}
+
+/// A pool that shares the logins of the main user, if it is one of that user's.
+fn open(endpoint: &Endpoint, profile: PoolProfile, user: &str, logins: &Arc<Logins>) -> Pool {
+    match endpoint.user == user {
+        true => plumbing::connect_with(endpoint, profile, Arc::clone(logins)),
+        false => Pool::connect_lazy(endpoint.clone(), profile),
     }
 }
 

@@ -7,6 +7,7 @@ use config::Value;
 use serde::de::DeserializeOwned;
 
 use crate::checks;
+use crate::credential_settings::{self, CredentialSettings, CredentialSurroundings};
 use crate::environment::Environment;
 use crate::error::{ConfigError, Problem};
 use crate::explained::Explained;
@@ -28,6 +29,7 @@ pub struct Config {
     pub(crate) layers: Layers,
     pub(crate) urls: Urls,
     pub(crate) own: OwnTables,
+    pub(crate) surroundings: CredentialSurroundings,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -50,6 +52,7 @@ impl Config {
                 pooled_origin: None,
             },
             own: OwnTables::default(),
+            surroundings: CredentialSurroundings::default(),
             warnings: Vec::new(),
         }
     }
@@ -113,6 +116,15 @@ impl Config {
     /// The URLs of the replicas (`DATABASE_URL_REPLICA`), if there are any.
     pub fn replica_urls(&self) -> &[PooledUrl] {
         &self.urls.replicas
+    }
+
+    /// Where user and password come from, and how they are renewed (`database.credentials`).
+    ///
+    /// # Errors
+    ///
+    /// When the source needs another key that is not set. Loading finds that too; code may set one key after the other.
+    pub fn credentials(&self) -> Result<CredentialSettings, ConfigError> {
+        credential_settings::read(&self.layers, &self.surroundings).map_err(ConfigError::from)
     }
 
     /// The merged table `database.<name>`: `section("retry")`.

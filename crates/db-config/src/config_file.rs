@@ -98,6 +98,7 @@ impl File<'_> {
                 false => format!("{prefix}.{name}"),
             };
             let origin = self.origin(key.span().start);
+            let words = texts(value.get_ref());
             let found = match value.get_ref() {
                 DeValue::Table(table) if is_group(&path) => {
                     self.table(&path, table, layer);
@@ -109,7 +110,9 @@ impl File<'_> {
                 DeValue::Boolean(true) => Found::Other("true"),
                 DeValue::Boolean(false) => Found::Other("false"),
                 DeValue::Datetime(_) => Found::Other("a date"),
-                DeValue::Array(_) => Found::Other("an array"),
+                DeValue::Array(_) => words
+                    .as_deref()
+                    .map_or(Found::Other("an array"), Found::List),
                 DeValue::Table(_) => Found::Other("a table"),
             };
             match keys::find(&path).and_then(|key| key.kind.read(found)) {
@@ -127,6 +130,18 @@ impl File<'_> {
         let line = before.matches('\n').count() + 1;
         Origin::new(format!("{}:{line}", self.name))
     }
+}
+
+/// The texts of an array, if it has nothing else.
+fn texts<'a>(value: &'a DeValue<'_>) -> Option<Vec<&'a str>> {
+    let DeValue::Array(values) = value else {
+        return None;
+    };
+    let text = |value: &'a toml::Spanned<DeValue<'_>>| match value.get_ref() {
+        DeValue::String(text) => Some(&**text),
+        _ => None,
+    };
+    values.iter().map(text).collect()
 }
 
 /// The table of this crate that a table with another name is probably meant to be.
@@ -171,7 +186,7 @@ const ALIASES: [&str; 8] = [
 ];
 
 /// Groups of this crate's keys that no other table has.
-const GROUPS: [&str; 4] = ["pools", "profile", "reconnect", "slow_query"];
+const GROUPS: [&str; 5] = ["credentials", "pools", "profile", "reconnect", "slow_query"];
 
 /// Keys outside of any table that would hold a URL.
 const SECRETS: [&str; 3] = ["database_url", "db_url", "url"];

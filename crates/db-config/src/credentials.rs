@@ -4,6 +4,8 @@ use std::fmt;
 
 use secrecy::SecretString;
 
+use crate::revealed::revealed;
+
 /// What a login needs. `Debug` never shows the password.
 #[derive(Clone)]
 pub struct Credentials {
@@ -28,6 +30,11 @@ impl Credentials {
     /// The password. Expose it only to send it to the server.
     pub fn password(&self) -> &SecretString {
         &self.password
+    }
+
+    /// Whether both are the same user with the same password.
+    pub fn are(&self, other: &Self) -> bool {
+        self.user == other.user && revealed(&self.password) == revealed(&other.password)
     }
 }
 

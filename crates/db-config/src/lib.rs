@@ -3,6 +3,7 @@
 mod checks;
 mod config;
 mod config_file;
+mod credential_settings;
 mod credentials;
 mod dotenv;
 pub mod duration;
@@ -21,17 +22,20 @@ mod os_user;
 mod own_tables;
 mod postgres_vars;
 mod resolve;
+mod revealed;
 mod secret_file;
 mod serialized;
 mod url;
 mod variables;
 
 pub use config::Config;
+pub use credential_settings::{CommandEnvironment, CredentialOrigin, CredentialSettings, Refresh};
 pub use credentials::Credentials;
 pub use endpoint::{ChannelBinding, Endpoint, Host, TargetSessionAttrs, Tls, TlsMode};
 pub use environment::Environment;
 pub use error::{ConfigError, Problem};
 pub use explained::Explained;
 pub use origin::Origin;
+pub use revealed::read_secret_file;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use url::{DirectUrl, PooledUrl};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use config::Value;
 
 use crate::config::Config;
+use crate::credential_settings::CredentialSurroundings;
 use crate::endpoint::{Endpoint, TlsMode};
 use crate::environment::{self, Environment};
 use crate::error::{ConfigError, Problem};
@@ -15,7 +16,7 @@ use crate::own_tables::OwnTables;
 use crate::resolve::{Inputs, UrlVariables, Urls};
 use crate::url::{Defaults, DirectUrl, PooledUrl};
 use crate::variables::Variables;
-use crate::{checks, config_file, dotenv, keys, postgres_vars};
+use crate::{checks, config_file, credential_settings, dotenv, keys, postgres_vars};
 
 impl Config {
     /// Loads from the working directory and the process environment.
@@ -113,6 +114,9 @@ impl<'a> Loading<'a> {
         self.check_guess(&urls);
         let contradictions = checks::contradictions(&layers, &self.environment);
         self.problems.extend(contradictions);
+        let surroundings = CredentialSurroundings::of(&self.variables, self.dir);
+        let incomplete = credential_settings::read(&layers, &surroundings).err();
+        self.problems.extend(incomplete);
         let mut seen = Vec::new();
         self.problems.retain(|problem| {
             let new = !seen.contains(problem);
@@ -132,6 +136,7 @@ impl<'a> Loading<'a> {
             layers,
             urls,
             own: self.own,
+            surroundings,
             warnings: self.warnings,
         };
         config.warn();

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use crate::error::Problem;
 use crate::origin::Origin;
+use crate::revealed::read_secret_file;
 use crate::variables::Variables;
 
 /// Returns the content without BOM and trailing line break, and a warning if everyone can read the file.
 pub(crate) fn read(path: &Path) -> Result<(String, Option<String>), String> {
     let shown = path.display();
-    let bytes = std::fs::read(path)
+    let bytes = read_secret_file(path, MOST)
         .map_err(|error| format!("the file {shown} cannot be read: {}", error.kind()))?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not UTF-8"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| format!("the file {shown} is not UTF-8"))?;
     let text = text
         .trim_start_matches('\u{feff}')
         .trim_end_matches(['\r', '\n']);
@@ -66,6 +67,9 @@ pub(crate) fn text_or_file(
         (None, None) => None,
     }
 }
+
+/// The most bytes that a file with a secret has.
+const MOST: usize = 64 * 1024;
 
 /// The permission bits of a file.
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::comments::comments;
 use crate::finding::{Finding, line_and_column};
 use crate::outline::Outline;
 use crate::rules;
@@ -13,12 +14,27 @@ struct Allowance {
     /// Where the comment begins and ends.
     start: usize,
     end: usize,
+    /// Whether it stands at the end of a line of SQL.
+    follows_sql: bool,
+}
+
+impl Allowance {
+    /// The statement that it is about.
+    fn statement<'s, 't>(&self, statements: &'s [Outline<'t>]) -> Option<&'s Outline<'t>> {
+        if self.follows_sql {
+            let mut begun = statements.iter().rev();
+            begun.find(|statement| statement.offset < self.start)
+        } else {
+            let mut next = statements.iter();
+            next.find(|statement| self.start < statement.end)
+        }
+    }
 }
 
 /// Marks what the comments of a file allow, and returns what is wrong with the comments.
 ///
-/// A comment is about the statement that it stands in front of, or in, and about the file as a whole for
-/// rules that have no statement.
+/// A comment is about the statement that it stands in front of, or in, or behind on the same line, and about the
+/// file as a whole for rules that have no statement.
 pub(crate) fn apply(
     path: &Path,
     text: &str,
@@ -43,9 +59,7 @@ pub(crate) fn apply(
             problem(&rules::NO_REASON, message);
             continue;
         };
-        let statement = statements
-            .iter()
-            .find(|statement| allowance.start < statement.end);
+        let statement = allowance.statement(statements);
         let line = statement.map(|statement| line_and_column(text, statement.offset).0);
         let mut allowed = findings.iter_mut().filter(|finding| {
             finding.rule == rule.code
@@ -64,28 +78,21 @@ pub(crate) fn apply(
     problems
 }
 
-/// The comments of this kind. Statements never hold one in a string by chance: the mark stands at the start of
-/// a comment line.
+/// The comments of this kind.
 fn allowances(text: &str) -> Vec<Allowance> {
-    let mut found = Vec::new();
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let comment = line.find("--").map(|at| (at, line[at + 2..].trim()));
-        if let Some((at, comment)) = comment
-            && let Some(rest) = comment.strip_prefix(MARK)
-        {
-            let rest = rest.trim_start();
-            let (rule, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            found.push(Allowance {
-                rule: rule.to_owned(),
-                reason: reason(rest),
-                start: start + at,
-                end: start + line.trim_end().len(),
-            });
-        }
-        start += line.len();
-    }
-    found
+    let comments = comments(text).into_iter().filter(|comment| comment.is_line);
+    let found = comments.filter_map(|comment| {
+        let rest = comment.body.strip_prefix(MARK)?.trim_start();
+        let (rule, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        Some(Allowance {
+            rule: rule.to_owned(),
+            reason: reason(rest),
+            start: comment.start,
+            end: comment.end,
+            follows_sql: comment.follows_sql(text),
+        })
+    });
+    found.collect()
 }
 
 fn reason(text: &str) -> Option<String> {

@@ -28,7 +28,8 @@ pub struct Finding {
     pub message: String,
     /// What to do instead.
     pub help: String,
-    /// The reason that the file gives for allowing it. An allowed finding is no error.
+    /// The reason that the file gives for allowing it, or the bare word of a comment that gives none
+    /// (`squawk-ignore`). An allowed finding is no error.
     pub suppressed: Option<String>,
     /// The line on which the statement begins, if it is about one.
     #[serde(skip)]

@@ -6,6 +6,7 @@
 
 mod allow;
 mod checks;
+mod comments;
 mod diesel_schema;
 mod error;
 mod finding;
@@ -17,6 +18,7 @@ mod rules;
 mod since;
 mod sizes;
 mod squawk;
+mod squawk_ignore;
 mod squawk_toml;
 
 pub use self::diesel_schema::comparison::{Difference, compare};

@@ -98,6 +98,8 @@ impl Linter {
         let mut findings =
             squawk::findings(&path, text, migration.run_in_transaction, &self.settings);
         findings.extend(checks::find(migration, &statements, self.schema.as_ref()));
+        let changes = self.changes.as_ref();
+        findings.extend(changes.and_then(|changes| changes.out_of_order(migration)));
         for finding in findings.iter_mut().filter(|finding| finding.path == path) {
             let statement = statements
                 .iter()
@@ -173,6 +175,38 @@ mod tests {
             .find(|f| f.rule == "transaction-flag-mismatch")
             .unwrap();
         assert_eq!(found.severity, Severity::Warning);
+    }
+
+    #[test]
+    fn an_allowance_at_the_end_of_a_line_is_about_that_line() {
+        let reasons = |up: &str| {
+            let findings = lint(up, Some("select 1"), None);
+            assert!(!findings.iter().any(|f| f.rule == "unused-allow"), "{up}");
+            let dropped = findings.into_iter().filter(|f| f.rule == "ban-drop-column");
+            dropped.map(|f| f.suppressed).collect::<Vec<_>>()
+        };
+        let x = || Some("x".to_owned());
+        let allow = "-- dbctl:allow ban-drop-column reason=\"x\"";
+        for (up, expected) in [
+            (
+                format!("alter table a drop column b; {allow}\nalter table a drop column c;"),
+                vec![x(), None],
+            ),
+            (
+                format!("alter table a {allow}\n  drop column b;\nalter table a drop column c;"),
+                vec![x(), None],
+            ),
+            (
+                format!("alter table a drop column b;\nalter table a\n drop column c {allow}"),
+                vec![None, x()],
+            ),
+            (
+                format!("select '\n{allow}\n'; alter table a drop column b;"),
+                vec![None],
+            ),
+        ] {
+            assert_eq!(reasons(&up), expected, "{up}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use app_db::Migration;
+
 use crate::error::LintError;
 use crate::finding::Finding;
 use crate::rules;
@@ -16,6 +18,8 @@ pub struct Changes {
     changed: BTreeSet<String>,
     /// Files that were there and are not the same any more, from the folder on.
     edited: Vec<PathBuf>,
+    /// The directories that the revision has.
+    there: BTreeSet<String>,
 }
 
 impl Changes {
@@ -36,7 +40,8 @@ impl Changes {
             &commit,
         ])?;
         // What came to the other branch meanwhile is no change of ours.
-        let base = git(&["merge-base", commit.trim(), "HEAD"]).unwrap_or(commit);
+        let tip = commit.trim().to_owned();
+        let base = git(&["merge-base", &tip, "HEAD"]).unwrap_or(commit);
         let base = base.trim();
         let diff = [
             "diff",
@@ -50,11 +55,18 @@ impl Changes {
         ];
         let diff = git(&diff)?;
         let new = git(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+        // Of the revision itself: what came to it meanwhile may be applied before ours.
+        let there = git(&["ls-tree", "-d", "--name-only", "-z", &tip])?;
 
         let mut changes = Self {
             since: since.to_owned(),
             changed: new.split('\0').filter_map(directory_of).collect(),
             edited: Vec::new(),
+            there: there
+                .split('\0')
+                .filter(|directory| !directory.is_empty() && !directory.starts_with('.'))
+                .map(str::to_owned)
+                .collect(),
         };
         let mut parts = diff.split('\0');
         while let (Some(status), Some(file)) = (parts.next(), parts.next()) {
@@ -73,6 +85,21 @@ impl Changes {
         self.changed.contains(&*name.to_string_lossy())
     }
 
+    /// A finding for a new migration that is older than the newest one of the revision.
+    pub(crate) fn out_of_order(&self, migration: &Migration) -> Option<Finding> {
+        let name = migration.path.file_name()?.to_string_lossy();
+        let newest = self
+            .there
+            .iter()
+            .max_by_key(|directory| version(directory))?;
+        if self.there.contains(&*name) || migration.version >= version(newest) {
+            return None;
+        }
+        let message = format!("It is older than {newest}, which {} has.", self.since);
+        let path = migration.path.join("up.sql");
+        Some(Finding::of_file(&rules::OUT_OF_ORDER, path, message))
+    }
+
     /// A finding for each file that was there before. Where somebody has applied it, it must not change.
     pub(crate) fn edited(&self, directory: &Path) -> Vec<Finding> {
         let finding = |file: &PathBuf| {
@@ -84,6 +111,12 @@ impl Changes {
         };
         self.edited.iter().map(finding).collect()
     }
+}
+
+/// The version of a directory, as it is compared.
+fn version(directory: &str) -> String {
+    let version = directory.split('_').next().unwrap_or_default();
+    version.replace('-', "")
 }
 
 /// The directory of a migration that a file lies in.

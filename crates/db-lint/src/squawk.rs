@@ -1,21 +1,55 @@
 //! Squawk's rules, applied to one file.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use squawk_linter::Rule as SquawkRule;
+use squawk_linter::Violation;
 use squawk_syntax::SourceFile;
 
 use crate::finding::Finding;
 use crate::rules::{self, Rule};
+use crate::squawk_ignore::{Ignores, disarmed};
 use crate::squawk_toml::SquawkToml;
 
-/// What squawk finds in the text of one `up.sql`.
+/// What squawk finds in the text of one `up.sql`. What a comment of squawk's ignores is there too, marked as
+/// allowed.
 pub(crate) fn findings(
     path: &Path,
     text: &str,
     in_transaction: bool,
     settings: &SquawkToml,
 ) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for error in SourceFile::parse(text).errors() {
+        let (start, end) = (error.range().start().into(), error.range().end().into());
+        // The server has the last word: it may know what squawk does not.
+        let finding = Finding::of_file(&rules::SYNTAX, path.to_owned(), error.message());
+        found.push(finding.at(text, start, end));
+    }
+    let open = violations(text, in_transaction, settings);
+    let ignores = Ignores::of(text);
+    if !ignores.is_empty() {
+        let place = |violation: &Violation| {
+            let start: usize = violation.text_range.start().into();
+            (violation.code.to_string(), start)
+        };
+        let shown: BTreeSet<_> = open.iter().map(place).collect();
+        let all = violations(&disarmed(text), in_transaction, settings);
+        for violation in all.into_iter().filter(|v| !shown.contains(&place(v))) {
+            let (code, start) = place(&violation);
+            let finding = finding(path, text, violation).map(|finding| Finding {
+                suppressed: Some(ignores.reason(text, &code, start)),
+                ..finding
+            });
+            found.extend(finding);
+        }
+    }
+    found.extend(open.into_iter().filter_map(|v| finding(path, text, v)));
+    found
+}
+
+fn violations(text: &str, in_transaction: bool, settings: &SquawkToml) -> Vec<Violation> {
     let squawk_rules = |rules: &[&'static Rule]| -> Vec<SquawkRule> {
         let known = rules.iter().filter_map(|rule| rule.code.parse().ok());
         known.collect()
@@ -34,32 +68,20 @@ pub(crate) fn findings(
     if let Some(version) = settings.pg_version {
         linter.settings.pg_version = version;
     }
-    let parse = SourceFile::parse(text);
-    let mut found = Vec::new();
-    for error in parse.errors() {
-        let (start, end) = (error.range().start().into(), error.range().end().into());
-        // The server has the last word: it may know what squawk does not.
-        let finding = Finding::of_file(&rules::SYNTAX, path.to_owned(), error.message());
-        found.push(finding.at(text, start, end));
+    linter.lint(&SourceFile::parse(text), text)
+}
+
+/// `None` for what is ours to judge.
+fn finding(path: &Path, text: &str, violation: Violation) -> Option<Finding> {
+    let rule = rules::find(&violation.code.to_string()).ok()?;
+    let mut message = violation.message;
+    if let Some(unknown) = message.strip_prefix("unknown name ") {
+        // A rule of ours, which squawk does not know, is no mistake.
+        message = rules::find(unknown).err()?.to_string();
     }
-    for violation in linter.lint(&parse, text) {
-        let Ok(rule) = rules::find(&violation.code.to_string()) else {
-            continue;
-        };
-        let mut message = violation.message;
-        if let Some(unknown) = message.strip_prefix("unknown name ") {
-            if let Err(error) = rules::find(unknown) {
-                message = error.to_string();
-            } else {
-                // A rule of ours, which squawk does not know.
-                continue;
-            }
-        }
-        let (start, end) = (
-            violation.text_range.start().into(),
-            violation.text_range.end().into(),
-        );
-        found.push(Finding::of_file(rule, path.to_owned(), message).at(text, start, end));
-    }
-    found
+    let (start, end) = (
+        violation.text_range.start().into(),
+        violation.text_range.end().into(),
+    );
+    Some(Finding::of_file(rule, path.to_owned(), message).at(text, start, end))
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod close_reason;
 pub(crate) mod closing;
+pub(crate) mod denial;
 mod detach;
 mod dropped;
 pub(crate) mod hold;
@@ -74,6 +75,8 @@ pub(crate) struct Backend {
     held_since: Instant,
     idle_since: Instant,
     uses: u32,
+    /// Until when it may stay although its credentials have been replaced.
+    spared_until: Option<Instant>,
     close_reason: Option<CloseReason>,
     /// Present while the pool waits for the answer to a ping.
     ping: Option<Unanswered>,
@@ -122,6 +125,7 @@ impl Backend {
             Arc::clone(&link.observed),
             Arc::clone(&activity),
             Arc::clone(&link.steering),
+            reservation.member.generation().number,
         );
         Self {
             conn: Some(conn),
@@ -145,6 +149,7 @@ impl Backend {
             },
             idle_since: now,
             uses: 0,
+            spared_until: None,
             close_reason: None,
             ping: None,
         }
@@ -202,6 +207,11 @@ impl Backend {
         self.ping = None;
     }
 
+    /// Lets it stay until then, although its credentials have been replaced.
+    pub(crate) fn spare_until(&mut self, until: Instant) {
+        self.spared_until = Some(until);
+    }
+
     /// Whether diesel began a query on it whose future was dropped or is not finished yet.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.activity.is_unfinished()
@@ -238,16 +248,23 @@ impl Backend {
         if self.registry.is_closed() {
             return Some(CloseReason::PoolClosed);
         }
-        if !self
-            .member()
-            .is_some_and(|member| self.registry.generations.is_current(member))
-        {
-            return Some(CloseReason::Retired);
-        }
-        if self.ends.is_some_and(|end| now >= end) {
-            return Some(CloseReason::Lifetime);
-        }
-        (self.uses >= self.most_uses).then_some(CloseReason::Uses)
+        let worn = if self.is_retired(now) {
+            CloseReason::Retired
+        } else if self.ends.is_some_and(|end| now >= end) {
+            CloseReason::Lifetime
+        } else if self.uses >= self.most_uses {
+            CloseReason::Uses
+        } else {
+            return None;
+        };
+        // While no login works it is better than none.
+        (!self.registry.spares()).then_some(worn)
+    }
+
+    /// Whether its credentials have been replaced, and its turn in the drain is over.
+    fn is_retired(&self, now: Instant) -> bool {
+        let is_current = |member| self.registry.generations.is_current(member);
+        !self.member().is_some_and(is_current) && self.spared_until.is_none_or(|until| now >= until)
     }
 
     /// Whether it is surplus since the pool has shrunk, and must be dropped.
@@ -288,6 +305,7 @@ impl Backend {
             long_hold::report_return(&self.registry.name, self.live.call_site(), held);
         }
         self.activity.forget_holder();
+        denial::report(&self.registry, &self.observed, self.member());
         match (self.judge(now), &self.reset) {
             (Verdict::Keep, Some(reset)) => reset.verdict(&self.observed),
             (verdict, _) => verdict,

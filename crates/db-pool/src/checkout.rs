@@ -189,7 +189,7 @@ impl Checkout {
                         // failure at once.
                         let failure = match self.wants_an_answer {
                             true => shared.backoff.last_failure(),
-                            false => shared.backoff.refusal(),
+                            false => shared.refusal(),
                         };
                         if let Some(source) = failure
                             && shared.is_hopeless()

@@ -147,6 +147,16 @@ pub enum PoolError {
         #[source]
         source: ConnectError,
     },
+    /// New credentials came with the host of another cluster than the one that the pool is connected to.
+    #[error(
+        "pool `{pool}` cannot move to {address}, which is another cluster than the one that it is connected to"
+    )]
+    OtherCluster {
+        /// The pool's name.
+        pool: Arc<str>,
+        /// Where it would connect.
+        address: String,
+    },
     /// The pool is closing or closed.
     #[error("pool `{pool}` is closed")]
     Closed {
@@ -170,7 +180,8 @@ impl PoolError {
             Self::Config { .. }
             | Self::Resize { .. }
             | Self::Settings { .. }
-            | Self::Channels { .. } => Kind::Configuration,
+            | Self::Channels { .. }
+            | Self::OtherCluster { .. } => Kind::Configuration,
             Self::Timeout {
                 status,
                 last_failure: Some(_),

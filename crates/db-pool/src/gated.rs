@@ -11,6 +11,7 @@ mod deadlines;
 mod gates;
 mod outages;
 mod polls;
+mod rotations;
 mod server;
 mod session;
 mod socket;

@@ -14,6 +14,7 @@ mod gated;
 mod generation;
 mod histogram;
 mod line_breaks;
+mod logins;
 #[doc(hidden)]
 pub mod plumbing;
 mod pool;
@@ -43,6 +44,7 @@ pub use self::checkout::connection::Connection;
 pub use self::checkout::diagnosis::Diagnosis;
 pub use self::connect::breaker::Breaker;
 pub use self::connect::cancel_token::CancelToken;
+pub use self::connect::certificate_problem::CertificateProblem;
 pub use self::connect::connect_error::{ConnectError, ConnectFailure};
 pub use self::connect::dialler::connect_client;
 pub use self::connect::phases::ConnectPhases;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use db_config::Credentials;
+use db_config::Endpoint;
 use diesel_async::AsyncPgConnection;
 
 use crate::beside::listener::Listener;
@@ -18,6 +18,7 @@ use crate::error::PoolError;
 use crate::fingerprint::Fingerprint;
 use crate::pool::Pool;
 use crate::pool_times::TimeListener;
+use crate::profile::PoolProfile;
 use crate::upkeep::rotation::{self, Rotation};
 
 pub use crate::causes::with_causes;
@@ -25,8 +26,10 @@ pub use crate::checkout::nested::GuardMark;
 pub use crate::connect::inquiry::is_behind_pgpool;
 pub use crate::histogram::Recorded;
 pub use crate::line_breaks::{breaks_a_line, escaped};
+pub use crate::logins::{Logins, Wanted};
 pub use crate::telemetry::after_commit::{Actions, run_all};
 pub use crate::telemetry::observer::Observer;
+pub use crate::upkeep::drain::DrainRules;
 pub use crate::upkeep::rotation::Proof;
 pub use db_wire::{Observed, Unresolved};
 
@@ -52,26 +55,79 @@ pub fn scope<F: Future>(
     nested::scope(&pool.shared().registry, caller, work)
 }
 
-/// Logs in once with new credentials, on a connection beside the pool. This is the first half of a rotation over
-/// several pools.
+/// The same as [`Pool::connect_lazy`] for a pool that shares its credentials with others.
+#[must_use]
+pub fn connect_with(endpoint: &Endpoint, profile: PoolProfile, logins: Arc<Logins>) -> Pool {
+    Pool::with_logins(endpoint, profile, Some(logins))
+}
+
+/// Waits for the first connection of a pool, as [`Pool::connect`] does.
+///
+/// # Errors
+///
+/// As [`Pool::connect`]. Dropping the future loses nothing.
+pub async fn first_connection(
+    pool: &Pool,
+    caller: &'static Location<'static>,
+) -> Result<(), PoolError> {
+    pool.first_connection(caller).await
+}
+
+/// Where and as whom a pool connects now.
+#[must_use]
+pub fn endpoint(pool: &Pool) -> Endpoint {
+    let generation = pool.shared().registry.generations.current();
+    generation.endpoint.clone()
+}
+
+/// The same endpoint at another host and port, where it is one TCP host.
+#[must_use]
+pub fn moved(endpoint: &Endpoint, host: &str, port: u16) -> Endpoint {
+    rotation::moved(endpoint, host, port)
+}
+
+/// Logs in once at each host with a new login, on connections beside the pool. This is the first half of a rotation
+/// over several pools. It reads the certificates again.
 ///
 /// # Errors
 ///
 /// [`PoolError::Connect`] when they do not work, [`PoolError::Closed`]. Dropping the future closes
-/// the connection.
+/// the connections.
 ///
 /// While the proof is kept, waiting callers do not fail because the server refuses the present credentials. Keep it
 /// until the new ones are in place.
-pub async fn prove(pool: &Pool, credentials: &Credentials) -> Result<Proof, PoolError> {
-    rotation::prove(pool.shared(), credentials).await
+pub async fn prove(pool: &Pool, endpoint: &Endpoint) -> Result<Proof, PoolError> {
+    rotation::prove(pool.shared(), endpoint).await
 }
 
-/// Puts proved credentials in place for all of these pools. This is the second half.
+/// The identifier that the cluster behind an endpoint was made with, which its standbys share.
+///
+/// # Errors
+///
+/// [`PoolError::Connect`] where the login fails or the server does not say it. Dropping the future closes the
+/// connection. Costs a login and one round trip.
+pub async fn cluster_at(pool: &Pool, endpoint: Endpoint) -> Result<String, PoolError> {
+    rotation::cluster_at(pool.shared(), endpoint).await
+}
+
+/// Puts proved logins in place for all of these pools. This is the second half.
 ///
 /// It awaits nothing, so no dropped future can leave some of the pools with the old credentials.
-pub fn put_in_place(pools: &[Pool], credentials: &Credentials) -> Rotation {
-    let pools: Vec<_> = pools.iter().map(|pool| Arc::clone(pool.shared())).collect();
-    rotation::put_in_place(&pools, credentials)
+pub fn put_in_place(pools: Vec<(Pool, Endpoint)>, rules: DrainRules) -> Rotation {
+    let pools = pools.into_iter();
+    let pools = pools.map(|(pool, endpoint)| (Arc::clone(pool.shared()), endpoint));
+    rotation::put_in_place(pools.collect(), rules)
+}
+
+/// Reads the certificates of a pool anew for the connections to come; those in place stay where that fails.
+pub fn read_certificates(pool: &Pool) {
+    let endpoint = endpoint(pool);
+    pool.shared().dialler.read_certificates(&endpoint);
+}
+
+/// The present credentials of these pools work: a login beside them was accepted.
+pub fn logins_work(pools: &[Pool]) {
+    pools.iter().for_each(|pool| pool.shared().logins_work());
 }
 
 /// Finds out within the patience whether the server answers, even if the pool is full. `None` if nobody has answered.
@@ -99,6 +155,11 @@ pub fn listen(pool: &Pool, channels: &[String]) -> Result<Listener, PoolError> {
 #[must_use]
 pub fn sessions_beside(pool: &Pool) -> u32 {
     pool.shared().registry.beside.load(Ordering::Acquire)
+}
+
+/// Makes the current runtime that of the pool, unless it has one.
+pub fn begin(pool: &Pool) {
+    pool.shared().registry.begin();
 }
 
 /// Runs a task on the runtime of the pool, which waits for it when it closes.

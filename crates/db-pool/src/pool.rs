@@ -9,12 +9,14 @@ use db_config::{Credentials, Endpoint};
 use crate::checkout::Checkout;
 use crate::checkout::connection::Connection;
 use crate::error::PoolError;
+use crate::logins::Logins;
 use crate::profile::PoolProfile;
 use crate::settings::PoolSettings;
 use crate::shared::Shared;
 use crate::snapshot::{PoolSnapshot, snapshot};
 use crate::status::{Closed, Status};
 use crate::telemetry::statement_stats::StatementStats;
+use crate::upkeep::drain::DrainRules;
 use crate::upkeep::keeper::Keeper;
 use crate::upkeep::reconfigure::reconfigure;
 use crate::upkeep::resize::resize;
@@ -51,16 +53,25 @@ impl Pool {
         let caller = Location::caller();
         let pool = Self::connect_lazy(endpoint, profile);
         async move {
-            let connection = Checkout::queueing(Arc::clone(&pool.shared), START_UP, caller).await;
-            match connection {
-                Ok(_connection) => Ok(pool),
-                Err(PoolError::Timeout {
-                    pool,
-                    last_failure: Some(source),
-                    ..
-                }) => Err(PoolError::Connect { pool, source }),
-                Err(error) => Err(error),
-            }
+            pool.first_connection(caller).await?;
+            Ok(pool)
+        }
+    }
+
+    /// Waits for the first connection.
+    pub(crate) async fn first_connection(
+        &self,
+        caller: &'static Location<'static>,
+    ) -> Result<(), PoolError> {
+        let connection = Checkout::queueing(Arc::clone(&self.shared), START_UP, caller).await;
+        match connection {
+            Ok(_connection) => Ok(()),
+            Err(PoolError::Timeout {
+                pool,
+                last_failure: Some(source),
+                ..
+            }) => Err(PoolError::Connect { pool, source }),
+            Err(error) => Err(error),
         }
     }
 
@@ -70,7 +81,16 @@ impl Pool {
     /// first use, on the runtime of that use. Its tasks and connections end there too, so that runtime must outlive
     /// the pool.
     pub fn connect_lazy(endpoint: impl Into<Endpoint>, profile: PoolProfile) -> Self {
-        let shared = Shared::new(&endpoint.into(), profile);
+        Self::with_logins(&endpoint.into(), profile, None)
+    }
+
+    /// The same for a pool that shares its credentials with others.
+    pub(crate) fn with_logins(
+        endpoint: &Endpoint,
+        profile: PoolProfile,
+        logins: Option<Arc<Logins>>,
+    ) -> Self {
+        let shared = Shared::new(endpoint, profile, logins);
         shared.registry.spawn(Keeper::new(&shared).run());
         Self {
             _owner: Arc::new(Owner(Arc::clone(&shared))),
@@ -140,10 +160,13 @@ impl Pool {
     ///
     /// Dropping the future before it resolves leaves either the old credentials or the new ones in place.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, PoolError> {
-        let _proof = rotation::prove(&self.shared, &credentials).await?;
+        let generation = self.shared.registry.generations.current();
+        let endpoint = generation.endpoint.with_credentials(&credentials);
+        let _proof = rotation::prove(&self.shared, &endpoint).await?;
+        let shared = Arc::clone(&self.shared);
         Ok(rotation::put_in_place(
-            std::slice::from_ref(&self.shared),
-            &credentials,
+            vec![(shared, endpoint)],
+            DrainRules::default(),
         ))
     }
 

@@ -14,6 +14,7 @@ use crate::changes::Changes;
 use crate::connect::phases::ConnectPhases;
 use crate::generation::Generations;
 use crate::histogram::Histogram;
+use crate::logins::Logins;
 use crate::pool_runtime::PoolRuntime;
 use crate::pool_times::PoolTimes;
 use crate::profile::PoolProfile;
@@ -32,7 +33,13 @@ pub(crate) struct Registry {
     pub(crate) settings: LiveSettings,
     pub(crate) times: PoolTimes,
     pub(crate) statements: StatementTable,
-    pub(crate) changes: Changes,
+    pub(crate) changes: Arc<Changes>,
+    /// What the pool shares with others that log in with the same credentials; a pool by itself has no owner to ask.
+    pub(crate) logins: Option<Arc<Logins>>,
+    /// Whether the last login failed, so that a connection that is ended now could not be made again.
+    no_login_works: AtomicBool,
+    /// Whether a connection was spared for that reason since the keeper looked last.
+    any_spared: AtomicBool,
     /// Whose turn it is to get one.
     pub(crate) turns: Turns,
     /// How many connections are established and not yet closed by the server.
@@ -69,7 +76,15 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(profile: &PoolProfile, generations: Generations) -> Self {
+    pub(crate) fn new(
+        profile: &PoolProfile,
+        generations: Generations,
+        logins: Option<Arc<Logins>>,
+    ) -> Self {
+        let changes = Arc::default();
+        if let Some(logins) = &logins {
+            logins.enlist(&changes);
+        }
         Self {
             statements: StatementTable::new(Arc::clone(&profile.name)),
             name: Arc::clone(&profile.name),
@@ -77,7 +92,10 @@ impl Registry {
             times: PoolTimes::default(),
             generations,
             totals: Totals::default(),
-            changes: Changes::default(),
+            changes,
+            logins,
+            no_login_works: AtomicBool::new(false),
+            any_spared: AtomicBool::new(false),
             turns: Turns::default(),
             established: AtomicU32::new(0),
             being_closed: AtomicU32::new(0),
@@ -118,6 +136,25 @@ impl Registry {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .is_some_and(|before| made < before)
+    }
+
+    /// Notes how the last login went.
+    pub(crate) fn logged_in(&self, works: bool) {
+        self.no_login_works.store(!works, Ordering::Release);
+    }
+
+    /// Whether a connection that has come to its end is spared, since no other could be made at present.
+    pub(crate) fn spares(&self) -> bool {
+        let spares = self.no_login_works.load(Ordering::Acquire);
+        if spares {
+            self.any_spared.store(true, Ordering::Release);
+        }
+        spares
+    }
+
+    /// Whether any was spared since this was asked last.
+    pub(crate) fn has_spared(&self) -> bool {
+        self.any_spared.swap(false, Ordering::AcqRel) && self.no_login_works.load(Ordering::Acquire)
     }
 
     pub(crate) fn begin_close(&self) {

@@ -17,6 +17,7 @@ use crate::connect::connect_error::ConnectError;
 use crate::connect::dialler::Dialler;
 use crate::error::PoolError;
 use crate::generation::Generations;
+use crate::logins::Logins;
 use crate::profile::PoolProfile;
 use crate::queue::gate::Gate;
 use crate::rate_limit::RateLimit;
@@ -45,7 +46,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(endpoint: &Endpoint, profile: PoolProfile) -> Arc<Self> {
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        profile: PoolProfile,
+        logins: Option<Arc<Logins>>,
+    ) -> Arc<Self> {
         let max = profile.max.max(1);
         let profile = PoolProfile {
             max,
@@ -53,7 +58,7 @@ impl Shared {
             ..profile
         };
         let generations = Generations::new(endpoint.clone());
-        let registry = Arc::new(Registry::new(&profile, generations));
+        let registry = Arc::new(Registry::new(&profile, generations, logins));
         Arc::new(Self {
             dialler: Dialler::new(endpoint, &profile),
             gate: Gate::new(max, profile.max_waiting),
@@ -166,11 +171,31 @@ impl Shared {
         drop(overdue);
     }
 
-    /// Whether no connection lives that could come back, and no rotation is proving new credentials.
+    /// Why a caller need not wait: no attempt to connect would help it now.
+    ///
+    /// Asked for callers that may not begin an attempt, and without meaning while a connection lives.
+    pub(crate) fn refusal(&self) -> Option<ConnectError> {
+        let logins = self.registry.logins.as_ref();
+        logins
+            .and_then(|logins| logins.refusal())
+            .or_else(|| self.backoff.refusal())
+    }
+
+    /// Whether no connection lives that could come back, and nobody looks for credentials that work.
     pub(crate) fn is_hopeless(&self) -> bool {
         let alive = |live: &Arc<LiveBackend>| live.is_alive();
+        let asked = |logins: &Arc<Logins>| logins.are_asked();
         self.registry.proving.load(Ordering::Acquire) == 0
+            && !self.registry.logins.as_ref().is_some_and(asked)
             && !self.registry.live_backends().iter().any(alive)
+    }
+
+    /// Forgets that logins have failed: one has succeeded beside the pool.
+    pub(crate) fn logins_work(&self) {
+        self.backoff.forget();
+        self.registry.logged_in(true);
+        self.registry.changes.tell();
+        self.wake_keeper();
     }
 
     /// Refuses checkouts from now on, sends waiting callers away and closes idle backends.

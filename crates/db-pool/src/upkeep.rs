@@ -1,5 +1,6 @@
 //! What changes the pool as a whole.
 
+pub(crate) mod drain;
 pub(crate) mod keeper;
 pub(crate) mod reconfigure;
 pub(crate) mod resize;

@@ -76,6 +76,7 @@ impl From<MigrateError> for CommandFailure {
             | MigrateError::NotEmpty { .. } => Exit::Configuration,
             MigrateError::Pooled { .. } => Exit::Pooled,
             MigrateError::OutOfOrder { .. }
+            | MigrateError::NotAsPlanned { .. }
             | MigrateError::Drifted { .. }
             | MigrateError::EditedUnfinished { .. } => Exit::OutOfOrder,
             MigrateError::Locked { .. } | MigrateError::StillPending { .. } => Exit::Locked,
@@ -100,6 +101,8 @@ impl From<app_db::Error> for CommandFailure {
     fn from(error: app_db::Error) -> Self {
         let exit = match &error {
             app_db::Error::Config(_) => Exit::Configuration,
+            // The source failed, not the server.
+            app_db::Error::Credentials(_) => Exit::Failed,
             app_db::Error::Pool(error) if error.connect_error().is_some() => Exit::Connection,
             error => match error.kind() {
                 Kind::Configuration => Exit::Configuration,

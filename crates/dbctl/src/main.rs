@@ -4,6 +4,7 @@ mod advise;
 mod command_failure;
 mod config;
 mod connections;
+mod credentials;
 mod database;
 mod doctor;
 mod exit;
@@ -45,6 +46,9 @@ enum Command {
     /// Show the configuration in force, or check it
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at where user and password come from
+    #[command(subcommand, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+    Credentials(credentials::Command),
     /// Connect every pool and report its health; exit code 8 unless all of them are healthy
     Health(health::Arguments),
     /// Connect to every URL and say what stands before the server, what it allows, and what to change
@@ -104,6 +108,7 @@ async fn dispatch(command: Command, progress: &Progress) -> Result<Exit, Command
         Command::Migrate(command) => migrate::run(command, &config::load()?, progress).await,
         Command::Database(command) => database::run(command, &config::load()?, progress).await,
         Command::Config(command) => config::run(&command),
+        Command::Credentials(command) => credentials::run(&command, &config::load()?).await,
         Command::Health(arguments) => health::run(&arguments, &config::load()?).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config::load()?).await,
         Command::Advise(arguments) => advise::run(&arguments, &config::load()?).await,

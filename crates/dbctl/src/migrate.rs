@@ -6,11 +6,14 @@ mod lint;
 mod lock;
 mod new;
 mod plan;
+mod repair;
 pub(crate) mod run;
 mod schema;
+mod schema_dump;
 mod status;
 mod verify;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use app_db::{Config, Migrator, Phase};
@@ -36,6 +39,10 @@ pub(crate) enum Command {
         /// Print what would be done as a script for psql, and do nothing
         #[arg(long, conflicts_with_all = ["dry_run", "json"])]
         sql: bool,
+        /// Apply only what this file has, which `plan --json` has printed; exit code 5 if anything else is
+        /// pending, or a file has changed since
+        #[arg(long, value_name = "FILE")]
+        plan_file: Option<PathBuf>,
         /// Print each event as a line of JSON
         #[arg(long)]
         json: bool,
@@ -46,13 +53,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Print what a run would do: locks, sizes, and what is written anew; takes no lock
+    /// Print what a run would do: locks, sizes, and what is written anew; takes no lock by itself
     Plan {
         #[command(flatten)]
         chosen: Chosen,
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Run it in a transaction that is rolled back, and print what was really locked and how long it took;
+        /// holds those locks until the end
+        #[arg(long)]
+        execute_rollback: bool,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
     /// Revert the newest applied migrations, newest first
     #[command(alias = "down")]
@@ -117,8 +130,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         route: Route,
     },
-    /// Compare schema.rs with the database
+    /// Compare schema.rs with the database, or print the schema
+    #[command(args_conflicts_with_subcommands = true)]
     Schema {
+        #[command(subcommand)]
+        command: Option<SchemaCommand>,
         #[command(flatten)]
         arguments: schema::Arguments,
         #[command(flatten)]
@@ -147,8 +163,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         route: Route,
     },
-    /// Put the record of what was applied in order; runs no migration
-    #[command(group = clap::ArgGroup::new("repair").required(true).args(["accept", "restart"]))]
+    /// List what is wrong, each with the way out, or put the record of what was applied in order; runs no
+    /// migration
+    #[command(group = clap::ArgGroup::new("repair").args(["accept", "restart"]))]
     Repair {
         /// Take the `up.sql` of this applied migration, as it is now, for the one that was applied
         #[arg(long, value_name = "VERSION")]
@@ -156,6 +173,13 @@ pub(crate) enum Command {
         /// Let this unfinished migration start with its first statement again; what has run stays
         #[arg(long, value_name = "VERSION")]
         restart: Option<String>,
+        /// With --restart: not with the first statement but with this one, counted from 1, because those before
+        /// it have run
+        #[arg(long, value_name = "STATEMENT", requires = "restart")]
+        at: Option<usize>,
+        /// Print the list as JSON
+        #[arg(long, conflicts_with = "repair")]
+        json: bool,
         #[command(flatten)]
         route: Route,
     },
@@ -166,6 +190,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         template: new::Template,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Print schema.rs as `diesel print-schema` does, or SQL; the program has to be installed
+    Dump(schema_dump::Arguments),
 }
 
 /// Which of the pending migrations.
@@ -216,11 +246,15 @@ pub(crate) async fn run(
             chosen,
             dry_run,
             sql,
+            plan_file,
             json,
             end_idle_blockers,
             confirmation,
         } => {
             let mut migrator = chosen.migrator(config)?;
+            if let Some(file) = plan_file {
+                migrator = migrator.approved(plan::read(&file)?);
+            }
             if let Some(limit) = end_idle_blockers {
                 confirmation.require(config, migrator.database(), "ending sessions")?;
                 migrator = migrator.end_idle_blockers(limit);
@@ -238,7 +272,19 @@ pub(crate) async fn run(
                 run::apply(migrator, json, progress).await
             }
         }
-        Command::Plan { chosen, json } => plan::show(&chosen.migrator(config)?, json).await,
+        Command::Plan {
+            chosen,
+            json,
+            execute_rollback,
+            confirmation,
+        } => {
+            let migrator = chosen.migrator(config)?;
+            if execute_rollback {
+                confirmation.require(config, migrator.database(), "taking locks")?;
+                return plan::rehearse(&migrator, json).await;
+            }
+            plan::show(&migrator, json).await
+        }
         Command::Revert {
             step,
             all,
@@ -267,7 +313,9 @@ pub(crate) async fn run(
             confirmation.require(config, migrator.database(), "reverting")?;
             run::redo(migrator, json, progress).await
         }
-        Command::Status { json, check, route } => status::run(&reached(&route)?, json, check).await,
+        Command::Status { json, check, route } => {
+            status::run(&reached(&route)?, json, check, route.through_proxy).await
+        }
         Command::Lint(arguments) => lint::run(&arguments, config).await,
         Command::Verify {
             scratch_url,
@@ -282,7 +330,14 @@ pub(crate) async fn run(
             }
             verify::run(&migrator, scratch_url.as_deref(), json).await
         }
-        Command::Schema { arguments, route } => schema::run(&arguments, &reached(&route)?).await,
+        Command::Schema {
+            command,
+            arguments,
+            route,
+        } => match command {
+            Some(SchemaCommand::Dump(arguments)) => schema_dump::run(&arguments, config).await,
+            None => schema::run(&arguments, &reached(&route)?).await,
+        },
         Command::Baseline { to, route } => baseline(&reached(&route)?, &to).await,
         Command::Wait { timeout, route } => {
             reached(&route)?.wait(timeout).await?;
@@ -292,8 +347,17 @@ pub(crate) async fn run(
         Command::Repair {
             accept,
             restart,
+            at,
+            json,
             route,
-        } => repair(&reached(&route)?, accept, restart).await,
+        } => {
+            let migrator = reached(&route)?;
+            match (accept, restart) {
+                (Some(version), _) => repair::accept(&migrator, &version).await,
+                (None, Some(version)) => repair::restart(&migrator, &version, at).await,
+                (None, None) => repair::list(&migrator, json).await,
+            }
+        }
         Command::New { name, template } => {
             let directory = Migrator::configured_directory(config)?;
             output::data(new::create(&directory, &name, &template)?.display())?;
@@ -328,22 +392,6 @@ async fn baseline(migrator: &Migrator, to: &str) -> Result<Exit, CommandFailure>
     }
     if recorded.is_empty() {
         output::progress("nothing to do");
-    }
-    Ok(Exit::Done)
-}
-
-async fn repair(
-    migrator: &Migrator,
-    accept: Option<String>,
-    restart: Option<String>,
-) -> Result<Exit, CommandFailure> {
-    if let Some(version) = accept {
-        migrator.accept(&version).await?;
-        output::progress(format_args!("accepted {version}"));
-    }
-    if let Some(version) = restart {
-        migrator.restart(&version).await?;
-        output::progress(format_args!("{version} starts again from its beginning"));
     }
     Ok(Exit::Done)
 }

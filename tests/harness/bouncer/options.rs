@@ -24,6 +24,8 @@ pub struct BouncerOptions {
     mode: PoolMode,
     settings: Vec<(String, String)>,
     target: Option<u16>,
+    asks_server: bool,
+    pub(super) users: Vec<(String, String)>,
     pub(super) port: Option<u16>,
     pub(super) binary: Option<BouncerBinary>,
 }
@@ -35,6 +37,8 @@ impl BouncerOptions {
             mode,
             settings: Vec::new(),
             target: None,
+            asks_server: true,
+            users: Vec::new(),
             port: None,
             binary: None,
         }
@@ -50,6 +54,20 @@ impl BouncerOptions {
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A role and its password or SCRAM secret in the userlist, beside the superuser's.
+    #[must_use]
+    pub fn user(mut self, name: &str, secret: &str) -> Self {
+        self.users.push((name.to_owned(), secret.to_owned()));
+        self
+    }
+
+    /// Knows the passwords of the userlist alone.
+    #[must_use]
+    pub fn without_auth_query(mut self) -> Self {
+        self.asks_server = false;
         self
     }
 
@@ -91,14 +109,18 @@ impl BouncerOptions {
              unix_socket_dir =\n\
              auth_type = scram-sha-256\n\
              auth_file = {}\n\
-             auth_user = postgres\n\
-             auth_query = SELECT usename, passwd FROM pg_shadow WHERE usename = $1\n\
              admin_users = postgres\n\
              pool_mode = {mode}\n\
              max_client_conn = 1000\n\
              server_login_retry = 1\n",
             users.display()
         );
+        if self.asks_server && !self.settings.iter().any(|(name, _)| name == "auth_query") {
+            ini.push_str(
+                "auth_user = postgres\n\
+                 auth_query = SELECT usename, passwd FROM pg_shadow WHERE usename = $1\n",
+            );
+        }
         for (name, value) in &self.settings {
             // Writing to a String does not fail.
             let _ = writeln!(ini, "{name} = {value}");

@@ -18,6 +18,7 @@ pub struct ClusterOptions {
     pub(super) folder: Option<PathBuf>,
     pub(super) language: Option<String>,
     pub(super) port: Option<u16>,
+    pub(super) is_unrelated: bool,
 }
 
 impl ClusterOptions {
@@ -79,6 +80,13 @@ impl ClusterOptions {
         self
     }
 
+    /// Another system identifier than that of the other clusters, which are copies of one: for 700 ms more.
+    #[must_use]
+    pub fn unrelated(mut self) -> Self {
+        self.is_unrelated = true;
+        self
+    }
+
     /// The `name=value` pairs for the command line.
     pub(super) fn settings(&self) -> impl Iterator<Item = String> {
         // synchronous_commit and full_page_writes stay on: replicas and pg_rewind need them.
@@ -122,15 +130,17 @@ impl ClusterOptions {
         if self.hba.is_empty() {
             return Ok(());
         }
-        let file = data.join("pg_hba.conf");
-        let standing = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;
-        let superuser = "host all postgres 127.0.0.1/32 scram-sha-256";
-        write_private(
-            account,
-            &file,
-            &format!("{superuser}\n{}\n{standing}", self.hba.join("\n")),
-        )
+        let rules = with_hba(data, &self.hba)?;
+        write_private(account, &data.join(HBA), &rules)
     }
+}
+
+/// The access rules with more of them before those that stand.
+pub(super) fn with_hba(data: &Path, lines: &[String]) -> Result<String, HarnessError> {
+    let file = data.join(HBA);
+    let standing = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;
+    let superuser = "host all postgres 127.0.0.1/32 scram-sha-256";
+    Ok(format!("{superuser}\n{}\n{standing}", lines.join("\n")))
 }
 
 pub(super) fn write_certificate(
@@ -143,6 +153,7 @@ pub(super) fn write_certificate(
     write_private(account, &home.join(ROOT_CERT), &certificate.authority)
 }
 
+pub(super) const HBA: &str = "pg_hba.conf";
 pub(super) const ROOT_CERT: &str = "root.pem";
 const SERVER_CERT: &str = "server.pem";
 const SERVER_KEY: &str = "server.key";

@@ -131,6 +131,35 @@ async fn sarif_is_valid_by_its_schema_and_lists_what_is_allowed() {
 }
 
 #[tokio::test]
+async fn what_a_comment_of_squawk_ignores_is_listed_as_allowed() {
+    let dbctl = folder(
+        "-- squawk-ignore ban-drop-column -- nobody reads it\n\
+         alter table a drop column b;\n\
+         -- squawk-ignore-file ban-drop-table\n\
+         drop table c;\n",
+    );
+    let text = dbctl.run("migrate lint").await.ended_with(0).stdout;
+    assert!(!text.contains("ban-drop"), "{text}");
+    let sarif = dbctl
+        .run("migrate lint --format sarif")
+        .await
+        .ended_with(0)
+        .json();
+    assert_eq!(SarifSchema::read().problems(&sarif), [] as [&str; 0]);
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let reasons: Vec<_> = ["ban-drop-column", "ban-drop-table"]
+        .into_iter()
+        .map(|rule| {
+            let mut of_rule = results.iter().filter(|result| result["ruleId"] == rule);
+            let result = of_rule.next().unwrap();
+            assert_eq!(result["suppressions"][0]["kind"], "inSource");
+            result["suppressions"][0]["justification"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(reasons, ["nobody reads it", "squawk-ignore-file"]);
+}
+
+#[tokio::test]
 async fn a_rule_is_explained_and_a_misspelt_one_names_the_nearest() {
     let dbctl = Dbctl::new();
     let text = dbctl
@@ -246,6 +275,50 @@ async fn only_what_has_changed_is_looked_at_and_an_edit_of_the_old_is_an_error()
         .await
         .ended_with(2)
         .says("no-such-ref");
+}
+
+#[tokio::test]
+async fn a_new_migration_that_is_older_than_those_of_the_other_branch_is_an_error() {
+    let dbctl = folder("create table a(id bigint primary key)");
+    let path = std::env::var("PATH").unwrap();
+    let dbctl = dbctl.with("PATH", path);
+    let commit = |message| {
+        git(&dbctl, &["add", "."]);
+        git(&dbctl, &["commit", "--quiet", "-m", message]);
+    };
+    let add = |name: &str| {
+        dbctl.add_migration(name, "create table b(id bigint primary key)");
+        let down = dbctl.path(&format!("migrations/{name}/down.sql"));
+        fs::write(down, "drop table b").unwrap();
+    };
+    git(&dbctl, &["init", "--quiet"]);
+    commit("first");
+    git(&dbctl, &["checkout", "--quiet", "-b", "mine"]);
+    add("2026-01-02_mine");
+    commit("mine");
+    dbctl.run("migrate lint --since main").await.ended_with(0);
+
+    git(&dbctl, &["checkout", "--quiet", "main"]);
+    add("20260103_theirs");
+    commit("theirs");
+    git(&dbctl, &["checkout", "--quiet", "mine"]);
+    let text = dbctl
+        .run("migrate lint --since main")
+        .await
+        .ended_with(6)
+        .stdout;
+    assert!(
+        text.contains(
+            "error migration-out-of-order: It is older than 20260103_theirs, which main has."
+        ),
+        "{text}"
+    );
+    fs::rename(
+        dbctl.path("migrations/2026-01-02_mine"),
+        dbctl.path("migrations/2026-01-04_mine"),
+    )
+    .unwrap();
+    dbctl.run("migrate lint --since main").await.ended_with(0);
 }
 
 #[tokio::test]

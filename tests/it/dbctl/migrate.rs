@@ -67,6 +67,61 @@ async fn the_repositorys_migrations_are_applied_reverted_and_redone() {
     );
 }
 
+#[tokio::test]
+async fn the_status_says_how_long_each_took_what_takes_data_away_and_as_whom_it_asks() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(
+        &database,
+        "1_a",
+        "create table a(b int); select pg_sleep(0.2)",
+    );
+    dbctl.add_migration("2_b", "alter table a drop column b; vacuum (analyze) a");
+    let outside = dbctl.path("migrations/2_b/metadata.toml");
+    fs::write(outside, "run_in_transaction = false").unwrap();
+    dbctl.add_migration("3_c", "create table c()");
+    dbctl.run("migrate run --step 2").await.ended_with(0);
+
+    let status = dbctl
+        .run("migrate status --json")
+        .await
+        .ended_with(0)
+        .json();
+    let took = |at: usize| status[at]["duration_ms"].as_u64();
+    assert!((200..5000).contains(&took(0).unwrap()), "{status}");
+    assert!(took(1).unwrap() < 5000, "{status}");
+    assert_eq!(took(2), None);
+    let destructive: Vec<_> = (0..3).map(|at| &status[at]["destructive"]).collect();
+    assert_eq!(destructive, [false, true, false]);
+
+    let role = database.role().name().to_owned();
+    let text = dbctl
+        .run("migrate status")
+        .await
+        .ended_with(0)
+        .says(&format!(
+            "role {role}, database {}, schema public",
+            database.name()
+        ))
+        .says("the migrators' lock (classid 1296648018, objid ")
+        .says(" is free");
+    assert!(text.stdout.contains(" ms "), "{text:?}");
+
+    // What another tool has applied took nobody knows how long.
+    for sql in [
+        "DELETE FROM __diesel_schema_migrations WHERE version = '1'",
+        "INSERT INTO __diesel_schema_migrations (version) VALUES ('1')",
+    ] {
+        database.sql(sql).await.unwrap();
+    }
+    let status = dbctl.run("migrate status --json").await.json();
+    assert_eq!(status[0]["duration_ms"], serde_json::Value::Null);
+    // `repair --accept` keeps it.
+    dbctl.add_migration("2_b", "alter table a drop column if exists b");
+    dbctl.run("migrate repair --accept 2").await.ended_with(0);
+    let status = dbctl.run("migrate status --json").await.json();
+    assert!(status[1]["duration_ms"].is_u64(), "{status}");
+}
+
 /// case R70
 #[tokio::test]
 async fn five_processes_that_start_together_all_succeed() {
@@ -186,6 +241,12 @@ async fn an_older_migration_ends_with_code_5_unless_it_is_allowed() {
 
 #[tokio::test]
 async fn a_migrator_that_waits_too_long_ends_with_code_7_and_a_signal_ends_the_other() {
+    for signal in [Signal::TERM, Signal::INT] {
+        a_waiting_migrator_and_a_signal(signal).await;
+    }
+}
+
+async fn a_waiting_migrator_and_a_signal(signal: Signal) {
     let database = TestDatabase::empty().await.unwrap();
     let slow = "create table a(); select pg_sleep(30)";
     let dbctl = Dbctl::with_migration(&database, "1_a", slow)
@@ -209,7 +270,7 @@ async fn a_migrator_that_waits_too_long_ends_with_code_7_and_a_signal_ends_the_o
         .says("waiting for another migrator: backend");
 
     let pid = Pid::from_raw(holder.id().unwrap().cast_signed()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    kill_process(pid, signal).unwrap();
     assert_eq!(holder.wait().await.unwrap().code(), Some(130));
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' \
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";

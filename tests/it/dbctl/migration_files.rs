@@ -115,7 +115,13 @@ async fn an_unfinished_migration_goes_on_or_starts_again_when_it_is_told_to() {
         .ended_with(5)
         .says("interrupted after 1 statement, edited since")
         .says("dbctl migrate repair --restart 1");
-    dbctl.run("migrate repair").await.ended_with(2);
+    let listed = dbctl.run("migrate repair").await.ended_with(0);
+    assert!(
+        listed
+            .stdout
+            .contains("1 of 2 statements have run, edited since"),
+        "{listed:?}"
+    );
     dbctl.run("migrate repair --restart 1").await.ended_with(0);
     dbctl.run("migrate repair --restart 1").await.ended_with(1);
     database
@@ -123,6 +129,44 @@ async fn an_unfinished_migration_goes_on_or_starts_again_when_it_is_told_to() {
         .await
         .unwrap();
     dbctl.run("migrate run").await.ended_with(0);
+}
+
+#[tokio::test]
+async fn an_unfinished_migration_begins_with_the_statement_that_is_named() {
+    let database = TestDatabase::empty().await.unwrap();
+    let sql = "create table a();\ninsert into nowhere values (1);\ncreate table b();\n";
+    let dbctl = Dbctl::with_migration(&database, "1_a", sql);
+    dbctl.add_migration("2_b", "select 1");
+    let metadata = dbctl.path("migrations/1_a/metadata.toml");
+    fs::write(metadata, "run_in_transaction = false").unwrap();
+    dbctl.run("migrate run").await.ended_with(1);
+    for (at, problem) in [
+        ("--restart 1 --at 4", "it has 3 statements"),
+        ("--restart 1 --at 0", "it has 3 statements"),
+        ("--restart 2 --at 1", "it runs in a transaction"),
+        ("--restart 3 --at 1", "its files are not here"),
+    ] {
+        dbctl
+            .run(&format!("migrate repair {at}"))
+            .await
+            .ended_with(1)
+            .says(problem);
+    }
+    dbctl.run("migrate repair --at 1").await.ended_with(2);
+    // Somebody has done by hand what the second statement cannot.
+    dbctl
+        .run("migrate repair --restart 1 --at 3")
+        .await
+        .ended_with(0)
+        .says("1 goes on with statement 3");
+    dbctl.run("migrate run").await.ended_with(0);
+    let both = "SELECT to_regclass('a') IS NOT NULL AND to_regclass('b') IS NOT NULL";
+    assert!(database.scalar::<bool>(both).await.unwrap());
+    dbctl
+        .run("migrate repair --restart 1 --at 1")
+        .await
+        .ended_with(1)
+        .says("it is applied");
 }
 
 #[tokio::test]
@@ -154,4 +198,57 @@ async fn an_edited_migration_ends_with_code_5_until_it_is_accepted() {
         .ended_with(0);
     dbctl.run("migrate status --check").await.ended_with(3);
     dbctl.run("migrate run").await.ended_with(0);
+}
+
+#[tokio::test]
+async fn repair_lists_what_is_wrong_with_the_way_out_of_each() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(
+        &database,
+        "1_a",
+        "create table a(x int);\ninsert into a values (1), (1);\n",
+    );
+    dbctl.run("migrate run").await.ended_with(0);
+    let nothing = dbctl.run("migrate repair").await.ended_with(0);
+    assert_eq!(nothing.says("nothing to repair").stdout, "");
+
+    dbctl.add_migration(
+        "2_b",
+        "select 1;\ncreate unique index concurrently a_x on a(x);\n",
+    );
+    let metadata = dbctl.path("migrations/2_b/metadata.toml");
+    fs::write(metadata, "run_in_transaction = false").unwrap();
+    dbctl.run("migrate run").await.ended_with(1);
+    let others = database.connect().await.unwrap();
+    let index = "CREATE UNIQUE INDEX CONCURRENTLY a_others ON a(x)";
+    others.batch_execute(index).await.unwrap_err();
+    dbctl.add_migration("1_a", "create table a(x bigint);\n");
+
+    let json = dbctl
+        .run("migrate repair --json")
+        .await
+        .ended_with(0)
+        .json();
+    let expected = serde_json::json!([
+        { "kind": "edited", "version": "1", "migration": "1_a" },
+        { "kind": "unfinished", "version": "2", "migration": "2_b", "done": 1, "of": 2, "edited": false },
+        { "kind": "invalid-index", "index": "public.a_others", "table": "public.a",
+          "built_by": null, "rebuilt_by": null, "lacks_partitions": false },
+        { "kind": "invalid-index", "index": "public.a_x", "table": "public.a",
+          "built_by": null, "rebuilt_by": "2_b", "lacks_partitions": false },
+    ]);
+    assert_eq!(json, expected);
+    let text = dbctl.run("migrate repair").await.ended_with(0).stdout;
+    for way_out in [
+        "dbctl migrate repair --accept 1",
+        "`dbctl migrate run` goes on behind them",
+        "DROP INDEX CONCURRENTLY public.a_others",
+        "drops it and builds it again (2_b)",
+    ] {
+        assert!(text.contains(way_out), "no {way_out} in\n{text}");
+    }
+    dbctl
+        .run("migrate repair --json --accept 1")
+        .await
+        .ended_with(2);
 }

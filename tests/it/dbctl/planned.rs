@@ -64,6 +64,44 @@ async fn a_plan_is_data_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_plan_that_is_tried_out_is_rolled_back_and_needs_the_name_in_production() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(&database, "1_a", "create table a(x int)");
+    dbctl.run("migrate run").await.ended_with(0);
+    dbctl.add_migration("2_b", "do $$ begin lock table a; end $$");
+    dbctl.add_migration("3_c", "create index concurrently a_x on a(x)");
+    let outside = dbctl.path("migrations/3_c/metadata.toml");
+    fs::write(outside, "run_in_transaction = false").unwrap();
+    let dbctl = dbctl.with("APP_ENV", "production");
+    dbctl
+        .run("migrate plan --execute-rollback")
+        .await
+        .ended_with(2)
+        .says("taking locks in prod needs");
+    let try_out = format!(
+        "migrate plan --execute-rollback --confirm {}",
+        database.name()
+    );
+    let text = dbctl
+        .run(&try_out)
+        .await
+        .ended_with(0)
+        .says("rolled back; 1 not tried, from 3_c on, which runs outside a transaction")
+        .stdout;
+    let tried = text.lines().find(|line| line.starts_with("2_b")).unwrap();
+    assert!(
+        tried.contains("AccessExclusiveLock") && tried.trim_end().ends_with(" ms"),
+        "{text}"
+    );
+    let json = dbctl.run(&format!("{try_out} --json")).await.json();
+    let statement = |at: usize| &json["migrations"][at]["statements"][0]["rehearsed"];
+    assert_eq!(statement(0)["locks"][0]["relation"], "public.a");
+    assert!(statement(0)["elapsed_ms"].is_u64());
+    assert!(statement(1).is_null());
+    dbctl.run("migrate status --check").await.ended_with(3);
+}
+
+#[tokio::test]
 async fn the_script_and_the_json_lines_are_all_that_stands_on_standard_output() {
     let database = TestDatabase::empty().await.unwrap();
     let dbctl = Dbctl::with_migration(&database, "1_a", "create table a();\nselect 1;");
@@ -118,6 +156,66 @@ async fn the_script_and_the_json_lines_are_all_that_stands_on_standard_output() 
             .unwrap()
             .contains("was edited")
     );
+}
+
+#[tokio::test]
+async fn a_run_applies_what_was_planned_or_nothing() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(&database, "1_a", "create table a()");
+    dbctl.add_migration("3_c", "create table c()");
+    let plan = dbctl.run("migrate plan --json").await.ended_with(0).stdout;
+    fs::write(dbctl.path("plan.json"), plan).unwrap();
+    let run = "migrate run --plan-file plan.json";
+
+    dbctl.add_migration("3_c", "create table c(id int)");
+    dbctl
+        .run(run)
+        .await
+        .ended_with(5)
+        .says("not what was planned: 3_c has another up.sql");
+    dbctl.add_migration("3_c", "create table c()\r\n");
+    dbctl.add_migration("2_b", "create table b()");
+    dbctl
+        .run(run)
+        .await
+        .ended_with(5)
+        .says("2_b is pending, and is not in it");
+    assert_eq!(made(&database).await, 0);
+    // What is applied already may stand in it, and the same flags go with it.
+    fs::remove_dir_all(dbctl.path("migrations/2_b")).unwrap();
+    dbctl.run("migrate run --step 1").await.ended_with(0);
+    dbctl
+        .run(&format!("{run} --to 1"))
+        .await
+        .ended_with(5)
+        .says("3_c is in it, and is not pending");
+    dbctl
+        .run(run)
+        .await
+        .ended_with(0)
+        .says("1 migration applied");
+    dbctl.run(run).await.ended_with(0).says("nothing to do");
+
+    let other = TestDatabase::empty().await.unwrap();
+    let elsewhere = dbctl
+        .with("DATABASE_URL", other.url())
+        .with("DATABASE_URL_DIRECT", other.url());
+    elsewhere
+        .run(run)
+        .await
+        .ended_with(5)
+        .says(&format!("it is of the database {}", database.name()));
+    fs::write(elsewhere.path("plan.json"), "{}").unwrap();
+    elsewhere
+        .run(run)
+        .await
+        .ended_with(2)
+        .says("plan.json: this is no plan");
+    elsewhere
+        .run("migrate run --plan-file nowhere.json")
+        .await
+        .ended_with(2)
+        .says("nowhere.json");
 }
 
 #[tokio::test]

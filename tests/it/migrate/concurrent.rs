@@ -227,3 +227,20 @@ async fn what_a_failed_rebuild_leaves_is_named_and_has_to_be_dropped_by_hand() {
     );
     drop(client);
 }
+
+#[tokio::test]
+async fn a_partitioned_table_is_told_how_to_get_its_index() {
+    let database = TestDatabase::empty().await.unwrap();
+    let sql = "create table t1(a int) partition by range (a)";
+    migrator(&database.url(), &[EmbeddedMigration::new("1_t1", sql)])
+        .run()
+        .await
+        .unwrap();
+    let index = outside("2_index", "create index concurrently t1_a on t1(a)");
+    let error = migrator(&database.url(), &[index]).run().await.unwrap_err();
+    let text = failed(error).to_string();
+    assert!(
+        text.contains("SQLSTATE 0A000") && text.contains("ATTACH PARTITION"),
+        "{text}"
+    );
+}

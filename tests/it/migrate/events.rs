@@ -8,6 +8,7 @@ use harness::{TestDatabase, wait_until};
 use serde_json::Value;
 
 use super::{migrator, table};
+use crate::captured::Captured;
 
 #[tokio::test]
 async fn a_run_tells_of_migrations_statements_waits_attempts_and_the_failure() {
@@ -84,4 +85,28 @@ async fn a_run_tells_of_migrations_statements_waits_attempts_and_the_failure() {
             .contains("does not exist"),
         "{failed}"
     );
+}
+
+#[tokio::test]
+async fn a_validation_is_not_cut_short_and_a_timeout_of_the_file_is_in_the_log() {
+    let database = TestDatabase::empty().await.unwrap();
+    let slow = EmbeddedMigration::new(
+        "1_slow",
+        "set local statement_timeout = '1min';\n\
+         create function slow(int) returns bool language sql as 'select pg_sleep(0.4) is not null';\n\
+         create table t1(a int); insert into t1 values (1);\n\
+         alter table t1 add constraint slow check (slow(a)) not valid",
+    );
+    let validate = EmbeddedMigration::new("2_validate", "alter table t1 validate constraint slow");
+    let migrator = migrator(&database.url(), &[slow, validate])
+        .statement_timeout(Some(Duration::from_millis(200)));
+    let (captured, _guard) = Captured::begin();
+    assert_eq!(migrator.run().await.unwrap().len(), 2);
+    let events = captured.events("app_db::migrate");
+    let own: Vec<_> = events
+        .iter()
+        .filter(|event| event.get("message") == Some("a migration sets its own timeout"))
+        .map(|event| (event.get("version"), event.get("setting")))
+        .collect();
+    assert_eq!(own, [(Some("1"), Some("statement_timeout"))]);
 }

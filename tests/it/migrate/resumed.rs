@@ -1,7 +1,7 @@
 //! Migrations outside a transaction that were interrupted, and go on where they stopped.
 
-use app_db::{EmbeddedMigration, MigrateError, MigrationState, Migrator};
-use harness::{TestDatabase, wait_until};
+use app_db::{EmbeddedMigration, LeftBehind, MigrateError, MigrationState, Migrator};
+use harness::{Proxy, TestDatabase, wait_until};
 
 use super::{failed, migrator, server_state};
 
@@ -143,5 +143,37 @@ async fn a_file_with_transactions_of_its_own_starts_again_from_the_beginning() {
     assert_eq!(
         server_state(&database).await,
         (vec!["t1".to_owned()], vec!["1".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn a_commit_of_the_files_own_whose_answer_is_lost_is_unknown() {
+    let database = TestDatabase::empty().await.unwrap();
+    let sql = "begin; create table t1(a int);\n\
+               create function slow() returns trigger language plpgsql as \
+               $$ begin perform pg_sleep(1); return null; end $$;\n\
+               create constraint trigger slow after insert on t1 deferrable initially deferred \
+               for each row execute function slow();\n\
+               insert into t1 values (1);\ncommit";
+    let migration = EmbeddedMigration::new("1_a", sql).with_metadata("run_in_transaction = false");
+    let proxy = Proxy::start(database.server().port()).await.unwrap();
+    let migrator = migrator(&database.proxied_url(&proxy), &[migration]);
+    let cutting = async {
+        wait_until("it commits", crate::SOON, async || {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND query = 'commit' AND wait_event = 'PgSleep'";
+            database.scalar::<i64>(sql).await.unwrap() == 1
+        })
+        .await;
+        proxy.cut();
+    };
+    let (error, ()) = tokio::join!(migrator.run(), cutting);
+    let error = failed(error.unwrap_err());
+    assert_eq!((error.state.clone(), error.line), (LeftBehind::Unknown, 5));
+    assert!(
+        error
+            .to_string()
+            .contains("whether it was committed is unknown"),
+        "{error}"
     );
 }

@@ -6,7 +6,7 @@ use std::num::ParseIntError;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use app_db::{Config, Credentials, Database};
+use app_db::{Config, Credentials, Database, Refresh};
 use axum::Router;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -137,8 +137,15 @@ async fn end_of(pipe: &mut Option<pipe::Receiver>) {
     while let Ok(1..) = pipe.read(&mut [0; 64]).await {}
 }
 
-/// Reads user and password anew, which may be in the file of `DATABASE_URL_FILE`.
+/// Reads user and password anew: from the source of `[database.credentials]`, or from the URL, which may be in the file
+/// of `DATABASE_URL_FILE`.
 async fn renew_credentials(db: &Database) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    if db.credentials().source != "static" {
+        if let Refresh::Rotated(rotation) = db.refresh().await? {
+            rotation.drained().await;
+        }
+        return Ok(());
+    }
     let config = Config::load()?;
     let endpoint = config.pooled_url()?.endpoint();
     let password = endpoint.password.clone().unwrap_or_default();

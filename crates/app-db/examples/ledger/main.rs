@@ -10,7 +10,7 @@
 //! | `POST /transfers {"from", "to", "amount"}` | 201 `{"id"}`; 422 for what cannot be done, 409 after too many
 //! conflicts |
 //! | `GET /live` | 200 as long as the process answers |
-//! | `GET /ready` | 200, or 503 while a pool is not well or the service is shutting down |
+//! | `GET /ready` | 200, or 503 while a pool is not well, migrations are pending or the service is shutting down |
 //! | `GET /status` | the pools in numbers |
 //!
 //! 503 with `Retry-After` means busy or no database; the request was not carried out.
@@ -30,6 +30,7 @@ mod log;
 mod operate;
 mod probes;
 mod schema;
+mod schema_seen;
 mod transfers;
 
 use std::io::Write;
@@ -42,6 +43,7 @@ use tokio::net::TcpListener;
 
 use self::ledger::Ledger;
 use self::lifecycle::Lifecycle;
+use self::schema_seen::SchemaSeen;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -60,7 +62,10 @@ async fn main() -> ExitCode {
 async fn serve(config: Result<Config, ConfigError>) -> Result<(), Box<dyn std::error::Error>> {
     let drain = lifecycle::drain_from(std::env::var("LEDGER_DRAIN_MS").ok())?;
     let listen = std::env::var("LEDGER_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let db = Database::connect(&config?).await?;
+    let migrations = app_db::embed_migrations!("$CARGO_MANIFEST_DIR/../../migrations")?;
+    let db = Database::connect(&config?)
+        .await?
+        .with_migrations(migrations);
     let ends_with_input = std::env::var_os("LEDGER_ENDS_WITH_INPUT").is_some();
     let lifecycle = Lifecycle::watch_signals(db.clone(), ends_with_input)?;
 
@@ -70,6 +75,7 @@ async fn serve(config: Result<Config, ConfigError>) -> Result<(), Box<dyn std::e
     let app = router(Ledger {
         db: db.clone(),
         lifecycle: lifecycle.clone(),
+        schema: SchemaSeen::default(),
     });
     lifecycle.serve(listener, app, drain).await?;
 

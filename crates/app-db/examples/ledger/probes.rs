@@ -13,7 +13,7 @@ pub(crate) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// Whether requests should be sent here.
+/// Whether requests should be sent here: the pools are well, and the schema is not older than this service.
 pub(crate) async fn ready(State(ledger): State<Ledger>) -> (StatusCode, Json<Value>) {
     if ledger.lifecycle.is_draining() {
         return (
@@ -21,13 +21,18 @@ pub(crate) async fn ready(State(ledger): State<Ledger>) -> (StatusCode, Json<Val
             Json(json!({ "ready": false, "draining": true })),
         );
     }
-    let ready = ledger.db.health().await.is_ready();
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (status, Json(json!({ "ready": ready, "draining": false })))
+    let mut answer = json!({ "ready": false, "draining": false });
+    if ledger.db.health().await.is_ready() {
+        match ledger.schema.look(&ledger.db).await {
+            Ok(None) => {
+                answer["ready"] = json!(true);
+                return (StatusCode::OK, Json(answer));
+            }
+            Ok(Some(lacking)) => answer["schema"] = json!(lacking),
+            Err(error) => tracing::warn!(error = error.report(), "the schema was not seen"),
+        }
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, Json(answer))
 }
 
 /// The pools in numbers, the write pool first.

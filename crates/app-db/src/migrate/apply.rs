@@ -1,6 +1,6 @@
 //! Runs one migration: its statements, and the record that they have run.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
@@ -27,8 +27,9 @@ impl Applier<'_> {
     /// step.
     pub(super) async fn in_transaction(&self, steps: &[Step<'_>]) -> Result<(), MigrateError> {
         let mut retry = Retry::new(self.settings.lock_retry);
+        let began = Instant::now();
         loop {
-            let error = match self.attempt_transaction(steps).await {
+            let error = match self.attempt_transaction(steps, began).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -46,7 +47,11 @@ impl Applier<'_> {
         }
     }
 
-    async fn attempt_transaction(&self, steps: &[Step<'_>]) -> Result<(), MigrateError> {
+    async fn attempt_transaction(
+        &self,
+        steps: &[Step<'_>],
+        began: Instant,
+    ) -> Result<(), MigrateError> {
         let client = &self.session.client;
         client
             .batch_execute("BEGIN")
@@ -64,7 +69,7 @@ impl Applier<'_> {
                     return Err(step.failed(statement, error, LeftBehind::Nothing).into());
                 }
             }
-            self.record(step).await?;
+            self.record(step, began.elapsed()).await?;
         }
         match (client.batch_execute("COMMIT").await, steps.last()) {
             (Err(error), Some(step)) => {
@@ -81,10 +86,11 @@ impl Applier<'_> {
     /// Runs each step statement by statement, and records it after the last statement.
     pub(super) async fn without_transaction(&self, steps: &[Step<'_>]) -> Result<(), MigrateError> {
         for step in steps {
+            let began = Instant::now();
             self.run_statements(step).await?;
             // What the file has set must not reach the record: a role, or `default_transaction_read_only`.
             self.session.clear().await?;
-            self.record(step).await?;
+            self.record(step, began.elapsed()).await?;
         }
         Ok(())
     }
@@ -121,7 +127,12 @@ impl Applier<'_> {
                     && !controls_transactions
                     && !matches!(statement.verb(), "call" | "do" | "vacuum");
                 let _ = client.batch_execute("ROLLBACK").await;
-                let left = self.left_behind(done, &before).await;
+                let is_unknown = error.code().is_none() && statement.controls_transaction();
+                let left = if is_unknown {
+                    LeftBehind::Unknown
+                } else {
+                    self.left_behind(done, &before).await
+                };
                 let failed = step.failed(statement.clone(), error, left);
                 if !is_atomic {
                     return Err(failed.into());
@@ -174,13 +185,16 @@ impl Applier<'_> {
     }
 
     /// Sends a statement, and sees meanwhile what it waits for.
-    async fn send(&self, statement: &MigrationStatement<'_>) -> Result<(), tokio_postgres::Error> {
+    pub(super) async fn send(
+        &self,
+        statement: &MigrationStatement<'_>,
+    ) -> Result<(), tokio_postgres::Error> {
         let sent = self.session.client.batch_execute(statement.sql);
         self.watch.during(self.settings.lock_timeout, sent).await
     }
 
     /// Waits before the next attempt. It fails if the error does not pass, or the time is used up.
-    async fn wait_or_fail(
+    pub(super) async fn wait_or_fail(
         &self,
         mut failed: FailedMigration,
         retry: &mut Retry,
@@ -228,7 +242,7 @@ impl Applier<'_> {
         }
     }
 
-    async fn set(&self, timeouts: &str, step: &Step<'_>) -> Result<(), MigrateError> {
+    pub(super) async fn set(&self, timeouts: &str, step: &Step<'_>) -> Result<(), MigrateError> {
         let failed =
             MigrateError::bookkeeping(format!("set the timeouts of migration {}", step.title()));
         self.session
@@ -240,8 +254,16 @@ impl Applier<'_> {
 
     /// Resets the role first: a migration may have changed it, and the new role may not be allowed to write
     /// the history.
-    async fn record(&self, step: &Step<'_>) -> Result<(), MigrateError> {
-        let sql = format!("RESET SESSION AUTHORIZATION; RESET ROLE; {}", step.record);
+    pub(super) async fn record(
+        &self,
+        step: &Step<'_>,
+        elapsed: Duration,
+    ) -> Result<(), MigrateError> {
+        let took = self.session.side_table.took(step.version(), elapsed);
+        let sql = format!(
+            "RESET SESSION AUTHORIZATION; RESET ROLE; {}; {took}",
+            step.record
+        );
         let failed = MigrateError::bookkeeping(format!(
             "record migration {} in {}",
             step.title(),

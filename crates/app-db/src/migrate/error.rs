@@ -84,6 +84,14 @@ pub enum MigrateError {
         newest: String,
     },
 
+    /// The pending migrations are not those of the approved plan. Nothing was changed.
+    #[error("this is not what was planned: {problem}; plan again, with the same flags as the run")]
+    #[non_exhaustive]
+    NotAsPlanned {
+        /// The first difference.
+        problem: String,
+    },
+
     /// The `up.sql` of an applied migration is not the one that was applied. Nothing was changed.
     #[error(
         "{migration} was edited after it was applied{}: restore it and write the change as a new \
@@ -379,21 +387,4 @@ impl fmt::Display for OptionalHolder<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_for_the_lock_names_its_holder() {
-        let error = MigrateError::Locked {
-            waited: Duration::from_secs(2),
-            holder: Some(Holder {
-                pid: 42,
-                application_name: "dbctl".to_owned(),
-            }),
-        };
-        assert_eq!(
-            format!("{error:?}"),
-            "gave up after 2s waiting for another migrator: backend 42 (dbctl)"
-        );
-    }
-}
+mod tests;

@@ -122,3 +122,13 @@ pub(super) fn milliseconds<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
+
+pub(super) fn optional_milliseconds<S: Serializer>(
+    elapsed: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match elapsed {
+        Some(elapsed) => milliseconds(elapsed, serializer),
+        None => serializer.serialize_none(),
+    }
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
+use crate::migrate::concurrent_index::ConcurrentIndex;
 use crate::migrate::count::Count;
 use crate::migrate::layout::METADATA;
 use crate::migrate::lock_wait::LockWait;
@@ -177,8 +178,13 @@ impl std::error::Error for FailedMigration {
     }
 }
 
-/// What to write in `metadata.toml`, if a statement cannot run in the transaction of the migrator.
+/// What to change in the migration, if the error shows it.
 fn advice(at: &FailedStatement<'_>) -> Option<String> {
+    let is_partitioned = at.source.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+        && ConcurrentIndex::of(&at.statement).is_some();
+    if is_partitioned {
+        return Some(PARTITIONED.to_owned());
+    }
     // `SET TRANSACTION` after the first query has the same SQLSTATE, and outside it would be no use.
     let needs_none = at.run_in_transaction
         && at.source.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION)
@@ -192,6 +198,10 @@ fn advice(at: &FailedStatement<'_>) -> Option<String> {
         )
     })
 }
+
+const PARTITIONED: &str = "no index of a partitioned table is built concurrently: write CREATE INDEX .. ON ONLY it, \
+     CREATE INDEX CONCURRENTLY for each partition, each in a migration of its own, and \
+     ALTER INDEX .. ATTACH PARTITION";
 
 /// Line and column of a byte offset, both from 1, the column in characters.
 pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {

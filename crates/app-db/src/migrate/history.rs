@@ -15,6 +15,8 @@ use crate::migrate::source::Migration;
 pub(super) struct History {
     pub(super) database: String,
     pub(super) schema: String,
+    /// As whom the session works.
+    pub(super) role: String,
     /// The table with its schema, for SQL.
     pub(super) table: String,
     state: TableState,
@@ -68,6 +70,7 @@ impl History {
             table: qualified(&schema),
             database,
             schema,
+            role: user,
             state,
             others: found,
         })

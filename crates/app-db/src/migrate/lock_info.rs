@@ -18,6 +18,8 @@ pub struct LockInfo {
     pub database: String,
     /// The schema of the history.
     pub schema: String,
+    /// The role that asks, as which a run would work.
+    pub role: String,
     /// `classid` of the lock in `pg_locks`; the same everywhere.
     pub classid: u32,
     /// `objid` of the lock in `pg_locks`; differs by database and schema.
@@ -90,6 +92,7 @@ async fn info(session: &MigratorSession) -> Result<LockInfo, MigrateError> {
     Ok(LockInfo {
         database: session.history.database.clone(),
         schema: session.history.schema.clone(),
+        role: session.history.role.clone(),
         classid: key.classid.cast_unsigned(),
         objid: key.objid.cast_unsigned(),
         holder: holder(session).await.map_err(failed)?,

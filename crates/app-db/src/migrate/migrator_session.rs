@@ -45,6 +45,18 @@ impl MigratorSession {
         wait: Duration,
         migrations: &[Migration],
     ) -> Result<(), MigrateError> {
+        self.take_lock(wait, migrations).await?;
+        self.history.create(&self.client).await?;
+        self.side_table = SideTable::find(&self.client, &self.history).await?;
+        self.side_table.create(&self.client, &self.history).await
+    }
+
+    /// The same without creating anything.
+    pub(super) async fn take_lock(
+        &mut self,
+        wait: Duration,
+        migrations: &[Migration],
+    ) -> Result<(), MigrateError> {
         loop {
             self.lock_key().acquire(&self.client, wait).await?;
             // The migrator that had the lock before may have made the history, and the schema for it.
@@ -63,9 +75,8 @@ impl MigratorSession {
         self.history
             .refuse_another(&self.client, migrations)
             .await?;
-        self.history.create(&self.client).await?;
         self.side_table = SideTable::find(&self.client, &self.history).await?;
-        self.side_table.create(&self.client, &self.history).await
+        Ok(())
     }
 
     /// Ends the session. Closing the connection would release the lock too; releasing it first spares

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::migrate::Migrator;
+use crate::migrate::approved_plan::ApprovedPlan;
 use crate::migrate::event::{Listener, MigrationEvent};
 use crate::migrate::metadata::Phase;
 use crate::migrate::source::MigrationSource;
@@ -73,6 +74,13 @@ impl Migrator {
     /// of the phase `contract`, and [`Phase::Contract`] applies those and stops before the next other one.
     pub fn phase(mut self, phase: Phase) -> Self {
         self.selection.phase = Some(phase);
+        self
+    }
+
+    /// Fails, before any change, unless the pending migrations are those of a plan that was approved. Planned
+    /// ones that are applied already do not count, so that a run can be repeated.
+    pub fn approved(mut self, plan: ApprovedPlan) -> Self {
+        self.approved = Some(plan);
         self
     }
 

@@ -1,12 +1,15 @@
 //! What a run would do, statement by statement, from the files and the live catalogue.
 
 mod catalogue_facts;
+mod held_locks;
 pub(super) mod planned;
+mod rehearsal;
 mod relations;
 
 use std::collections::BTreeSet;
 
 use crate::migrate::Migrator;
+use crate::migrate::checksum::checksum;
 use crate::migrate::effect::statement::effect_of;
 use crate::migrate::error::MigrateError;
 use crate::migrate::failed_migration::line_and_column;
@@ -61,6 +64,9 @@ impl Migrator {
         let notes = session.side_table.read(&session.client).await?;
         report::refuse_drift(report::drifted(migrations, &notes).map(|m| (&m.version, &m.name)))?;
         let pending = self.selection.of(migrations, &applied)?;
+        if let Some(plan) = &self.approved {
+            plan.require(&session.history.database, &pending, &applied)?;
+        }
         for migration in &pending {
             Step::up(migration, session).check(self.allow_empty)?;
         }
@@ -99,6 +105,7 @@ async fn plan_one(
             scan: relations.iter().any(|relation| relation.scan),
             opaque: effect.opaque,
             relations,
+            rehearsed: None,
         });
     }
     asked.map_err(failed)?;
@@ -106,6 +113,7 @@ async fn plan_one(
         version: migration.version.clone(),
         name: migration.name.clone(),
         path: migration.path.clone(),
+        sha256: checksum(&migration.up),
         phase: migration.phase,
         transaction: migration.run_in_transaction,
         statements,

@@ -1,9 +1,13 @@
-//! Ways out after an edit: to accept it, or to start again.
+//! Ways out: to accept an edit, to start again, or to go on from a statement.
 
 use crate::migrate::Migrator;
 use crate::migrate::checksum::checksum;
+use crate::migrate::count::Count;
 use crate::migrate::error::MigrateError;
 use crate::migrate::layout::version_of;
+use crate::migrate::migrator_session::MigratorSession;
+use crate::migrate::source::Migration;
+use crate::migrate::step::Step;
 
 impl Migrator {
     /// Takes the `up.sql` of an applied migration as it is now for the one that was applied. Nothing is run.
@@ -68,4 +72,61 @@ impl Migrator {
         session.close().await;
         forgotten
     }
+
+    /// Lets the next run of a migration outside a transaction begin with its statement number `statement`,
+    /// counted from 1, as if those before it had run. The caller knows that they have.
+    ///
+    /// `version` may be written as in the name of the directory.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::NotApplied`] if no run of the migration can begin there, and the errors of
+    /// [`run`](Self::run) except the errors of running a migration. If the future is dropped, it is noted or not.
+    pub async fn resume_at(&self, version: &str, statement: usize) -> Result<(), MigrateError> {
+        let migrations = self.source.read()?;
+        let number = version_of(version);
+        let refused = |reason: &str| MigrateError::NotApplied {
+            version: version.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let migration = migrations
+            .iter()
+            .find(|migration| migration.version == number)
+            .ok_or_else(|| refused("its files are not here"))?;
+        let session = self.open_and_lock(&migrations).await?;
+        let noted = note_resume(&session, migration, statement, refused).await;
+        session.close().await;
+        noted
+    }
+}
+
+async fn note_resume(
+    session: &MigratorSession,
+    migration: &Migration,
+    statement: usize,
+    refused: impl Fn(&str) -> MigrateError,
+) -> Result<(), MigrateError> {
+    let applied = session.history.read(&session.client).await?;
+    let step = Step::up(migration, session);
+    let count = step.statements().len();
+    if applied.contains_key(&migration.version) {
+        return Err(refused("it is applied"));
+    }
+    if migration.run_in_transaction {
+        return Err(refused("it runs in a transaction, whole or not at all"));
+    }
+    if !step.is_resumable() {
+        return Err(refused(
+            "it has transactions of its own, so it starts with its first statement",
+        ));
+    }
+    if !(1..=count).contains(&statement) {
+        let statements = Count(count, "statement", "statements");
+        return Err(refused(&format!("it has {statements}, counted from 1")));
+    }
+    let progress = step.progress(statement - 1);
+    let note = session.side_table.progress(&migration.version, &progress);
+    let note = note.ok_or_else(|| refused("the role may not write __dbctl_migrations"))?;
+    let failed = MigrateError::bookkeeping(format!("note where {} goes on", migration.title()));
+    session.client.batch_execute(&note).await.map_err(failed)
 }

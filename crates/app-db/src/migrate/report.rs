@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::migrate::checksum::checksum;
+use crate::migrate::destructive::is_destructive;
 use crate::migrate::error::MigrateError;
-use crate::migrate::event::milliseconds;
+use crate::migrate::event::{milliseconds, optional_milliseconds};
 use crate::migrate::metadata::Phase;
 use crate::migrate::side_table::Notes;
 use crate::migrate::source::Migration;
@@ -30,6 +31,12 @@ pub struct MigrationStatus {
     pub phase: Option<Phase>,
     /// Whether it runs in a transaction. `None` if only the server knows the version.
     pub run_in_transaction: Option<bool>,
+    /// How long the run took that applied it, waiting for locks included. `None` if another tool applied it.
+    #[serde(rename = "duration_ms", serialize_with = "optional_milliseconds")]
+    pub duration: Option<Duration>,
+    /// Whether its `up.sql` drops tables, columns or schemas, or deletes rows: `down.sql` cannot bring them
+    /// back. What a `DO` block does is not seen. `None` if only the server knows the version.
+    pub destructive: Option<bool>,
 }
 
 /// What the checksum of an applied migration shows.
@@ -154,6 +161,8 @@ pub(super) fn compare(
             checksum: applied.contains_key(version).then_some(checksum),
             phase: migration.and_then(|m| m.phase),
             run_in_transaction: migration.map(|m| m.run_in_transaction),
+            duration: notes.durations.get(version).copied(),
+            destructive: migration.map(|m| is_destructive(&m.up)),
         }
     });
     status.collect()

@@ -107,7 +107,19 @@ impl Migrator {
         if let Some(shortest) = limits.min() {
             session.warn_of_autovacuum(shortest).await?;
         }
-        let applier = Applier {
+        let applier = self.applier(session);
+        let mut finished = Vec::new();
+        for (migration, steps) in work {
+            finished.push(
+                self.perform_one(&applier, migration, &steps, action, finished.len())
+                    .await?,
+            );
+        }
+        Ok(finished)
+    }
+
+    pub(super) fn applier<'a>(&'a self, session: &'a MigratorSession) -> Applier<'a> {
+        Applier {
             session,
             settings: &self.settings,
             watch: LockWatch::new(
@@ -117,15 +129,7 @@ impl Migrator {
                 self.listener.clone(),
             ),
             listener: &self.listener,
-        };
-        let mut finished = Vec::new();
-        for (migration, steps) in work {
-            finished.push(
-                self.perform_one(&applier, migration, &steps, action, finished.len())
-                    .await?,
-            );
         }
-        Ok(finished)
     }
 
     async fn perform_one(
@@ -143,6 +147,9 @@ impl Migrator {
             name: name.clone(),
             action,
         });
+        for setting in steps.iter().flat_map(Step::own_timeouts) {
+            tracing::info!(target: "app_db::migrate", version, setting, "a migration sets its own timeout");
+        }
         let result = if migration.run_in_transaction {
             applier.in_transaction(steps).await
         } else {

@@ -8,6 +8,7 @@
 //! how many of its statements have run.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row};
@@ -20,6 +21,8 @@ use crate::migrate::history::History;
 pub(super) struct Notes {
     /// The checksums of applied versions, as far as they are known.
     pub(super) checksums: BTreeMap<String, String>,
+    /// How long applied versions took, as far as it is known.
+    pub(super) durations: BTreeMap<String, Duration>,
     /// The versions that are unfinished.
     pub(super) unfinished: BTreeMap<String, Progress>,
 }
@@ -40,6 +43,8 @@ pub(super) struct SideTable {
     exists: bool,
     readable: bool,
     writable: bool,
+    /// Whether it has a place for how long a migration took.
+    times: bool,
     /// Whether the record of each migration creates it first, because its schema is yet to be created.
     with_record: bool,
 }
@@ -49,14 +54,22 @@ impl SideTable {
         let table = history.beside(TABLE);
         let failed = MigrateError::bookkeeping(format!("find {table}"));
         let row = client.query_one(FIND, &[&table]).await;
-        let found = row.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
-        let (exists, readable, writable) = found.map_err(failed)?;
+        let found = row.and_then(|row| {
+            Ok((
+                row.try_get(0)?,
+                row.try_get(1)?,
+                row.try_get(2)?,
+                row.try_get(3)?,
+            ))
+        });
+        let (exists, readable, writable, times) = found.map_err(failed)?;
         Ok(Self {
             table,
             history: history.table.clone(),
             exists,
             readable,
             writable,
+            times,
             with_record: false,
         })
     }
@@ -69,13 +82,14 @@ impl SideTable {
     ) -> Result<(), MigrateError> {
         if !self.exists && history.lacks_schema() {
             self.with_record = true;
-            self.writable = true;
+            (self.writable, self.times) = (true, true);
             return Ok(());
         }
         if !self.exists {
             match client.batch_execute(&self.definition()).await {
                 Ok(()) => {
-                    (self.exists, self.readable, self.writable) = (true, true, true);
+                    (self.exists, self.readable) = (true, true);
+                    (self.writable, self.times) = (true, true);
                 }
                 Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {}
                 Err(error) => {
@@ -98,7 +112,7 @@ impl SideTable {
         if self.exists {
             return None;
         }
-        self.writable = true;
+        (self.writable, self.times) = (true, true);
         self.with_record = history.lacks_schema();
         (!self.with_record).then(|| self.definition())
     }
@@ -108,8 +122,13 @@ impl SideTable {
             return Ok(Notes::default());
         }
         let Self { table, history, .. } = self;
+        let took = if self.times {
+            "s.duration_ms"
+        } else {
+            "NULL::bigint"
+        };
         let sql = format!(
-            "SELECT s.version::text, s.sha256_up::text, s.statements_done FROM {table} s \
+            "SELECT s.version::text, s.sha256_up::text, s.statements_done, {took} FROM {table} s \
              LEFT JOIN {history} h ON h.version = s.version \
              WHERE h.run_on = s.run_on OR (h.version IS NULL AND s.run_on IS NULL)"
         );
@@ -157,6 +176,18 @@ impl SideTable {
         )
     }
 
+    /// The SQL that notes how long `version` took, behind its [`note`](Self::note).
+    pub(super) fn took(&self, version: &str, elapsed: Duration) -> String {
+        if !(self.writable && self.times) {
+            return String::new();
+        }
+        format!(
+            "UPDATE {} SET duration_ms = {} WHERE version = '{version}'",
+            self.table,
+            elapsed.as_millis()
+        )
+    }
+
     /// The SQL that forgets `version`.
     pub(super) fn forget(&self, version: &str) -> String {
         if self.writable && self.exists {
@@ -169,7 +200,7 @@ impl SideTable {
     fn definition(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY, \
-             run_on TIMESTAMP, sha256_up TEXT NOT NULL, statements_done INT, \
+             run_on TIMESTAMP, sha256_up TEXT NOT NULL, statements_done INT, duration_ms BIGINT, \
              tool_version TEXT NOT NULL, \
              noted_by TEXT NOT NULL DEFAULT session_user, \
              noted_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp())",
@@ -183,6 +214,12 @@ impl Notes {
         let (version, checksum) = (row.try_get(0)?, row.try_get(1)?);
         match row.try_get::<_, Option<i32>>(2)? {
             None => {
+                let took = row.try_get::<_, Option<i64>>(3)?;
+                if let Some(took) = took.and_then(|took| u64::try_from(took).ok()) {
+                    let version: &String = &version;
+                    self.durations
+                        .insert(version.clone(), Duration::from_millis(took));
+                }
                 self.checksums.insert(version, checksum);
             }
             Some(done) => {
@@ -200,5 +237,7 @@ const TOOL: &str = env!("CARGO_PKG_VERSION");
 
 const FIND: &str = "SELECT t.oid IS NOT NULL, coalesce(has_table_privilege(t.oid, 'SELECT'), false), \
      coalesce(has_table_privilege(t.oid, 'SELECT') AND has_table_privilege(t.oid, 'INSERT') \
-     AND has_table_privilege(t.oid, 'UPDATE') AND has_table_privilege(t.oid, 'DELETE'), false) \
+     AND has_table_privilege(t.oid, 'UPDATE') AND has_table_privilege(t.oid, 'DELETE'), false), \
+     EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid \
+     AND a.attname = 'duration_ms' AND NOT a.attisdropped) \
      FROM (SELECT to_regclass($1::text)::oid) AS t(oid)";

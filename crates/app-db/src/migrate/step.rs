@@ -141,20 +141,42 @@ impl<'a> Step<'a> {
         MigrateError::source(&self.file, problem)
     }
 
+    /// The names of the timeouts that the file itself sets.
+    pub(super) fn own_timeouts(&self) -> Vec<&'static str> {
+        let mut names = vec!["lock_timeout", "statement_timeout"];
+        names.retain(|name| mentions(self.text, name));
+        names
+    }
+
+    /// Whether it validates constraints and does nothing else: then nobody waits for it, however long it takes.
+    fn only_validates(&self) -> bool {
+        let statements = self.statements();
+        let validates = |statement: &MigrationStatement<'_>| {
+            statement.verb() == "alter" && mentions(statement.sql, "validate")
+        };
+        !statements.is_empty() && statements.iter().all(validates)
+    }
+
     /// The `SET` statements for both timeouts, as `metadata.toml` or else the settings have them, except for a
     /// timeout that the file itself sets.
     pub(super) fn timeouts(&self, scope: &str, settings: &MigrationSettings) -> String {
         let own = self.migration.limits;
+        let set_by_file = self.own_timeouts();
+        let statement_timeout = if self.only_validates() {
+            None
+        } else {
+            settings.statement_timeout
+        };
         [
             ("lock_timeout", own.lock_timeout, settings.lock_timeout),
             (
                 "statement_timeout",
                 own.statement_timeout,
-                settings.statement_timeout,
+                statement_timeout,
             ),
         ]
         .into_iter()
-        .filter(|(name, _, _)| !mentions(self.text, name))
+        .filter(|(name, _, _)| !set_by_file.contains(name))
         .map(|(name, own, configured)| {
             let limit = own.map_or(configured, |own| own.0);
             format!(
@@ -263,5 +285,17 @@ mod tests {
             step(&migration("SET LOCAL lock_timeout = 1")).timeouts("SET", &settings),
             "SET statement_timeout = 0;"
         );
+    }
+
+    #[test]
+    fn a_migration_that_only_validates_may_take_its_time() {
+        let settings = MigrationSettings::built_in();
+        let timeout = |text: &str| step(&migration(text)).timeouts("SET", &settings);
+        let validate = "alter table a validate constraint b";
+        assert!(timeout(validate).contains("SET statement_timeout = 0;"));
+        let with_more = format!("{validate}; alter table a add column c int");
+        assert!(timeout(&with_more).contains("SET statement_timeout = 900000;"));
+        let own = format!("{validate}; set statement_timeout = '1h'");
+        assert!(!timeout(&own).contains("statement_timeout"));
     }
 }

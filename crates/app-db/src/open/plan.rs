@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use db_config::{Config, ConfigError, Credentials, Endpoint};
+use db_config::{Config, ConfigError, Endpoint, Host};
 use db_pool::{Pool, PoolProfile, Via};
 
+use crate::credentials::secret::Secret;
 use crate::error::Error;
 use crate::transaction::budget::RetryBudget;
 use crate::transaction::retry::Retry;
@@ -91,6 +92,36 @@ impl Plan {
             retry,
         })
     }
+
+    /// The same with a secret in the place of what the URL says of the write pool's user.
+    pub(crate) fn with_secret(mut self, secret: &Secret) -> Self {
+        let replaced = Replaced {
+            user: self.write.0.user.clone(),
+            secret: secret.clone(),
+            moved_from: None,
+        };
+        let opened = std::iter::once(&mut self.write).chain(&mut self.readers);
+        for (endpoint, _) in opened {
+            if let Some(with_secret) = replaced.by(endpoint) {
+                *endpoint = with_secret;
+            }
+        }
+        self.further
+            .values()
+            .chain(&self.listening)
+            .for_each(|further| further.replace(&replaced));
+        self
+    }
+
+    /// Where each pool connects, those included that are not opened before they are asked for.
+    pub(crate) fn all(self) -> Vec<(Endpoint, PoolProfile)> {
+        let further = self.further.values();
+        let further = further.map(|pool| (pool.endpoint().clone(), pool.profile.clone()));
+        std::iter::once(self.write.clone())
+            .chain(self.readers.clone())
+            .chain(further)
+            .collect()
+    }
 }
 
 /// A pool that is opened when the service first asks for it. An unused one costs nothing.
@@ -108,11 +139,28 @@ impl FurtherPool {
         self.endpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the pool log in with these credentials once it is opened, if it would have done so as this user.
-    pub(crate) fn rotate(&self, user: &str, credentials: &Credentials) {
+    /// Has the pool log in with this secret once it is opened, if it would have done so as that user.
+    pub(crate) fn replace(&self, replaced: &Replaced) {
         let mut endpoint = self.endpoint();
-        if endpoint.user == user {
-            *endpoint = endpoint.with_credentials(credentials);
+        if let Some(with_secret) = replaced.by(&endpoint) {
+            *endpoint = with_secret;
         }
+    }
+}
+
+/// A secret that has taken the place of what a user had.
+#[derive(Clone, Debug)]
+pub(crate) struct Replaced {
+    pub(crate) user: String,
+    pub(crate) secret: Secret,
+    /// The hosts that the secret's host has taken the place of, if it has.
+    pub(crate) moved_from: Option<Vec<Host>>,
+}
+
+impl Replaced {
+    /// The endpoint with the secret, if it is one of that user.
+    pub(crate) fn by(&self, endpoint: &Endpoint) -> Option<Endpoint> {
+        let follows = self.moved_from.as_ref() == Some(&endpoint.hosts);
+        (endpoint.user == self.user).then(|| self.secret.applied_to(endpoint, follows))
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use config::ValueKind;
+use config::{Value, ValueKind};
+use toml::de::{DeTable, DeValue};
 
 use crate::duration;
 
@@ -45,6 +46,8 @@ pub enum KeyKind {
     Text,
     /// The name of an environment variable.
     Variable,
+    /// A program and its arguments, as a list of texts.
+    Arguments,
     /// One of a few words.
     Choice(&'static [&'static str]),
 }
@@ -54,6 +57,7 @@ pub enum KeyKind {
 pub(crate) enum Found<'a> {
     Text(&'a str),
     Number(&'a str),
+    List(&'a [&'a str]),
     Other(&'a str),
 }
 
@@ -67,6 +71,13 @@ impl KeyKind {
             KeyKind::Count { .. } | KeyKind::CountOr { .. } => {
                 self.read(Found::Number(text.trim()))
             }
+            KeyKind::Arguments => match list(text) {
+                Some(words) => {
+                    let words: Vec<_> = words.iter().map(|word| &**word).collect();
+                    self.read(Found::List(&words))
+                }
+                None => self.read(Found::Text(text)),
+            },
             _ => self.read(Found::Text(text)),
         }
     }
@@ -106,6 +117,14 @@ impl KeyKind {
             (KeyKind::Text, Found::Text(text)) if !text.chars().any(char::is_control) => {
                 Ok(ValueKind::String(text.to_owned()))
             }
+            (KeyKind::Arguments, Found::List(words))
+                if words.iter().all(|word| is_argument(word)) =>
+            {
+                let words = words.iter().map(|word| Value::from(*word));
+                Ok(ValueKind::Array(words.collect()))
+            }
+            // Not quoted either: an argument may be a password, which belongs elsewhere.
+            (KeyKind::Arguments, _) => Err(format!("expected {self}")),
             (KeyKind::Variable, Found::Text(text)) if is_variable(text.trim()) => {
                 Ok(ValueKind::String(text.trim().to_owned()))
             }
@@ -137,7 +156,7 @@ impl KeyKind {
         let refusal = self.refusal(found);
         let boundless = match found {
             Found::Text(text) | Found::Number(text) => matches!(text, "0" | "unlimited"),
-            Found::Other(_) => false,
+            Found::List(_) | Found::Other(_) => false,
         };
         match self {
             // Other programs take these two values for "no bound".
@@ -154,6 +173,7 @@ impl KeyKind {
             Found::Number(number) if number.parse::<f64>().is_err() => {
                 format!("expected {self}, found {number:?}")
             }
+            Found::List(_) => format!("expected {self}, found a list"),
             Found::Number(found) | Found::Other(found) => format!("expected {self}, found {found}"),
         }
     }
@@ -180,6 +200,9 @@ impl fmt::Display for KeyKind {
             KeyKind::Percent { max } => write!(f, "a share such as \"20%\" from 0% to {max}%"),
             KeyKind::Text => f.write_str("text without control characters"),
             KeyKind::Variable => f.write_str("the name of an environment variable"),
+            KeyKind::Arguments => {
+                f.write_str("a list of texts such as [\"/usr/local/bin/token\", \"app\"]")
+            }
             KeyKind::Choice(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 match words.as_slice() {
@@ -194,6 +217,25 @@ impl fmt::Display for KeyKind {
 /// Reads the whole number before a percent sign.
 fn percent(text: &str) -> Option<u32> {
     text.trim().strip_suffix('%')?.trim_end().parse().ok()
+}
+
+/// Reads a list of texts as TOML and JSON write it.
+fn list(text: &str) -> Option<Vec<String>> {
+    let line = format!("list = {}", text.trim());
+    let table = DeTable::parse(&line).ok()?;
+    let DeValue::Array(words) = table.get_ref().get("list")?.get_ref() else {
+        return None;
+    };
+    let word = |word: &toml::Spanned<DeValue<'_>>| match word.get_ref() {
+        DeValue::String(text) => Some(text.clone().into_owned()),
+        _ => None,
+    };
+    words.iter().map(word).collect()
+}
+
+/// Whether a program can be given this: no text for it ends in the middle.
+fn is_argument(text: &str) -> bool {
+    !text.contains('\0')
 }
 
 fn is_variable(text: &str) -> bool {

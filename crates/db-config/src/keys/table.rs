@@ -1,6 +1,7 @@
 //! The table of keys, joined from its parts.
 
 mod bounds;
+mod credentials;
 mod pool;
 mod session;
 mod urls;
@@ -9,10 +10,16 @@ mod work;
 use super::key::Key;
 
 /// Every key, in the order of `config/README.md`.
-pub const KEYS: &[Key] = &joined([urls::KEYS, pool::KEYS, session::KEYS, work::KEYS]);
+pub const KEYS: &[Key] = &joined([
+    urls::KEYS,
+    credentials::KEYS,
+    pool::KEYS,
+    session::KEYS,
+    work::KEYS,
+]);
 
 /// Joins the parts in their order.
-const fn joined(parts: [&[Key]; 4]) -> [Key; COUNT] {
+const fn joined(parts: [&[Key]; 5]) -> [Key; COUNT] {
     let mut keys = [parts[0][0]; COUNT];
     let (mut at, mut part) = (0, 0);
     while part < parts.len() {
@@ -26,4 +33,8 @@ const fn joined(parts: [&[Key]; 4]) -> [Key; COUNT] {
     keys
 }
 
-const COUNT: usize = urls::KEYS.len() + pool::KEYS.len() + session::KEYS.len() + work::KEYS.len();
+const COUNT: usize = urls::KEYS.len()
+    + credentials::KEYS.len()
+    + pool::KEYS.len()
+    + session::KEYS.len()
+    + work::KEYS.len();

@@ -3,22 +3,18 @@
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::options;
 use crate::endpoint::{ChannelBinding, Endpoint, Host, TargetSessionAttrs, TlsMode};
+use crate::revealed::revealed;
 
 impl Endpoint {
     /// Writes the endpoint as a URL, with the password. Parsing it gives the same endpoint.
     ///
     /// Password and options are percent-encoded, and `sslmode` is always written.
     pub fn to_url(&self) -> SecretString {
-        url(
-            self,
-            self.password.as_ref().map(ExposeSecret::expose_secret),
-            false,
-        )
-        .into()
+        url(self, self.password.as_ref().map(revealed), false).into()
     }
 }
 

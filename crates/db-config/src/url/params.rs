@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::split;
 use super::treatment::Treatment;
 use crate::error::Problem;
 use crate::origin::Origin;
+use crate::revealed::revealed;
 
 /// The parameters of one URL, and of the layers that fill in what it leaves out.
 ///
@@ -73,7 +74,7 @@ impl Params {
             if self.is_given(name) || (has_host && (name == "host" || name == "hostaddr")) {
                 continue;
             }
-            match Treatment::of(name, value.expose_secret()) {
+            match Treatment::of(name, revealed(value)) {
                 Treatment::Keep => {
                     self.given
                         .insert(name.clone(), (value.clone(), origin.clone()));
@@ -95,7 +96,7 @@ impl Params {
     /// The value of a parameter, even if it is empty. That is no word and no number, as in libpq.
     pub(crate) fn even_empty(&self, name: &str) -> Option<&str> {
         let (value, _) = self.given.get(name)?;
-        Some(value.expose_secret())
+        Some(revealed(value))
     }
 
     pub(crate) fn origin_of(&self, name: &str) -> Option<&Origin> {

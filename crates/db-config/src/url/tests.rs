@@ -7,7 +7,7 @@ mod refusals;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use crate::revealed::revealed;
 
 use super::*;
 use crate::endpoint::{ChannelBinding, Host, TargetSessionAttrs, Tls, TlsMode};
@@ -38,7 +38,7 @@ fn tcp(name: &str, port: u16) -> Host {
 fn the_parts_of_a_url_are_decoded() {
     let endpoint = parsed("postgresql://us%40er:p%2Fw%3A%25@db.example:5433/my%20db");
     assert_eq!(endpoint.user, "us@er");
-    assert_eq!(endpoint.password.as_ref().unwrap().expose_secret(), "p/w:%");
+    assert_eq!(revealed(endpoint.password.as_ref().unwrap()), "p/w:%");
     assert_eq!(endpoint.hosts, [tcp("db.example", 5433)]);
     assert_eq!(endpoint.dbname, "my db");
     assert_eq!(endpoint.address(), "db.example:5433/my db");
@@ -62,7 +62,7 @@ fn what_is_missing_has_libpqs_default() {
 #[test]
 fn scheme_case_blanks_and_a_colon_in_the_password_are_accepted() {
     let endpoint = parsed("  POSTGRES://u:p:w@h/d\n");
-    assert_eq!(endpoint.password.unwrap().expose_secret(), "p:w");
+    assert_eq!(revealed(&endpoint.password.unwrap()), "p:w");
 }
 
 /// req 2.16, req 4.48: every mode of libpq is understood, and what looks like one is refused.
@@ -174,7 +174,7 @@ fn the_builder_writes_what_the_parser_reads() {
         "postgres://u%20r:p%40%2F%3A@h/d?sslmode=require&options=-c%20search_path%3Da,%5C%20b",
     );
     assert_eq!(
-        endpoint.to_url().expose_secret(),
+        revealed(&endpoint.to_url()),
         "postgres://u%20r:p%40%2F%3A@h:5432/d?sslmode=require&options=-c%20search_path%3Da%2C%5C%20b"
     );
 }
@@ -207,7 +207,7 @@ fn credentials_replace_user_and_password_and_nothing_else() {
     let before = parsed("postgres://u:old@h/?sslmode=require");
     let after = before.with_credentials(&crate::Credentials::new("v", "new"));
     assert_eq!(
-        after.to_url().expose_secret(),
+        revealed(&after.to_url()),
         "postgres://v:new@h:5432/u?sslmode=require"
     );
 }

@@ -86,6 +86,10 @@ fn a_value_of_ours_that_programs_read_differently_is_an_error_by_name() {
 
 /// diesel#3210, sqlx#2690: a URL that is made of other variables, under its own name and another.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test compares what a program must not read"
+)]
 fn a_url_takes_in_the_variables_before_it() {
     let text = "POSTGRES_USER=me\nPOSTGRES_PASSWORD='p$w'\nDATABASE_URL=postgres://${POSTGRES_USER}:${POSTGRES_PASSWORD}@${HOST}/d\n";
     let site = Site::new().file(".env", text);

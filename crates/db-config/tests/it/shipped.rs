@@ -201,7 +201,7 @@ fn the_example_of_dotenv_loads() {
 #[test]
 fn the_examples_of_the_default_file_load() {
     let found = examples(&shipped("config/default.toml"));
-    assert_eq!(found.len(), 4);
+    assert_eq!(found.len(), 6);
     for example in found {
         let site = Site::new().file("config/default.toml", &example);
         let config = site.load(&[LOCAL]).unwrap();

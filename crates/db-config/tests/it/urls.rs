@@ -8,6 +8,10 @@ fn pooled(config: &Config) -> &Endpoint {
     config.pooled_url().unwrap().endpoint()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test compares what a program must not read"
+)]
 fn password(endpoint: &Endpoint) -> Option<&str> {
     endpoint.password.as_ref().map(ExposeSecret::expose_secret)
 }

@@ -114,6 +114,13 @@ pub(crate) static EDITED: Rule = rule(
     "Restore it and write the change as a new migration.",
 );
 
+pub(crate) static OUT_OF_ORDER: Rule = rule(
+    "migration-out-of-order",
+    Severity::Error,
+    "A new migration is older than one that the other branch has, so a run refuses it where that one is applied.",
+    "Give the directory a newer version, as `dbctl migrate new` does.",
+);
+
 pub(crate) static NO_REASON: Rule = rule(
     "allow-without-reason",
     Severity::Error,
@@ -136,7 +143,7 @@ pub(crate) static UNUSED: Rule = rule(
 );
 
 /// All of them.
-pub(super) static OURS: [&Rule; 16] = [
+pub(super) static OURS: [&Rule; 17] = [
     &SYNTAX,
     &FLAG,
     &CONTROL,
@@ -150,6 +157,7 @@ pub(super) static OURS: [&Rule; 16] = [
     &SECRET,
     &PRIVILEGE,
     &EDITED,
+    &OUT_OF_ORDER,
     &NO_REASON,
     &UNKNOWN,
     &UNUSED,

@@ -17,6 +17,7 @@ pub(crate) struct LiveBackend {
     canceller: Canceller,
     observed: Arc<Observed>,
     activity: Arc<Activity>,
+    generation: u64,
     /// Milliseconds since `made`, plus one; 0 while nobody holds it.
     held_since: AtomicU64,
     /// The `held_since` of the last hold that was reported for its length.
@@ -38,6 +39,7 @@ impl LiveBackend {
         observed: Arc<Observed>,
         activity: Arc<Activity>,
         steering: Arc<Steering>,
+        generation: u64,
     ) -> Self {
         Self {
             quiet_since: Mutex::new((0, Instant::now())),
@@ -45,6 +47,7 @@ impl LiveBackend {
             canceller,
             observed,
             activity,
+            generation,
             held_since: AtomicU64::new(0),
             reported: AtomicU64::new(0),
             overran: AtomicU64::new(0),
@@ -75,6 +78,11 @@ impl LiveBackend {
             TransactionStatus::InTransaction | TransactionStatus::Failed
         );
         holder.caller.filter(|_| is_its && is_open)
+    }
+
+    /// The number of the generation of credentials it was made with.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Whether its socket is open.

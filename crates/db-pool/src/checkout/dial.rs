@@ -12,6 +12,7 @@ use crate::backend::reservation::Reservation;
 use crate::checkout::turn::PendingConnection;
 use crate::connect::backoff::{ConnectAttempt, NotNow, Urge};
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
+use crate::logins::LoginPermit;
 use crate::shared::Shared;
 use crate::totals::Totals;
 
@@ -24,7 +25,16 @@ pub(crate) fn dial_in_background(
 ) -> Result<oneshot::Receiver<ConnectError>, NotNow> {
     let lost = shared.registry.totals.lost.load(Ordering::Relaxed);
     shared.backoff.lost(lost);
-    let (attempt, slot) = shared.backoff.begin(urge, || shared.slots.take())?;
+    let logins = shared.registry.logins.as_ref();
+    let (attempt, (slot, permit)) = shared.backoff.begin(urge, || {
+        // In this order: a permit that is given back tells others, a slot does not.
+        let slot = shared.slots.take()?;
+        let permit = match logins {
+            Some(logins) => Some(logins.permit()?),
+            None => None,
+        };
+        Some((slot, permit))
+    })?;
     let reservation = Reservation::new(slot, shared.registry.generations.join());
     let coming = PendingConnection::new(&shared.registry);
     let (report, reported) = oneshot::channel();
@@ -32,6 +42,7 @@ pub(crate) fn dial_in_background(
         Dial {
             shared: Arc::clone(shared),
             attempt,
+            permit,
             reservation,
             coming,
             report,
@@ -45,6 +56,7 @@ pub(crate) fn dial_in_background(
 struct Dial {
     shared: Arc<Shared>,
     attempt: ConnectAttempt,
+    permit: Option<LoginPermit>,
     reservation: Reservation,
     coming: PendingConnection,
     report: oneshot::Sender<ConnectError>,
@@ -55,12 +67,24 @@ impl Dial {
         let Self {
             shared,
             attempt,
-            reservation,
+            mut permit,
+            mut reservation,
             // It is held until the end, so that a caller that it wakes finds the backend in the store,
             // or the place free.
             coming: _coming,
             report,
         } = self;
+        if let Some(permit) = &mut permit {
+            let closing = shared.registry.closing.clone();
+            if closing.run_until_cancelled(permit.ready()).await.is_none() {
+                return;
+            }
+            let generations = &shared.registry.generations;
+            if !generations.is_current(&reservation.member) {
+                // They were renewed meanwhile.
+                reservation.member = generations.join();
+            }
+        }
         let generation = reservation.member.generation();
         // A panic while connecting must not cost the pool its place for ever.
         let dialling = std::panic::AssertUnwindSafe(shared.dialler.dial(generation)).catch_unwind();
@@ -73,6 +97,7 @@ impl Dial {
         match dialled {
             Ok(dialled) => {
                 Totals::count(&shared.registry.totals.opened);
+                shared.registry.logged_in(true);
                 let registry = Arc::clone(&shared.registry);
                 let backend = Backend::new(dialled, reservation, &shared.profile, registry);
                 shared.registry.enlist(backend.live());
@@ -92,7 +117,14 @@ impl Dial {
                 if replaced {
                     drop(attempt);
                 } else {
+                    shared.registry.logged_in(false);
                     attempt.failed(error.clone());
+                    // Before the caller hears of it, so that it waits for what the owner finds out.
+                    if let Some(permit) = permit.take()
+                        && error.is_refusal_of_credentials()
+                    {
+                        permit.refused(error.clone());
+                    }
                     let _unheard = report.send(error);
                 }
                 shared.registry.changes.tell();

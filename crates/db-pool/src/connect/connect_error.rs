@@ -8,6 +8,7 @@ use std::sync::Arc;
 use db_wire::ServerError;
 use tokio_postgres::error::SqlState;
 
+use crate::connect::certificate_problem::CertificateProblem;
 use crate::connect::stage::ConnectStage;
 
 /// Why one attempt to connect failed.
@@ -21,6 +22,7 @@ struct Details {
     stage: Option<ConnectStage>,
     sqlstate: Option<SqlState>,
     detail: Option<Arc<str>>,
+    certificate: Option<CertificateProblem>,
 }
 
 /// What failed while connecting.
@@ -35,8 +37,10 @@ pub enum ConnectFailure {
     TimedOut,
     /// The certificate, the key or the TLS handshake was refused by either side.
     Tls,
-    /// User, password or authentication method refused (28P01, 28000, a pooler's 08P01).
+    /// User, password or authentication method refused (28P01, 28000 of PAM or of a locked role, a pooler's 08P01).
     Authentication,
+    /// No rule of the server's `pg_hba.conf` lets this user in from here (28000). Other credentials do not help.
+    NotAdmitted,
     /// The database does not exist (3D000).
     NoSuchDatabase,
     /// The server has no connection left for this user (53300).
@@ -68,6 +72,7 @@ impl ConnectError {
             stage: None,
             sqlstate: None,
             detail: None,
+            certificate: None,
         }))
     }
 
@@ -124,6 +129,7 @@ impl ConnectError {
                 }
                 _ => ConnectFailure::Unreachable,
             };
+            let mut certificate = None;
             let mut cause: Option<&(dyn StdError + 'static)> = error.source();
             while let Some(error) = cause {
                 if is_about_tls(error) {
@@ -136,6 +142,7 @@ impl ConnectError {
                 } else if error.downcast_ref().is_some_and(lacks_descriptors) {
                     failure = ConnectFailure::NoDescriptors;
                 }
+                certificate = certificate.or(CertificateProblem::of(error));
                 chain.push(error.to_string());
                 cause = error.source();
             }
@@ -150,9 +157,17 @@ impl ConnectError {
                 "password missing" => "it asks for a password, and none is configured".to_owned(),
                 _ => detail,
             };
-            return Self::new(address, failure).explained(detail);
+            let mut sorted = Self::new(address, failure).explained(detail);
+            sorted.0.certificate = certificate;
+            return sorted;
         };
         let failure = match db.code() {
+            // The routine tells it from a locked role and from PAM, whatever the language of the message.
+            code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+                && db.routine() == Some("ClientAuthentication") =>
+            {
+                ConnectFailure::NotAdmitted
+            }
             code if *code == SqlState::INVALID_PASSWORD
                 || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
             {
@@ -177,6 +192,7 @@ impl ConnectError {
             stage: None,
             sqlstate: Some(db.code().clone()),
             detail: Some(db.message().into()),
+            certificate: None,
         }))
     }
 
@@ -198,18 +214,44 @@ impl ConnectError {
         self.0.sqlstate.as_ref()
     }
 
+    /// What is wrong with a certificate, where that is why the handshake failed.
+    #[must_use]
+    pub fn certificate_problem(&self) -> Option<CertificateProblem> {
+        self.0.certificate
+    }
+
     /// Whether trying again with the same settings is pointless.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         matches!(
             self.0.failure,
             ConnectFailure::Authentication
+                | ConnectFailure::NotAdmitted
                 | ConnectFailure::NoSuchDatabase
                 | ConnectFailure::Rejected
                 | ConnectFailure::Settings
                 | ConnectFailure::Tls
                 | ConnectFailure::Pooler
         )
+    }
+
+    /// Whether the server was not reached, or is not of the kind that is wanted, so that it has said nothing of the
+    /// credentials.
+    #[must_use]
+    pub fn is_unreached(&self) -> bool {
+        matches!(
+            self.0.failure,
+            ConnectFailure::Unreachable
+                | ConnectFailure::UnknownHost
+                | ConnectFailure::TimedOut
+                | ConnectFailure::Unavailable
+        )
+    }
+
+    /// Whether other credentials may be what the server wants.
+    #[must_use]
+    pub fn is_refusal_of_credentials(&self) -> bool {
+        self.0.failure == ConnectFailure::Authentication
     }
 }
 
@@ -269,6 +311,8 @@ fn said_by_pooler(message: &str) -> Option<ConnectFailure> {
         ConnectFailure::NoSuchDatabase
     } else if CREDENTIALS_REFUSED.iter().any(|words| says(words)) {
         ConnectFailure::Authentication
+    } else if says(&["no pg_hba.conf entry"]) {
+        ConnectFailure::NotAdmitted
     } else if says(&["permission denied for database"]) {
         ConnectFailure::Rejected
     } else {
@@ -277,14 +321,13 @@ fn said_by_pooler(message: &str) -> Option<ConnectFailure> {
     Some(failure)
 }
 
-const CREDENTIALS_REFUSED: [&[&str]; 7] = [
+const CREDENTIALS_REFUSED: [&[&str]; 6] = [
     &["SASL authentication failed"],
     &["password authentication failed"],
     &["no such user"],
     &["auth failed"],
     &["role \"", "\" does not exist"],
     &["is not permitted to log in"],
-    &["no pg_hba.conf entry"],
 ];
 
 impl fmt::Display for ConnectError {
@@ -295,6 +338,7 @@ impl fmt::Display for ConnectError {
             ConnectFailure::TimedOut => "did not answer within the connect timeout",
             ConnectFailure::Tls => "and this client do not agree on TLS",
             ConnectFailure::Authentication => "refuses these credentials",
+            ConnectFailure::NotAdmitted => "does not let this client in by its pg_hba.conf",
             ConnectFailure::NoSuchDatabase => "has no such database",
             ConnectFailure::TooManyConnections => "has no connection left",
             ConnectFailure::Unavailable => "does not accept connections for now",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use db_config::Endpoint;
 use diesel::ConnectionError;
+use diesel::sql_types::Text;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio_postgres::Client;
 
@@ -91,14 +92,8 @@ pub(crate) struct Dialled {
 impl Dialler {
     /// Reads certificates. If something is wrong with them, the first attempt to connect reports it.
     pub(crate) fn new(endpoint: &Endpoint, profile: &PoolProfile) -> Self {
-        let settings = SessionSettings::new(endpoint, profile);
-        let unless_zero = |bound: Duration| Some(bound).filter(|bound| !bound.is_zero());
-        let bounds = SocketBounds {
-            keepalive_idle: unless_zero(profile.keepalive_idle),
-            user_timeout: unless_zero(profile.tcp_user_timeout),
-        };
         Self {
-            login: Login::new(endpoint, settings, bounds).for_diesel(),
+            login: login(endpoint, profile),
             profile: profile.clone(),
             found: Mutex::default(),
             newest: Mutex::default(),
@@ -139,13 +134,21 @@ impl Dialler {
 
     /// Connects, logs in and sets up the session, all within the connect timeout.
     pub(crate) async fn dial(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
+        self.dial_by(&self.login, generation).await
+    }
+
+    async fn dial_by(
+        &self,
+        login: &Login,
+        generation: &Generation,
+    ) -> Result<Dialled, ConnectError> {
         let progress = ConnectProgress::default();
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = progress.clone();
         within(
             self.profile.connect_timeout,
             &generation.endpoint,
             &progress,
-            self.establish(generation, &progress),
+            self.establish(login, generation, &progress),
         )
         .await
     }
@@ -172,6 +175,55 @@ impl Dialler {
         knock(endpoint, self.login.answered_last()).await;
     }
 
+    /// Logs in with certificates that are read for it, and takes on the role of the pool as its sessions will.
+    pub(crate) async fn prove(&self, generation: &Generation) -> Result<(), ConnectError> {
+        let afresh = login(&generation.endpoint, &self.profile);
+        let mut dialled = self.dial_by(&afresh, generation).await?;
+        // Elsewhere the role is in the startup packet, and a login without the right to it is refused.
+        let said_later = matches!(self.pooler(), Pooler::Shared { .. });
+        let Some(role) = self.profile.role.as_deref().filter(|_| said_later) else {
+            return Ok(());
+        };
+        let role = role.replace('"', "\"\"");
+        let taking = format!("BEGIN; SET LOCAL ROLE \"{role}\"; ROLLBACK");
+        let taking = dialled.conn.batch_execute(&taking);
+        let address = generation.endpoint.address();
+        within(
+            self.profile.connect_timeout,
+            &generation.endpoint,
+            &ConnectProgress::default(),
+            async {
+                taking.await.map_err(|error| {
+                    ConnectError::new(&address, ConnectFailure::Refused)
+                        .explained(error.to_string())
+                })
+            },
+        )
+        .await
+    }
+
+    /// Logs in and asks for the identifier that the cluster was made with.
+    pub(crate) async fn cluster(&self, generation: &Generation) -> Result<String, ConnectError> {
+        let endpoint = &generation.endpoint;
+        let mut dialled = (self.dial_by(&login(endpoint, &self.profile), generation)).await?;
+        let asking = async {
+            // Only here: elsewhere the trait would hide `first` of slices.
+            use diesel_async::RunQueryDsl;
+            let identifier = diesel::dsl::sql::<Text>(CLUSTER).get_result(&mut dialled.conn);
+            identifier.await.map_err(|error| {
+                ConnectError::new(&endpoint.address(), ConnectFailure::Refused)
+                    .explained(error.to_string())
+            })
+        };
+        let progress = ConnectProgress::default();
+        within(self.profile.connect_timeout, endpoint, &progress, asking).await
+    }
+
+    /// Reads the certificates again for new connections. If that fails, the present ones stay.
+    pub(crate) fn read_certificates(&self, endpoint: &Endpoint) {
+        self.login.read_certificates(endpoint);
+    }
+
     /// How far the newest attempt has come.
     pub(crate) fn stage(&self) -> ConnectStage {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,12 +232,13 @@ impl Dialler {
 
     async fn establish(
         &self,
+        login: &Login,
         generation: &Generation,
         progress: &ConnectProgress,
     ) -> Result<Dialled, ConnectError> {
         let endpoint = &generation.endpoint;
         let bound = self.profile.connect_timeout;
-        let (mut opened, connector) = self.login.open(endpoint, bound, progress).await?;
+        let (mut opened, connector) = login.open(endpoint, bound, progress).await?;
         progress.reach(ConnectStage::SetUp);
         let socket = opened.socket();
         let token = opened.cancel_token();
@@ -317,3 +370,16 @@ impl Dialler {
         Ok(())
     }
 }
+
+/// The way in to an endpoint, with its certificates as they are now.
+fn login(endpoint: &Endpoint, profile: &PoolProfile) -> Login {
+    let settings = SessionSettings::new(endpoint, profile);
+    let unless_zero = |bound: Duration| Some(bound).filter(|bound| !bound.is_zero());
+    let bounds = SocketBounds {
+        keepalive_idle: unless_zero(profile.keepalive_idle),
+        user_timeout: unless_zero(profile.tcp_user_timeout),
+    };
+    Login::new(endpoint, settings, bounds).for_diesel()
+}
+
+const CLUSTER: &str = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";

@@ -5,30 +5,32 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use db_config::{ChannelBinding, Endpoint, ExposeSecret, Host, TargetSessionAttrs, TlsMode};
+use db_config::{Endpoint, TargetSessionAttrs, TlsMode};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::NoTls;
-use tokio_postgres::config as pg;
 
 use crate::connect::addresses::{Failures, HostMemory, has_ipv6_alone, resolve, unix_socket};
+use crate::connect::certificates::Certificates;
 use crate::connect::connect_error::{ConnectError, ConnectFailure, may_refuse_parameters};
 use crate::connect::connector::{Connector, Negotiation, Transport, UnixStream};
+use crate::connect::driver_config::driver_config;
 use crate::connect::opened::{Opened, admit};
 use crate::connect::phases::Clock;
 use crate::connect::session_settings::SessionSettings;
 use crate::connect::socket_bounds::SocketBounds;
 use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::connect::startup_packet::{Accepted, StartupPacket};
-use crate::connect::tls;
 use crate::deadline::deadline;
 
 /// An endpoint, with what is known about how to log in there.
 pub(crate) struct Login {
-    connector: Result<Connector, ConnectError>,
+    certificates: Certificates,
     settings: SessionSettings,
     /// The same, where no startup packet may carry any of them.
     unannounced: SessionSettings,
     bounds: SocketBounds,
+    /// Whether diesel-async takes the connections over.
+    for_diesel: bool,
     /// How much of the startup packet was accepted last. The next login begins with that.
     accepted: Accepted,
     /// The index of the host that answered last.
@@ -65,13 +67,12 @@ impl Login {
         settings: SessionSettings,
         bounds: SocketBounds,
     ) -> Self {
-        let tls = tls::prepare(&endpoint.tls, &endpoint.address())
-            .map_err(|error| error.at(ConnectStage::Tls));
         Self {
-            connector: tls.map(Connector::new),
+            certificates: Certificates::new(endpoint),
             unannounced: settings.unannounced(),
             settings,
             bounds,
+            for_diesel: false,
             accepted: Accepted::default(),
             answered_last: AtomicUsize::new(0),
             hosts: endpoint
@@ -84,11 +85,26 @@ impl Login {
 
     /// The same, for connections that diesel-async takes over.
     pub(crate) fn for_diesel(mut self) -> Self {
-        let startup = self.settings.startup.clone();
-        self.connector = self
-            .connector
-            .map(|connector| connector.for_diesel(startup));
+        self.for_diesel = true;
         self
+    }
+
+    /// Reads the certificates again. If that fails, the present ones stay.
+    pub(crate) fn read_certificates(&self, endpoint: &Endpoint) {
+        self.certificates.read_again(endpoint);
+    }
+
+    /// What one attempt connects with.
+    fn connector(
+        &self,
+        endpoint: &Endpoint,
+        progress: ConnectProgress,
+    ) -> Result<Connector, ConnectError> {
+        let connector = self.certificates.connector(endpoint)?.afresh(progress);
+        Ok(match self.for_diesel {
+            true => connector.for_diesel(self.settings.startup.clone()),
+            false => connector,
+        })
     }
 
     /// What has to hold in each session, by what the startup packet of the last login could carry.
@@ -146,7 +162,8 @@ impl Login {
             let share = left / (order.len() - tried) as u32;
             let share = endpoint.connect_timeout.map_or(share, |own| own.min(left));
             let opening = self.open_on(&single, &self.hosts[**index], share, progress);
-            match within(share, &single, progress, opening).await {
+            let outcome = within(share, &single, progress, opening).await;
+            match outcome.inspect_err(|error| self.certificates.doubt(error)) {
                 Ok(opened) => {
                     self.answered_last.store(**index, Ordering::Relaxed);
                     return Ok(opened);
@@ -227,7 +244,7 @@ impl Login {
         clock: Clock,
         progress: &ConnectProgress,
     ) -> Result<(Opened, Connector), ConnectError> {
-        let mut connector = self.connector.clone()?.afresh(progress.clone());
+        let mut connector = self.connector(endpoint, progress.clone())?;
         connector.resolved(clock);
         let address = endpoint.address();
         let leaves_tls_open = matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow);
@@ -283,7 +300,7 @@ impl Login {
         connector: &Connector,
         packet: StartupPacket,
     ) -> Result<Opened, tokio_postgres::Error> {
-        let mut config = self.login(endpoint, at, connector.negotiation());
+        let mut config = driver_config(endpoint, at, connector.negotiation(), self.bounds);
         // The link of an earlier attempt says nothing about this one.
         drop(connector.take_link());
         let mut connector = connector.clone();
@@ -313,64 +330,6 @@ impl Login {
         let wire = connector.observe(Transport::Unix(stream));
         let (client, connection) = config.connect_raw(wire, NoTls).await?;
         Ok(Opened::Unix(client, connection, socket))
-    }
-
-    /// The login in tokio-postgres' form. The handshake is left to our connector.
-    fn login(
-        &self,
-        endpoint: &Endpoint,
-        at: Option<SocketAddr>,
-        negotiation: Negotiation,
-    ) -> tokio_postgres::Config {
-        let mut config = tokio_postgres::Config::new();
-        config
-            .user(&endpoint.user)
-            .dbname(&endpoint.dbname)
-            .channel_binding(match endpoint.tls.channel_binding {
-                ChannelBinding::Disable => pg::ChannelBinding::Disable,
-                ChannelBinding::Prefer => pg::ChannelBinding::Prefer,
-                ChannelBinding::Require => pg::ChannelBinding::Require,
-            });
-        if let Some(password) = &endpoint.password {
-            config.password(password.expose_secret());
-        }
-        if let Some(bound) = endpoint.connect_timeout {
-            config.connect_timeout(bound);
-        }
-        self.bounds.apply(endpoint, &mut config);
-        if unix_socket(endpoint).is_some() {
-            config.ssl_mode(pg::SslMode::Disable);
-            return config;
-        }
-        let (mode, asks) = match negotiation {
-            Negotiation::Handshake if endpoint.tls.direct => {
-                (pg::SslMode::Require, pg::SslNegotiation::Direct)
-            }
-            Negotiation::Handshake => match endpoint.tls.mode {
-                TlsMode::Prefer | TlsMode::Allow => {
-                    (pg::SslMode::Prefer, pg::SslNegotiation::Postgres)
-                }
-                _ => (pg::SslMode::Require, pg::SslNegotiation::Postgres),
-            },
-            // It asks for nothing and takes the stream that the connector makes from the socket.
-            _ => (pg::SslMode::Require, pg::SslNegotiation::Direct),
-        };
-        config
-            .ssl_mode(mode)
-            .ssl_negotiation(asks)
-            .target_session_attrs(match endpoint.target_session_attrs {
-                TargetSessionAttrs::ReadWrite => pg::TargetSessionAttrs::ReadWrite,
-                TargetSessionAttrs::ReadOnly => pg::TargetSessionAttrs::ReadOnly,
-                _ => pg::TargetSessionAttrs::Any,
-            });
-        if let ([Host::Tcp { name, .. }], Some(address)) = (endpoint.hosts.as_slice(), at) {
-            // The name stays, for the certificate.
-            config
-                .host(name)
-                .hostaddr(address.ip())
-                .port(address.port());
-        }
-        config
     }
 }
 

@@ -20,6 +20,7 @@ use super::Point;
 use super::server::Server;
 use super::workplace::{AT_ONCE, Workplace, on_paused_clock, quiet, sized};
 use crate::beside::listener::{Gap, Heard};
+use crate::plumbing::{self, DrainRules};
 use crate::pool::Pool;
 use crate::profile::PoolProfile;
 
@@ -172,8 +173,9 @@ fn the_next_in_line_has_what_was_kept_for_the_one_before() {
         work.server.gates.shut(Point::Closing);
         work.server.gates.shut(Point::Greeting);
         let credentials = Credentials::new("new", "canary");
-        let _rotation =
-            crate::plumbing::put_in_place(std::slice::from_ref(&work.pool), &credentials);
+        let endpoint = plumbing::endpoint(&work.pool).with_credentials(&credentials);
+        let pools = vec![(work.pool.clone(), endpoint)];
+        let _rotation = plumbing::put_in_place(pools, DrainRules::default());
         let mut older = Box::pin(work.pool.get());
         let mut younger = Box::pin(work.pool.get());
         assert!(poll!(&mut older).is_pending() && poll!(&mut younger).is_pending());

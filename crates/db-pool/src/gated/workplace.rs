@@ -201,10 +201,15 @@ pub(super) const AT_ONCE: Duration = Duration::from_millis(40);
 /// Runs a test on a paused clock and without anything that could open a real socket. A test that waits
 /// for ever fails, because the keeper would move the clock on and on.
 pub(super) fn on_paused_clock(test: impl Future<Output = ()>) {
+    on_paused_clock_for(ms(3_600_000), test);
+}
+
+/// The same for a test that takes its time on that clock.
+pub(super) fn on_paused_clock_for(bound: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build();
-    let bounded = async { timeout(ms(3_600_000), test).await };
+    let bounded = async { timeout(bound, test).await };
     runtime.unwrap().block_on(bounded).unwrap();
 }

@@ -90,7 +90,7 @@ mod tests {
         let generations = Generations::new(Endpoint::from(url));
         let mut profile = PoolProfile::of(&Environment::Test);
         profile.name = "p".into();
-        Arc::new(Registry::new(&profile, generations))
+        Arc::new(Registry::new(&profile, generations, None))
     }
 
     fn watched(registry: &Arc<Registry>) -> Watcher {

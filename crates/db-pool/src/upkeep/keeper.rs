@@ -14,8 +14,11 @@ use crate::backend::store::Stored;
 use crate::checkout::dial::dial_in_background;
 use crate::connect::backoff::Urge;
 use crate::connect::breaker::Breaker;
+use crate::error::PoolError;
+use crate::logins::Logins;
 use crate::shared::Shared;
 use crate::totals::Totals;
+use crate::upkeep::rotation::log_in_beside;
 
 /// The background task of a pool; one each.
 ///
@@ -67,6 +70,7 @@ impl Keeper {
             shared.sweep();
             end_idle(&shared);
             replenish(&shared);
+            find_out(&shared);
             report_long_holds(&shared);
             cancel_overrunning(&shared);
             cut_silent(&shared);
@@ -110,7 +114,7 @@ fn not_needed(shared: &Shared, idle: &mut Vec<Stored>) -> Vec<Stored> {
         };
         let too_long = settings
             .idle_timeout()
-            .is_some_and(|bound| stalest.idle_for(now) >= bound);
+            .is_some_and(|bound| stalest.idle_for(now) >= bound && !shared.registry.spares());
         if stalest.leave_if_surplus() {
             stalest.mark_for_closing(CloseReason::Surplus);
         } else if too_long {
@@ -145,6 +149,34 @@ fn replenish(shared: &Arc<Shared>) {
             return;
         };
     }
+}
+
+/// Logs in beside the pool where connections are spared because no login has worked, to find out whether one works
+/// now: a pool that is full of them would make no attempt by itself.
+fn find_out(shared: &Arc<Shared>) {
+    let registry = &shared.registry;
+    let has_owner = |logins: &Arc<Logins>| logins.are_stopped();
+    if registry.is_closed()
+        || !registry.has_spared()
+        || registry.logins.as_ref().is_some_and(has_owner)
+    {
+        return;
+    }
+    let Ok((attempt, ())) = shared.backoff.begin(Urge::Keeper, || Some(())) else {
+        return;
+    };
+    let pool = Arc::clone(shared);
+    registry.spawn(async move {
+        let endpoint = pool.registry.generations.current().endpoint.clone();
+        match log_in_beside(&pool, endpoint).await {
+            Ok(_beside) => {
+                attempt.succeeded();
+                pool.logins_work();
+            }
+            Err(PoolError::Connect { source, .. }) => attempt.failed(source),
+            Err(_closed) => {}
+        }
+    });
 }
 
 /// Reports every hold that has become too long since the last call.

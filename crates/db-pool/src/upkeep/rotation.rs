@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use db_config::{Credentials, Endpoint};
+use db_config::{Endpoint, Host};
+use futures_util::future::join_all;
 
 use crate::connect::dialler::Dialled;
 use crate::error::PoolError;
 use crate::generation::Generation;
 use crate::registry::Registry;
 use crate::shared::Shared;
+use crate::upkeep::drain::{self, Drain, DrainRules};
 
 /// A rotation whose new credentials are in place; older connections may still be at work.
 #[derive(Debug)]
@@ -43,43 +45,87 @@ impl Rotation {
     }
 }
 
-/// Uses the proved credentials for every new connection, and retires the older connections.
-pub(crate) fn put_in_place(pools: &[Arc<Shared>], credentials: &Credentials) -> Rotation {
+/// Uses the proved logins for every new connection, and retires the older connections.
+pub(crate) fn put_in_place(pools: Vec<(Arc<Shared>, Endpoint)>, rules: DrainRules) -> Rotation {
     let mut rotation = Rotation {
         generation: 0,
         older: Vec::new(),
     };
-    for shared in pools {
+    for (shared, endpoint) in pools {
         let generations = &shared.registry.generations;
-        let endpoint = generations.current().endpoint.with_credentials(credentials);
+        // Certificates may have been replaced along with the password.
+        shared.dialler.read_certificates(&endpoint);
+        let moved = generations.current().endpoint.hosts != endpoint.hosts;
+        let address = moved.then(|| endpoint.address());
+        let user = endpoint.user.clone();
+        let spared = drain::spare_idle(&shared, rules.spread);
         let (current, older) = generations.publish(endpoint);
         tracing::info!(target: "app_db::pool",
             pool = &*shared.registry.name,
-            user = credentials.user(),
+            user,
+            address,
             generation = current.number,
             "new credentials are in place"
         );
         rotation.generation = rotation.generation.max(current.number);
+        let drain = Drain::new(&shared, current.number, older.clone(), spared, rules);
         rotation.older.extend(older);
+        if let Some(logins) = &shared.registry.logins {
+            logins.are_replaced();
+        }
         shared.backoff.forget();
+        shared.registry.logged_in(true);
         shared.sweep();
+        shared.registry.spawn(drain.run());
         shared.wake_keeper();
         shared.registry.changes.tell();
     }
     rotation
 }
 
-/// Logs in once with the new credentials, beside the pool.
-pub(crate) async fn prove(shared: &Shared, credentials: &Credentials) -> Result<Proof, PoolError> {
-    let registry = &shared.registry;
-    let proof = Proof::begin(Arc::clone(registry));
-    let endpoint = registry
-        .generations
-        .current()
-        .endpoint
-        .with_credentials(credentials);
-    let _proven = log_in_beside(shared, endpoint).await?;
-    Ok(proof)
+/// Logs in once at each host with a new login, beside the pool.
+///
+/// A pool takes whichever of its hosts answers, so that each of them must know the credentials; one that cannot be
+/// reached proves nothing, as long as another one can.
+pub(crate) async fn prove(shared: &Shared, endpoint: &Endpoint) -> Result<Proof, PoolError> {
+    let proof = Proof::begin(Arc::clone(&shared.registry));
+    let singles = endpoint.hosts.iter().map(|host| {
+        let mut single = endpoint.clone();
+        single.hosts = vec![host.clone()];
+        single
+    });
+    let logins = singles.map(|single| prove_at(shared, single));
+    let outcomes = join_all(logins).await;
+    let (mut proved, mut failed) = (false, None);
+    for outcome in outcomes {
+        match outcome {
+            Ok(()) => proved = true,
+            Err(PoolError::Connect { source, .. }) if source.is_unreached() => {
+                failed.get_or_insert(source);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match failed {
+        Some(source) if !proved => Err(PoolError::Connect {
+            pool: shared.name(),
+            source,
+        }),
+        _ => Ok(proof),
+    }
+}
+
+/// The same at one host: the certificates are read anew for it, and the user must be able to take on the role of the
+/// pool.
+async fn prove_at(shared: &Shared, endpoint: Endpoint) -> Result<(), PoolError> {
+    if shared.registry.is_closed() {
+        return Err(shared.closed());
+    }
+    let proof = shared.dialler.prove(&Generation::beside(endpoint)).await;
+    proof.map_err(|source| PoolError::Connect {
+        pool: shared.name(),
+        source,
+    })
 }
 
 /// Makes one connection that no pool counts.
@@ -90,16 +136,39 @@ pub(crate) async fn log_in_beside(
     if shared.registry.is_closed() {
         return Err(shared.closed());
     }
-    match shared.dialler.dial(&Generation::beside(endpoint)).await {
-        Ok(dialled) => Ok(dialled),
-        Err(source) => Err(PoolError::Connect {
-            pool: shared.name(),
-            source,
-        }),
-    }
+    let dialled = shared.dialler.dial(&Generation::beside(endpoint)).await;
+    dialled.map_err(|source| PoolError::Connect {
+        pool: shared.name(),
+        source,
+    })
 }
 
-/// The proof that new credentials work for one pool.
+/// The identifier that the cluster behind an endpoint was made with, which its standbys share.
+///
+/// Costs a login and one round trip.
+pub(crate) async fn cluster_at(shared: &Shared, endpoint: Endpoint) -> Result<String, PoolError> {
+    let generation = Generation::beside(endpoint);
+    let identifier = shared.dialler.cluster(&generation).await;
+    identifier.map_err(|source| PoolError::Connect {
+        pool: shared.name(),
+        source,
+    })
+}
+
+/// The same endpoint at another host, where it is one TCP host.
+pub(crate) fn moved(endpoint: &Endpoint, name: &str, port: u16) -> Endpoint {
+    let mut endpoint = endpoint.clone();
+    if let [Host::Tcp { .. }] = endpoint.hosts.as_slice() {
+        endpoint.hosts = vec![Host::Tcp {
+            name: name.to_owned(),
+            addr: None,
+            port,
+        }];
+    }
+    endpoint
+}
+
+/// The proof that a new login works for one pool.
 #[must_use = "callers of the pool may be refused by the old credentials once it is dropped"]
 pub struct Proof(Arc<Registry>);
 

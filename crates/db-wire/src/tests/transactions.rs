@@ -152,8 +152,7 @@ fn a_statement_that_fails_in_begins_batch_is_no_failed_begin() {
     assert_eq!(simple.local(&["Q ROLLBACK"]), ["C ROLLBACK", "Z I"]);
 }
 
-/// The position of an error counts from the start of the client's own text, whatever the wire has
-/// put before it.
+/// The position of an error counts from the start of the client's own text.
 #[test]
 fn an_errors_position_is_in_the_clients_text() {
     let mut peers = peers(named());
@@ -232,8 +231,7 @@ fn the_commit_of_a_transaction_that_only_read_is_not_waited_for() {
     assert_eq!(peers.told(), ["C COMMIT", "Z I"]);
     assert_eq!(peers.status(), TransactionStatus::Idle);
     assert!(!peers.observed.is_working() && !peers.observed.is_committing());
-    // The next transaction begins before that COMMIT is answered, and nobody waits for its COMMIT
-    // either.
+    // The next transaction begins before that COMMIT is answered. Nobody waits for its COMMIT either.
     assert_eq!(peers.local(&[READ_ONLY]), BEGUN);
     assert_eq!(peers.local(&["P s3 select 1", "D s3", "S"])[3], "Z T");
     assert_eq!(peers.client(&["B s2", "E", "S"]).len(), 6);
@@ -258,8 +256,7 @@ fn a_silent_commit_that_is_answered_otherwise_spoils_the_connection() {
     }
 }
 
-/// The client waits for COMMIT at SERIALIZABLE, in a failed transaction, and after anything but
-/// plain SELECTs.
+/// The client waits for COMMIT at SERIALIZABLE, in a failed transaction, and after other statements.
 #[test]
 fn every_other_commit_is_waited_for() {
     let waits = |peers: &mut Peers| {
@@ -324,8 +321,7 @@ fn every_other_commit_is_waited_for() {
     waits(&mut unanswered);
 }
 
-/// If the caller is cancelled between the statement and COMMIT, or earlier, the status tells the
-/// pool.
+/// If the caller is cancelled between the statement and COMMIT, or earlier, the pool sees the status.
 #[test]
 fn an_abandoned_transaction_shows_in_the_status() {
     let mut peers = peers(named());

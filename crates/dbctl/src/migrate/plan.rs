@@ -1,6 +1,11 @@
-//! `dbctl migrate plan`, and `run --dry-run`.
+//! `dbctl migrate plan`, and `run` with `--dry-run` or `--plan-file`.
 
-use app_db::{Migrator, PlannedMigration, PlannedRelation, PlannedStatement};
+use std::path::Path;
+use std::time::Duration;
+
+use app_db::{
+    ApprovedPlan, Migrator, PlannedMigration, PlannedRelation, PlannedStatement, Rehearsed,
+};
 use serde::Serialize;
 
 use crate::command_failure::CommandFailure;
@@ -9,12 +14,53 @@ use crate::output;
 
 /// Prints what a run would do.
 pub(super) async fn show(migrator: &Migrator, json: bool) -> Result<Exit, CommandFailure> {
-    let migrations = migrator.plan().await?;
+    print(migrator, &migrator.plan().await?, json, &PLANNED)
+}
+
+/// Prints what a run has done that was rolled back.
+pub(super) async fn rehearse(migrator: &Migrator, json: bool) -> Result<Exit, CommandFailure> {
+    let migrations = migrator.rehearse().await?;
+    print(migrator, &migrations, json, &REHEARSED)?;
+    let untried = migrations.iter().skip_while(|m| is_rehearsed(m));
+    if let Some(first) = untried.clone().next() {
+        output::progress(format_args!(
+            "rolled back; {} not tried, from {}_{} on, which runs outside a transaction",
+            untried.count(),
+            first.version,
+            first.name
+        ));
+    } else if !migrations.is_empty() {
+        output::progress("rolled back");
+    }
+    Ok(Exit::Done)
+}
+
+/// Reads what `plan --json` has printed.
+pub(super) fn read(file: &Path) -> Result<ApprovedPlan, CommandFailure> {
+    let failed = |problem: String| {
+        let problem = format!("{}: {problem}", file.display());
+        CommandFailure::new(Exit::Configuration, problem)
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| failed(format!("this is no plan: {error}")))
+}
+
+fn is_rehearsed(migration: &PlannedMigration) -> bool {
+    let mut statements = migration.statements.iter();
+    migration.transaction && statements.all(|statement| statement.rehearsed.is_some())
+}
+
+fn print(
+    migrator: &Migrator,
+    migrations: &[PlannedMigration],
+    json: bool,
+    header: &[&str],
+) -> Result<Exit, CommandFailure> {
     if json {
         output::json(&Plan {
             schema: 1,
             database: migrator.database(),
-            migrations: &migrations,
+            migrations,
         })?;
         return Ok(Exit::Done);
     }
@@ -22,18 +68,8 @@ pub(super) async fn show(migrator: &Migrator, json: bool) -> Result<Exit, Comman
         output::progress("nothing to do");
         return Ok(Exit::Done);
     }
-    let header = [
-        "migration",
-        "line",
-        "transaction",
-        "lock",
-        "relation",
-        "rows",
-        "size",
-        "work",
-    ];
-    let mut table = output::table(&header);
-    for migration in &migrations {
+    let mut table = output::table(header);
+    for migration in migrations {
         for statement in &migration.statements {
             add(&mut table, migration, statement);
         }
@@ -53,34 +89,61 @@ fn add(table: &mut comfy_table::Table, migration: &PlannedMigration, statement: 
     let name = format!("{}_{}", migration.version, migration.name);
     let transaction = if statement.transaction { "yes" } else { "no" };
     let begin = [name, statement.line.to_string(), transaction.to_owned()];
-    if statement.relations.is_empty() {
-        let work = if statement.opaque { "unknown" } else { "" };
-        let rest = ["", "", "", "", work].map(str::to_owned);
-        table.add_row(begin.clone().into_iter().chain(rest));
-    }
-    for relation in &statement.relations {
-        let rest = [
-            relation.lock_mode.to_string(),
-            relation.relation.clone(),
-            relation
-                .rows
-                .map(|rows| rows.to_string())
-                .unwrap_or_default(),
-            relation.size_bytes.map(size).unwrap_or_default(),
-            work(relation, statement).to_owned(),
-        ];
-        table.add_row(begin.clone().into_iter().chain(rest));
+    let rows = match &statement.rehearsed {
+        Some(rehearsed) => rehearsed_rows(statement, rehearsed),
+        None => planned_rows(statement),
+    };
+    for row in rows {
+        table.add_row(begin.clone().into_iter().chain(row));
     }
 }
 
-fn work(relation: &PlannedRelation, statement: &PlannedStatement) -> &'static str {
-    match (relation.exists, relation.rewrite, relation.scan) {
+fn planned_rows(statement: &PlannedStatement) -> Vec<Vec<String>> {
+    if statement.relations.is_empty() {
+        let work = if statement.opaque { "unknown" } else { "" };
+        return vec![["", "", "", "", work].map(str::to_owned).to_vec()];
+    }
+    let row = |relation: &PlannedRelation| {
+        let mut row = vec![relation.lock_mode.to_string(), relation.relation.clone()];
+        row.extend(facts(relation, statement.opaque));
+        row
+    };
+    statement.relations.iter().map(row).collect()
+}
+
+/// The server has shown the locks. The rest is from the plan.
+fn rehearsed_rows(statement: &PlannedStatement, rehearsed: &Rehearsed) -> Vec<Vec<String>> {
+    let took = milliseconds(rehearsed.elapsed);
+    if rehearsed.locks.is_empty() {
+        let empty = ["", "", "", "", ""].map(str::to_owned);
+        return vec![empty.into_iter().chain([took]).collect()];
+    }
+    let rows = rehearsed.locks.iter().map(|lock| {
+        let mut planned = statement.relations.iter();
+        let planned = planned.find(|relation| relation.relation == lock.relation);
+        let mut row = vec![lock.lock_mode.to_string(), lock.relation.clone()];
+        row.extend(planned.map_or_else(Default::default, |planned| facts(planned, false)));
+        row.push(took.clone());
+        row
+    });
+    rows.collect()
+}
+
+/// Rows, size and work of a relation.
+fn facts(relation: &PlannedRelation, opaque: bool) -> [String; 3] {
+    let rows = relation.rows.map(|rows| rows.to_string());
+    let work = match (relation.exists, relation.rewrite, relation.scan) {
         (false, _, _) => "not there yet",
         (true, true, _) => "rewrite",
         (true, false, true) => "scan",
-        (true, false, false) if statement.opaque => "unknown",
+        (true, false, false) if opaque => "unknown",
         (true, false, false) => "",
-    }
+    };
+    [
+        rows.unwrap_or_default(),
+        relation.size_bytes.map(size).unwrap_or_default(),
+        work.to_owned(),
+    ]
 }
 
 fn size(bytes: i64) -> String {
@@ -91,3 +154,30 @@ fn size(bytes: i64) -> String {
         |(unit, name)| format!("{} {name}", bytes / unit),
     )
 }
+
+fn milliseconds(elapsed: Duration) -> String {
+    format!("{} ms", elapsed.as_millis())
+}
+
+const REHEARSED: [&str; 9] = [
+    "migration",
+    "line",
+    "transaction",
+    "lock",
+    "relation",
+    "rows",
+    "size",
+    "work",
+    "took",
+];
+
+const PLANNED: [&str; 8] = [
+    "migration",
+    "line",
+    "transaction",
+    "lock",
+    "relation",
+    "rows",
+    "size",
+    "work",
+];

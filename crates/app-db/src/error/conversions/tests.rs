@@ -1,3 +1,4 @@
+use crate::credentials::source::CredentialsError;
 use std::time::Duration;
 
 use db_config::{Config, ConfigError};
@@ -59,6 +60,10 @@ fn every_variant() -> Vec<(Error, Kind)> {
             }),
             Kind::Busy,
         ),
+        (
+            Error::Credentials(CredentialsError::new("the store is down")),
+            Kind::Down,
+        ),
         (Error::Query(QueryError::NotFound), Kind::Query),
         (Error::Query(closed()), Kind::Down),
         (
@@ -100,6 +105,7 @@ fn every_variant() -> Vec<(Error, Kind)> {
             | Error::UnknownPool { .. }
             | Error::Invalid(_)
             | Error::Pool(_)
+            | Error::Credentials(_)
             | Error::Query(_)
             | Error::Aborted(_)
             | Error::Unfinished(_)

@@ -30,6 +30,22 @@ pub enum LockMode {
 }
 
 impl LockMode {
+    /// The mode of a name in `pg_locks`.
+    pub(in crate::migrate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == name)
+    }
+
+    const ALL: [Self; 8] = [
+        Self::AccessShare,
+        Self::RowShare,
+        Self::RowExclusive,
+        Self::ShareUpdateExclusive,
+        Self::Share,
+        Self::ShareRowExclusive,
+        Self::Exclusive,
+        Self::AccessExclusive,
+    ];
+
     /// The name in `pg_locks`.
     pub fn as_str(self) -> &'static str {
         match self {

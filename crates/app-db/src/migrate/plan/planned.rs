@@ -1,10 +1,12 @@
 //! The parts of a plan.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::migrate::effect::lock_mode::LockMode;
+use crate::migrate::event::milliseconds;
 use crate::migrate::metadata::Phase;
 
 /// A migration that the next run would apply.
@@ -17,6 +19,8 @@ pub struct PlannedMigration {
     pub name: String,
     /// The directory.
     pub path: PathBuf,
+    /// The checksum of `up.sql`, without line ends and blanks at the end of a line.
+    pub sha256: String,
     /// On which side of a deploy it runs, if it says so.
     pub phase: Option<Phase>,
     /// Whether it runs in one transaction, together with its record.
@@ -45,6 +49,29 @@ pub struct PlannedStatement {
     pub opaque: bool,
     /// The relations that it locks.
     pub relations: Vec<PlannedRelation>,
+    /// What came of it in a transaction that was rolled back. `None` if it was not tried.
+    pub rehearsed: Option<Rehearsed>,
+}
+
+/// What a statement did before it was rolled back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Rehearsed {
+    /// How long it took, waiting for locks included.
+    #[serde(rename = "elapsed_ms", serialize_with = "milliseconds")]
+    pub elapsed: Duration,
+    /// The relations that it locked, or locked more strongly than the statements before it.
+    pub locks: Vec<RehearsedLock>,
+}
+
+/// A lock that the server showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RehearsedLock {
+    /// Schema and name, quoted where necessary.
+    pub relation: String,
+    /// The strongest lock.
+    pub lock_mode: LockMode,
 }
 
 /// A relation that a statement locks.

@@ -1,6 +1,7 @@
 //! Parameters whose meaning in libpq is not the one that first comes to mind.
 
 use super::*;
+use crate::revealed::revealed;
 
 fn mode(query: &str) -> TlsMode {
     parsed(&format!("postgres://u@h/d?{query}")).tls.mode
@@ -110,7 +111,7 @@ fn all_six_values_of_target_session_attrs_are_kept_apart() {
         let endpoint = parsed(&format!("postgres://u@h/d?target_session_attrs={value}"));
         assert_eq!(endpoint.target_session_attrs, expected);
         assert_eq!(expected.as_str(), value);
-        let again = parsed(endpoint.to_url().expose_secret());
+        let again = parsed(revealed(&endpoint.to_url()));
         assert_eq!(again.target_session_attrs, expected);
     }
 }
@@ -173,10 +174,7 @@ fn pairs_are_read_as_libpq_reads_them() {
     );
     assert_eq!(endpoint.address(), "db.example:5433/d");
     assert_eq!(endpoint.user, "it's");
-    assert_eq!(
-        endpoint.password.as_ref().unwrap().expose_secret(),
-        r"p 'q\"
-    );
+    assert_eq!(revealed(endpoint.password.as_ref().unwrap()), r"p 'q\");
     assert_eq!(endpoint.connect_timeout, Some(Duration::from_secs(3)));
     assert_eq!(endpoint.application_name, None);
     let endpoint = parsed("user=u password=postgres://x host=a,b");

@@ -1,6 +1,7 @@
 //! Refusals and their messages, without an echo of a password.
 
 use super::*;
+use crate::revealed::revealed;
 
 #[test]
 fn what_cannot_be_honoured_is_refused_by_name_with_advice() {
@@ -100,7 +101,7 @@ fn an_unescaped_character_in_the_password_is_refused_without_an_echo() {
     }
     let endpoint = parsed("postgres://u:can#ary@h/d");
     assert_eq!(
-        endpoint.password.unwrap().expose_secret(),
+        revealed(&endpoint.password.unwrap()),
         "can#ary",
         "as libpq reads it"
     );

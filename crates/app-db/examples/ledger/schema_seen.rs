@@ -1,0 +1,25 @@
+//! Whether the schema is the one that this service was written for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use app_db::{Database, Error, SchemaState};
+
+/// Remembers that the schema was ready.
+///
+/// It is asked for until then and no longer: what is added later is fine, nobody takes away what running code
+/// needs, and a probe must not queue with the requests for a connection.
+#[derive(Clone, Default)]
+pub(crate) struct SchemaSeen(Arc<AtomicBool>);
+
+impl SchemaSeen {
+    /// What the schema lacks, if it lacks anything.
+    pub(crate) async fn look(&self, db: &Database) -> Result<Option<SchemaState>, Error> {
+        if self.0.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let schema = db.schema().await?;
+        self.0.store(schema.is_ready(), Ordering::Relaxed);
+        Ok((!schema.is_ready()).then_some(schema))
+    }
+}

@@ -1,0 +1,212 @@
+//! The keyring: the secrets that are known, shared by the pools and the renewal.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use db_config::Endpoint;
+use db_pool::plumbing::DrainRules;
+use tokio::time::Instant;
+
+use crate::credentials::fetch::Delivery;
+use crate::credentials::known::{Candidate, Known, Rank};
+use crate::credentials::secret::Secret;
+use crate::credentials::source::CredentialsProblem;
+use crate::credentials::status::{CredentialState, CredentialStatus};
+
+/// The secrets that are known, and what the renewal has counted.
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    source: &'static str,
+    drain: DrainRules,
+    /// Whether the host of a secret is where the pools connect; unset before the first delivery.
+    follows: OnceLock<bool>,
+    known: Mutex<Known>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    state: CredentialState,
+    fetched: Option<Instant>,
+    fetches: u64,
+    failed_fetches: u64,
+    refusals: u64,
+    last_problem: Option<CredentialsProblem>,
+}
+
+impl Keyring {
+    pub(crate) fn new(source: &'static str, drain: DrainRules, known: Known) -> Self {
+        Self {
+            source,
+            drain,
+            follows: OnceLock::new(),
+            known: Mutex::new(known),
+            counts: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn follows(&self) -> bool {
+        self.follows.get().is_some_and(|follows| *follows)
+    }
+
+    pub(crate) fn user(&self) -> String {
+        let known = self.known();
+        known.current.secret.credentials.user().to_owned()
+    }
+
+    /// Takes in what the source has delivered for pools that connect there; `true` if it is new.
+    pub(crate) fn delivered(&self, delivery: &Delivery, present: &Endpoint) -> bool {
+        self.follows.get_or_init(|| {
+            let follows = delivery.secret.is_for(present);
+            if !follows {
+                tracing::info!(target: "app_db::credentials",
+                    source = self.source,
+                    host = delivery.secret.host,
+                    address = present.address(),
+                    "the secret names another host than the URL; the pools go by the URL"
+                );
+            }
+            follows
+        });
+        let mut counts = self.counts();
+        (counts.fetched, counts.last_problem) = (Some(Instant::now()), None);
+        counts.fetches += 1;
+        drop(counts);
+        let fallback = delivery.fallback.as_ref();
+        self.known().delivered(&delivery.secret, fallback)
+    }
+
+    pub(crate) fn fetch_failed(&self, problem: CredentialsProblem) {
+        let mut counts = self.counts();
+        counts.failed_fetches += 1;
+        counts.last_problem = Some(problem);
+    }
+
+    /// Every secret but the one in place, the likeliest first.
+    pub(crate) fn others(&self) -> Vec<Candidate> {
+        self.known().others()
+    }
+
+    /// The same without what was in place before: nothing speaks for it.
+    pub(crate) fn newly_delivered(&self) -> Vec<Candidate> {
+        let mut others = self.others();
+        others.retain(|other| other.rank == Rank::Latest);
+        others
+    }
+
+    /// Each secret whose time has come.
+    ///
+    /// The server has refused the one in place to so many logins of the pools, of which some may just have come back.
+    pub(crate) fn due(&self, refused_at_login: u32) -> Vec<Candidate> {
+        let mut known = self.known();
+        known.refused_at_login(refused_at_login, Instant::now());
+        known.due(Instant::now())
+    }
+
+    /// All that is worth trying for somebody who asks; the one in place too where no login works.
+    pub(crate) fn all(&self, is_stopped: bool) -> Vec<Candidate> {
+        match is_stopped {
+            true => {
+                let known = self.known();
+                let mut all = known.others();
+                all.push(known.current.clone());
+                all
+            }
+            false => self.newly_delivered(),
+        }
+    }
+
+    /// When a secret may be tried again.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.known().next()
+    }
+
+    pub(crate) fn is_current(&self, secret: &Secret) -> bool {
+        self.known().is_current(secret)
+    }
+
+    /// The server has refused the one in place to so many logins of the pools.
+    pub(crate) fn refused_at_login(&self, times: u32) {
+        self.known().refused_at_login(times, Instant::now());
+    }
+
+    /// The server has refused this one to the renewal.
+    pub(crate) fn refused(&self, secret: &Secret) {
+        self.counts().refusals += 1;
+        self.known().refused(secret, Instant::now());
+    }
+
+    pub(crate) fn untold(&self, secret: &Secret) {
+        self.known().untold(secret, Instant::now());
+    }
+
+    pub(crate) fn rejected(&self, secret: &Secret) {
+        self.known().rejected(secret);
+    }
+
+    pub(crate) fn works(&self) {
+        self.known().works();
+    }
+
+    pub(crate) fn published(&self, secret: Secret, rank: Rank) {
+        self.known().published(secret, rank);
+    }
+
+    /// How fast connections leave that were made with the secret in place: before its lease ends, if it is one.
+    pub(crate) fn drain(&self) -> DrainRules {
+        let known = self.known();
+        let lease = known.current.secret.expires;
+        let lease = lease.filter(|_| known.current.secret.is_lease);
+        let Some(end) = lease else {
+            return self.drain;
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        let limit = left.mul_f64(0.8);
+        DrainRules {
+            spread: self.drain.spread.min(left / 2),
+            limit: Some(self.drain.limit.map_or(limit, |own| own.min(limit))),
+        }
+    }
+
+    pub(crate) fn is(&self, state: CredentialState) {
+        self.counts().state = state;
+    }
+
+    pub(crate) fn status(&self, generation: u64) -> CredentialStatus {
+        let (user, expires) = {
+            let known = self.known();
+            let secret = &known.current.secret;
+            (secret.credentials.user().to_owned(), secret.expires)
+        };
+        let counts = *self.counts();
+        let now = Instant::now();
+        CredentialStatus {
+            source: self.source,
+            state: counts.state,
+            user,
+            generation,
+            age: counts.fetched.map(|at| now.saturating_duration_since(at)),
+            expires_in: expires.map(|at| at.saturating_duration_since(now)),
+            fetches: counts.fetches,
+            failed_fetches: counts.failed_fetches,
+            refusals: counts.refusals,
+            last_problem: counts.last_problem,
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How fast connections leave whose role has lost its rights: what is idle is of no use to anybody.
+pub(crate) fn at_once(rules: DrainRules) -> DrainRules {
+    DrainRules {
+        spread: Duration::ZERO,
+        ..rules
+    }
+}

@@ -1,0 +1,75 @@
+//! What the handle does with credentials.
+
+use db_config::{Config, Credentials};
+use db_pool::{Rotation, plumbing};
+
+use crate::credentials::renewal_handle::Refresh;
+use crate::credentials::source::CredentialSource;
+use crate::credentials::status::CredentialStatus;
+use crate::database::{Database, described};
+use crate::error::Error;
+use crate::open::opening::Opening;
+
+impl Database {
+    /// The same as [`Database::connect`] with credentials from a source of the service's own, whatever
+    /// `credentials.source` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::connect`], and [`Error::Credentials`] if the source delivers nothing.
+    #[track_caller]
+    pub fn connect_with_credentials(
+        config: &Config,
+        source: impl CredentialSource,
+    ) -> impl Future<Output = Result<Self, Error>> + Send {
+        let described = described(config);
+        let opening = Opening::new(config);
+        async move {
+            let (plan, configured) = described?;
+            Ok(Self::opened(
+                opening.open(plan, configured.with(source)).await?,
+            ))
+        }
+    }
+
+    /// Replaces the credentials in every pool that logs in as the rotated user.
+    ///
+    /// If some pools already log in as the user of the new credentials, those pools get them, opened or
+    /// not. Otherwise every pool that uses the user of the write pool changes to the new user. The new
+    /// credentials are proved for each pool first, with a login. Either all of these pools change, or
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pool`] if the new credentials do not work. Nothing has changed then.
+    ///
+    /// Dropping the future early leaves either the old credentials in place or the new ones, never a
+    /// mixture.
+    pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
+        self.pools.rotate(credentials).await
+    }
+
+    /// Fetches the credentials and reads the certificates now, instead of when they are due: for a signal that says
+    /// that they are new.
+    ///
+    /// Where the server accepts no credentials any more, all that are known are tried at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Credentials`] if the source delivers nothing, [`Error::Pool`] if the server accepts none of what is new.
+    /// Nothing has changed then.
+    ///
+    /// Dropping the future gives up the outcome and not the renewal.
+    pub async fn refresh(&self) -> Result<Refresh, Error> {
+        // The renewal may wait for a runtime.
+        plumbing::begin(&self.pools.write);
+        self.renewal.refresh().await
+    }
+
+    /// Where the credentials come from, how old they are, and what the server thinks of them. It never waits.
+    #[must_use]
+    pub fn credentials(&self) -> CredentialStatus {
+        let generation = self.pools.write.status().generation;
+        self.pools.keyring.status(generation)
+    }
+}

@@ -1,0 +1,52 @@
+//! The one place of this crate where a secret is read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+/// The text of a secret, to parse it, to write it into a URL that is a secret itself, or to compare it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "all that this crate reads of a secret, it reads here"
+)]
+pub(crate) fn revealed(secret: &SecretString) -> &str {
+    secret.expose_secret()
+}
+
+/// Reads a file that holds a secret into memory that is wiped afterwards.
+///
+/// # Errors
+///
+/// What the system says; `FileTooLarge` for more than so many bytes, `ResourceBusy` for a file that grows meanwhile.
+pub fn read_secret_file(path: &Path, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    // A vector that grows leaves what it held behind, so that all the room is there before the first byte: one more than
+    // the file has, and enough for what does not know its length, as a pipe.
+    let room = match usize::try_from(file.metadata()?.len()) {
+        Ok(length @ 1..) if length < most => length + 1,
+        _ => most + 1,
+    };
+    let mut bytes = Zeroizing::new(vec![0; room]);
+    let mut length = 0;
+    loop {
+        match file.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if length == room {
+            // It has grown since, or is too long.
+            return Err(match room > most {
+                true => io::ErrorKind::FileTooLarge,
+                false => io::ErrorKind::ResourceBusy,
+            }
+            .into());
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}

@@ -1,0 +1,274 @@
+//! Logins: whether credentials that several pools share may be tried now, and what their owner hears of them.
+//!
+//! The owner fetches and replaces the credentials. A pool asks for a permit before each login. The first refusal
+//! stops all logins, so that wrong credentials are not tried once for each connection that is missing; from then on the
+//! owner alone tries, until it says that logins work again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::changes::Changes;
+use crate::connect::connect_error::ConnectError;
+
+/// The logins of all pools that share one set of credentials.
+#[derive(Debug)]
+pub struct Logins {
+    /// How many logins may be refused with one set of credentials, and so how many may be in flight.
+    attempts: u32,
+    state: Mutex<State>,
+    /// Tells the owner that something was asked of it.
+    asked: Notify,
+    /// Tells logins that wait for a renewal that it is over.
+    renewed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    verdict: Verdict,
+    in_flight: u32,
+    /// How often the server has refused the present credentials since they worked last.
+    refused: u32,
+    /// What the server has said the last time.
+    why: Option<ConnectError>,
+    /// Counts the credentials: a login that began with earlier ones says nothing of the present ones.
+    version: u64,
+    /// Until then the credentials count as just proved, so that a cold pool opens as many connections as it likes.
+    fresh_until: Instant,
+    /// From then on a login waits until the owner has renewed the credentials.
+    due: Option<Instant>,
+    wanted: Wanted,
+    /// The pools whose callers wait for a permit.
+    pools: Vec<Weak<Changes>>,
+}
+
+/// What is known of the present credentials.
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    /// They work, as far as anybody knows.
+    Working,
+    /// The server has refused them, and the owner has not looked into it yet.
+    Asking,
+    /// The server refuses all that the owner has.
+    Refused,
+}
+
+/// What the owner is asked to look into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "app-db takes it apart")]
+pub struct Wanted {
+    /// The server has refused the present credentials.
+    pub refusal: bool,
+    /// A session was denied what its role may do otherwise (42501).
+    pub denial: bool,
+    /// A login waits for credentials that are due to be renewed.
+    pub renewal: bool,
+}
+
+impl Wanted {
+    fn is_anything(self) -> bool {
+        self != Self::default()
+    }
+}
+
+impl Logins {
+    /// Logins with at most so many refusals of the same credentials.
+    #[must_use]
+    pub fn new(attempts: u32) -> Arc<Self> {
+        Arc::new(Self {
+            attempts: attempts.max(1),
+            state: Mutex::new(State {
+                verdict: Verdict::Working,
+                in_flight: 0,
+                refused: 0,
+                why: None,
+                version: 0,
+                fresh_until: Instant::now() + FRESH,
+                due: None,
+                wanted: Wanted::default(),
+                pools: Vec::new(),
+            }),
+            asked: Notify::new(),
+            renewed: Notify::new(),
+        })
+    }
+
+    /// Resolves when the owner has something to look into. Dropping the future loses nothing.
+    pub async fn asked(&self) -> Wanted {
+        loop {
+            let asked = self.asked.notified();
+            let wanted = std::mem::take(&mut self.lock().wanted);
+            if wanted.is_anything() {
+                return wanted;
+            }
+            asked.await;
+        }
+    }
+
+    /// The present credentials work: a login of the owner's was accepted.
+    pub fn work(&self) {
+        self.change(|state| {
+            state.verdict = Verdict::Working;
+            state.refused = 0;
+        });
+    }
+
+    /// Other credentials, which have been proved, take the place of the present ones.
+    pub fn are_replaced(&self) {
+        self.change(|state| {
+            state.verdict = Verdict::Working;
+            state.refused = 0;
+            state.version += 1;
+            state.fresh_until = Instant::now() + FRESH;
+        });
+    }
+
+    /// The server refuses all credentials that the owner has: nobody tries to log in, and callers are told why.
+    pub fn are_refused(&self) {
+        self.change(|state| state.verdict = Verdict::Refused);
+    }
+
+    /// The renewal that logins wait for is over; from `due` on, they wait for the next one.
+    pub fn are_due(&self, due: Option<Instant>) {
+        let mut state = self.lock();
+        state.due = due;
+        state.wanted.renewal = false;
+        drop(state);
+        self.renewed.notify_waiters();
+    }
+
+    /// How many logins of the pools the server has refused since the present credentials worked last.
+    #[must_use]
+    pub fn refusals(&self) -> u32 {
+        self.lock().refused
+    }
+
+    /// Whether no login is tried at present.
+    #[must_use]
+    pub fn are_stopped(&self) -> bool {
+        !matches!(self.lock().verdict, Verdict::Working)
+    }
+
+    /// Waits for the owner where the credentials are due to be renewed.
+    pub(crate) async fn ready(&self) {
+        loop {
+            let mut renewed = std::pin::pin!(self.renewed.notified());
+            renewed.as_mut().enable();
+            {
+                let mut state = self.lock();
+                if state.due.is_none_or(|due| Instant::now() < due) {
+                    return;
+                }
+                state.wanted.renewal = true;
+            }
+            self.asked.notify_one();
+            renewed.await;
+        }
+    }
+
+    /// Lets one login go ahead, if one may.
+    pub(crate) fn permit(self: &Arc<Self>) -> Option<LoginPermit> {
+        let mut state = self.lock();
+        let most = match Instant::now() < state.fresh_until {
+            true => u32::MAX,
+            false => self.attempts,
+        };
+        if !matches!(state.verdict, Verdict::Working) || state.in_flight >= most {
+            return None;
+        }
+        state.in_flight += 1;
+        Some(LoginPermit {
+            version: state.version,
+            logins: Arc::clone(self),
+        })
+    }
+
+    /// Why no login is tried, where the owner has nothing left that it could try.
+    pub(crate) fn refusal(&self) -> Option<ConnectError> {
+        let state = self.lock();
+        let is_final = matches!(state.verdict, Verdict::Refused);
+        is_final.then(|| state.why.clone()).flatten()
+    }
+
+    /// Whether the owner still looks into a refusal, so that there is hope.
+    pub(crate) fn are_asked(&self) -> bool {
+        matches!(self.lock().verdict, Verdict::Asking)
+    }
+
+    /// A session of the present credentials was denied something.
+    pub(crate) fn denied(&self) {
+        self.lock().wanted.denial = true;
+        self.asked.notify_one();
+    }
+
+    /// Tells this pool from now on when a permit may be had again.
+    pub(crate) fn enlist(&self, pool: &Arc<Changes>) {
+        let pools = &mut self.lock().pools;
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        self.tell(state);
+    }
+
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let pools: Vec<_> = state.pools.iter().filter_map(Weak::upgrade).collect();
+        drop(state);
+        pools.iter().for_each(|pool| pool.tell());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One login that may go ahead; its drop lets the next one go.
+#[derive(Debug)]
+pub(crate) struct LoginPermit {
+    logins: Arc<Logins>,
+    version: u64,
+}
+
+impl LoginPermit {
+    /// Waits for the owner where the credentials are due to be renewed.
+    pub(crate) async fn ready(&mut self) {
+        self.logins.ready().await;
+        self.version = self.logins.lock().version;
+    }
+
+    /// The server has refused the credentials.
+    pub(crate) fn refused(&self, why: ConnectError) {
+        let mut state = self.logins.lock();
+        if state.version != self.version {
+            return;
+        }
+        state.refused += 1;
+        state.why = Some(why);
+        // The owner hears of the first one only. Others that were in flight with it say nothing more.
+        if matches!(state.verdict, Verdict::Working) {
+            state.verdict = Verdict::Asking;
+            state.wanted.refusal = true;
+            drop(state);
+            self.logins.asked.notify_one();
+        }
+    }
+}
+
+impl Drop for LoginPermit {
+    fn drop(&mut self) {
+        let mut state = self.logins.lock();
+        let was_full = state.in_flight >= self.logins.attempts;
+        state.in_flight -= 1;
+        if was_full {
+            self.logins.tell(state);
+        }
+    }
+}
+
+/// How long credentials count as just proved.
+const FRESH: Duration = Duration::from_secs(2);

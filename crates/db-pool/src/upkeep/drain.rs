@@ -1,0 +1,195 @@
+//! The drain: how connections with older credentials leave after a rotation.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::backend::close_reason::CloseReason;
+use crate::backend::live_backend::LiveBackend;
+use crate::backend::store::Stored;
+use crate::checkout::dial::dial_in_background;
+use crate::connect::backoff::{NotNow, Urge};
+use crate::generation::Generation;
+use crate::shared::Shared;
+
+/// How fast connections with older credentials leave.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "app-db makes it")]
+pub struct DrainRules {
+    /// The time over which idle ones are replaced one by one, at most half a second apart; zero ends them at once.
+    pub spread: Duration,
+    /// After how long what is still held is cancelled; `None` waits for its return.
+    pub limit: Option<Duration>,
+}
+
+/// Spares the idle connections, so that each waits for its turn in the drain; returns how many.
+///
+/// Called before the new credentials are in place: nobody else ends an idle connection in between.
+pub(crate) fn spare_idle(shared: &Shared, spread: Duration) -> u32 {
+    let mut spared = 0;
+    if !spread.is_zero() {
+        let until = Instant::now() + spread;
+        shared.store.sort_out(|idle| {
+            for stored in idle.iter_mut() {
+                stored.spare_until(until);
+                spared += 1;
+            }
+            Vec::new()
+        });
+    }
+    spared
+}
+
+/// The background task of a rotation; one for each pool.
+///
+/// Started when the new credentials are in place. Each idle connection is replaced in its turn, the new one first
+/// where the pool has room for it. Held ones are closed at their return by the pool itself; the task cancels what is
+/// held for longer than the limit. Ends when no older connection is left, when the next rotation takes its place, or
+/// with the pool.
+pub(crate) struct Drain {
+    pool: Weak<Shared>,
+    /// The generation that it makes room for.
+    number: u64,
+    older: Vec<Arc<Generation>>,
+    /// The time between two replacements.
+    step: Duration,
+    limit: Option<Instant>,
+}
+
+impl Drain {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        number: u64,
+        older: Vec<Arc<Generation>>,
+        spared: u32,
+        rules: DrainRules,
+    ) -> Self {
+        Self {
+            pool: Arc::downgrade(shared),
+            number,
+            older,
+            step: (rules.spread / spared.max(1)).min(LONGEST_STEP),
+            limit: rules.limit.map(|limit| Instant::now() + limit),
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let Some(closing) = self
+            .pool
+            .upgrade()
+            .map(|pool| pool.registry.closing.clone())
+        else {
+            return;
+        };
+        let _closed = closing.run_until_cancelled(self.drain()).await;
+    }
+
+    async fn drain(&mut self) {
+        let mut next = Instant::now();
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let older = self.older.iter().map(|generation| generation.drained());
+            let drained = futures_util::future::join_all(older);
+            let limit = self.limit;
+            tokio::select! {
+                biased;
+                _all = drained => return,
+                () = sleep_until(limit.unwrap_or(next)), if limit.is_some() => {
+                    self.limit = None;
+                    self.cut_off().await;
+                }
+                () = sleep_until(next) => {
+                    let Some(shared) = self.pool.upgrade() else {
+                        return;
+                    };
+                    if shared.registry.generations.current().number != self.number {
+                        return;
+                    }
+                    if replace_one(&shared).await {
+                        next += self.step;
+                        pause = SHORTEST_PAUSE;
+                    } else {
+                        // The one whose turn it was is at work, or the server takes no login now.
+                        next = Instant::now() + self.step.max(pause);
+                        pause = LONGEST_PAUSE.min(pause * 2);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends what is idle, and cancels what is held.
+    async fn cut_off(&self) {
+        let Some(shared) = self.pool.upgrade() else {
+            return;
+        };
+        let mut held = shared.registry.live_backends();
+        let is_older = |live: &Arc<LiveBackend>| live.is_held() && live.generation() < self.number;
+        held.retain(is_older);
+        if !held.is_empty() {
+            tracing::warn!(target: "app_db::pool",
+                pool = &*shared.registry.name,
+                held = held.len(),
+                generation = self.number,
+                "connections with older credentials are held beyond the drain limit and are cancelled"
+            );
+        }
+        shared.store.sort_out(|idle| {
+            for stored in idle.iter_mut() {
+                stored.spare_until(Instant::now());
+            }
+            Vec::new()
+        });
+        shared.sweep();
+        futures_util::future::join_all(held.iter().map(|live| live.cancel())).await;
+    }
+}
+
+/// Replaces one idle connection with older credentials; `false` where none was idle, or none could be made.
+async fn replace_one(shared: &Arc<Shared>) -> bool {
+    let mut any = false;
+    shared.store.sort_out(|idle| {
+        any = idle.iter().any(|stored| is_older(shared, stored));
+        Vec::new()
+    });
+    if !any {
+        return false;
+    }
+    match dial_in_background(shared, Urge::Keeper) {
+        Ok(report) => {
+            // Closed without a failure: it has been stored.
+            if report.await.is_ok() {
+                return false;
+            }
+        }
+        // There is no room for another one before this one has gone.
+        Err(NotNow::UntilChange) if shared.occupied() >= shared.max() => {}
+        Err(_not_now) => return false,
+    }
+    let ended = shared.store.sort_out(|idle| {
+        let older = idle.iter().rposition(|stored| is_older(shared, stored));
+        let mut ended: Vec<_> = older.map(|at| idle.remove(at)).into_iter().collect();
+        for stored in &mut ended {
+            stored.mark_for_closing(CloseReason::Retired);
+        }
+        ended
+    });
+    drop(ended);
+    shared.wake_keeper();
+    true
+}
+
+fn is_older(shared: &Shared, stored: &Stored) -> bool {
+    let generations = &shared.registry.generations;
+    !stored
+        .member()
+        .is_some_and(|member| generations.is_current(member))
+}
+
+/// A few connections are no herd, and need not wait for the end of the spread.
+const LONGEST_STEP: Duration = Duration::from_millis(500);
+
+/// How soon the task looks again where it could replace none: twice as late each time.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,140 @@
+//! `dbctl migrate schema dump`: what diesel's own tool or pg_dump prints of the database.
+
+use std::io::ErrorKind;
+use std::process::{Output, Stdio};
+
+use app_db::db_config::{ExposeSecret, Host};
+use app_db::{Config, Endpoint};
+use clap::Args;
+use tokio::process::Command;
+
+use crate::command_failure::CommandFailure;
+use crate::exit::Exit;
+use crate::output;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Print SQL, as pg_dump does, instead of schema.rs
+    #[arg(long)]
+    sql: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
+    let endpoint = config.direct_url()?.endpoint();
+    if arguments.sql {
+        let dump = print(&mut pg_dump(endpoint), PG_DUMP_MISSING).await?;
+        output::data(repeatable(&dump).trim())?;
+    } else {
+        let schema = print(&mut print_schema(endpoint), DIESEL_MISSING).await?;
+        output::data(schema.trim_end())?;
+    }
+    Ok(Exit::Done)
+}
+
+/// It reads the settings of `diesel.toml` itself.
+fn print_schema(endpoint: &Endpoint) -> Command {
+    let mut diesel = Command::new("diesel");
+    diesel.arg("print-schema");
+    // Everybody sees arguments; the environment of a process only its user does.
+    diesel.env("DATABASE_URL", endpoint.to_url().expose_secret());
+    diesel
+}
+
+fn pg_dump(endpoint: &Endpoint) -> Command {
+    let mut dump = Command::new("pg_dump");
+    dump.args(["--schema-only", "--no-owner", "--no-privileges"]);
+    for table in ["__diesel_schema_migrations", "__dbctl_migrations"] {
+        dump.args(["--exclude-table", &format!("*.{table}")]);
+    }
+    let listed = |of: fn(&Host) -> String| {
+        let each: Vec<_> = endpoint.hosts.iter().map(of).collect();
+        each.join(",")
+    };
+    dump.env_remove("PGSERVICE")
+        .env("PGHOST", listed(name))
+        .env("PGHOSTADDR", listed(address))
+        .env("PGPORT", listed(|host| host.port().to_string()))
+        .env("PGUSER", &endpoint.user)
+        .env("PGDATABASE", &endpoint.dbname)
+        .env("PGSSLMODE", endpoint.tls.mode.as_str());
+    if let Some(password) = &endpoint.password {
+        dump.env("PGPASSWORD", password.expose_secret());
+    }
+    if let Some(root) = &endpoint.tls.root_cert {
+        dump.env("PGSSLROOTCERT", root);
+    }
+    if let Some((cert, key)) = &endpoint.tls.client_cert {
+        dump.env("PGSSLCERT", cert).env("PGSSLKEY", key);
+    }
+    dump
+}
+
+fn name(host: &Host) -> String {
+    match host {
+        Host::Tcp { name, .. } => name.clone(),
+        Host::Unix { dir, .. } => dir.to_string_lossy().into_owned(),
+    }
+}
+
+/// Empty where the name is to be resolved.
+fn address(host: &Host) -> String {
+    match host {
+        Host::Tcp {
+            addr: Some(addr), ..
+        } => addr.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// What a program prints. Its errors go to the standard error of this one.
+async fn print(program: &mut Command, missing: &str) -> Result<String, CommandFailure> {
+    program
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
+    let name = program
+        .as_std()
+        .get_program()
+        .to_string_lossy()
+        .into_owned();
+    let failed = |problem: String| CommandFailure::new(Exit::Failed, problem);
+    let output: Output = program.output().await.map_err(|error| {
+        let problem = match error.kind() {
+            ErrorKind::NotFound => missing.to_owned(),
+            _ => format!("{name}: {error}"),
+        };
+        failed(problem)
+    })?;
+    if !output.status.success() {
+        return Err(failed(format!("{name} has failed: {}", output.status)));
+    }
+    String::from_utf8(output.stdout).map_err(|error| failed(format!("{name}: {error}")))
+}
+
+/// Without the lines that differ from dump to dump: versions, and the key that guards it.
+fn repeatable(dump: &str) -> String {
+    let differs = |line: &&str| {
+        ["\\restrict ", "\\unrestrict ", "-- Dumped "]
+            .iter()
+            .any(|begin| line.starts_with(begin))
+    };
+    let lines: Vec<_> = dump.lines().filter(|line| !differs(line)).collect();
+    lines.join("\n")
+}
+
+const DIESEL_MISSING: &str = "diesel is not installed: `cargo install diesel_cli --no-default-features \
+     --features postgres`, or print SQL with `--sql`";
+
+const PG_DUMP_MISSING: &str = "pg_dump is not installed: it comes with the client programs of PostgreSQL (Debian: \
+     postgresql-client)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_from_dump_to_dump_is_left_out() {
+        let dump = "--\n-- Dumped by pg_dump version 18.1\n\\restrict abc\nCREATE TABLE a();\n\\unrestrict abc\n";
+        assert_eq!(repeatable(dump), "--\nCREATE TABLE a();");
+    }
+}

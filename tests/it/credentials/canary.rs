@@ -1,0 +1,219 @@
+//! A secret of 4 kB with every character that a URL has a meaning for, hunted wherever something is said.
+
+use std::process::Stdio;
+
+use app_db::Credentials;
+use harness::TestDatabase;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
+
+use super::{Secrets, open, reaches_generation, sourced, user};
+use crate::at_rest::watched;
+use crate::captured::Captured;
+use crate::dbctl::Dbctl;
+use crate::programs;
+
+/// What has to be nowhere: any run of this many characters of the secret.
+const RUN: usize = 12;
+
+fn canary(number: u32) -> String {
+    let marks = r#"canary:/?#[]@!$&'()*+,;=%20%"<>\^`{|}~ -._"#;
+    let mut canary = String::new();
+    while canary.len() < 4_096 {
+        canary.push_str(&format!("{marks}{number}x{}", canary.len()));
+    }
+    canary
+}
+
+/// Whether a text has a part of the secret, as it is or as JSON, Debug or a URL write it.
+fn betrays(text: &str, secret: &str) -> bool {
+    let plain: Vec<char> = secret.chars().collect();
+    let runs = plain.chunks(RUN).filter(|run| run.len() == RUN);
+    let said = |run: String| {
+        let escaped = format!("{run:?}");
+        let json = serde_json::to_string(&run).unwrap();
+        let url: String = run
+            .bytes()
+            .map(|byte| match byte.is_ascii_alphanumeric() {
+                true => char::from(byte).to_string(),
+                false => format!("%{byte:02X}"),
+            })
+            .collect();
+        [
+            run,
+            escaped.trim_matches('"').to_owned(),
+            json.trim_matches('"').to_owned(),
+            url,
+        ]
+        .iter()
+        .any(|form| text.contains(form.as_str()))
+    };
+    text.contains("canary") || runs.map(String::from_iter).any(said)
+}
+
+async fn set_password(db: &TestDatabase, password: &str) {
+    let quoted = password.replace('\'', "''");
+    let alter = format!("ALTER ROLE {} PASSWORD '{quoted}'", db.role().name());
+    db.server().sql(&alter).await.unwrap();
+}
+
+#[test]
+fn the_hunt_finds_what_it_hunts() {
+    let secret = canary(1);
+    assert!(secret.len() > 4_000);
+    let run = &secret[RUN..2 * RUN];
+    for said in [
+        run.to_owned(),
+        format!("{run:?}"),
+        serde_json::to_string(run).unwrap(),
+    ] {
+        assert!(betrays(&said, &secret), "{said}");
+    }
+    assert!(!betrays("the password was refused", &secret));
+}
+
+/// req 4.47, case R49: in this process: logs of every level and crate, errors, Debug, the status.
+#[tokio::test]
+async fn the_secret_is_in_nothing_that_this_process_says() {
+    let db = TestDatabase::empty().await.unwrap();
+    let (first, second, wrong) = (canary(1), canary(2), canary(3));
+    set_password(&db, &first).await;
+    let secrets = Secrets::new();
+    let path = secrets.put_json("secret", db.role().name(), &first);
+    let (captured, guard) = Captured::begin();
+    let config = sourced(&db, "file", &path, &[]);
+    let database = watched(&db, open(&config).await).with_sessions(21);
+    let mut said = format!("{config:?} {:?}", &*database);
+    database.write(user).await.unwrap();
+    // One that works, one that does not, one that is broken, and one through code.
+    set_password(&db, &second).await;
+    secrets.put_json("secret", db.role().name(), &second);
+    reaches_generation(&database, 2).await;
+    secrets.put_json("secret", db.role().name(), &wrong);
+    let refused = database.refresh().await.unwrap_err();
+    secrets.put("secret", &format!("{{\"password\":\"{wrong}"));
+    let broken = database.refresh().await.unwrap_err();
+    secrets.put("secret", &format!("postgres://u:{wrong}@h/d"));
+    let unread = database.refresh().await.unwrap_err();
+    let rotated = database
+        .rotate(Credentials::new(db.role().name(), wrong.clone()))
+        .await
+        .unwrap_err();
+    let mut error = &refused as &dyn std::error::Error;
+    while let Some(cause) = error.source() {
+        said.push_str(&format!(" {cause} {cause:?}"));
+        error = cause;
+    }
+    said.push_str(&format!(
+        "{refused} {refused:?} {broken} {broken:?} {unread} {unread:?} {rotated:?} {:?} {:?} {:?} {:?}",
+        database.credentials(),
+        database.status(),
+        database.statements(),
+        database.health().await,
+    ));
+    for secret in [&first, &second, &wrong] {
+        assert!(!betrays(&said, secret), "{said}");
+        for run in ["canary", &secret[RUN..2 * RUN], &secret[4_000..4_000 + RUN]] {
+            assert!(!captured.mentions(run), "{run}");
+        }
+    }
+    drop(guard);
+    // Back to what the fixtures know.
+    secrets.put_json("secret", db.role().name(), &second);
+    database.refresh().await.map(drop).unwrap();
+    database.rests().await;
+}
+
+/// case R49: the service as a process: its output at the level of TRACE, its command line, its environment, its pages.
+#[tokio::test]
+async fn the_secret_is_in_nothing_that_a_service_shows() {
+    let db = TestDatabase::create().await.unwrap();
+    let (first, second) = (canary(1), canary(2));
+    set_password(&db, &first).await;
+    let secrets = Secrets::new();
+    let path = secrets.put_json("secret", db.role().name(), &first);
+    let url = harness::url(db.server().port(), db.name(), db.role().name(), "nobody");
+    let mut ledger = Command::new(programs::ledger())
+        .env_clear()
+        .envs([
+            ("LEDGER_LISTEN", "127.0.0.1:0"),
+            ("DATABASE_URL", &url),
+            ("APP_ENV", "test"),
+            ("APP_DB__CREDENTIALS__SOURCE", "file"),
+            ("APP_DB__CREDENTIALS__PATH", path.to_str().unwrap()),
+            ("APP_DB__CREDENTIALS__POLL", "100ms"),
+            ("RUST_LOG", "trace"),
+        ])
+        .current_dir(secrets.0.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let pid = ledger.id().unwrap();
+    let mut lines = BufReader::new(ledger.stdout.take().unwrap()).lines();
+    let address = lines.next_line().await.unwrap().unwrap();
+    let mut errors = ledger.stderr.take().unwrap();
+    let logging = tokio::spawn(async move {
+        let mut log = String::new();
+        errors.read_to_string(&mut log).await.unwrap();
+        log
+    });
+    let logged = tokio::spawn(async move {
+        let mut log = String::new();
+        while let Ok(Some(line)) = lines.next_line().await {
+            log.push_str(&line);
+        }
+        log
+    });
+    set_password(&db, &second).await;
+    secrets.put_json("secret", db.role().name(), &second);
+    let page = |path: &str| {
+        let url = format!("http://{address}{path}");
+        async move { reqwest::get(url).await.unwrap().text().await.unwrap() }
+    };
+    harness::wait_until("the new one is in use", crate::SOON, async || {
+        page("/status").await.contains("\"generation\":2") && page("/ready").await.len() < 10_000
+    })
+    .await;
+    let mut said = format!("{} {}", page("/status").await, page("/ready").await);
+    for file in ["cmdline", "environ"] {
+        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
+        said.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    ledger.kill().await.unwrap();
+    said.push_str(&logging.await.unwrap());
+    said.push_str(&logged.await.unwrap());
+    assert!(said.contains("in place") && said.len() > 5_000, "{said}");
+    assert!(!betrays(&said, &first) && !betrays(&said, &second));
+}
+
+/// case R49: the command line.
+#[tokio::test]
+async fn the_secret_is_in_nothing_that_dbctl_prints() {
+    let db = TestDatabase::empty().await.unwrap();
+    let secret = canary(1);
+    set_password(&db, &secret).await;
+    let secrets = Secrets::new();
+    let path = secrets.put_json("secret", db.role().name(), &secret);
+    let url = harness::url(db.server().port(), db.name(), db.role().name(), "nobody");
+    let dbctl = Dbctl::new()
+        .with("DATABASE_URL", url)
+        .with("RUST_LOG", "trace")
+        .with("APP_DB__CREDENTIALS__SOURCE", "file")
+        .with("APP_DB__CREDENTIALS__PATH", path.to_str().unwrap());
+    for arguments in [
+        "credentials check",
+        "credentials check --json",
+        "config show",
+        "config check",
+        "health",
+    ] {
+        let outcome = dbctl.run(arguments).await;
+        assert!(!betrays(&format!("{outcome:?}"), &secret), "{arguments}");
+    }
+    secrets.put_json("secret", db.role().name(), &canary(2));
+    let outcome = dbctl.run("credentials check").await;
+    assert!(!betrays(&format!("{outcome:?}"), &canary(2)));
+}

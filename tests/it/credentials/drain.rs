@@ -1,0 +1,136 @@
+//! How connections leave after a rotation.
+
+use std::time::{Duration, Instant};
+
+use app_db::Credentials;
+use diesel_async::RunQueryDsl;
+use harness::{Cluster, ClusterOptions, TestDatabase, wait_until};
+
+use super::user;
+use crate::SOON;
+use crate::at_rest::watched;
+use crate::transaction::database;
+
+/// Two hundred idle connections are replaced one after the other over `drain_spread`: at no time are more than eight
+/// logins in flight, and in no second are there more than 25 of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_are_replaced_one_after_the_other() {
+    let options = ClusterOptions::default()
+        .max_connections(300)
+        .setting("log_connections", "on")
+        .setting("log_line_prefix", "%n ");
+    let cluster = Cluster::start(options).await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let second = db.add_role().await.unwrap();
+    let more = [
+        ("APP_DB__PROFILE__MAX", "200"),
+        ("APP_DB__PROFILE__CEILING", "200"),
+        ("APP_DB__PROFILE__MIN_IDLE", "200"),
+        ("APP_DB__CREDENTIALS__DRAIN_SPREAD", "10s"),
+    ];
+    let database = watched(&db, database(&db.url(), &more).await).with_sessions(201);
+    wait_until("all are open", 3 * SOON, async || {
+        database.status()[0].idle == 200
+    })
+    .await;
+    let credentials = Credentials::new(second.name(), second.password());
+    let began = Instant::now();
+    let rotation = database.rotate(credentials).await.unwrap();
+    assert_eq!(rotation.retiring(), 200);
+    // They serve until their turn comes.
+    assert_eq!(database.status()[0].idle, 200);
+    tokio::time::timeout(3 * SOON, rotation.drained())
+        .await
+        .unwrap();
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_secs(8) && took < Duration::from_secs(13),
+        "{took:?}"
+    );
+    wait_until("all are replaced", SOON, async || {
+        database.status()[0].idle == 200
+    })
+    .await;
+    assert_eq!(database.read(user).await.unwrap(), second.name());
+
+    let authorized = format!("connection authorized: user={}", second.name());
+    let log = cluster.log_text();
+    let mut logins: Vec<f64> = log
+        .lines()
+        .filter(|line| line.contains(&authorized))
+        .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+        .collect();
+    logins.sort_by(f64::total_cmp);
+    assert!(logins.len() >= 200, "{}", logins.len());
+    // The last ones make up for those that were too many.
+    let most = logins
+        .iter()
+        .map(|from| {
+            logins
+                .iter()
+                .filter(|at| (0.0..1.0).contains(&(**at - from)))
+                .count()
+        })
+        .max();
+    assert!(most <= Some(25), "{most:?} logins in a second");
+    database.rests().await;
+}
+
+/// What is held beyond `drain_limit` is cancelled.
+#[tokio::test]
+async fn what_is_held_beyond_the_limit_is_cancelled() {
+    let db = TestDatabase::empty().await.unwrap();
+    let second = db.add_role().await.unwrap();
+    let more = [
+        ("APP_DB__CREDENTIALS__DRAIN_LIMIT", "500ms"),
+        ("APP_DB__CREDENTIALS__DRAIN_SPREAD", "0s"),
+    ];
+    let database = watched(&db, database(&db.url(), &more).await).with_sessions(21);
+    let mut held = database.get().await.unwrap();
+    let sleeping = tokio::spawn(async move {
+        diesel::sql_query("select pg_sleep(30)")
+            .execute(&mut held)
+            .await
+    });
+    wait_until("it sleeps", SOON, async || {
+        let sessions = db.backends("app-db").await.unwrap();
+        sessions.iter().any(|session| session.state == "active")
+    })
+    .await;
+    let credentials = Credentials::new(second.name(), second.password());
+    let began = Instant::now();
+    database.rotate(credentials).await.unwrap().drained().await;
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(400) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
+    sleeping.await.unwrap().unwrap_err();
+    database.rests().await;
+}
+
+/// case R40: a connection that is held when the credentials change is closed when it comes back, however long the
+/// idle ones are spared.
+#[tokio::test]
+async fn a_held_connection_is_closed_when_it_comes_back() {
+    let db = TestDatabase::empty().await.unwrap();
+    let second = db.add_role().await.unwrap();
+    let more = [("APP_DB__CREDENTIALS__DRAIN_SPREAD", "1h")];
+    let database = watched(&db, database(&db.url(), &more).await).with_sessions(21);
+    let idle = [database.get().await.unwrap(), database.get().await.unwrap()];
+    drop(idle);
+    let mut held = database.get().await.unwrap();
+    let credentials = Credentials::new(second.name(), second.password());
+    let rotation = database.rotate(credentials).await.unwrap();
+    user(&mut held).await.unwrap();
+    let pid = held.backend_pid();
+    drop(held);
+    wait_until("it is closed", SOON, async || {
+        let sessions = db.backends("app-db").await.unwrap();
+        sessions.iter().all(|session| session.pid != pid)
+    })
+    .await;
+    drop(rotation);
+    database.shutdown(Duration::ZERO).await;
+    database.rests().await;
+}
