@@ -3,6 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
+/// Makes diesel's table, on which a migration may rely.
+pub(crate) fn make_history(url: &str) -> Result<(), String> {
+    let mut psql = Command::new("psql");
+    psql.args([url, "--no-psqlrc", "--quiet", "-c", HISTORY]);
+    said(&mut psql).map(|_| ())
+}
+
 /// Applies one `up.sql` as psql does, in one transaction unless its metadata says otherwise.
 pub(crate) fn apply(url: &str, migration: &Path) -> Result<(), String> {
     let metadata = std::fs::read_to_string(migration.join("metadata.toml")).unwrap_or_default();
@@ -42,3 +49,6 @@ fn said(command: &mut Command) -> Result<String, String> {
         Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }
 }
+
+const HISTORY: &str = "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL, \
+     run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)";

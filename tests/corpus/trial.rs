@@ -39,6 +39,7 @@ impl Trial {
         }
         let (reference, ours) = (server.url(reference), server.url(ours));
 
+        psql::make_history(&reference)?;
         let began = Instant::now();
         let files = migrations(folder);
         for migration in &files {
