@@ -37,8 +37,9 @@ async fn idle_connections_are_replaced_one_after_the_other() {
     let began = Instant::now();
     let rotation = database.rotate(credentials).await.unwrap();
     assert_eq!(rotation.retiring(), 200);
-    // They serve until their turn comes.
-    assert_eq!(database.status()[0].idle, 200);
+    // They serve until their turn comes, and the first one's has come.
+    let idle = database.status()[0].idle;
+    assert!(idle >= 199, "{idle}");
     tokio::time::timeout(3 * SOON, rotation.drained())
         .await
         .unwrap();
