@@ -2,6 +2,7 @@
 
 mod alerts;
 mod connections;
+mod hostile_alerts;
 mod local_servers;
 mod metrics;
 mod monitor;
@@ -12,7 +13,7 @@ mod top;
 
 use std::time::Duration;
 
-use app_db::{Database, Pool};
+use app_db::{Connection, Database, Pool};
 use db_observe::{AlertOptions, MonitorOptions, Operations};
 use diesel_async::SimpleAsyncConnection;
 
@@ -33,7 +34,11 @@ fn rarely() -> MonitorOptions {
 
 /// Runs a statement on a pool, whatever becomes of it.
 async fn run(pool: &Pool, sql: &str) {
-    let mut conn = pool.get().await.unwrap();
+    ask(&mut pool.get().await.unwrap(), sql).await;
+}
+
+/// The same on a connection that somebody holds.
+async fn ask(conn: &mut Connection, sql: &str) {
     // The server's refusal is what some tests want.
     let _ = conn.batch_execute(sql).await;
 }
