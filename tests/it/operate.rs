@@ -1,12 +1,14 @@
 //! What the layer tells of itself: metrics, the page, the monitor, alerts, sizes.
 
 mod alerts;
+mod browser;
 mod connections;
 mod hostile_alerts;
 mod local_servers;
 mod metrics;
 mod monitor;
 mod page;
+mod page_in_a_browser;
 mod settings;
 mod sizing;
 mod top;
