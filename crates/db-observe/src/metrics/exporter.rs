@@ -214,7 +214,7 @@ mod tests {
     /// req 0.18: every metric that the dashboard and the rules ask for is one that is exported.
     #[test]
     fn the_dashboard_and_the_rules_ask_for_what_there_is() {
-        use crate::metrics::families::DEFINITIONS;
+        use crate::metrics::definitions::DEFINITIONS;
 
         let names = DEFINITIONS.iter().map(|definition| {
             let mut name = definition.prometheus_name();

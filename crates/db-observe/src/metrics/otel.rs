@@ -11,7 +11,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 
 use crate::metrics::exporter::Exporter;
-use crate::metrics::families::DEFINITIONS;
+use crate::metrics::definitions::DEFINITIONS;
 use crate::metrics::family::{Definition, Family, MetricKind, Value};
 
 /// Tells a meter of OpenTelemetry everything that the exporter has.
