@@ -54,7 +54,10 @@ impl Bouncer {
             process: Mutex::new(None),
             folder,
         };
-        let users = format!("\"postgres\" \"{}\"\n", bouncer.password);
+        let mut users = format!("\"postgres\" \"{}\"\n", bouncer.password);
+        if let Some((name, password)) = &options.stats_user {
+            users = format!("{users}\"{name}\" \"{password}\"\n");
+        }
         write_private(account, &bouncer.file("users.txt"), &users)?;
         let (mut attempts, mut wanted) = (0, options.port);
         loop {

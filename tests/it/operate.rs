@@ -9,6 +9,7 @@ mod metrics;
 mod monitor;
 mod page;
 mod page_in_a_browser;
+mod server;
 mod settings;
 mod sizing;
 mod top;

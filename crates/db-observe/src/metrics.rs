@@ -6,4 +6,5 @@ pub(crate) mod families;
 pub(crate) mod family;
 #[cfg(feature = "otel")]
 pub(crate) mod otel;
+pub(crate) mod sampled;
 pub(crate) mod writer;

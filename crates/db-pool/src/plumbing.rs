@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use db_config::Credentials;
+use db_config::{Credentials, Endpoint};
 use diesel_async::AsyncPgConnection;
 
 use crate::beside::listener::Listener;
@@ -146,6 +146,13 @@ pub async fn session_beside(pool: &Pool) -> Result<SessionBeside, PoolError> {
     let endpoint = shared.registry.generations.current().endpoint.clone();
     let dialled = rotation::log_in_beside(shared, endpoint).await?;
     Ok(SessionBeside(dialled))
+}
+
+/// Where a pool connects to, with the credentials in use.
+#[must_use]
+pub fn endpoint(pool: &Pool) -> Endpoint {
+    let registry = &pool.shared().registry;
+    registry.generations.current().endpoint.clone()
 }
 
 /// A text of SQL with `?` for its values, on one line; of a very long one the beginning.

@@ -23,6 +23,8 @@ pub enum PoolMode {
 pub struct BouncerOptions {
     mode: PoolMode,
     settings: Vec<(String, String)>,
+    /// Name and password of a user of the console, which knows the users of the file alone.
+    pub(super) stats_user: Option<(String, String)>,
     target: Option<u16>,
     pub(super) port: Option<u16>,
     pub(super) binary: Option<BouncerBinary>,
@@ -34,6 +36,7 @@ impl BouncerOptions {
         Self {
             mode,
             settings: Vec::new(),
+            stats_user: None,
             target: None,
             port: None,
             binary: None,
@@ -51,6 +54,13 @@ impl BouncerOptions {
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Lets a role with this name and password ask the console.
+    #[must_use]
+    pub fn stats_user(mut self, name: &str, password: String) -> Self {
+        self.stats_user = Some((name.to_owned(), password));
+        self.setting("stats_users", name)
     }
 
     /// Another program than the one found first.

@@ -74,7 +74,7 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
 /// The built-in rules.
-pub static RULES: [Rule; 10] = [
+pub static RULES: [Rule; 12] = [
     Rule {
         name: "PoolFull",
         level: Level::Critical,
@@ -174,5 +174,31 @@ pub static RULES: [Rule; 10] = [
         lasting: NOW,
         over_for: FIVE_MINUTES,
         words: |time| format!("has a server that takes {} for SELECT 1", millis(time)),
+    },
+    Rule {
+        name: "ServerConnections",
+        level: Level::Warning,
+        number: |reading| reading.server_share,
+        above: 0.8,
+        until: 0.7,
+        lasting: NOW,
+        over_for: FIVE_MINUTES,
+        words: |share| {
+            let share = percent(share);
+            format!("has a server that has given {share} of its connections away")
+        },
+    },
+    Rule {
+        name: "Ports",
+        level: Level::Warning,
+        number: |reading| reading.ports_share,
+        above: 0.8,
+        until: 0.7,
+        lasting: NOW,
+        over_for: FIVE_MINUTES,
+        words: |share| {
+            let share = percent(share);
+            format!("has sockets to its server on {share} of this machine's ports")
+        },
     },
 ];

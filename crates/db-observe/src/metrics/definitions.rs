@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::metrics::family::{Definition, MetricKind};
 
 /// Every metric, in the order in which they are exported.
-pub(crate) static DEFINITIONS: [Definition; 26] = [
+pub(crate) static DEFINITIONS: [Definition; 43] = [
     Definition {
         name: "db.client.connection.count",
         help: "Connections that are in the state described by the state label",
@@ -150,6 +150,108 @@ pub(crate) static DEFINITIONS: [Definition; 26] = [
         name: "app_db.resets",
         help: "Sessions that were reset when their connection came back",
         unit: "{reset}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.ports",
+        help: "TCP sockets of this machine to the ports of the pool's servers, by state; each takes a port",
+        unit: "{socket}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "app_db.ports_max",
+        help: "The ports that the system gives to outgoing connections",
+        unit: "{port}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "app_db.server_sessions",
+        help: "Sessions of clients on the server, by what they do or wait for, as the monitor has found last",
+        unit: "{session}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "app_db.server_max_connections",
+        help: "Connections that the server has for clients",
+        unit: "{connection}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "app_db.server_blocks",
+        help: "Blocks that the database has read, from the server's cache or from the disk",
+        unit: "{block}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.server_temporary",
+        help: "Bytes that statements of the database have put into temporary files",
+        unit: "By",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.server_deadlocks",
+        help: "Deadlocks in the database",
+        unit: "{deadlock}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.server_session_memory",
+        help: "The memory of a session on the server that has done nothing yet",
+        unit: "By",
+        kind: MetricKind::Gauge,
+    },
+    Definition {
+        name: "app_db.pooler_clients",
+        help: "Clients of PgBouncer for this database and user, by state",
+        unit: "{client}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "app_db.pooler_servers",
+        help: "PgBouncer's server connections for this database and user, by state",
+        unit: "{connection}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "app_db.pooler_size",
+        help: "The server connections that PgBouncer may have for this database and user",
+        unit: "{connection}",
+        kind: MetricKind::UpDownCounter,
+    },
+    Definition {
+        name: "app_db.pooler_longest_wait",
+        help: "How long the client has been waiting that PgBouncer serves next",
+        unit: "s",
+        kind: MetricKind::Gauge,
+    },
+    Definition {
+        name: "app_db.pooler_transactions",
+        help: "Transactions of the database through PgBouncer",
+        unit: "{transaction}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.pooler_queries",
+        help: "Statements of the database through PgBouncer",
+        unit: "{statement}",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.pooler_wait",
+        help: "The time that clients of the database have waited for a server connection of PgBouncer",
+        unit: "s",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.pooler_query_time",
+        help: "The time that statements of the database took behind PgBouncer",
+        unit: "s",
+        kind: MetricKind::Counter,
+    },
+    Definition {
+        name: "app_db.pooler_parses",
+        help: "Statements prepared by clients, and those of them that PgBouncer had to prepare on the server",
+        unit: "{statement}",
         kind: MetricKind::Counter,
     },
     Definition {

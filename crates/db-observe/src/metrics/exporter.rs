@@ -131,10 +131,10 @@ impl Source {
         let stats = statements.map(|_| self.db.statements()).unwrap_or_default();
         let snapshot = self.db.snapshot();
         let counts = statements.map(|counts| counts.update(&snapshot, &stats));
-        let lags = self.monitor.as_ref().map(Monitor::replica_lags);
+        let samples = self.monitor.as_ref().map(Monitor::all_latest);
         families(&Sources {
             snapshot: &snapshot,
-            lags: &lags.unwrap_or_default(),
+            samples: &samples.unwrap_or_default(),
             statements: &counts.unwrap_or_default(),
         })
     }
@@ -156,9 +156,13 @@ impl Collector for Source {
                 MetricKind::Histogram { .. } => MetricType::Histogram,
             };
             let name = definition.prometheus_name();
-            let unit = definition.is_in_seconds().then_some(&Unit::Seconds);
+            let unit = match definition.unit {
+                "s" => Some(Unit::Seconds),
+                "By" => Some(Unit::Bytes),
+                _ => None,
+            };
             let mut metric =
-                encoder.encode_descriptor(&name, definition.help, unit, metric_type)?;
+                encoder.encode_descriptor(&name, definition.help, unit.as_ref(), metric_type)?;
             for series in &family.series {
                 encode(&mut metric, definition.kind, series)?;
             }
@@ -218,8 +222,10 @@ mod tests {
 
         let names = DEFINITIONS.iter().map(|definition| {
             let mut name = definition.prometheus_name();
-            if definition.is_in_seconds() {
-                name.push_str("_seconds");
+            match definition.unit {
+                "s" => name.push_str("_seconds"),
+                "By" => name.push_str("_bytes"),
+                _ => {}
             }
             if definition.kind == MetricKind::Counter {
                 name.push_str("_total");

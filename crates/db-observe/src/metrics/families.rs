@@ -7,14 +7,16 @@ use app_db::{RetryCount, Snapshot};
 
 use crate::metrics::definitions::DEFINITIONS;
 use crate::metrics::family::{Family, Value};
+use crate::metrics::sampled::of_sample;
 use crate::metrics::writer::Writer;
+use crate::monitor::sample::Sample;
 use crate::statement_counts::StatementCount;
 
 /// What the families are made from.
 pub(crate) struct Sources<'s> {
     pub(crate) snapshot: &'s Snapshot,
-    /// The replicas' lag in seconds, by pool, where a monitor has asked for it.
-    pub(crate) lags: &'s [(String, f64)],
+    /// The latest sample of each pool, where a monitor looks at them.
+    pub(crate) samples: &'s [Sample],
     /// What statements have cost, where the labels are wanted.
     pub(crate) statements: &'s [StatementCount],
 }
@@ -39,9 +41,11 @@ pub(crate) fn families(sources: &Sources<'_>) -> Vec<Family> {
         ];
         writer.put("app_db.retries", labels, Value::Count(*count));
     }
-    for (pool, lag) in sources.lags {
-        let labels = [("pool", pool.clone().into())];
-        writer.put("app_db.replica_lag", labels, Value::Number(*lag));
+    for sample in sources.samples {
+        let lives = |pool: &PoolSnapshot| pool.status.pool == sample.pool;
+        if sources.snapshot.pools.iter().any(lives) {
+            of_sample(&mut writer, sample);
+        }
     }
     for statement in sources.statements {
         let labels = || {

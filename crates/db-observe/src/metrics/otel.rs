@@ -10,8 +10,8 @@ use app_db::{Database, Pool};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 
-use crate::metrics::exporter::Exporter;
 use crate::metrics::definitions::DEFINITIONS;
+use crate::metrics::exporter::Exporter;
 use crate::metrics::family::{Definition, Family, MetricKind, Value};
 
 /// Tells a meter of OpenTelemetry everything that the exporter has.
