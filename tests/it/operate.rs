@@ -9,6 +9,7 @@ mod metrics;
 mod monitor;
 mod page;
 mod page_in_a_browser;
+mod scrape;
 mod server;
 mod settings;
 mod sizing;
