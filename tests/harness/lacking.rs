@@ -75,11 +75,16 @@ fn is_on_the_path(program: &str) -> bool {
 }
 
 /// What tests start that is no part of a server, by the word in their names.
-const PROGRAMS: [(&str, &[&str], &str); 1] = [
+const PROGRAMS: [(&str, &[&str], &str); 2] = [
     (
         "in_a_browser",
         &["chromedriver"],
         "need Chromium with its chromedriver (Debian: `chromium-driver`)",
+    ),
+    (
+        "by_prometheus",
+        &["prometheus", "promtool"],
+        "need Prometheus with promtool (Debian: `prometheus`)",
     ),
 ];
 

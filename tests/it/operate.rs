@@ -9,6 +9,8 @@ mod metrics;
 mod monitor;
 mod page;
 mod page_in_a_browser;
+mod prometheus;
+mod promtool;
 mod scrape;
 mod server;
 mod settings;
