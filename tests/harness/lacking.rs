@@ -60,7 +60,32 @@ pub async fn lacking(cluster: &Cluster) -> Result<Vec<Lacking>, HarnessError> {
         let why = format!("need the client programs, and this {name} is the server alone");
         lacking.push(Lacking { word: "psql", why });
     }
+    for (word, programs, why) in PROGRAMS {
+        if !programs.iter().all(|program| is_on_the_path(program)) {
+            let why = why.to_owned();
+            lacking.push(Lacking { word, why });
+        }
+    }
     Ok(lacking)
 }
+
+fn is_on_the_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// What tests start that is no part of a server, by the word in their names.
+const PROGRAMS: [(&str, &[&str], &str); 2] = [
+    (
+        "in_a_browser",
+        &["chromedriver"],
+        "need Chromium with its chromedriver (Debian: `chromium-driver`)",
+    ),
+    (
+        "by_prometheus",
+        &["prometheus", "promtool"],
+        "need Prometheus with promtool (Debian: `prometheus`)",
+    ),
+];
 
 const LOCALE: &str = "/usr/share/i18n/locales/de_DE";

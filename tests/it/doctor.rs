@@ -1,5 +1,8 @@
 //! `dbctl doctor` in front of every kind of server it may meet.
 
+mod endless;
+mod pgbouncer;
+
 use harness::{
     Bouncer, BouncerBinary, BouncerOptions, Cluster, ClusterOptions, PoolMode, TestDatabase,
 };
@@ -287,6 +290,11 @@ async fn the_json_has_the_fields_of_its_schema() {
         "reserved_connections",
         "free_connections",
         "idle_session_timeout_ms",
+        "statement_timeout_ms",
+        "idle_in_transaction_session_timeout_ms",
+        "transaction_timeout_ms",
+        "pooler_figures",
+        "pooler_error",
         "configured_max",
         "url_hint",
     ];

@@ -1,18 +1,25 @@
 //! What the layer shows about itself: metrics, the page, the monitor, alerts, sizes.
 
 mod alerts;
+mod browser;
 mod connections;
+mod hostile_alerts;
 mod local_servers;
 mod metrics;
 mod monitor;
 mod page;
+mod page_in_a_browser;
+mod prometheus;
+mod promtool;
+mod scrape;
+mod server;
 mod settings;
 mod sizing;
 mod top;
 
 use std::time::Duration;
 
-use app_db::{Database, Pool};
+use app_db::{Connection, Database, Pool};
 use db_observe::{AlertOptions, MonitorOptions, Operations};
 use diesel_async::SimpleAsyncConnection;
 
@@ -33,7 +40,11 @@ fn rarely() -> MonitorOptions {
 
 /// Runs a statement on a pool, whatever becomes of it.
 async fn run(pool: &Pool, sql: &str) {
-    let mut conn = pool.get().await.unwrap();
+    ask(&mut pool.get().await.unwrap(), sql).await;
+}
+
+/// The same on a connection that somebody holds.
+async fn ask(conn: &mut Connection, sql: &str) {
     // The server's refusal is what some tests want.
     let _ = conn.batch_execute(sql).await;
 }

@@ -203,9 +203,14 @@ impl Load {
                 input("share kept for maintenance", KEPT),
                 input("instances", f64::from(instances)),
             ],
-            sentence: format!(
-                "Each of {instances} instances may have {share} connections, all pools together.{now}"
-            ),
+            sentence: match instances {
+                0 | 1 => format!(
+                    "A single instance may have {share} connections, all pools together; several share them.{now}"
+                ),
+                _ => format!(
+                    "Each of {instances} instances may have {share} connections, all pools together.{now}"
+                ),
+            },
         })
     }
 

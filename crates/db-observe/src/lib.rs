@@ -34,7 +34,10 @@ pub use self::alerts::sinks::webhook::Webhook;
 pub use self::metrics::exporter::{Exporter, Format};
 #[cfg(feature = "otel")]
 pub use self::metrics::otel::OtelExport;
+pub use self::monitor::pooler_figures::PoolerFigures;
+pub use self::monitor::ports::Ports;
 pub use self::monitor::sample::{Figures, Sample, SampleFailure};
+pub use self::monitor::server_figures::ServerFigures;
 pub use self::monitor::summary::{Means, Summary};
 pub use self::monitor::{Monitor, MonitorOptions};
 pub use self::operations::{Operations, OperationsBuilder};

@@ -1,7 +1,10 @@
 //! The monitor: looks at every pool at an interval, and keeps what the last looks have found.
 
+pub(crate) mod pooler_figures;
+pub(crate) mod ports;
 pub(crate) mod probe;
 pub(crate) mod sample;
+pub(crate) mod server_figures;
 pub(crate) mod summary;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +36,9 @@ pub struct MonitorOptions {
     pub interval: Duration,
     /// How many samples of each pool it keeps; 100 by default.
     pub history: usize,
+    /// Whether it asks the console of a PgBouncer too, as the pool's own user, whom PgBouncer's `stats_users` and
+    /// `auth_file` then have to name; not by default.
+    pub asks_pooler: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +61,7 @@ impl Default for MonitorOptions {
         Self {
             interval: Duration::from_secs(60),
             history: 100,
+            asks_pooler: false,
         }
     }
 }
@@ -140,13 +147,11 @@ impl Monitor {
         Summary::of(&self.samples(pool))
     }
 
-    pub(crate) fn replica_lags(&self) -> Vec<(String, f64)> {
+    /// The latest sample of each pool.
+    pub(crate) fn all_latest(&self) -> Vec<Sample> {
         let rings = self.0.lock_rings();
-        let lag = |(pool, ring): (&Arc<str>, &VecDeque<Sample>)| {
-            let lag = ring.back()?.figures()?.replica_lag?;
-            Some((pool.to_string(), lag.as_secs_f64()))
-        };
-        rings.iter().filter_map(lag).collect()
+        let latest = rings.values().filter_map(|ring| ring.back().cloned());
+        latest.collect()
     }
 }
 
@@ -201,7 +206,8 @@ impl Looking {
 
 async fn look(state: &State) {
     let pools = state.db.open_pools();
-    let samples = join_all(pools.iter().map(probe)).await;
+    let asks_pooler = state.options.asks_pooler;
+    let samples = join_all(pools.iter().map(|pool| probe(pool, asks_pooler))).await;
     let mut rings = state.lock_rings();
     for sample in samples.into_iter().flatten() {
         sample.log();

@@ -3,6 +3,9 @@
 mod advice;
 mod configured_endpoint;
 mod examined;
+mod on_pgbouncer;
+mod on_times;
+mod one_advice;
 mod said_settings;
 
 use std::fmt::Write;
@@ -11,8 +14,8 @@ use app_db::Config;
 use clap::Args;
 use serde::Serialize;
 
-use self::advice::{Advice, Level};
 use self::examined::Examined;
+use self::one_advice::{Advice, Level};
 use crate::command_failure::CommandFailure;
 use crate::exit::Exit;
 use crate::output;

@@ -77,6 +77,13 @@ async fn main() {
                 work.title(),
                 told.above(ours)
             ));
+            let exported = meter.cost(work, Side::Exported);
+            let exported = exported.above(meter.cost(work, Side::OfDatabase));
+            say(&format!(
+                "{}, with an exporter: {exported}, {}",
+                work.title(),
+                exported.judged_by(50.0)
+            ));
         }
         match work {
             Workload::FreshConnection => memory::judge(&ours, &plain),

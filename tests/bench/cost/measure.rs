@@ -87,6 +87,17 @@ impl Cost {
         self.beyond(other, 1)
     }
 
+    /// Whether it is no allocation and at most so many instructions.
+    pub(crate) fn judged_by(self, instructions: f64) -> String {
+        let allocates = self.allocations.abs() >= 0.05;
+        let verdict = match self.instructions {
+            Some(counted) if !allocates && counted <= instructions => "PASS",
+            None if !allocates => "instructions not counted",
+            _ => "short of target",
+        };
+        format!("target no allocation and {instructions:.0} instructions: {verdict}")
+    }
+
     /// The cost of each of the `rounds` rounds that the other run has not done.
     fn beyond(self, other: Self, rounds: u32) -> Self {
         let each = |more: f64, less: f64| (more - less) / f64::from(rounds);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use app_db::db_pool::{TimeEvent, plumbing};
 use app_db::{Config, Database, Environment, Pool, PoolProfile, PooledUrl};
+use db_observe::{Exporter, Format};
 use diesel::QueryResult;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use opentelemetry::KeyValue;
@@ -47,6 +48,10 @@ pub(crate) enum Side {
     Traced,
     /// Ours, with its times reported to OpenTelemetry histograms.
     Told,
+    /// The write pool of a database.
+    OfDatabase,
+    /// The same with an exporter that has been scraped.
+    Exported,
     /// A peer's.
     Plain,
 }
@@ -167,6 +172,18 @@ impl Workload {
                 }
                 measured();
             }
+            (Self::Checkout, Side::OfDatabase | Side::Exported) => {
+                let database = database(url, side).await;
+                let exporter = Exporter::with_fingerprints(&database, None, MOST_FINGERPRINTS);
+                if side == Side::Exported {
+                    assert!(!exporter.encode(Format::Prometheus).is_empty());
+                }
+                let pool = database.pool("write").unwrap();
+                for _ in 0..rounds {
+                    drop(pool.get().await.unwrap());
+                }
+                measured();
+            }
             (Self::Checkout, _) => {
                 let pool = pool(url, side, 1);
                 let _meter = (side == Side::Told).then(|| told(&pool));
@@ -211,6 +228,8 @@ impl Side {
             Self::Unwatched => "unwatched",
             Self::Traced => "traced",
             Self::Told => "told",
+            Self::OfDatabase => "of a database",
+            Self::Exported => "exported",
             Self::Plain => "plain",
         }
     }
@@ -221,6 +240,8 @@ impl Side {
             Self::Unwatched,
             Self::Traced,
             Self::Told,
+            Self::OfDatabase,
+            Self::Exported,
             Self::Plain,
         ];
         all.into_iter().find(|side| side.title() == title).unwrap()
@@ -284,6 +305,9 @@ fn told(pool: &Pool) -> SdkMeterProvider {
     assert!(plumbing::listen_to_times(pool, listener));
     provider
 }
+
+/// As many as an exporter tells apart.
+const MOST_FINGERPRINTS: usize = 50;
 
 async fn plain(url: &str) -> AsyncPgConnection {
     AsyncPgConnection::establish(url).await.unwrap()

@@ -71,6 +71,12 @@ impl BouncerOptions {
         self
     }
 
+    /// A role that may ask the console, with its password.
+    #[must_use]
+    pub fn stats_user(self, name: &str, password: &str) -> Self {
+        self.user(name, password).setting("stats_users", name)
+    }
+
     /// Another program than the one found first.
     #[must_use]
     pub fn binary(mut self, binary: BouncerBinary) -> Self {

@@ -4,12 +4,15 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use app_db::Database;
-use db_observe::{Operations, Page};
+use db_observe::{MonitorOptions, Operations, Page};
 use tokio::net::TcpListener;
 
-/// Begins to watch the pools, and serves their page where `LEDGER_PAGE_LISTEN` says so; it ends with the process.
+/// Begins to watch the pools, PgBouncer too where `LEDGER_ASKS_POOLER` is set, and serves their page where
+/// `LEDGER_PAGE_LISTEN` says so; it ends with the process.
 pub(crate) async fn watch(db: &Database) -> Result<Operations, Box<dyn std::error::Error>> {
-    let operations = Operations::of(db).fingerprints(20).start();
+    let mut monitor = MonitorOptions::default();
+    monitor.asks_pooler = std::env::var_os("LEDGER_ASKS_POOLER").is_some();
+    let operations = Operations::of(db).fingerprints(20).monitor(monitor).start();
     if let Ok(listen) = std::env::var("LEDGER_PAGE_LISTEN") {
         let address: SocketAddr = listen.parse().map_err(|_| {
             format!("LEDGER_PAGE_LISTEN: {listen:?}, expected an address such as 127.0.0.1:8081")

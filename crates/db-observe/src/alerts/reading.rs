@@ -34,6 +34,10 @@ pub struct Reading {
     pub connect_time: Option<Duration>,
     /// How long the server took to answer the monitor's last question.
     pub response_time: Option<Duration>,
+    /// The share of the server's connections for clients that is taken, as the monitor has found last.
+    pub server_share: Option<f64>,
+    /// The share of this machine's ports that connections to the server take, as the monitor has found last.
+    pub ports_share: Option<f64>,
     /// What is wrong, in words.
     pub diagnosis: Option<String>,
 }
@@ -100,6 +104,9 @@ impl Readings {
             response_time: sample
                 .and_then(Sample::figures)
                 .map(|figures| figures.response_time),
+            server_share: sample
+                .and_then(|sample| Some(sample.figures()?.server.as_ref()?.share())),
+            ports_share: sample.and_then(|sample| Some(sample.ports.as_ref()?.share())),
             diagnosis: snapshot.diagnosis.as_ref().map(ToString::to_string),
         }
     }

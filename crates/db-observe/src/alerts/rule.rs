@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use app_db::db_pool::plumbing::escaped;
+
 use crate::alerts::alert::Level;
 use crate::alerts::reading::Reading;
 
@@ -32,16 +34,25 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The text of an alert.
+    /// The text of an alert: one line, and not too long for anybody's channel.
     pub(crate) fn message(&self, reading: &Reading, number: f64) -> String {
         let mut message = format!("pool `{}` {}", reading.pool, (self.words)(number));
         if let Some(diagnosis) = &reading.diagnosis {
             // Writing to a `String` does not fail.
             let _ = write!(message, " ({diagnosis})");
         }
-        message
+        let mut line = escaped(&message);
+        if line.len() > LONGEST {
+            let end = (0..=LONGEST).rev().find(|end| line.is_char_boundary(*end));
+            line.truncate(end.unwrap_or_default());
+            line.push('…');
+        }
+        line
     }
 }
+
+/// How many bytes of a message are told.
+const LONGEST: usize = 3_000;
 
 fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
@@ -63,7 +74,7 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
 /// The built-in rules.
-pub static RULES: [Rule; 10] = [
+pub static RULES: [Rule; 12] = [
     Rule {
         name: "PoolFull",
         level: Level::Critical,
@@ -163,5 +174,31 @@ pub static RULES: [Rule; 10] = [
         lasting: NOW,
         over_for: FIVE_MINUTES,
         words: |time| format!("has a server that takes {} for SELECT 1", millis(time)),
+    },
+    Rule {
+        name: "ServerConnections",
+        level: Level::Warning,
+        number: |reading| reading.server_share,
+        above: 0.8,
+        until: 0.7,
+        lasting: NOW,
+        over_for: FIVE_MINUTES,
+        words: |share| {
+            let share = percent(share);
+            format!("has a server that has given {share} of its connections away")
+        },
+    },
+    Rule {
+        name: "Ports",
+        level: Level::Warning,
+        number: |reading| reading.ports_share,
+        above: 0.8,
+        until: 0.7,
+        lasting: NOW,
+        over_for: FIVE_MINUTES,
+        words: |share| {
+            let share = percent(share);
+            format!("has sockets to its server on {share} of this machine's ports")
+        },
     },
 ];

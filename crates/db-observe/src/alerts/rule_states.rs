@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_rule_fires_above_its_threshold_and_not_at_it() {
         type Change = fn(&mut Reading, bool);
-        let cases: [(&str, u64, Level, Change); 9] = [
+        let cases: [(&str, u64, Level, Change); 11] = [
             ("Utilisation", 60, Level::Warning, |r, above| {
                 r.utilisation = if above { 0.91 } else { 0.9 };
             }),
@@ -304,6 +304,12 @@ mod tests {
             }),
             ("ServerDown", 0, Level::Critical, |r, above| {
                 r.is_down = above;
+            }),
+            ("ServerConnections", 0, Level::Warning, |r, above| {
+                r.server_share = Some(if above { 0.81 } else { 0.8 });
+            }),
+            ("Ports", 0, Level::Warning, |r, above| {
+                r.ports_share = Some(if above { 0.81 } else { 0.8 });
             }),
         ];
         for (rule, fires_at, level, change) in cases {

@@ -133,10 +133,10 @@ impl Source {
         let stats = statements.map(|_| self.db.statements()).unwrap_or_default();
         let snapshot = self.db.snapshot();
         let counts = statements.map(|counts| counts.update(&snapshot, &stats));
-        let lags = self.monitor.as_ref().map(Monitor::replica_lags);
+        let samples = self.monitor.as_ref().map(Monitor::all_latest);
         families(&Sources {
             snapshot: &snapshot,
-            lags: &lags.unwrap_or_default(),
+            samples: &samples.unwrap_or_default(),
             statements: &counts.unwrap_or_default(),
         })
     }
@@ -158,9 +158,13 @@ impl Collector for Source {
                 MetricKind::Histogram { .. } => MetricType::Histogram,
             };
             let name = definition.prometheus_name();
-            let unit = definition.is_in_seconds().then_some(&Unit::Seconds);
+            let unit = match definition.unit {
+                "s" => Some(Unit::Seconds),
+                "By" => Some(Unit::Bytes),
+                _ => None,
+            };
             let mut metric =
-                encoder.encode_descriptor(&name, definition.help, unit, metric_type)?;
+                encoder.encode_descriptor(&name, definition.help, unit.as_ref(), metric_type)?;
             for series in &family.series {
                 encode(&mut metric, definition.kind, series)?;
             }
@@ -216,12 +220,14 @@ mod tests {
     /// req 0.18: every metric in the dashboard and the rules is exported.
     #[test]
     fn the_dashboard_and_the_rules_ask_for_what_there_is() {
-        use crate::metrics::families::DEFINITIONS;
+        use crate::metrics::definitions::DEFINITIONS;
 
         let names = DEFINITIONS.iter().map(|definition| {
             let mut name = definition.prometheus_name();
-            if definition.is_in_seconds() {
-                name.push_str("_seconds");
+            match definition.unit {
+                "s" => name.push_str("_seconds"),
+                "By" => name.push_str("_bytes"),
+                _ => {}
             }
             if definition.kind == MetricKind::Counter {
                 name.push_str("_total");

@@ -1,19 +1,22 @@
 //! Every exported family, made from a snapshot.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use app_db::db_pool::{Breaker, PoolSnapshot};
 use app_db::{RetryCount, Snapshot};
 
-use crate::metrics::family::{Definition, Family, MetricKind, Value};
+use crate::metrics::definitions::DEFINITIONS;
+use crate::metrics::family::{Family, Value};
+use crate::metrics::sampled::of_sample;
+use crate::metrics::writer::Writer;
+use crate::monitor::sample::Sample;
 use crate::statement_counts::StatementCount;
 
 /// The sources of the families.
 pub(crate) struct Sources<'s> {
     pub(crate) snapshot: &'s Snapshot,
-    /// The replicas' lag in seconds, by pool, if a monitor has measured it.
-    pub(crate) lags: &'s [(String, f64)],
+    /// The latest sample of each pool, if a monitor looks at them.
+    pub(crate) samples: &'s [Sample],
     /// What statements have cost, if the labels are wanted.
     pub(crate) statements: &'s [StatementCount],
 }
@@ -22,9 +25,9 @@ pub(crate) struct Sources<'s> {
 pub(crate) fn families(sources: &Sources<'_>) -> Vec<Family> {
     let mut families: Vec<_> = DEFINITIONS.iter().map(Family::new).collect();
     for pool in &sources.snapshot.pools {
-        of_pool(&mut Writer(&mut families), pool);
+        of_pool(&mut Writer::of(&mut families), pool);
     }
-    let mut writer = Writer(&mut families);
+    let mut writer = Writer::of(&mut families);
     for retries in &sources.snapshot.retries {
         let RetryCount {
             pool,
@@ -38,9 +41,11 @@ pub(crate) fn families(sources: &Sources<'_>) -> Vec<Family> {
         ];
         writer.put("app_db.retries", labels, Value::Count(*count));
     }
-    for (pool, lag) in sources.lags {
-        let labels = [("pool", pool.clone().into())];
-        writer.put("app_db.replica_lag", labels, Value::Number(*lag));
+    for sample in sources.samples {
+        let lives = |pool: &PoolSnapshot| pool.status.pool == sample.pool;
+        if sources.snapshot.pools.iter().any(lives) {
+            of_sample(&mut writer, sample);
+        }
     }
     for statement in sources.statements {
         let labels = || {
@@ -56,26 +61,6 @@ pub(crate) fn families(sources: &Sources<'_>) -> Vec<Family> {
     }
     families.retain(|family| !family.series.is_empty());
     families
-}
-
-struct Writer<'f>(&'f mut Vec<Family>);
-
-impl Writer<'_> {
-    fn put(
-        &mut self,
-        name: &str,
-        labels: impl IntoIterator<Item = (&'static str, Cow<'static, str>)>,
-        value: Value,
-    ) {
-        let family = self
-            .0
-            .iter_mut()
-            .find(|family| family.definition.name == name);
-        debug_assert!(family.is_some(), "{name} is not defined");
-        if let Some(family) = family {
-            family.push(labels, value);
-        }
-    }
 }
 
 fn of_pool(writer: &mut Writer<'_>, pool: &PoolSnapshot) {
@@ -189,172 +174,6 @@ fn operations(writer: &mut Writer<'_>, pool: &PoolSnapshot, name: &str) {
     }
 }
 
-/// Every metric, in the order in which they are exported.
-pub(crate) static DEFINITIONS: [Definition; 26] = [
-    Definition {
-        name: "db.client.connection.count",
-        help: "Connections that are in the state described by the state label",
-        unit: "{connection}",
-        kind: MetricKind::UpDownCounter,
-    },
-    Definition {
-        name: "db.client.connection.idle.max",
-        help: "The most idle connections allowed",
-        unit: "{connection}",
-        kind: MetricKind::UpDownCounter,
-    },
-    Definition {
-        name: "db.client.connection.idle.min",
-        help: "The idle connections that are kept ready",
-        unit: "{connection}",
-        kind: MetricKind::UpDownCounter,
-    },
-    Definition {
-        name: "db.client.connection.max",
-        help: "The most open connections allowed",
-        unit: "{connection}",
-        kind: MetricKind::UpDownCounter,
-    },
-    Definition {
-        name: "db.client.connection.pending_requests",
-        help: "Callers that wait in the queue for a connection",
-        unit: "{request}",
-        kind: MetricKind::UpDownCounter,
-    },
-    Definition {
-        name: "db.client.connection.timeouts",
-        help: "Callers that got no connection in time",
-        unit: "{timeout}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "db.client.connection.create_time",
-        help: "The time it took to make a connection",
-        unit: "s",
-        kind: TIMES,
-    },
-    Definition {
-        name: "db.client.connection.wait_time",
-        help: "The time it took to obtain a connection from the pool, connecting included",
-        unit: "s",
-        kind: TIMES,
-    },
-    Definition {
-        name: "db.client.connection.use_time",
-        help: "The time between borrowing a connection and returning it to the pool",
-        unit: "s",
-        kind: TIMES,
-    },
-    Definition {
-        name: "db.client.operation.duration",
-        help: "The time of a statement until its last row",
-        unit: "s",
-        kind: MetricKind::Histogram {
-            first: Duration::from_millis(1),
-        },
-    },
-    Definition {
-        name: "app_db.connections",
-        help: "Connections by everything that they can be doing",
-        unit: "{connection}",
-        kind: MetricKind::UpDownCounter,
-    },
-    Definition {
-        name: "app_db.checkouts",
-        help: "Connections handed out, by where they came from: idle, made new, or waited for in the queue",
-        unit: "{checkout}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.connect_phase",
-        help: "The time of each part of making a connection",
-        unit: "s",
-        kind: TIMES,
-    },
-    Definition {
-        name: "app_db.closed",
-        help: "Connections closed, by reason",
-        unit: "{connection}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.retries",
-        help: "Transactions run again after a conflict",
-        unit: "{retry}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.breaker_state",
-        help: "Whether the pool believes in its server: 1 for the state it is in",
-        unit: "",
-        kind: MetricKind::Gauge,
-    },
-    Definition {
-        name: "app_db.credential_generation",
-        help: "The number of the credentials in use",
-        unit: "",
-        kind: MetricKind::Gauge,
-    },
-    Definition {
-        name: "app_db.replica_lag",
-        help: "How far a replica is behind, as the monitor has found last",
-        unit: "s",
-        kind: MetricKind::Gauge,
-    },
-    Definition {
-        name: "app_db.slow_queries",
-        help: "Statements slower than the threshold",
-        unit: "{statement}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.connects",
-        help: "Connections made",
-        unit: "{connection}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.connect_failures",
-        help: "Attempts to connect that failed",
-        unit: "{attempt}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.refused",
-        help: "Callers refused at once, because the queue was full or the rate limit reached",
-        unit: "{checkout}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.long_holds",
-        help: "Connections held for longer than leak_threshold",
-        unit: "{checkout}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.resets",
-        help: "Sessions that were reset when their connection came back",
-        unit: "{reset}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.statements",
-        help: "Statements run, by fingerprint",
-        unit: "{statement}",
-        kind: MetricKind::Counter,
-    },
-    Definition {
-        name: "app_db.statement_time",
-        help: "The time that statements took, by fingerprint",
-        unit: "s",
-        kind: MetricKind::Counter,
-    },
-];
-
-/// Most checkouts take less than OpenTelemetry's first bound.
-const TIMES: MetricKind = MetricKind::Histogram {
-    first: Duration::ZERO,
-};
 const POOL_NAME: &str = "db.client.connection.pool.name";
 const STATE: &str = "db.client.connection.state";
 const POSTGRES_PORT: u16 = 5432;

@@ -10,8 +10,8 @@ use app_db::{Database, Pool};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 
+use crate::metrics::definitions::DEFINITIONS;
 use crate::metrics::exporter::Exporter;
-use crate::metrics::families::DEFINITIONS;
 use crate::metrics::family::{Definition, Family, MetricKind, Value};
 
 /// Gives an OpenTelemetry meter everything that the exporter has.

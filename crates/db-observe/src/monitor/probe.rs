@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use app_db::db_config::Host;
+use app_db::db_pool::Pooler;
 use app_db::db_pool::plumbing::{self, SessionBeside};
 use app_db::{Pool, PoolError};
 use diesel::QueryableByName;
@@ -9,13 +11,22 @@ use diesel::sql_types::{Double, Nullable};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::timeout;
 
+use crate::monitor::pooler_figures::PoolerFigures;
+use crate::monitor::ports::Ports;
 use crate::monitor::sample::{Figures, Sample, SampleFailure};
+use crate::monitor::server_figures::ServerFigures;
 
-/// Looks at a pool; `None` if it is closed.
-pub(crate) async fn probe(pool: &Pool) -> Option<Sample> {
+/// Looks at a pool, and if the caller wants it at the pooler before its server; `None` if the pool is closed.
+pub(crate) async fn probe(pool: &Pool, asks_pooler: bool) -> Option<Sample> {
     let at = SystemTime::now();
     let patience = pool.profile().connect_timeout * 2;
-    let outcome = match timeout(patience, answers(pool)).await {
+    let looked_at = tokio::join!(
+        timeout(patience, answers(pool)),
+        ports(pool),
+        pooler(pool, asks_pooler)
+    );
+    let (outcome, ports, pooler) = looked_at;
+    let outcome = match outcome {
         Ok(Err(Failure::Pool(PoolError::Closed { .. }))) => return None,
         Ok(Ok(answers)) => Ok(answers),
         Ok(Err(failure)) => Err(failure.into()),
@@ -28,6 +39,8 @@ pub(crate) async fn probe(pool: &Pool) -> Option<Sample> {
     Some(Sample {
         pool: pool.name().into(),
         at,
+        ports,
+        pooler,
         outcome: outcome.map(|answers| Figures {
             total: status.open,
             active: status.in_use,
@@ -38,14 +51,43 @@ pub(crate) async fn probe(pool: &Pool) -> Option<Sample> {
             replica_lag: answers.replica_lag,
             wait_count: status.checkouts.queued,
             wait_duration: status.checkouts.queued_for,
+            server: answers.server,
         }),
     })
+}
+
+/// The ports on the way to the server; on a thread of their own, since reading them takes as long as there are many.
+async fn ports(pool: &Pool) -> Option<Ports> {
+    let hosts = plumbing::endpoint(pool).hosts;
+    let ports = hosts.iter().filter_map(|host| match host {
+        Host::Tcp { port, .. } => Some(*port),
+        Host::Unix { .. } => None,
+    });
+    let servers: Vec<_> = ports.collect();
+    if servers.is_empty() {
+        return None;
+    }
+    let counting = tokio::task::spawn_blocking(move || Ports::to(&servers));
+    counting.await.ok().flatten()
+}
+
+/// What the pooler says, where one was found that could be PgBouncer. It is asked beside the server, as it tells who
+/// waits for one that answers nobody.
+async fn pooler(pool: &Pool, is_wanted: bool) -> Option<Result<PoolerFigures, String>> {
+    match pool.status().pooler {
+        Pooler::Shared { .. } | Pooler::Session if is_wanted => {
+            let patience = pool.profile().connect_timeout;
+            Some(PoolerFigures::ask(&plumbing::endpoint(pool), patience).await)
+        }
+        _ => None,
+    }
 }
 
 struct Answers {
     connect_time: Duration,
     response_time: Duration,
     replica_lag: Option<Duration>,
+    server: Option<ServerFigures>,
 }
 
 enum Failure {
@@ -85,6 +127,7 @@ async fn answers(pool: &Pool) -> Result<Answers, Failure> {
         response_time: began.elapsed(),
         connect_time: session.phases().total(),
         replica_lag: replica_lag(&mut session).await.map_err(Failure::Query)?,
+        server: ServerFigures::ask(session.conn()).await,
     })
 }
 

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::monitor::pooler_figures::PoolerFigures;
+use crate::monitor::ports::Ports;
+use crate::monitor::server_figures::ServerFigures;
+
 /// One look at one pool.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -13,6 +17,11 @@ pub struct Sample {
     pub at: SystemTime,
     /// The numbers, or why there are none.
     pub outcome: Result<Figures, SampleFailure>,
+    /// The ports of this machine that connections to the server take; `None` where that is not known, and on Unix
+    /// sockets.
+    pub ports: Option<Ports>,
+    /// What the pooler says of itself, or why it does not; `None` where it was not asked.
+    pub pooler: Option<Result<PoolerFigures, String>>,
 }
 
 /// The numbers of one look.
@@ -37,6 +46,8 @@ pub struct Figures {
     pub wait_count: u64,
     /// How long these queued in total.
     pub wait_duration: Duration,
+    /// What the server was doing; `None` where it does not tell.
+    pub server: Option<ServerFigures>,
 }
 
 /// Why a look has no numbers.

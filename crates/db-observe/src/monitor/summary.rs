@@ -80,10 +80,13 @@ mod tests {
 
     fn sample(outcome: Result<(u32, u64), &str>) -> Sample {
         Sample {
+            ports: None,
+            pooler: None,
             pool: "p".into(),
             at: SystemTime::UNIX_EPOCH,
             outcome: outcome
                 .map(|(active, response)| Figures {
+                    server: None,
                     total: 4,
                     active,
                     idle: 4 - active,

@@ -71,7 +71,12 @@ impl Watched {
         let advice = snapshot.pools.iter().filter_map(|pool| {
             let name = &pool.status.pool;
             let before = before.pools.iter().find(|one| one.status.pool == *name)?;
-            let advice = Load::measured(before, pool, between).advice();
+            let mut load = Load::measured(before, pool, between);
+            let sample = self.monitor.latest(name);
+            let server = sample.and_then(|sample| sample.outcome.ok()?.server);
+            // What is reserved is left out of it already.
+            load.server = server.map(|server| (server.max_connections, 0));
+            let advice = load.advice();
             (!advice.is_empty()).then(|| (name.to_string(), advice))
         });
         advice.collect()

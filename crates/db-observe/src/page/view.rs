@@ -41,6 +41,16 @@ fn one(number: &f64) -> String {
     format!("{number:.1}")
 }
 
+/// With two digits behind the point where they say something.
+fn as_short(number: &f64) -> String {
+    let text = format!("{number:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn megabytes(bytes: &u64) -> String {
+    format!("{:.1} MB", *bytes as f64 / 1e6)
+}
+
 fn mean_hold(pool: &PoolReport) -> String {
     match pool.use_time.count {
         0 => "–".to_owned(),

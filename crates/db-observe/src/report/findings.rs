@@ -21,7 +21,8 @@ fn of_pool(pool: &PoolSnapshot, sources: &StatusSources<'_>) -> Option<String> {
     let failure = pool.last_failure.as_ref();
     let failure = failure.map_or_else(String::new, |failure| format!(" ({failure})"));
     if let Some(diagnosis) = &pool.diagnosis {
-        return Some(format!("Pool `{name}`: {diagnosis}{failure}."));
+        let server = server(name, sources);
+        return Some(format!("Pool `{name}`: {diagnosis}{failure}.{server}"));
     }
     if pool.status.breaker != Breaker::Closed {
         return Some(format!(
@@ -30,8 +31,24 @@ fn of_pool(pool: &PoolSnapshot, sources: &StatusSources<'_>) -> Option<String> {
     }
     let sample = sources.monitor.latest(name)?;
     let unanswered = sample.outcome.err()?;
+    let server = server(name, sources);
     Some(format!(
-        "Pool `{name}`: the monitor got no answer: {}.",
+        "Pool `{name}`: the monitor got no answer: {}.{server}",
         unanswered.error
     ))
+}
+
+/// What the server did at the same time, since what is the matter with a pool may be the matter with its server.
+fn server(pool: &str, sources: &StatusSources<'_>) -> String {
+    let Some(sample) = sources.monitor.latest(pool) else {
+        return String::new();
+    };
+    let mut text = String::new();
+    if let Some(server) = sample.figures().and_then(|figures| figures.server.as_ref()) {
+        text = format!(" The server had at the last look {server}.");
+    }
+    if let Some(Ok(pooler)) = &sample.pooler {
+        text = format!("{text} PgBouncer said: {pooler}.");
+    }
+    text
 }

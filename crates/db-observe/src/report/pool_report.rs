@@ -7,6 +7,10 @@ use app_db::db_pool::{Hold, PoolSnapshot, Sizing, TimeBuckets, TransactionStatus
 use serde::{Deserialize, Serialize};
 
 use crate::monitor::Monitor;
+use crate::monitor::pooler_figures::PoolerFigures;
+use crate::monitor::ports::Ports;
+use crate::monitor::sample::Sample;
+use crate::monitor::server_figures::ServerFigures;
 use crate::report::sample_report::{SampleReport, SummaryReport};
 use crate::report::written::millis;
 
@@ -95,6 +99,14 @@ pub struct PoolReport {
     pub operation_time: TimesReport,
     /// How far a replica is behind.
     pub replica_lag_seconds: Option<f64>,
+    /// What the server was doing at the last look.
+    pub server: Option<ServerFigures>,
+    /// The ports of this machine that connections to the server took at the last look.
+    pub ports: Option<Ports>,
+    /// What PgBouncer said of itself at the last look, if it is asked.
+    pub pooler: Option<PoolerFigures>,
+    /// Why PgBouncer has said nothing of itself.
+    pub pooler_error: Option<String>,
     /// The present holders, the longest hold first; at most twenty.
     pub holders: Vec<HolderReport>,
     /// The looks of the monitor, the oldest first.
@@ -139,9 +151,9 @@ impl PoolReport {
         let name = status.pool.to_string();
         let retries = snapshot.retries.iter().filter(|one| one.pool == name);
         let samples = monitor.samples(&name);
-        let lag = samples
-            .last()
-            .and_then(|sample| sample.figures()?.replica_lag);
+        let figures = samples.last().and_then(Sample::figures);
+        let lag = figures.and_then(|figures| figures.replica_lag);
+        let pooler = samples.last().and_then(|sample| sample.pooler.clone());
         Self {
             address: pool.address.clone(),
             diagnosis: pool.diagnosis.as_ref().map(ToString::to_string),
@@ -197,6 +209,12 @@ impl PoolReport {
             create_time: TimesReport::of(&pool.times.connected),
             operation_time: TimesReport::of(&pool.times.ran),
             replica_lag_seconds: lag.map(|lag| lag.as_secs_f64()),
+            server: figures.and_then(|figures| figures.server.clone()),
+            ports: samples.last().and_then(|sample| sample.ports.clone()),
+            pooler_error: pooler
+                .as_ref()
+                .and_then(|said| said.as_ref().err().cloned()),
+            pooler: pooler.and_then(Result::ok),
             holders: pool
                 .holds
                 .iter()

@@ -1,41 +1,15 @@
 //! Advice on what the examination found.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::time::Duration;
 
 use app_db::db_pool::{ConnectFailure, Pooler, PoolerMode, Statements};
 use app_db::{Config, Environment};
-use serde::Serialize;
 
 use crate::doctor::configured_endpoint::Role;
 use crate::doctor::examined::{Examined, PoolReport};
-
-/// One piece of advice, for one endpoint or for all endpoints of one server.
-#[derive(Serialize)]
-pub(super) struct Advice {
-    pub(super) level: Level,
-    endpoint: String,
-    message: String,
-}
-
-/// Whether something is wrong, or only worth knowing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Level {
-    Problem,
-    Note,
-}
-
-impl fmt::Display for Advice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let level = match self.level {
-            Level::Problem => "problem",
-            Level::Note => "note",
-        };
-        write!(f, "{level}: {}: {}", self.endpoint, self.message)
-    }
-}
+use crate::doctor::on_pgbouncer::on_pgbouncer;
+use crate::doctor::on_times::on_times;
+use crate::doctor::one_advice::{Advice, Level, note, problem};
 
 /// All advice, problems first.
 pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
@@ -46,14 +20,18 @@ pub(super) fn on(config: &Config, endpoints: &[Examined]) -> Vec<Advice> {
     let variable = direct_variable(config);
     for endpoint in endpoints {
         match endpoint.error {
-            Some(_) => advice.extend(on_failure(endpoint)),
+            Some(_) => {
+                advice.extend(on_failure(endpoint));
+                advice.extend(on_pgbouncer(endpoint));
+            }
             None => {
                 advice.extend(on_role(endpoint, &variable));
                 advice.extend(on_functions(config, endpoint));
                 let pools = endpoint.pools.iter();
                 advice.extend(pools.filter_map(|pool| on_pool(endpoint, pool)));
                 let pools = endpoint.pools.iter();
-                advice.extend(pools.filter_map(|pool| on_times(endpoint, pool)));
+                advice.extend(pools.flat_map(|pool| on_times(endpoint, pool)));
+                advice.extend(on_pgbouncer(endpoint));
             }
         }
     }
@@ -134,7 +112,7 @@ fn on_functions(config: &Config, endpoint: &Examined) -> Option<Advice> {
 fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
     let name = &pool.name;
     let shared = matches!(endpoint.found, Pooler::Shared { .. });
-    if shared && pool.mode == PoolerMode::None {
+    if shared && pool.profile.pooler == PoolerMode::None {
         let message = format!(
             "pool `{name}` has pooler = \"none\", but a pooler answers: set it to \"auto\", since statements \
              and settings may reach other clients' sessions"
@@ -142,14 +120,14 @@ fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
         return Some(problem(&endpoint.name, message));
     }
     let nameless = Pooler::Shared { keeps_names: false };
-    if pool.naming == Statements::Named && pool.in_force == nameless {
+    if pool.profile.statements == Statements::Named && pool.in_force == nameless {
         let message = format!(
             "pool `{name}` has statements = \"named\", but the pooler is not proven to keep names: set it to \
              \"auto\""
         );
         return Some(problem(&endpoint.name, message));
     }
-    let message = match (pool.mode, shared) {
+    let message = match (pool.profile.pooler, shared) {
         (PoolerMode::Session, true) => format!(
             "pool `{name}` trusts the pooler to be in session mode, as configured; that cannot be \
              seen from here"
@@ -177,30 +155,6 @@ fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
         _ => return None,
     };
     Some(note(&endpoint.name, message))
-}
-
-/// Compares how long a pool leaves a connection idle with how long the server does: the one with the shorter time ends
-/// it, and if that is the server a caller finds out. What `min_idle` keeps is idle until `max_lifetime`.
-fn on_times(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
-    let servers = u64::try_from(endpoint.idle_session_timeout_ms?).ok()?;
-    let servers = Duration::from_millis(servers);
-    let settings = &pool.settings;
-    let (key, longest) = match settings.min_idle {
-        0 => (
-            "idle_timeout",
-            settings.idle_timeout.or(settings.max_lifetime),
-        ),
-        _ => ("max_lifetime", settings.max_lifetime),
-    };
-    if longest.is_some_and(|longest| longest < servers) {
-        return None;
-    }
-    let message = format!(
-        "pool `{}` may leave connections idle for longer than the server does, whose idle_session_timeout is \
-         {servers:?}: set {key} below that",
-        pool.name
-    );
-    Some(problem(&endpoint.name, message))
 }
 
 /// Compares the pools of one instance, taken together, with what each server has.
@@ -256,20 +210,4 @@ fn direct_variable(config: &Config) -> String {
     let key = "database.direct_url_variable";
     let explained = config.explain().find(|explained| explained.key == key);
     explained.map_or_else(|| "DATABASE_URL_DIRECT".to_owned(), |found| found.value)
-}
-
-fn problem(endpoint: &str, message: impl fmt::Display) -> Advice {
-    advice(Level::Problem, endpoint, &message)
-}
-
-fn note(endpoint: &str, message: impl fmt::Display) -> Advice {
-    advice(Level::Note, endpoint, &message)
-}
-
-fn advice(level: Level, endpoint: &str, message: &dyn fmt::Display) -> Advice {
-    Advice {
-        level,
-        endpoint: endpoint.to_owned(),
-        message: message.to_string(),
-    }
 }

@@ -6,7 +6,8 @@ use app_db::db_config::{Host, TlsMode};
 use app_db::db_pool::{
     ConnectFailure, Pooler, PoolerMode, Statements, WireMode, connect_client, plumbing,
 };
-use app_db::{Endpoint, Pool, PoolProfile, PoolSettings};
+use app_db::{Endpoint, Pool, PoolProfile};
+use db_observe::PoolerFigures;
 use serde::Serialize;
 
 use crate::command_failure::chain;
@@ -49,6 +50,16 @@ pub(super) struct Examined {
     pub(super) free_connections: Option<i64>,
     /// The server's own `idle_session_timeout`, where it has one.
     pub(super) idle_session_timeout_ms: Option<i64>,
+    /// The session's own `statement_timeout`, where no pool sets one.
+    pub(super) statement_timeout_ms: Option<i64>,
+    /// The session's own `idle_in_transaction_session_timeout`, where no pool sets one.
+    pub(super) idle_in_transaction_session_timeout_ms: Option<i64>,
+    /// The server's own `transaction_timeout`, which PostgreSQL has from 17 on.
+    pub(super) transaction_timeout_ms: Option<i64>,
+    /// What PgBouncer says of itself.
+    pub(super) pooler_figures: Option<PoolerFigures>,
+    /// Why it says nothing.
+    pooler_error: Option<String>,
     /// How many connections the pools of one instance may take here.
     pub(super) configured_max: i64,
     pub(super) url_hint: Option<String>,
@@ -65,14 +76,10 @@ pub(super) struct PoolReport {
     pub(super) name: String,
     pub(super) max: u32,
     #[serde(skip)]
-    pub(super) mode: PoolerMode,
-    #[serde(skip)]
-    pub(super) naming: Statements,
+    pub(super) profile: PoolProfile,
     /// Which kind of pooler the pool assumes.
     #[serde(skip)]
     pub(super) in_force: Pooler,
-    #[serde(skip)]
-    pub(super) settings: PoolSettings,
     statements: &'static str,
     /// What it says before its statements, where a pooler shares the sessions.
     says: Option<SaidSettings>,
@@ -116,6 +123,9 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
         examined.free_connections = Some((max - reserved - used).max(0));
         examined.server = Some(row.try_get(6)?);
         examined.idle_session_timeout_ms = row.try_get(7)?;
+        examined.statement_timeout_ms = row.try_get(8)?;
+        examined.idle_in_transaction_session_timeout_ms = row.try_get(9)?;
+        examined.transaction_timeout_ms = row.try_get(10)?;
         Ok::<Option<bool>, Box<dyn std::error::Error>>(row.try_get(5)?)
     };
     let servers_tls = match tokio::time::timeout(bound, asking).await {
@@ -126,6 +136,9 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
         }
         Err(_elapsed) => {
             examined.error = Some(format!("no answer within {bound:?}"));
+            // Behind PgBouncer it may be the queue that keeps the answer back.
+            let figures = PoolerFigures::ask(&configured.endpoint, bound).await;
+            examined.pooler_figures = figures.ok();
             return examined;
         }
     };
@@ -137,6 +150,12 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
     }
     if matches!(examined.between, Pooler::Shared { .. }) {
         examined.listen_to_pools(&configured).await;
+    }
+    if matches!(examined.found, Pooler::Shared { .. }) {
+        match PoolerFigures::ask(&configured.endpoint, bound).await {
+            Ok(figures) => examined.pooler_figures = Some(figures),
+            Err(error) => examined.pooler_error = Some(error),
+        }
     }
     examined.tls = match configured.endpoint.tls.mode {
         _ if is_unix(&configured.endpoint) => Some(false),
@@ -176,10 +195,8 @@ impl Examined {
         let pool = |profile: &PoolProfile| PoolReport {
             name: profile.name.to_string(),
             max: profile.max,
-            mode: profile.pooler,
-            naming: profile.statements,
+            profile: profile.clone(),
             in_force: Pooler::Unknown,
-            settings: profile.settings(),
             statements: "unknown",
             says: None,
         };
@@ -205,6 +222,11 @@ impl Examined {
             reserved_connections: None,
             free_connections: None,
             idle_session_timeout_ms: None,
+            statement_timeout_ms: None,
+            idle_in_transaction_session_timeout_ms: None,
+            transaction_timeout_ms: None,
+            pooler_figures: None,
+            pooler_error: None,
             configured_max: configured
                 .pools
                 .iter()
@@ -219,8 +241,8 @@ impl Examined {
     fn took(&mut self, found: Pooler, configured: &ConfiguredEndpoint) {
         self.found = found;
         for pool in &mut self.pools {
-            pool.in_force = in_force(found, pool.mode);
-            pool.statements = naming(pool.in_force, pool.naming);
+            pool.in_force = in_force(found, pool.profile.pooler);
+            pool.statements = naming(pool.in_force, pool.profile.statements);
         }
         // A client cannot see that a pooler is in session mode, so the configuration is believed.
         self.between = match (found, configured.profile.pooler) {
@@ -276,6 +298,12 @@ impl Examined {
         }
         if self.pooler.is_some() {
             lines.push(("between", self.between.to_string()));
+        }
+        if let Some(figures) = &self.pooler_figures {
+            lines.push(("PgBouncer", figures.to_string()));
+        }
+        if let Some(error) = &self.pooler_error {
+            lines.push(("its console", format!("does not tell: {error}")));
         }
         if let Some(statements) = self.statements {
             let how = match statements {
@@ -354,7 +382,10 @@ SELECT split_part(current_setting('server_version'), ' ', 1),
         WHERE datid IS NOT NULL AND usesysid IS NOT NULL AND pid <> pg_backend_pid()),
        (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
        pg_postmaster_start_time()::text,
-       (SELECT nullif(setting::int8, 0) FROM pg_settings WHERE name = 'idle_session_timeout')";
+       (SELECT nullif(setting::int8, 0) FROM pg_settings WHERE name = 'idle_session_timeout'),
+       (SELECT nullif(setting::int8, 0) FROM pg_settings WHERE name = 'statement_timeout'),
+       (SELECT nullif(setting::int8, 0) FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'),
+       (SELECT nullif(setting::int8, 0) FROM pg_settings WHERE name = 'transaction_timeout')";
 
 /// The connection is idle: the server only has to hang up.
 const GRACE: Duration = Duration::from_secs(1);

@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -72,7 +73,10 @@ impl Mail {
     }
 
     pub(crate) async fn send(&self, alert: &Alert) -> Result<(), NotSent> {
-        let mut message = Message::builder().from(self.from.clone()).subject(SUBJECT);
+        let mut message = Message::builder()
+            .from(self.from.clone())
+            .subject(SUBJECT)
+            .header(ContentType::TEXT_PLAIN);
         for to in &self.to {
             message = message.to(to.clone());
         }

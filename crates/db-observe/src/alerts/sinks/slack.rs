@@ -14,6 +14,9 @@ pub struct Slack(PostAddress);
 #[derive(Serialize)]
 struct Message {
     text: String,
+    /// A name in a statement is no markup, and no link to be looked into.
+    mrkdwn: bool,
+    unfurl_links: bool,
 }
 
 impl Slack {
@@ -27,16 +30,22 @@ impl Slack {
     }
 
     pub(crate) async fn send(&self, alert: &Alert) -> Result<(), NotSent> {
-        let text = escaped(&alert.line());
-        self.0.post(&Message { text }).await
+        let message = Message {
+            text: escaped(&alert.line()),
+            mrkdwn: false,
+            unfurl_links: false,
+        };
+        self.0.post(&message).await
     }
 }
 
-/// Escapes the three characters that have a meaning for Slack.
+/// Escapes the three characters that have a meaning for Slack, and `@`, with which Slack and similar services call
+/// everybody (`@here`, `@channel`): a space of no width behind it makes it text.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+        .replace('@', "@\u{200b}")
 }
 
 #[cfg(test)]
@@ -50,5 +59,6 @@ mod tests {
             escaped("a < b && <!channel>"),
             "a &lt; b &amp;&amp; &lt;!channel&gt;"
         );
+        assert_eq!(escaped("@here"), "@\u{200b}here");
     }
 }
