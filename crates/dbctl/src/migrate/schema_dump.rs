@@ -32,6 +32,10 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
 }
 
 /// It reads the settings of `diesel.toml` itself.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program that dumps has to log in, and reads its environment"
+)]
 fn print_schema(endpoint: &Endpoint) -> Command {
     let mut diesel = Command::new("diesel");
     diesel.arg("print-schema");
@@ -40,6 +44,10 @@ fn print_schema(endpoint: &Endpoint) -> Command {
     diesel
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program that dumps has to log in, and reads its environment"
+)]
 fn pg_dump(endpoint: &Endpoint) -> Command {
     let mut dump = Command::new("pg_dump");
     dump.args(["--schema-only", "--no-owner", "--no-privileges"]);
