@@ -109,7 +109,7 @@ async fn a_pgbouncer_that_does_not_tell_is_said_to_be_so() {
             .run("doctor --json")
             .await
             .ended_with(0)
-            .keeps(&&database.password()),
+            .keeps(&database.password()),
     );
     let endpoint = &report["endpoints"][0];
     assert!(endpoint["pooler_figures"].is_null(), "{endpoint:#}");

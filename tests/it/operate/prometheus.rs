@@ -110,12 +110,12 @@ impl Ledger {
             .next_line()
             .await
             .unwrap()
-            .expect("the ledger did not start");
+            .unwrap_or_else(|| panic!("the ledger did not start"));
         let page = lines
             .next_line()
             .await
             .unwrap()
-            .expect("the ledger has no page");
+            .unwrap_or_else(|| panic!("the ledger has no page"));
         Self {
             _process: process,
             base: format!("http://{base}"),
@@ -208,7 +208,7 @@ async fn every_panel_has_data_by_prometheus() {
         })
     })
     .await;
-    load.iter().for_each(|client| client.abort());
+    load.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// With every value of every variable chosen.
