@@ -106,16 +106,11 @@ impl Ledger {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let base = lines
-            .next_line()
-            .await
-            .unwrap()
-            .unwrap_or_else(|| panic!("the ledger did not start"));
-        let page = lines
-            .next_line()
-            .await
-            .unwrap()
-            .unwrap_or_else(|| panic!("the ledger has no page"));
+        let mut address = async || match lines.next_line().await.unwrap() {
+            Some(address) => address,
+            None => panic!("the ledger did not start"),
+        };
+        let (base, page) = (address().await, address().await);
         Self {
             _process: process,
             base: format!("http://{base}"),
