@@ -90,7 +90,7 @@ impl Dbctl {
 
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    code: Option<i32>,
+    pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     elapsed: Duration,

@@ -146,7 +146,7 @@ async fn what_a_pooler_refuses_for_good_is_said_at_once() {
             &shut_out,
             ConnectFailure::Authentication,
             login,
-            passed_on("28000"),
+            Some("08P01"),
         )
         .await;
     }

@@ -54,9 +54,11 @@ pub async fn connect_client(
                 client
             }
         };
-        if login.lacks_settings() {
+        let settings = login.settings().statements();
+        // PgBouncer's console refuses parameters too, and takes no other statements than its own.
+        if login.lacks_settings() && !settings.is_empty() {
             progress.reach(ConnectStage::SetUp);
-            let said = client.batch_execute(&login.settings().statements()).await;
+            let said = client.batch_execute(&settings).await;
             said.map_err(|error| ConnectError::from_postgres(&endpoint.address(), &error))?;
         }
         Ok(client)
