@@ -5,7 +5,7 @@ mod connections;
 mod local_servers;
 mod metrics;
 mod monitor;
-mod page;
+pub(crate) mod page;
 mod settings;
 mod sizing;
 mod top;
