@@ -1,5 +1,6 @@
 //! User and password come from a source, and are renewed while work goes on.
 
+mod beside;
 mod canary;
 mod commands;
 mod denials;
@@ -7,7 +8,9 @@ mod drain;
 mod endpoints;
 mod fallbacks;
 mod files;
+mod lazily;
 mod load;
+mod proofs;
 mod providers;
 mod recipes;
 mod tokens;

@@ -7,7 +7,7 @@ mod hostile_alerts;
 mod local_servers;
 mod metrics;
 mod monitor;
-mod page;
+pub(crate) mod page;
 mod page_in_a_browser;
 mod prometheus;
 mod promtool;

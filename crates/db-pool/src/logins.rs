@@ -168,8 +168,7 @@ impl Logins {
         }
     }
 
-    /// Lets one login go ahead, if one may.
-    pub(crate) fn permit(self: &Arc<Self>) -> Option<LoginPermit> {
+    fn begin(&self) -> Option<u64> {
         let mut state = self.lock();
         let most = match Instant::now() < state.fresh_until {
             true => u32::MAX,
@@ -179,10 +178,7 @@ impl Logins {
             return None;
         }
         state.in_flight += 1;
-        Some(LoginPermit {
-            version: state.version,
-            logins: Arc::clone(self),
-        })
+        Some(state.version)
     }
 
     /// Why no login is tried, where the owner has nothing left that it could try.
@@ -229,43 +225,65 @@ impl Logins {
 
 /// One login that may go ahead; its drop lets the next one go.
 #[derive(Debug)]
-pub(crate) struct LoginPermit {
+pub(crate) struct LoginPermit(Option<Counted>);
+
+/// A login of credentials that have an owner.
+#[derive(Debug)]
+struct Counted {
     logins: Arc<Logins>,
     version: u64,
 }
 
 impl LoginPermit {
-    /// Waits for the owner where the credentials are due to be renewed.
-    pub(crate) async fn ready(&mut self) {
-        self.logins.ready().await;
-        self.version = self.logins.lock().version;
+    /// Lets one login go ahead, if one may; a pool by itself has nobody to ask.
+    pub(crate) fn take(logins: Option<&Arc<Logins>>) -> Option<Self> {
+        let Some(logins) = logins else {
+            return Some(Self(None));
+        };
+        let version = logins.begin()?;
+        let logins = Arc::clone(logins);
+        Some(Self(Some(Counted { logins, version })))
     }
 
-    /// The server has refused the credentials.
-    pub(crate) fn refused(&self, why: ConnectError) {
-        let mut state = self.logins.lock();
-        if state.version != self.version {
+    /// Waits for the owner where the credentials are due to be renewed.
+    pub(crate) async fn ready(&mut self) {
+        if let Some(Counted { logins, version }) = &mut self.0 {
+            logins.ready().await;
+            *version = logins.lock().version;
+        }
+    }
+
+    /// Tells the owner of a login that has failed, where the server has refused the credentials.
+    pub(crate) fn failed(&self, why: &ConnectError) {
+        let Some(Counted { logins, version }) = &self.0 else {
+            return;
+        };
+        let mut state = logins.lock();
+        if !why.is_refusal_of_credentials() || state.version != *version {
             return;
         }
         state.refused += 1;
-        state.why = Some(why);
+        state.why = Some(why.clone());
         // The owner hears of the first one only. Others that were in flight with it say nothing more.
         if matches!(state.verdict, Verdict::Working) {
             state.verdict = Verdict::Asking;
             state.wanted.refusal = true;
             drop(state);
-            self.logins.asked.notify_one();
+            logins.asked.notify_one();
         }
     }
 }
 
 impl Drop for LoginPermit {
     fn drop(&mut self) {
-        let mut state = self.logins.lock();
-        let was_full = state.in_flight >= self.logins.attempts;
+        let Some(Counted { logins, .. }) = &self.0 else {
+            return;
+        };
+        let mut state = logins.lock();
+        let was_full = state.in_flight >= logins.attempts;
         state.in_flight -= 1;
         if was_full {
-            self.logins.tell(state);
+            logins.tell(state);
         }
     }
 }

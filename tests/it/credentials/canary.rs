@@ -1,16 +1,22 @@
 //! A secret of 4 kB with every character that a URL has a meaning for, hunted wherever something is said.
 
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
 use app_db::Credentials;
+use db_config::PooledUrl;
+use db_observe::{Exporter, Format, Operations};
 use harness::TestDatabase;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use super::{Secrets, open, reaches_generation, sourced, user};
+use super::{Secrets, open, reaches_generation, sourced, sourced_at, user};
 use crate::at_rest::watched;
 use crate::captured::Captured;
 use crate::dbctl::Dbctl;
+use crate::operate::page;
 use crate::programs;
 
 /// What has to be nowhere: any run of this many characters of the secret.
@@ -216,4 +222,137 @@ async fn the_secret_is_in_nothing_that_dbctl_prints() {
     secrets.put_json("secret", db.role().name(), &canary(2));
     let outcome = dbctl.run("credentials check").await;
     assert!(!betrays(&format!("{outcome:?}"), &canary(2)));
+}
+
+/// case R49: the page, the report and the metrics, after rotations to what works and to what does not.
+#[tokio::test]
+async fn the_secret_is_in_no_page_and_in_no_metric() {
+    let db = TestDatabase::empty().await.unwrap();
+    let (first, second, wrong) = (canary(1), canary(2), canary(3));
+    set_password(&db, &first).await;
+    let secrets = Secrets::new();
+    let path = secrets.put_json("secret", db.role().name(), &first);
+    let database = open(&sourced(&db, "file", &path, &[])).await;
+    let operations = Operations::of(&database).start();
+    set_password(&db, &second).await;
+    secrets.put_json("secret", db.role().name(), &second);
+    reaches_generation(&database, 2).await;
+    secrets.put_json("secret", db.role().name(), &wrong);
+    database.refresh().await.unwrap_err();
+    database.write(user).await.unwrap();
+    let exporter = Exporter::with_fingerprints(&database, None, 10);
+    let said = [
+        page::html(&operations).await,
+        serde_json::to_string(&operations.report()).unwrap(),
+        exporter.encode(Format::Prometheus),
+        exporter.encode(Format::OpenMetrics),
+    ];
+    for said in said {
+        assert!(said.contains("write"), "{said}");
+        for secret in [&first, &second, &wrong] {
+            assert!(!betrays(&said, secret), "{said}");
+        }
+    }
+}
+
+/// case R49: a panic in the midst of work, with all that can be shown in it.
+#[tokio::test]
+async fn the_secret_is_in_no_panic() {
+    let db = TestDatabase::empty().await.unwrap();
+    let secret = canary(1);
+    set_password(&db, &secret).await;
+    let secrets = Secrets::new();
+    let path = secrets.put_json("secret", db.role().name(), &secret);
+    let config = sourced(&db, "file", &path, &[]);
+    let database = open(&config).await;
+    let heard = Arc::<Mutex<String>>::default();
+    let hook = Arc::clone(&heard);
+    std::panic::set_hook(Box::new(move |panic| {
+        hook.lock().unwrap().push_str(&panic.to_string());
+    }));
+    let panicking = tokio::spawn(async move {
+        let shown = format!("{config:?} {database:?} {:?}", database.credentials());
+        let conn = database.get().await.unwrap();
+        panic!("it panics: {shown} {conn:?}");
+    });
+    let panic = panicking.await.unwrap_err().into_panic();
+    drop(std::panic::take_hook());
+    let mut said = panic.downcast_ref::<String>().unwrap().clone();
+    said.push_str(&heard.lock().unwrap());
+    assert!(!betrays(&said, &secret));
+    assert_eq!(said.matches("it panics").count(), 2, "{said}");
+}
+
+/// case R49: on the way to the server, where nothing is encrypted: at a login, at one that is refused, at a rotation.
+#[tokio::test]
+async fn the_secret_is_in_no_socket() {
+    let db = TestDatabase::empty().await.unwrap();
+    let (first, second, wrong) = (canary(1), canary(2), canary(3));
+    set_password(&db, &first).await;
+    let secrets = Secrets::new();
+    let path = secrets.put_json("secret", db.role().name(), &first);
+    let (port, passed) = relay(db.server().port()).await;
+    let url = harness::url(port, db.name(), db.role().name(), "nobody");
+    let database = open(&sourced_at(&url, "file", &path, &[])).await;
+    set_password(&db, &second).await;
+    secrets.put_json("secret", db.role().name(), &second);
+    reaches_generation(&database, 2).await;
+    secrets.put_json("secret", db.role().name(), &wrong);
+    database.refresh().await.unwrap_err();
+    database.write(user).await.unwrap();
+    let passed = String::from_utf8_lossy(&passed.lock().unwrap()).into_owned();
+    assert!(passed.contains("SCRAM-SHA-256") && passed.contains(db.role().name()));
+    for secret in [&first, &second, &wrong] {
+        assert!(!betrays(&passed, secret));
+    }
+}
+
+/// Passes bytes on to a port, and keeps them.
+async fn relay(target: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let passed = Arc::<Mutex<Vec<u8>>>::default();
+    let kept = Arc::clone(&passed);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(pass_on(from_client, to_server, Arc::clone(&kept)));
+            tokio::spawn(pass_on(from_server, to_client, Arc::clone(&kept)));
+        }
+    });
+    (port, passed)
+}
+
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, kept: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        kept.lock().unwrap().extend_from_slice(&buffer[..count]);
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// case R49: whatever of it stands in a URL as it is, no part of it becomes a name that a resolver is asked for.
+#[test]
+fn no_part_of_the_secret_becomes_a_host() {
+    let secret = canary(1);
+    let mut parsed = 0;
+    for at in 0..500 {
+        let url = format!("postgres://app:{}@127.0.0.1/app", &secret[at..]);
+        match PooledUrl::parse(&url) {
+            Ok(url) => {
+                assert_eq!(url.endpoint().address(), "127.0.0.1:5432/app");
+                parsed += 1;
+            }
+            Err(error) => assert!(!betrays(&format!("{error} {error:?}"), &secret), "{error}"),
+        }
+    }
+    // Escaped it is a password, and the host is the host.
+    let escaped: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let url = PooledUrl::parse(&format!("postgres://app:{escaped}@127.0.0.1/app")).unwrap();
+    assert_eq!(url.endpoint().address(), "127.0.0.1:5432/app");
+    assert!(!betrays(&format!("{url:?} {url}"), &secret) && parsed < 500);
 }

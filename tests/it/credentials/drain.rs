@@ -1,5 +1,6 @@
 //! How connections leave after a rotation.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use app_db::Credentials;
@@ -18,7 +19,7 @@ async fn idle_connections_are_replaced_one_after_the_other() {
     let options = ClusterOptions::default()
         .max_connections(300)
         .setting("log_connections", "on")
-        .setting("log_line_prefix", "%n ");
+        .setting("log_line_prefix", "%n %p ");
     let cluster = Cluster::start(options).await.unwrap();
     let db = TestDatabase::empty_on(&cluster).await.unwrap();
     let second = db.add_role().await.unwrap();
@@ -54,27 +55,47 @@ async fn idle_connections_are_replaced_one_after_the_other() {
     .await;
     assert_eq!(database.read(user).await.unwrap(), second.name());
 
-    let authorized = format!("connection authorized: user={}", second.name());
-    let log = cluster.log_text();
-    let mut logins: Vec<f64> = log
+    let logins = logins(&cluster.log_text(), second.name());
+    assert!(logins.len() >= 200, "{}", logins.len());
+    let most = |count: &dyn Fn(f64) -> usize| logins.iter().map(|(began, _)| count(*began)).max();
+    // The last ones make up for those that were too many.
+    let in_a_second = most(&|from| {
+        let ends = logins.iter().map(|(_, ended)| ended - from);
+        ends.filter(|after| (0.0..1.0).contains(after)).count()
+    });
+    assert!(
+        in_a_second <= Some(25),
+        "{in_a_second:?} logins in a second"
+    );
+    let in_flight = most(&|at| {
+        let flights = logins
+            .iter()
+            .filter(|(began, ended)| (*began..*ended).contains(&at));
+        flights.count()
+    });
+    assert!(in_flight <= Some(8), "{in_flight:?} logins in flight");
+    database.rests().await;
+}
+
+/// When each login of a user began and ended, in seconds, by the server's log.
+fn logins(log: &str, user: &str) -> Vec<(f64, f64)> {
+    let received = |line: &str| line.contains("connection received");
+    let authorized = format!("connection authorized: user={user} ");
+    let at = |line: &str| {
+        let mut words = line.split_whitespace();
+        let at: f64 = words.next()?.parse().ok()?;
+        Some((words.next()?.to_owned(), at))
+    };
+    let began: BTreeMap<_, _> = log
+        .lines()
+        .filter(|line| received(line))
+        .filter_map(at)
+        .collect();
+    let ended = log
         .lines()
         .filter(|line| line.contains(&authorized))
-        .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
-        .collect();
-    logins.sort_by(f64::total_cmp);
-    assert!(logins.len() >= 200, "{}", logins.len());
-    // The last ones make up for those that were too many.
-    let most = logins
-        .iter()
-        .map(|from| {
-            logins
-                .iter()
-                .filter(|at| (0.0..1.0).contains(&(**at - from)))
-                .count()
-        })
-        .max();
-    assert!(most <= Some(25), "{most:?} logins in a second");
-    database.rests().await;
+        .filter_map(at);
+    ended.map(|(process, at)| (began[&process], at)).collect()
 }
 
 /// What is held beyond `drain_limit` is cancelled.

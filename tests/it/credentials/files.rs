@@ -1,9 +1,10 @@
 //! A file with a secret that is not as it should be: the credentials in place serve, and one event names the file.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use harness::{TestDatabase, wait_until};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::{Secrets, generation, json, open, reaches_generation, sourced, user};
 use crate::SOON;
@@ -97,4 +98,37 @@ async fn a_file_that_cannot_be_used_changes_nothing_and_is_named_once() {
     secrets.put_json("secret", db.role().name(), "second1");
     reaches_generation(&database, 2).await;
     database.rests().await;
+}
+
+/// case R42: a file that this user may not read is named, and read again once it may.
+#[test]
+fn a_file_that_may_not_be_read_is_named() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let fixtures = runtime();
+    let db = fixtures.block_on(TestDatabase::empty()).unwrap();
+    let secrets = Secrets::new();
+    let path = secrets.put_json("secret", db.role().name(), &db.password());
+    let config = sourced(&db, "file", &path, &[]);
+    // The threads that are made from here on may read what their user may, also where that is root.
+    let mut sets = capabilities(None).unwrap();
+    sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    set_capabilities(None, sets).unwrap();
+    runtime().block_on(async {
+        let database = open(&config).await;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+        let error = database.refresh().await.unwrap_err().to_string();
+        assert!(
+            error.contains("permission denied") && error.contains(path.to_str().unwrap()),
+            "{error}"
+        );
+        assert_eq!(database.read(user).await.unwrap(), db.role().name());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        database.refresh().await.map(drop).unwrap();
+        assert_eq!(generation(&database), 1);
+        database.shutdown(SOON).await;
+    });
+    fixtures.block_on(async { drop(db) });
 }

@@ -132,3 +132,43 @@ async fn a_new_certificate_of_the_client_is_read() {
     database.rests().await;
     drop(cluster);
 }
+
+/// case R48: another name, an expired certificate and an unknown authority are three problems.
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_told_apart() {
+    let (authority, stranger) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let (cluster, db) = encrypted(&authority, "hostnossl all app_plain all reject").await;
+    let secrets = Secrets::new();
+    let known = secrets.put("known.pem", &authority.pem());
+    let unknown = secrets.put("unknown.pem", &stranger.pem());
+    for (certificate, root, expected) in [
+        (
+            authority.server_named(&["db.example"]),
+            &known,
+            CertificateProblem::WrongName,
+        ),
+        (
+            authority.expired_server(),
+            &known,
+            CertificateProblem::Expired,
+        ),
+        (authority.server(), &unknown, CertificateProblem::NotTrusted),
+    ] {
+        cluster
+            .use_certificate(&certificate.unwrap())
+            .await
+            .unwrap();
+        let url = format!(
+            "{}?sslmode=verify-full&sslrootcert={}",
+            db.url(),
+            root.display()
+        );
+        let config = config(&url, &[]);
+        // The server takes a moment to read it.
+        harness::wait_until("it is told", crate::SOON, async || {
+            let error = Database::connect(&config).await.err();
+            error.is_some_and(|error| problem(&error) == Some(expected))
+        })
+        .await;
+    }
+}

@@ -23,7 +23,7 @@ pub(super) async fn served(router: axum::Router) -> String {
 }
 
 /// The page as HTML.
-pub(super) async fn html(operations: &Operations) -> String {
+pub(crate) async fn html(operations: &Operations) -> String {
     let base = served(Page::new(operations).router()).await;
     let answer = reqwest::get(&base).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);

@@ -33,11 +33,7 @@ async fn the_server_is_looked_at_beside_the_pool() {
     db.sql("create table t (id int primary key, n int); insert into t values (1, 0); grant all on t to public")
         .await
         .unwrap();
-    let variables = [
-        ("APP_DB__POOLS__WRITE__MAX", "3"),
-        ("APP_DB__PROFILE__LEAK_THRESHOLD", "50ms"),
-    ];
-    let database = database(&db.url(), &variables).await;
+    let database = database(&db.url(), &[("APP_DB__POOLS__WRITE__MAX", "3")]).await;
     let operations = super::watching(&database, AlertOptions::default());
     let monitor = operations.monitor();
 
@@ -86,7 +82,6 @@ async fn the_server_is_looked_at_beside_the_pool() {
             .server
             .as_ref()
     );
-    assert!(report.healthy, "nobody waits for a connection");
     let caller = tokio::spawn(database.get());
     wait_until("it is said beside what is wrong", SOON, async || {
         let found = operations.report().findings.concat();

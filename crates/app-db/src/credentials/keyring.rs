@@ -54,6 +54,11 @@ impl Keyring {
         known.current.secret.credentials.user().to_owned()
     }
 
+    /// Whether the source has delivered nothing yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts().fetched.is_none()
+    }
+
     /// Takes in what the source has delivered for pools that connect there; `true` if it is new.
     pub(crate) fn delivered(&self, delivery: &Delivery, present: &Endpoint) -> bool {
         self.follows.get_or_init(|| {
@@ -146,6 +151,10 @@ impl Keyring {
 
     pub(crate) fn works(&self) {
         self.known().works();
+    }
+
+    pub(crate) fn begin_with(&self, secret: Secret) {
+        self.known().begin_with(secret);
     }
 
     pub(crate) fn published(&self, secret: Secret, rank: Rank) {

@@ -94,6 +94,12 @@ impl Known {
         true
     }
 
+    /// This secret is in place in the stead of what the URL has said.
+    pub(crate) fn begin_with(&mut self, secret: Secret) {
+        self.others.retain(|other| !other.secret.is(&secret));
+        self.current = Candidate::new(secret, Rank::Latest);
+    }
+
     /// The others, the likeliest first.
     pub(crate) fn others(&self) -> Vec<Candidate> {
         self.others.clone()

@@ -71,7 +71,10 @@ impl Renewal {
             schedule,
             window: false,
         };
-        plumbing::spawn(&pools.write, renewal.run());
+        // On the runtime of the pools; a pool that is closed does not wait for it.
+        plumbing::spawn(&pools.write, async {
+            tokio::spawn(renewal.run());
+        });
         handle
     }
 
@@ -180,8 +183,14 @@ impl Renewal {
                 return Err(error);
             }
         };
+        let is_first = pools.keyring.is_empty();
         let present = plumbing::endpoint(&pools.write);
-        let is_new = pools.keyring.delivered(&delivery, &present);
+        let mut is_new = pools.keyring.delivered(&delivery, &present);
+        if is_first && is_new {
+            // As where the pools are opened with it: the server may not be there yet.
+            pools.begin_with(&delivery.secret).await;
+            is_new = false;
+        }
         if self.schedule.delivered(&delivery, &self.configured.rules) {
             tracing::info!(target: "app_db::credentials",
                 source = self.configured.name,

@@ -37,6 +37,18 @@ impl Pools {
         Ok(rotation)
     }
 
+    /// Puts the first secret of the source in place, without a proof.
+    pub(crate) async fn begin_with(&self, secret: &Secret) {
+        let _alone = self.rotating.lock().await;
+        let with = Replaced {
+            user: self.write.user(),
+            secret: secret.clone(),
+            moved_from: None,
+        };
+        let _rotation = self.put_in_place(&with, self.keyring.drain());
+        self.keyring.begin_with(secret.clone());
+    }
+
     /// Replaces the secret of the write pool's user, and its host where that belongs to the secret.
     pub(crate) async fn renew(
         &self,
@@ -108,19 +120,23 @@ impl Pools {
             .map(async |(pool, endpoint)| plumbing::prove(pool, &endpoint).await);
         let proofs = futures_util::future::join_all(proofs).await;
         let _proofs = proved(proofs)?;
+        Ok(self.put_in_place(&with, drain))
+    }
+
+    fn put_in_place(&self, with: &Replaced, drain: DrainRules) -> Rotation {
         // A further pool that opens after this finds the new credentials. One that opened while they were
         // proved is among the open pools now.
         let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let concerned = self.of_user(&with.user).into_iter();
         let concerned = concerned.filter_map(|pool| {
-            let endpoint = after(&pool)?;
+            let endpoint = with.by(&plumbing::endpoint(&pool))?;
             Some((pool, endpoint))
         });
         let concerned = concerned.collect();
         for further in self.further.values().chain(&self.listening) {
-            further.replace(&with);
+            further.replace(with);
         }
-        Ok(plumbing::put_in_place(concerned, drain))
+        plumbing::put_in_place(concerned, drain)
     }
 
     /// Whether a pool logs in as this user, or a further pool would do so once it opens.

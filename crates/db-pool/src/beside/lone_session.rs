@@ -14,6 +14,7 @@ use crate::connect::connect_error::ConnectError;
 use crate::connect::connector::HandBack;
 use crate::connect::opened::Messages;
 use crate::generation::Member;
+use crate::logins::LoginPermit;
 use crate::registry::Registry;
 use crate::shared::Shared;
 
@@ -42,9 +43,14 @@ struct Place {
 
 impl LoneSession {
     /// Logs in with the current credentials, within the connect timeout.
+    ///
+    /// Where the server refuses all that are known it does not, and where somebody looks for others it waits for them.
     pub(crate) async fn open(shared: &Shared) -> Result<Self, ConnectError> {
+        let mut permit = permit(&shared.registry).await?;
+        permit.ready().await;
         let place = Place::take(&shared.registry);
-        let (opened, link) = shared.dialler.open(place.member.generation()).await?;
+        let opened = shared.dialler.open(place.member.generation()).await;
+        let (opened, link) = opened.inspect_err(|error| permit.failed(error))?;
         let (client, messages) = opened.messages();
         Ok(Self {
             backend_pid: link.observed.backend_pid(),
@@ -107,6 +113,23 @@ impl LoneSession {
     #[expect(clippy::expect_used, reason = "taken in `drop` alone")]
     fn parts_mut(&mut self) -> &mut Parts {
         self.parts.as_mut().expect("there until the drop")
+    }
+}
+
+/// Lets the session log in as soon as it may, or says why it may not.
+async fn permit(registry: &Registry) -> Result<LoginPermit, ConnectError> {
+    let logins = registry.logins.as_ref();
+    let listener = registry.changes.listen();
+    loop {
+        let mut changed = pin!(listener.next());
+        changed.as_mut().enable();
+        if let Some(permit) = LoginPermit::take(logins) {
+            return Ok(permit);
+        }
+        if let Some(why) = logins.and_then(|logins| logins.refusal()) {
+            return Err(why);
+        }
+        changed.await;
     }
 }
 

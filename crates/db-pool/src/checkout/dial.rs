@@ -29,11 +29,7 @@ pub(crate) fn dial_in_background(
     let (attempt, (slot, permit)) = shared.backoff.begin(urge, || {
         // In this order: a permit that is given back tells others, a slot does not.
         let slot = shared.slots.take()?;
-        let permit = match logins {
-            Some(logins) => Some(logins.permit()?),
-            None => None,
-        };
-        Some((slot, permit))
+        Some((slot, LoginPermit::take(logins)?))
     })?;
     let reservation = Reservation::new(slot, shared.registry.generations.join());
     let coming = PendingConnection::new(&shared.registry);
@@ -56,7 +52,7 @@ pub(crate) fn dial_in_background(
 struct Dial {
     shared: Arc<Shared>,
     attempt: ConnectAttempt,
-    permit: Option<LoginPermit>,
+    permit: LoginPermit,
     reservation: Reservation,
     coming: PendingConnection,
     report: oneshot::Sender<ConnectError>,
@@ -74,16 +70,14 @@ impl Dial {
             coming: _coming,
             report,
         } = self;
-        if let Some(permit) = &mut permit {
-            let closing = shared.registry.closing.clone();
-            if closing.run_until_cancelled(permit.ready()).await.is_none() {
-                return;
-            }
-            let generations = &shared.registry.generations;
-            if !generations.is_current(&reservation.member) {
-                // They were renewed meanwhile.
-                reservation.member = generations.join();
-            }
+        let closing = shared.registry.closing.clone();
+        if closing.run_until_cancelled(permit.ready()).await.is_none() {
+            return;
+        }
+        let generations = &shared.registry.generations;
+        if !generations.is_current(&reservation.member) {
+            // They were renewed meanwhile.
+            reservation.member = generations.join();
         }
         let generation = reservation.member.generation();
         // A panic while connecting must not cost the pool its place for ever.
@@ -120,11 +114,8 @@ impl Dial {
                     shared.registry.logged_in(false);
                     attempt.failed(error.clone());
                     // Before the caller hears of it, so that it waits for what the owner finds out.
-                    if let Some(permit) = permit.take()
-                        && error.is_refusal_of_credentials()
-                    {
-                        permit.refused(error.clone());
-                    }
+                    permit.failed(&error);
+                    drop(permit);
                     let _unheard = report.send(error);
                 }
                 shared.registry.changes.tell();

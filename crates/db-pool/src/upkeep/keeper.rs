@@ -15,7 +15,7 @@ use crate::checkout::dial::dial_in_background;
 use crate::connect::backoff::Urge;
 use crate::connect::breaker::Breaker;
 use crate::error::PoolError;
-use crate::logins::Logins;
+use crate::logins::{LoginPermit, Logins};
 use crate::shared::Shared;
 use crate::totals::Totals;
 use crate::upkeep::rotation::log_in_beside;
@@ -162,7 +162,11 @@ fn find_out(shared: &Arc<Shared>) {
     {
         return;
     }
-    let Ok((attempt, ())) = shared.backoff.begin(Urge::Keeper, || Some(())) else {
+    let logins = registry.logins.as_ref();
+    let beginning = shared
+        .backoff
+        .begin(Urge::Keeper, || LoginPermit::take(logins));
+    let Ok((attempt, permit)) = beginning else {
         return;
     };
     let pool = Arc::clone(shared);
@@ -173,7 +177,10 @@ fn find_out(shared: &Arc<Shared>) {
                 attempt.succeeded();
                 pool.logins_work();
             }
-            Err(PoolError::Connect { source, .. }) => attempt.failed(source),
+            Err(PoolError::Connect { source, .. }) => {
+                permit.failed(&source);
+                attempt.failed(source);
+            }
             Err(_closed) => {}
         }
     });
