@@ -3,16 +3,18 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use app_db::Kind;
+use app_db::{Error, Kind, SqlState};
 use diesel::QueryResult;
 use diesel::sql_types::{Bool, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use harness::{Cluster, ClusterOptions, Stop, TestDatabase, wait_until};
+use harness::{
+    Bouncer, BouncerOptions, Cluster, ClusterOptions, PoolMode, Stop, TestDatabase, wait_until,
+};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::SOON;
 use crate::at_rest::watched;
-use crate::transaction::{config, database};
+use crate::transaction::{bump, config, database, prepared};
 
 async fn in_recovery(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
     diesel::dsl::sql::<Bool>("select pg_is_in_recovery()")
@@ -54,6 +56,37 @@ async fn reads_go_to_the_replica() {
     assert!(health.write.is_healthy() && !health.is_ready());
     assert!(health.others[0].serves_reads);
     assert_eq!(health.others[0].error.as_ref().unwrap().kind(), Kind::Down);
+}
+
+/// faults 8.7: a pool that is read only writes nothing, directly and behind a pooler, in a transaction and outside.
+#[tokio::test]
+async fn a_pool_that_is_read_only_writes_nothing() {
+    let (db, _database) = prepared().await;
+    let options = BouncerOptions::mode(PoolMode::Transaction);
+    let bouncer = Bouncer::start(db.server(), options).await.unwrap();
+    let read_only = [("APP_DB__POOLS__REPORTS__READ_ONLY", "true")];
+    for url in [db.url(), db.pooled_url(&bouncer)] {
+        let database = database(&url, &read_only).await;
+        let mut conn = database.pool("reports").unwrap().get().await.unwrap();
+        let outside = bump(&mut conn, 1).await;
+        let transaction = database.transaction_on("reports").unwrap();
+        let inside = transaction.run(async |conn| bump(conn, 1).await).await;
+        for refused in [outside, inside] {
+            let error = Error::from(refused.unwrap_err());
+            let code = error.sqlstate();
+            assert_eq!(
+                code.as_ref().map(SqlState::code),
+                Some("25006"),
+                "{error:?}"
+            );
+        }
+        assert_eq!(
+            database.write(async |conn| bump(conn, 1).await).await,
+            Ok(1)
+        );
+    }
+    let written: i64 = db.scalar("select sum(n)::bigint from t").await.unwrap();
+    assert_eq!(written, 2);
 }
 
 /// req 4.19, req 4.22, req 4.15: further pools have their own bounds, and an unused one costs nothing.
