@@ -64,7 +64,7 @@ async fn a_pool_that_is_read_only_writes_nothing() {
     let (db, _database) = prepared().await;
     let options = BouncerOptions::mode(PoolMode::Transaction);
     let bouncer = Bouncer::start(db.server(), options).await.unwrap();
-    let read_only = [("APP_DB__POOLS__REPORTS__READ_ONLY", "true")];
+    let read_only = [("APP_DB__POOLS__REPORTS__READ_ONLY", "on")];
     for url in [db.url(), db.pooled_url(&bouncer)] {
         let database = database(&url, &read_only).await;
         let mut conn = database.pool("reports").unwrap().get().await.unwrap();

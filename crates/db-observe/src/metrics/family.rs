@@ -74,10 +74,6 @@ impl Definition {
     pub(crate) fn prometheus_name(&self) -> String {
         self.name.replace('.', "_")
     }
-
-    pub(crate) fn is_in_seconds(&self) -> bool {
-        self.unit == "s"
-    }
 }
 
 /// The bounds of a histogram from `first` on, each with the count of times above the previous bound. The last

@@ -111,7 +111,7 @@ fn instrument(meter: &Meter, definition: &'static Definition, source: &Arc<Sourc
         name, help, unit, ..
     } = *definition;
     let source = Arc::clone(source);
-    match (definition.kind, definition.is_in_seconds()) {
+    match (definition.kind, unit == "s") {
         (MetricKind::Counter, false) => {
             let builder = meter.u64_observable_counter(name);
             let builder = builder.with_description(help).with_unit(unit);
