@@ -104,7 +104,7 @@ const SWEEP: [&str; 7] = [
     "select unnest(array['alter system reset all', 'select pg_reload_conf()']) \
      where exists (select from pg_file_settings where sourcefile like '%postgresql.auto.conf')",
 ];
-/// Rows like those of the scripts' own file of 10,000 rows, but fewer.
+/// Rows in the form of the scripts' own file of 10,000 rows, but fewer.
 const ROWS: &str = "\
     truncate onek; \
     insert into onek select n, (n * 7) % 1000, n % 2, n % 4, n % 10, n % 20, n % 100, n % 1000, n % 1000, n % 1000, n, \

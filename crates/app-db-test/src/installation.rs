@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Folders that may have `postgres` and `initdb`: the folders on `PATH`, the one from `pg_config`, and those of the
-/// distributions.
+/// Folders that may have `postgres` and `initdb`: on `PATH`, from `pg_config`, and where the distributions install
+/// them.
 pub fn installations() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for folder in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {

@@ -54,7 +54,7 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// Makes the pools, none of which has a connection yet. No server is needed for it.
+    /// Makes the pools without a connection. It needs no server.
     pub(crate) fn new(plan: Plan, keyring: Keyring, logins: Arc<Logins>) -> Self {
         let user = plan.write.0.user.clone();
         let open = |endpoint, profile| open(&endpoint, profile, &user, &logins);

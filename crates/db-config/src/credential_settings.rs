@@ -242,7 +242,7 @@ const ALLOWED: [&str; 15] = [
     "USER",
 ];
 
-/// Beginnings of the names of those of the stores of secrets.
+/// How the names of secret stores' variables begin.
 const ALLOWED_PREFIXES: [&str; 8] = [
     "AWS_",
     "AZURE_",

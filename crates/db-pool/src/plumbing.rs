@@ -157,7 +157,7 @@ pub fn sessions_beside(pool: &Pool) -> u32 {
     pool.shared().registry.beside.load(Ordering::Acquire)
 }
 
-/// Makes the current runtime that of the pool, unless it has one.
+/// Gives the pool the current runtime, unless it has one.
 pub fn begin(pool: &Pool) {
     pool.shared().registry.begin();
 }

@@ -167,7 +167,7 @@ impl Registry {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Makes the current runtime that of the pool, unless it has one.
+    /// Gives the pool the current runtime, unless it has one.
     pub(crate) fn begin(&self) {
         self.runtime.begin();
     }

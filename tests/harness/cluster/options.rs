@@ -80,7 +80,7 @@ impl ClusterOptions {
         self
     }
 
-    /// Another system identifier than that of the other clusters, which are copies of one: for 700 ms more.
+    /// Gives it a system identifier of its own: the other clusters are copies of one. It costs 700 ms more.
     #[must_use]
     pub fn unrelated(mut self) -> Self {
         self.is_unrelated = true;
@@ -135,7 +135,7 @@ impl ClusterOptions {
     }
 }
 
-/// The access rules with more of them before those that stand.
+/// The access rules, with these before the present ones.
 pub(super) fn with_hba(data: &Path, lines: &[String]) -> Result<String, HarnessError> {
     let file = data.join(HBA);
     let standing = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;

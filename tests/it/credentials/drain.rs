@@ -58,7 +58,7 @@ async fn idle_connections_are_replaced_one_after_the_other() {
     let logins = logins(&cluster.log_text(), second.name());
     assert!(logins.len() >= 200, "{}", logins.len());
     let most = |count: &dyn Fn(f64) -> usize| logins.iter().map(|(began, _)| count(*began)).max();
-    // The last ones make up for those that were too many.
+    // The last ones make up for the surplus.
     let in_a_second = most(&|from| {
         let ends = logins.iter().map(|(_, ended)| ended - from);
         ends.filter(|after| (0.0..1.0).contains(after)).count()

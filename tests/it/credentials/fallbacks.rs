@@ -112,7 +112,7 @@ async fn the_secret_that_stands_by_is_used() {
     }
 }
 
-/// A secret that is fetched at a refusal is tried before those that were in place.
+/// A secret that is fetched at a refusal is tried before the former ones.
 #[tokio::test]
 async fn a_refusal_fetches_before_it_looks_back() {
     let (cluster, db) = logging().await;

@@ -15,7 +15,7 @@ async fn telling(database: &TestDatabase, mode: PoolMode) -> Bouncer {
     Bouncer::start(database.server(), options).await.unwrap()
 }
 
-/// req 4.13, req 4.14, req 4.35: mode, size and times of PgBouncer against those of the pools.
+/// req 4.13, req 4.14, req 4.35: mode, size and times of PgBouncer are compared with the pools.
 #[tokio::test]
 async fn pgbouncers_own_settings_are_compared() {
     let database = TestDatabase::empty().await.unwrap();

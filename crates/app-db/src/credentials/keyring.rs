@@ -101,7 +101,8 @@ impl Keyring {
 
     /// Each secret whose time has come.
     ///
-    /// The server has refused the one in place to so many logins of the pools, of which some may just have come back.
+    /// The server has refused the present secret this often at logins of the pools. Some of these logins may have
+    /// ended only now.
     pub(crate) fn due(&self, refused_at_login: u32) -> Vec<Candidate> {
         let mut known = self.known();
         known.refused_at_login(refused_at_login, Instant::now());
@@ -130,7 +131,7 @@ impl Keyring {
         self.known().is_current(secret)
     }
 
-    /// The server has refused the one in place to so many logins of the pools.
+    /// Notes how often the server has refused the present secret at logins of the pools.
     pub(crate) fn refused_at_login(&self, times: u32) {
         self.known().refused_at_login(times, Instant::now());
     }

@@ -94,7 +94,7 @@ impl Known {
         true
     }
 
-    /// This secret is in place in the stead of what the URL has said.
+    /// This secret replaces the URL's.
     pub(crate) fn begin_with(&mut self, secret: Secret) {
         self.others.retain(|other| !other.secret.is(&secret));
         self.current = Candidate::new(secret, Rank::Latest);
@@ -137,7 +137,7 @@ impl Known {
         }
     }
 
-    /// The server has refused the one in place to so many logins of the pools since it worked last.
+    /// Notes how often the server has refused the present secret at logins of the pools since it worked last.
     pub(crate) fn refused_at_login(&mut self, times: u32, now: Instant) {
         if times > self.at_login {
             self.at_login = times;

@@ -181,7 +181,7 @@ impl CredentialsError {
         self.problem
     }
 
-    /// Whose fault it is: the configuration's, or that of a store that is down.
+    /// Whose fault it is: the configuration is wrong, or a store is down.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.problem {

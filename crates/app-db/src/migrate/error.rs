@@ -84,7 +84,7 @@ pub enum MigrateError {
         newest: String,
     },
 
-    /// The pending migrations are not those of the approved plan. Nothing was changed.
+    /// The pending migrations differ from the approved plan. Nothing was changed.
     #[error("this is not what was planned: {problem}; plan again, with the same flags as the run")]
     #[non_exhaustive]
     NotAsPlanned {

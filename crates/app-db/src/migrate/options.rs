@@ -77,8 +77,8 @@ impl Migrator {
         self
     }
 
-    /// Fails, before any change, unless the pending migrations are those of a plan that was approved. Planned
-    /// ones that are applied already do not count, so that a run can be repeated.
+    /// Applies only what an approved plan has; if other migrations are pending, the run fails before any change. Planned
+    /// migrations that are already applied do not count, so a run can be repeated.
     pub fn approved(mut self, plan: ApprovedPlan) -> Self {
         self.approved = Some(plan);
         self

@@ -31,7 +31,7 @@ pub struct ServerFigures {
     pub idle_in_transaction: u32,
     /// Sessions that are idle.
     pub idle: u32,
-    /// Sessions of which this user is told nothing.
+    /// Sessions that the server hides from this user.
     pub hidden: u32,
     /// Blocks of this database that came from the disk or the system's cache, since its statistics began.
     pub blocks_read: u64,

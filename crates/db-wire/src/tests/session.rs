@@ -40,7 +40,7 @@ fn a_text_marks_the_session_when_it_runs() {
     }
 }
 
-/// Texts of which the wire keeps no record mark it too: without a cache, unnamed, in a pipeline, or
+/// Texts that the wire keeps no record of mark it too: without a cache, unnamed, in a pipeline, or
 /// by number.
 #[test]
 fn a_text_that_is_not_kept_marks_the_session_too() {
