@@ -14,13 +14,18 @@ use crate::output;
 
 /// Prints what a run would do.
 pub(super) async fn show(migrator: &Migrator, json: bool) -> Result<Exit, CommandFailure> {
-    print(migrator, &migrator.plan().await?, json, &PLANNED)
+    print(
+        migrator,
+        &migrator.plan().await?,
+        json,
+        &COLUMNS[..COLUMNS.len() - 1],
+    )
 }
 
 /// Prints what a run has done that was rolled back.
 pub(super) async fn rehearse(migrator: &Migrator, json: bool) -> Result<Exit, CommandFailure> {
     let migrations = migrator.rehearse().await?;
-    print(migrator, &migrations, json, &REHEARSED)?;
+    print(migrator, &migrations, json, &COLUMNS)?;
     let untried = migrations.iter().skip_while(|m| is_rehearsed(m));
     if let Some(first) = untried.clone().next() {
         output::progress(format_args!(
@@ -159,7 +164,8 @@ fn milliseconds(elapsed: Duration) -> String {
     format!("{} ms", elapsed.as_millis())
 }
 
-const REHEARSED: [&str; 9] = [
+/// The columns of the table; only a rehearsal has the last one.
+const COLUMNS: [&str; 9] = [
     "migration",
     "line",
     "transaction",
@@ -169,15 +175,4 @@ const REHEARSED: [&str; 9] = [
     "size",
     "work",
     "took",
-];
-
-const PLANNED: [&str; 8] = [
-    "migration",
-    "line",
-    "transaction",
-    "lock",
-    "relation",
-    "rows",
-    "size",
-    "work",
 ];
