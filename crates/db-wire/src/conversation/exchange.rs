@@ -85,6 +85,8 @@ pub(crate) struct Exchange {
     /// held back.
     pub(crate) reads_alone: bool,
     pub(crate) failed: bool,
+    /// A FATAL has ended the connection.
+    pub(crate) ended: bool,
     /// An error that proves nothing until ReadyForQuery follows it.
     pub(crate) unproven: Option<Box<[u8]>>,
     /// Its last error.
@@ -169,6 +171,7 @@ impl Exchange {
             only_reads: false,
             reads_alone: false,
             failed: false,
+            ended: false,
             unproven: None,
             sqlstate: None,
             passed: false,

@@ -24,7 +24,13 @@ pub(super) fn error(
 ) -> Fate {
     let moved = (exchange.head > 0).then(|| behind_head(body, exchange.head));
     let error = ServerError::from_fields(moved.as_deref().unwrap_or(body));
+    if exchange.ended {
+        // A pooler passes on the server's FATAL and adds its own, which says nothing of the request. The client reads
+        // the first one only.
+        return Fate::Drop;
+    }
     exchange.failed = true;
+    exchange.ended = error.is_fatal();
     exchange.sqlstate = Some(error.sqlstate().clone());
     exchange.mismatch = false;
     let cut = exchange.cut_short();

@@ -91,6 +91,24 @@ fn an_answer_that_has_begun_is_left_alone() {
     assert_eq!(at_the_end(&mut cut), NOTHING);
 }
 
+/// A pooler adds its own words to the server's, perhaps in the same packet. The server's are the answer.
+#[test]
+fn what_a_pooler_adds_to_a_fatal_error_changes_nothing() {
+    for cut in [false, true] {
+        let mut peers = peers();
+        peers.client(&["B s1", "E", "S"]);
+        let words = ["F 57P01 ProcessInterrupts", "F 08P01 -"];
+        let told = match cut {
+            false => peers.server(&words),
+            true => words.map(|one| peers.server(&[one])).concat(),
+        };
+        assert_eq!(told, ["E 57P01"]);
+        let last = peers.observed.last_error().unwrap();
+        assert_eq!(last.sqlstate().code(), "57P01");
+        assert_eq!(at_the_end(&mut peers), NOTHING);
+    }
+}
+
 /// An error proves the outcome of a request if it comes from the server itself, or if ReadyForQuery
 /// follows.
 #[test]
