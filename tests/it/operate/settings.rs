@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use app_db::{Kind, PoolError};
 use diesel_async::SimpleAsyncConnection;
+use futures_util::future::join_all;
 use harness::{TestDatabase, wait_until};
 
 use crate::SOON;
@@ -106,14 +107,9 @@ async fn a_rate_limit_refuses_at_once() {
     let mut profile = sized(2);
     profile.rate_limit = Some(100);
     let pool = open(&db, profile).await;
-    let mut refused = None;
-    for _ in 0..1000 {
-        match pool.get().await {
-            Ok(_connection) => {}
-            Err(error) => refused = Some(error),
-        }
-    }
-    let error = refused.unwrap();
+    let callers = (0..1000).map(async |_| pool.get().await.err());
+    let error = join_all(callers).await.into_iter().flatten().next();
+    let error = error.unwrap();
     assert_eq!(error.kind(), Kind::Busy);
     let PoolError::RateLimited { limited, .. } = &error else {
         panic!("{error}");

@@ -132,13 +132,13 @@ async fn what_a_pooler_passes_on_is_said_at_once() {
         // It knows this user without asking the server. For the others it would ask in that very database, for ever.
         let (user, password) = ("postgres", db.server().password());
         let elsewhere = harness::url(bouncer.port(), "no_such_db", user, password);
-        let pool = Pool::connect_lazy(url(&elsewhere), sized(3));
+        let pool = unserved(Pool::connect_lazy(url(&elsewhere), sized(3)));
         let error = pool.get().await.unwrap_err();
         assert_eq!(error.kind(), Kind::Configuration, "{error:?}");
         let cause = error.connect_error().unwrap();
         assert_eq!(cause.failure(), ConnectFailure::NoSuchDatabase, "{cause}");
         assert_eq!(pool.status().connects.failed, 1, "{cause}");
-        pool.close(Duration::ZERO).await;
+        pool.rests_unserved().await;
     }
 }
 
