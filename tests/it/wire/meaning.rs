@@ -1,7 +1,9 @@
 //! A statement means the same as with plain diesel-async, however often it is sent.
 
 use app_db::Pool;
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Integer, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use harness::{Bouncer, TestDatabase};
@@ -119,6 +121,79 @@ async fn a_constant_is_read_anew_under_the_settings_of_the_moment() {
         assert_eq!(plain.unwrap(), "3", "{way}");
         assert_eq!(text(&mut conn, ESCAPE).await.unwrap(), "4", "{way}");
     }
+}
+
+/// diesel's own cache keeps a constant prepared for the next holder.
+#[tokio::test]
+async fn a_constant_that_diesel_keeps_is_read_anew_by_the_next_holder() {
+    const HOUR: &str =
+        "select extract(hour from timestamptz '2025-01-01 00:00' at time zone 'UTC')::text";
+    const NULLS: &str = "select count(*)::text from (values (null::int4), (1)) v(x) where x = null";
+    let db = TestDatabase::empty().await.unwrap();
+    for (way, pool, _bouncer) in by_every_way(&db).await {
+        let mut conn = pool.get().await.unwrap();
+        conn.transaction(async |conn| {
+            let set = "SET LOCAL TIME ZONE 'Asia/Tokyo'; SET LOCAL transform_null_equals = on";
+            conn.batch_execute(set).await?;
+            assert_eq!(kept(conn, HOUR).await?, "15", "{way}");
+            assert_eq!(kept(conn, NULLS).await?, "1", "{way}");
+            QueryResult::Ok(())
+        })
+        .await
+        .unwrap();
+        for _ in 0..2 {
+            drop(conn);
+            conn = pool.get().await.unwrap();
+            assert_eq!(kept(&mut conn, HOUR).await.unwrap(), "0", "{way}");
+            assert_eq!(kept(&mut conn, NULLS).await.unwrap(), "0", "{way}");
+        }
+    }
+}
+
+/// A constant names an object by its number. The object is gone with the transaction that made it.
+#[tokio::test]
+async fn a_constant_that_diesel_keeps_names_no_object_that_is_gone() {
+    const NAMED: &str = "select 'mine'::regproc::text";
+    let db = TestDatabase::empty().await.unwrap();
+    for (way, pool, _bouncer) in by_every_way(&db).await {
+        let mut conn = pool.get().await.unwrap();
+        let undone = conn.transaction(async |conn| {
+            conn.batch_execute("create function mine() returns int return 1")
+                .await?;
+            assert_eq!(kept(conn, NAMED).await?, "mine", "{way}");
+            QueryResult::<()>::Err(diesel::result::Error::RollbackTransaction)
+        });
+        undone.await.unwrap_err();
+        drop(conn);
+        let mut conn = pool.get().await.unwrap();
+        let error = kept(&mut conn, NAMED).await.unwrap_err().to_string();
+        assert!(error.contains("does not exist"), "{way}: {error}");
+    }
+}
+
+/// Runs a text as the DSL runs its own: diesel keeps it prepared.
+async fn kept(conn: &mut AsyncPgConnection, sql: &'static str) -> QueryResult<String> {
+    Kept(sql).get_result(conn).await
+}
+
+struct Kept(&'static str);
+
+/// It is found by its text.
+impl QueryId for Kept {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Kept {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(self.0);
+        Ok(())
+    }
+}
+
+impl Query for Kept {
+    type SqlType = Text;
 }
 
 /// A setting that parsing reads forgets what is kept, although the server revalidates nothing for it.

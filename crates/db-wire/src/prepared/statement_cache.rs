@@ -292,7 +292,8 @@ impl StatementCache {
         }
     }
 
-    /// Takes every text out of the cache. Names that the client holds stay valid.
+    /// Takes every text out of the cache, because texts mean something else from now on. Names that the client holds
+    /// stay valid.
     pub(crate) fn forget_all(&mut self) {
         self.forget_since(0);
     }
@@ -302,8 +303,14 @@ impl StatementCache {
         self.clock
     }
 
-    /// Takes out of the cache the texts that were prepared after `clock`.
+    /// Takes out of the cache the texts that were prepared after `clock`. A text that cannot
+    /// be kept is parsed again at its next use, under the name that the client holds for it.
     pub(crate) fn forget_since(&mut self, clock: u64) {
+        for record in self.records.iter_mut().flatten() {
+            if !record.traits.keepable {
+                self.to_close.extend(record.take_prepared());
+            }
+        }
         let later = self.by_text.extract_if(|_text, id| id.serial > clock);
         let mut ids: Vec<_> = later.map(|(_text, id)| id).collect();
         // Sorting makes the bytes to the server the same in each run.

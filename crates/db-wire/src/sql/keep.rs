@@ -4,7 +4,7 @@
 //! its tables, the search path or the role have changed. It refuses the statement (0A000) if the result has other
 //! columns. A utility command is not planned again: FETCH, EXECUTE, SHOW and EXPLAIN keep the columns that they had
 //! when they were prepared. And the server reads a string constant when it parses the statement: `'now'`, a date
-//! under another `DateStyle`, a time in another zone keep the value that they had then. diesel's DSL binds its
+//! under another `DateStyle`, a time in another zone keep the value that they had then. So does a comparison with NULL. diesel's DSL binds its
 //! values, so its statements are kept.
 
 use crate::sql::statements::{first, only};
@@ -22,9 +22,16 @@ pub(crate) fn is_keepable(sql: Sql<'_>) -> bool {
     Tokens::of(statement).all(|token| {
         // SELECT INTO is a utility command.
         let makes_a_table = token.is(b"INTO") && !previous.is_any(&[b"INSERT", b"MERGE"]);
+        let compares = is_null_compared(previous, token);
         previous = token;
-        !makes_a_table && !matches!(token, Token::String(_) | Token::Odd)
+        !makes_a_table && !compares && !matches!(token, Token::String(_) | Token::Odd)
     })
+}
+
+/// Under `transform_null_equals`, `x = NULL` is parsed as `x IS NULL`.
+fn is_null_compared(one: Token<'_>, next: Token<'_>) -> bool {
+    let equals = Token::Symbol(b'=');
+    (one == equals && next.is(b"NULL")) || (one.is(b"NULL") && next == equals)
 }
 
 /// Whether a text is one query whose end the wire knows, so that a COMMIT may be put after it.
@@ -53,6 +60,7 @@ mod tests {
             "merge into t using s on t.id = s.id when matched then delete",
             "table t;",
             "values (1, 2.5e3)",
+            "select a = $1, null from t where b is null and c is not null -- = null",
         ] {
             assert!(kept(sql), "{sql}");
         }
@@ -75,6 +83,8 @@ mod tests {
             "select x'f'",
             "select 1; select 2",
             "select 1 into t",
+            "select 1 from t where a = null",
+            "select 1 from t where NULL /* */ = a",
             "select \"a",
             "",
         ] {

@@ -65,6 +65,19 @@ fn forgetting_leaves_held_names_good_and_asks_for_the_rest_to_be_closed() {
     assert_eq!(statements.take_to_close(), [Box::from(&b"s2"[..])]);
 }
 
+/// The client holds a name for a text with a constant, which the server read under settings that are over.
+#[test]
+fn a_text_that_cannot_be_kept_is_parsed_again_under_the_name_that_is_held() {
+    let mut statements = StatementCache::new(4, Naming::Named, false);
+    let traits = Traits::of(Sql::of(b"select 'now'::date"));
+    let constant = statements.create(b"s1", b"select 'now'::date\0\0\0", traits);
+    let plain = learn(&mut statements, b"s2", B);
+    statements.forget_since(statements.clock());
+    assert!(!statements.get(constant).unwrap().prepared);
+    assert!(statements.get(plain).unwrap().prepared);
+    assert_eq!(statements.take_to_close(), [Box::from(&b"s1"[..])]);
+}
+
 #[test]
 fn without_a_cache_only_held_names_are_known() {
     let mut statements = StatementCache::new(0, Naming::Named, false);
