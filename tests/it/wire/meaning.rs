@@ -196,6 +196,40 @@ impl Query for Kept {
     type SqlType = Text;
 }
 
+/// A pooler that keeps plans for its clients finds them by their text. The session that has changed an object must not
+/// get the plan from before.
+#[tokio::test]
+async fn a_text_follows_the_objects_that_its_session_has_changed() {
+    const SUM: &str = "select f(2)::text as t";
+    const BOTH: &str = "select g()::text as t";
+    let db = TestDatabase::empty().await.unwrap();
+    for (way, pool, _bouncer) in by_every_way(&db).await {
+        let mut conn = pool.get().await.unwrap();
+        conn.batch_execute(
+            "create function f(a int) returns int immutable language sql as 'select a + 1'; \
+             create function g(a int default 1) returns int language sql as 'select a'",
+        )
+        .await
+        .unwrap();
+        for _ in 0..2 {
+            assert_eq!(text(&mut conn, SUM).await.unwrap(), "3", "{way}");
+            assert_eq!(text(&mut conn, BOTH).await.unwrap(), "1", "{way}");
+        }
+        conn.batch_execute(
+            "create or replace function f(a int) returns int immutable language sql as 'select a + 2'; \
+             create function g(a text default '') returns int language sql as 'select 2'",
+        )
+        .await
+        .unwrap();
+        assert_eq!(text(&mut conn, SUM).await.unwrap(), "4", "{way}");
+        let error = text(&mut conn, BOTH).await.unwrap_err().to_string();
+        assert!(error.contains("not unique"), "{way}: {error}");
+        conn.batch_execute("drop function f(int); drop function g(int); drop function g(text)")
+            .await
+            .unwrap();
+    }
+}
+
 /// A setting that parsing reads forgets what is kept, although the server revalidates nothing for it.
 #[tokio::test]
 async fn a_kept_statement_follows_the_settings_that_parsing_reads() {

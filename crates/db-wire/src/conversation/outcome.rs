@@ -126,8 +126,11 @@ pub(super) fn completed(
     if forgets_names(tag) {
         conversation.statements.names_lost();
     }
-    // The change may be undone until the transaction ends; then the old descriptions hold again.
-    exchange.changes_meaning |= is_ddl_tag(tag);
+    if is_ddl_tag(tag) {
+        // The change may be undone until the transaction ends; then the old descriptions hold again.
+        exchange.changes_meaning = true;
+        conversation.statements.unname_all();
+    }
     if exchange.mismatch {
         return Fate::Drop;
     }

@@ -11,6 +11,8 @@ pub(crate) struct Stale {
     /// Texts that are no longer prepared with a name. A pooler that keeps statements finds them by their
     /// text: preparing one again gives the old plan, on every server connection that had it.
     nameless: HashSet<Arc<[u8]>>,
+    /// No text has a name any more.
+    all_nameless: bool,
 }
 
 impl Stale {
@@ -39,8 +41,17 @@ impl Stale {
         self.nameless.insert(text);
     }
 
+    pub(crate) fn make_all_nameless(&mut self) {
+        self.all_nameless = true;
+        self.nameless = HashSet::new();
+    }
+
+    pub(crate) fn is_all_nameless(&self) -> bool {
+        self.all_nameless
+    }
+
     pub(crate) fn is_nameless(&self, text: &[u8]) -> bool {
-        !self.nameless.is_empty() && self.nameless.contains(text)
+        self.all_nameless || (!self.nameless.is_empty() && self.nameless.contains(text))
     }
 }
 

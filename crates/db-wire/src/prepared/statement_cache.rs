@@ -272,6 +272,19 @@ impl StatementCache {
         self.stale.make_nameless(tail);
     }
 
+    /// Takes all names away permanently if a pooler keeps them: it finds a plan by its text, and the plan was made
+    /// before this session changed an object that the text uses.
+    pub(crate) fn unname_all(&mut self) {
+        if !self.shared || self.naming == Naming::Unnamed || self.stale.is_all_nameless() {
+            return;
+        }
+        self.stale.make_all_nameless();
+        for record in self.records.iter_mut().flatten() {
+            record.naming = Naming::Unnamed;
+            self.to_close.extend(record.take_prepared());
+        }
+    }
+
     /// Takes out the description that clients were given before the text's plan was refused.
     pub(crate) fn take_outdated(&mut self, id: StatementId) -> Option<Box<[u8]>> {
         let tail = Arc::clone(&self.get(id)?.tail);

@@ -50,6 +50,29 @@ fn each_run_is_described_and_no_row_of_another_description_passes() {
     );
 }
 
+/// The pooler would run its old plan for the text, whatever the session has changed since: an overloaded function, a
+/// type, a domain.
+#[test]
+fn after_a_change_of_an_object_no_text_has_a_name() {
+    for (tag, nameless) in [("C CREATE FUNCTION", true), ("C INSERT 0 1", false)] {
+        let mut peers = prepared();
+        peers.client(&["Q insert into t"]);
+        peers.server(&[tag, "Z I"]);
+        let mut asked = peers.client(&RUN);
+        if nameless {
+            assert_eq!(asked.remove(0), "C s1");
+            assert_eq!(asked, WITHOUT_NAME);
+        } else {
+            assert_eq!(asked, ["B s1", "D -", "E", "S"]);
+        }
+    }
+    let mut peers = prepared();
+    peers.client(&["Q create function f()"]);
+    peers.server(&["C CREATE FUNCTION", "Z I"]);
+    let asked = peers.client(&["P s2 select w from t", "D s2", "S"]);
+    assert_eq!(asked, ["C s1", "P - select w from t", "D -", "S"]);
+}
+
 /// If it were prepared again with a name, this server connection would refuse it for ever.
 #[test]
 fn a_text_whose_plan_is_kept_stale_is_run_without_a_name() {
