@@ -25,6 +25,8 @@ pub(crate) fn config(url: &str, more: &[(&str, &str)]) -> Config {
         ("APP_ENV", "test"),
         ("DATABASE_URL", url),
         ("APP_DB__PROFILE__MIN_IDLE", "0"),
+        // Less than `SOON`, so that a test may wait for the end of a rotation.
+        ("APP_DB__CREDENTIALS__DRAIN_SPREAD", "1s"),
     ];
     let vars = vars
         .iter()
