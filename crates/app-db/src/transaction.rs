@@ -353,6 +353,9 @@ impl<'db> Transaction<'db> {
             }
             progress.enter(Stage::Work);
             let begin = self.options.begin();
+            if Observer::begin_with_next(&mut conn, &begin) {
+                return Ok((conn, observed));
+            }
             match AnsiTransactionManager::begin_transaction_sql(&mut *conn, &begin).await {
                 Ok(()) => return Ok((conn, observed)),
                 // The connection ended while it was idle, and the pool did not notice.

@@ -40,7 +40,7 @@ use crate::conversation::exchange::Exchange;
 use crate::conversation::inbox::Inbox;
 use crate::conversation::pending::Pending;
 use crate::conversation::startup::{Phase, SetUp};
-use crate::observed::Observed;
+use crate::observed::{Announced, Observed};
 use crate::prepared::statement_cache::StatementCache;
 use crate::prepared::texts::Texts;
 use crate::protocol::frame::{Fate, HEADER, Reading};
@@ -203,6 +203,19 @@ impl Conversation {
 
     fn is_committed(&self) -> bool {
         matches!(self.transaction, ClientTransaction::Committed { .. })
+    }
+
+    /// Applies what the client has announced since its last request.
+    fn hear_announcement(&mut self) {
+        match self.observed.take_announced() {
+            Some(Announced::Begins(opening)) => self.transaction = ClientTransaction::Held(opening),
+            Some(Announced::Ends) => self.transaction = ClientTransaction::Plain,
+            None => {}
+        }
+    }
+
+    fn tell_whether_begin_is_held(&self) {
+        self.observed.begin_is_held(self.transaction.is_held());
     }
 
     /// Answers in the server's place, in the right order. `status` is given if it differs from the server's at that

@@ -1,6 +1,7 @@
 //! What the wire knows about a connection. The pool and callers read it without a lock.
 
 mod errors;
+mod unsent_begin;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -16,6 +17,9 @@ use crate::sql::residue::Residue;
 use crate::sql::statement_timeout::timeout_of;
 use crate::transaction_status::TransactionStatus;
 use crate::unresolved::Unresolved;
+
+pub(crate) use self::unsent_begin::Announced;
+use self::unsent_begin::UnsentBegin;
 
 /// The facts that the wire gathers about one connection.
 ///
@@ -57,12 +61,16 @@ pub struct Observed {
     /// Whether `unresolved` has a value.
     failing: AtomicBool,
     settled: Notify,
+    unsent_begin: UnsentBegin,
 }
 
 impl Observed {
-    /// The transaction status in the server's last ReadyForQuery.
+    /// The transaction status that the client was told last, or has announced since.
     #[must_use]
     pub fn transaction_status(&self) -> TransactionStatus {
+        if let Some(announced) = self.unsent_begin.status() {
+            return announced;
+        }
         match self.status.load(Ordering::Acquire) {
             b'I' => TransactionStatus::Idle,
             b'T' => TransactionStatus::InTransaction,

@@ -39,6 +39,14 @@ pub struct Rules {
     pub read_committed_by_default: bool,
 }
 
+impl Rules {
+    /// Whether the wire holds BEGIN back until the first statement.
+    pub(crate) fn holds_begin(&self) -> bool {
+        // Settings that travel in the transaction's first batch need the BEGIN in that batch.
+        !self.observes_only && (self.defer_begin || self.local_settings.is_some())
+    }
+}
+
 /// How statements are named on the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a statement has a name or none")]

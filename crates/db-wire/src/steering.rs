@@ -86,6 +86,11 @@ impl Steering {
         self.commits_next.store(true, Ordering::Release);
     }
 
+    /// Withdraws [`Steering::commit_with_next`], because the transaction has ended without a statement after it.
+    pub fn commit_with_none(&self) {
+        self.commits_next.store(false, Ordering::Release);
+    }
+
     /// Takes out whether COMMIT travels with the request that is being handled.
     pub(crate) fn take_commit(&self) -> bool {
         self.commits_next.load(Ordering::Acquire) && self.commits_next.swap(false, Ordering::AcqRel)

@@ -17,6 +17,7 @@ mod statements;
 mod stream;
 mod transactions;
 mod unnamed;
+mod unsent_begins;
 
 use crate::rules::{Naming, Rules};
 use crate::sql::local_settings::LocalSettings;

@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use db_pool::plumbing::{Observed, Unresolved};
+use db_pool::plumbing::{Observed, Observer, Unresolved};
 use db_pool::{Connection, ServerError, SqlState, TransactionStatus};
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel_async::{AnsiTransactionManager, TransactionManager};
@@ -123,6 +123,9 @@ pub(crate) enum NotCommitted {
 
 /// Commits. An ERROR of the server means that nothing was committed. After any other failure nobody knows.
 pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), NotCommitted> {
+    if Observer::end_unbegun(conn) {
+        return Ok(());
+    }
     let (errors, refused) = (observed.errors(), observed.refused_commits());
     let Err(error) = AnsiTransactionManager::commit_transaction(&mut **conn).await else {
         if observed.refused_commits() == refused {

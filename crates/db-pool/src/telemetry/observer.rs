@@ -3,12 +3,19 @@
 //! It tells the pool two things that the wire cannot: that a query was begun and its future was dropped before a byte
 //! was sent, and that a holder has replaced this instrumentation with its own.
 
+use std::num::NonZeroU32;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use diesel::connection::{Instrumentation, InstrumentationEvent, get_default_instrumentation};
+use diesel::connection::{
+    Instrumentation, InstrumentationEvent, TransactionDepthChange, TransactionManagerStatus,
+    get_default_instrumentation,
+};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager,
+};
 
 use crate::connect::cancel_token::CancelToken;
 use crate::telemetry::after_commit::{Actions, run_all};
@@ -151,8 +158,8 @@ impl Observer {
 
     /// The observer of a connection. `None` if the connection does not belong to a pool, or if its holder replaced the
     /// observer.
-    pub fn of(conn: &mut diesel_async::AsyncPgConnection) -> Option<&mut Self> {
-        diesel_async::AsyncConnection::instrumentation(conn).downcast_mut::<Self>()
+    pub fn of(conn: &mut AsyncPgConnection) -> Option<&mut Self> {
+        AsyncConnection::instrumentation(conn).downcast_mut::<Self>()
     }
 
     /// Whether it was made with this handle.
@@ -180,6 +187,41 @@ impl Observer {
     /// Says which attempt at the transaction follows, for the slow-query log; the first is 1.
     pub fn set_attempt(&mut self, attempt: u32) {
         self.activity.lock_holder().attempt = Some(attempt);
+    }
+
+    /// Begins diesel's transaction without a request to the wire, which would hold this BEGIN back. Returns `false` if
+    /// it would not, or if diesel is in a transaction.
+    pub fn begin_with_next(conn: &mut AsyncPgConnection, sql: &str) -> bool {
+        if !matches!(status_of(conn).transaction_depth(), Ok(None)) {
+            return false;
+        }
+        let Some(observer) = Self::of(conn) else {
+            return false;
+        };
+        let rules = observer.steering.rules();
+        if !rules.is_some_and(|rules| observer.observed.begin_with_next(&rules, sql)) {
+            return false;
+        }
+        let begins = InstrumentationEvent::begin_transaction(NonZeroU32::MIN);
+        observer.on_connection_event(begins);
+        change_depth(conn, TransactionDepthChange::IncreaseDepth)
+    }
+
+    /// Ends diesel's transaction without a request to the wire, if its BEGIN was never sent and it has not failed.
+    /// Returns `false` if it must be ended as usual.
+    pub fn end_unbegun(conn: &mut AsyncPgConnection) -> bool {
+        let Some(observer) = Self::of(conn) else {
+            return false;
+        };
+        if !observer.observed.end_unbegun() {
+            return false;
+        }
+        observer.steering.commit_with_none();
+        observer.activity.left().savepoints.pop();
+        if let Some(next) = &mut observer.next {
+            next.on_connection_event(InstrumentationEvent::commit_transaction(NonZeroU32::MIN));
+        }
+        change_depth(conn, TransactionDepthChange::DecreaseDepth)
     }
 
     /// Lets COMMIT travel with the next statement, unless it has to travel alone.
@@ -234,6 +276,15 @@ impl Observer {
         )
         .actions
     }
+}
+
+fn status_of(conn: &mut AsyncPgConnection) -> &mut TransactionManagerStatus {
+    AnsiTransactionManager::transaction_manager_status_mut(conn)
+}
+
+fn change_depth(conn: &mut AsyncPgConnection, change: TransactionDepthChange) -> bool {
+    let status = status_of(conn).transaction_state();
+    status.is_ok_and(|status| status.change_transaction_depth(change).is_ok())
 }
 
 impl Instrumentation for Observer {

@@ -361,6 +361,7 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
         conversation.statements.forget_all();
         conversation.meaning_borrowed = false;
     }
+    conversation.tell_whether_begin_is_held();
     // The server works on the next request only from now on.
     if let Some(next) = conversation.pending.answered_mut() {
         next.began = Instant::now();

@@ -22,6 +22,7 @@ pub(crate) fn client_sent(conversation: &mut Conversation, bytes: &[u8]) -> Resu
         log_in(conversation, bytes);
         return Ok(());
     }
+    conversation.hear_announcement();
     if !conversation.inbox.is_empty() {
         conversation.inbox.keep(bytes);
         return take_requests(conversation);
@@ -83,6 +84,7 @@ fn handle(conversation: &mut Conversation, bytes: &[u8]) -> Result<usize, BadLen
         handled = end;
     }
     conversation.inbox.put_frames_back(frames, handled);
+    conversation.tell_whether_begin_is_held();
     Ok(handled)
 }
 

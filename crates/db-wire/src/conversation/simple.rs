@@ -35,7 +35,7 @@ pub(super) fn simple(conversation: &mut Conversation, rules: &Rules, text: &[u8]
         return conversation.refuse(&refusal);
     }
     let settled = conversation.is_settled();
-    if defers(rules)
+    if rules.holds_begin()
         && settled
         && conversation.transaction == ClientTransaction::Plain
         && conversation.status == b'I'
@@ -217,9 +217,4 @@ fn commit_silently(conversation: &mut Conversation) {
     let mut exchange = Exchange::new(Request::Housekeeping);
     exchange.silent = true;
     conversation.expect_answer(exchange);
-}
-
-fn defers(rules: &Rules) -> bool {
-    // Settings that travel in the transaction's first batch need the BEGIN in that batch.
-    rules.defer_begin || rules.local_settings.is_some()
 }
