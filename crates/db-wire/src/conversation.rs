@@ -86,6 +86,8 @@ pub(crate) struct Conversation {
     conforming: bool,
     /// Something in this transaction changes what statements mean. The change ends with the transaction.
     meaning_borrowed: bool,
+    /// The same for objects that plans do not follow.
+    objects_borrowed: bool,
     /// The clock of the statement cache when a statement first left something behind in the session.
     dirty_since: u64,
     /// What texts leave behind that are prepared under a name but not kept. Texts that leave nothing are not listed.
@@ -121,6 +123,7 @@ impl Conversation {
             status: b'I',
             conforming: true,
             meaning_borrowed: false,
+            objects_borrowed: false,
             dirty_since: 0,
             unkept: HashMap::new(),
             retained: Vec::new(),

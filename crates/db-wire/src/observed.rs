@@ -157,26 +157,6 @@ impl Observed {
         self.bytes_received.load(Ordering::Relaxed)
     }
 
-    /// The last error that the server has reported since the connection was handed out, even if it has been dealt
-    /// with.
-    #[must_use]
-    pub fn last_error(&self) -> Option<ServerError> {
-        lock(&self.last_error).clone()
-    }
-
-    /// The error with which the transaction has failed, until it is rolled back to a savepoint or completely. Of
-    /// several errors it is the first, which made the transaction fail.
-    #[must_use]
-    pub fn unresolved(&self) -> Option<Unresolved> {
-        lock(&self.unresolved).clone()
-    }
-
-    /// The error with which the transaction had failed before it was rolled back to a savepoint or completely.
-    #[must_use]
-    pub fn resolved(&self) -> Option<Unresolved> {
-        lock(&self.resolved).clone()
-    }
-
     /// The process id that the server, or the pooler in its place, gave at connect.
     #[must_use]
     pub fn backend_pid(&self) -> i32 {

@@ -6,6 +6,7 @@ mod local_settings;
 mod lone_reads;
 mod lost;
 mod observing;
+mod parsed_again;
 mod peers;
 mod plans;
 mod proptests;

@@ -113,11 +113,14 @@ fn learn(
 fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: StatementId) {
     let record = conversation.statements.get(id);
     match record.and_then(|record| record.description.as_deref()) {
-        Some(told) if *told == *conversation.described => conversation.statements.remember(id),
+        Some(told) if *told == *conversation.described => {
+            narrow(conversation, exchange, id, None);
+            conversation.statements.remember(id);
+        }
         Some(told) if exchange.statement.is_some() && still_fits(told, &conversation.described) => {
             let count = |text| halves(text).and_then(|(_, result)| column_count(result));
-            exchange.narrow =
-                count(told).filter(|told| count(&conversation.described) > Some(*told));
+            let fewer = count(told).filter(|told| count(&conversation.described) > Some(*told));
+            narrow(conversation, exchange, id, fewer);
         }
         told => {
             exchange.mismatch = true;
@@ -125,6 +128,19 @@ fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: Statement
                 told.is_some_and(|told| results_may_be_read_anew(told, &conversation.described));
             conversation.statements.forget(id);
         }
+    }
+}
+
+/// Cuts the rows of this run to so many columns, and those of later runs until the server describes them again.
+fn narrow(
+    conversation: &mut Conversation,
+    exchange: &mut Exchange,
+    id: StatementId,
+    columns: Option<u16>,
+) {
+    exchange.narrow = columns;
+    if let Some(record) = conversation.statements.get_mut(id) {
+        record.narrow = columns;
     }
 }
 
@@ -141,6 +157,7 @@ fn check_portal(conversation: &mut Conversation, exchange: &mut Exchange, id: St
         return;
     };
     if record.portal.as_deref() == Some(now) {
+        narrow(conversation, exchange, id, None);
         return conversation.statements.remember(id);
     }
     let told = record.description.as_deref().and_then(halves);
@@ -148,9 +165,13 @@ fn check_portal(conversation: &mut Conversation, exchange: &mut Exchange, id: St
     match told.filter(|told| rows_still_fit(told, now)) {
         Some(told) if column_count(told) == column_count(now) => {
             record.portal = Some(now.into());
+            narrow(conversation, exchange, id, None);
             conversation.statements.remember(id);
         }
-        Some(told) => exchange.narrow = column_count(told),
+        Some(told) => {
+            let fewer = column_count(told);
+            narrow(conversation, exchange, id, fewer);
+        }
         None => {
             exchange.mismatch = true;
             exchange.read_anew = told.is_some_and(|told| may_be_read_anew(told, now));

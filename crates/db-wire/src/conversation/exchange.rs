@@ -68,6 +68,8 @@ pub(crate) struct Exchange {
     pub(crate) repeatable: bool,
     pub(crate) repeat: Repeat,
     pub(crate) changes_meaning: bool,
+    /// It has changed objects that the plans of prepared statements do not follow.
+    pub(crate) changes_objects: bool,
     /// It is the pool's reset of the session.
     pub(crate) resets: bool,
     /// It goes back to a savepoint; the server answers this with ROLLBACK too.
@@ -163,6 +165,7 @@ impl Exchange {
             repeatable: false,
             repeat: Repeat::No,
             changes_meaning: false,
+            changes_objects: false,
             resets: false,
             partial_rollback: false,
             mismatch: false,

@@ -115,6 +115,7 @@ pub(super) fn send_execute(
     if let Some(refusal) = lacks_settings(conversation, rules, traits) {
         return conversation.refuse(&refusal);
     }
+    let undoes_a_change = conversation.meaning_borrowed && traits.partial_rollback;
     let Some(record) = conversation.statements.get_mut(id) else {
         return;
     };
@@ -125,9 +126,10 @@ pub(super) fn send_execute(
     });
     exchange.extended = true;
     exchange.only_reads = traits.reads > Reads::No;
-    exchange.changes_meaning = traits.changes_meaning;
+    exchange.changes_meaning = traits.changes_meaning || undoes_a_change;
     let to_parse = !record.prepared;
     let named = record.give_name();
+    exchange.narrow = record.narrow;
     exchange.statement = Some(id);
     exchange.text = Some(Arc::clone(&tail));
     exchange.note = Some(note);

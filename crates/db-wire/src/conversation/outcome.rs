@@ -12,7 +12,7 @@ use crate::protocol::frame::Fate;
 use crate::protocol::message::{put, rows_of, split_text};
 use crate::request::Request;
 use crate::server_error::ServerError;
-use crate::sql::settings::{forgets_names, is_ddl_tag};
+use crate::sql::settings::{forgets_names, is_ddl_tag, outdates_plans};
 use crate::sql::transactions::is_partial_rollback;
 
 /// An error ends the exchange up to its ReadyForQuery. `alone` says that nothing was sent after it.
@@ -57,7 +57,9 @@ pub(super) fn error(
     for part in cut {
         match part {
             Part::Learn(id) => conversation.statements.refuse(id, exchange.passed),
-            Part::Check(id) | Part::CheckPortal(id) => conversation.statements.forget(id),
+            Part::Check(id) | Part::CheckPortal(id) | Part::Parsed(id) => {
+                conversation.statements.forget(id);
+            }
             _ => {}
         }
     }
@@ -129,7 +131,7 @@ pub(super) fn completed(
     if is_ddl_tag(tag) {
         // The change may be undone until the transaction ends; then the old descriptions hold again.
         exchange.changes_meaning = true;
-        conversation.statements.unname_all();
+        exchange.changes_objects |= outdates_plans(tag);
     }
     if exchange.mismatch {
         return Fate::Drop;

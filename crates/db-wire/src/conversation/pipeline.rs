@@ -61,7 +61,7 @@ pub(super) fn other(
         if to_parse {
             put_parse(out, &name, &record.tail);
         }
-        if to_parse || rules.shared_session {
+        if to_parse || rules.shared_session || record.narrow.is_some() {
             put_describe(out, &name);
             exchange.parts.push(Part::Check(id));
         }

@@ -352,19 +352,31 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
     if exchange.resets && !exchange.failed {
         session_was_reset(conversation);
     }
+    meaning_has_changed(conversation, exchange);
+    conversation.tell_whether_begin_is_held();
+    // The server works on the next request only from now on.
+    if let Some(next) = conversation.pending.answered_mut() {
+        next.began = Instant::now();
+    }
+}
+
+/// Trusts nothing that was learnt before the meaning of texts changed, in this exchange or at the end of a transaction.
+fn meaning_has_changed(conversation: &mut Conversation, exchange: &Exchange) {
+    if exchange.changes_objects {
+        conversation.objects_borrowed = true;
+        conversation.statements.plans_outdated();
+    }
     if exchange.changes_meaning {
         conversation.statements.forget_all();
         conversation.meaning_borrowed = true;
     }
     if conversation.meaning_borrowed && conversation.status == b'I' {
-        // A SET LOCAL has just ended, or a SET or a change of a table has just been rolled back.
+        // A SET LOCAL has just ended, or a SET or a change of an object has just been rolled back.
         conversation.statements.forget_all();
         conversation.meaning_borrowed = false;
-    }
-    conversation.tell_whether_begin_is_held();
-    // The server works on the next request only from now on.
-    if let Some(next) = conversation.pending.answered_mut() {
-        next.began = Instant::now();
+        if std::mem::take(&mut conversation.objects_borrowed) {
+            conversation.statements.plans_outdated();
+        }
     }
 }
 

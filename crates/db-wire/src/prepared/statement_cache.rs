@@ -47,6 +47,8 @@ pub(crate) struct Record {
     pub(crate) description: Option<Box<[u8]>>,
     /// The portal's description of the rows, with the formats that the client asks for, if that one fits.
     pub(crate) portal: Option<Box<[u8]>>,
+    /// The server has added columns since the client was told. The wire passes only this many.
+    pub(crate) narrow: Option<u16>,
     /// Whether the client states the type of each parameter, so that the server infers none.
     pub(crate) typed: bool,
     /// Whether it has a name on the server at all.
@@ -165,6 +167,7 @@ impl StatementCache {
             note: Arc::default(),
             description: None,
             portal: None,
+            narrow: None,
             typed: is_typed(tail, traits.parameters),
             naming,
             prepared: naming == Naming::Named,
@@ -272,16 +275,16 @@ impl StatementCache {
         self.stale.make_nameless(tail);
     }
 
-    /// Takes all names away permanently if a pooler keeps them: it finds a plan by its text, and the plan was made
-    /// before this session changed an object that the text uses.
-    pub(crate) fn unname_all(&mut self) {
-        if !self.shared || self.naming == Naming::Unnamed || self.stale.is_all_nameless() {
-            return;
-        }
-        self.stale.make_all_nameless();
-        for record in self.records.iter_mut().flatten() {
-            record.naming = Naming::Unnamed;
-            self.to_close.extend(record.take_prepared());
+    /// Handles that this session has changed an object that plans do not follow. Each text is prepared again at its
+    /// next use. A pooler that keeps names would give the old plan for the text, so that no text has a name there any
+    /// more.
+    pub(crate) fn plans_outdated(&mut self) {
+        self.names_lost();
+        if self.shared && !self.stale.is_all_nameless() {
+            self.stale.make_all_nameless();
+            for record in self.records.iter_mut().flatten() {
+                record.naming = Naming::Unnamed;
+            }
         }
     }
 

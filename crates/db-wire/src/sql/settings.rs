@@ -28,6 +28,22 @@ pub(crate) fn is_ddl_tag(tag: &[u8]) -> bool {
         .any(|word| tag.starts_with(word))
 }
 
+/// Whether plans that were made before the command that this DDL tag names may be wrong afterwards. The server makes a
+/// plan anew when a relation changes. It does not do so for everything else: a function that was called while the plan
+/// was made, the overload that a name meant, a type in a constant.
+pub(crate) fn outdates_plans(tag: &[u8]) -> bool {
+    const FOLLOWED: [&[u8]; 7] = [
+        b"CREATE TABLE",
+        b"CREATE INDEX",
+        b"CREATE SEQUENCE",
+        b"CREATE VIEW",
+        b"DROP TABLE",
+        b"DROP INDEX",
+        b"DROP SEQUENCE",
+    ];
+    is_ddl_tag(tag) && !FOLLOWED.iter().any(|known| tag.starts_with(known))
+}
+
 /// Whether the command that a tag names has forgotten every prepared statement.
 pub(crate) fn forgets_names(tag: &[u8]) -> bool {
     tag.starts_with(b"DISCARD ALL") || tag.starts_with(b"DEALLOCATE ALL")
@@ -197,6 +213,8 @@ mod tests {
         }
         assert!(is_ddl_tag(b"ALTER TABLE") && is_ddl_tag(b"CREATE TABLE"));
         assert!(!is_ddl_tag(b"SELECT 1"));
+        assert!(outdates_plans(b"CREATE FUNCTION\0") && outdates_plans(b"ALTER TABLE\0"));
+        assert!(!outdates_plans(b"CREATE TABLE\0") && !outdates_plans(b"INSERT 0 1\0"));
         assert!(forgets_names(b"DISCARD ALL\0") && !forgets_names(b"DEALLOCATE\0"));
     }
 }
