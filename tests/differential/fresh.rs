@@ -57,6 +57,11 @@ pub(crate) async fn make(cluster: &Cluster) -> Result<(), Failed> {
     for query in SWEEP {
         run_each(admin, query).await?;
     }
+    // A script ends with the tablespace of `test_setup` dropped or renamed.
+    admin
+        .batch_execute("set allow_in_place_tablespaces = on")
+        .await?;
+    run_each(admin, TABLESPACE).await?;
     let create = format!("create database {DATABASE} template base");
     Ok(admin.batch_execute(&create).await?)
 }
@@ -104,6 +109,8 @@ const SWEEP: [&str; 7] = [
     "select unnest(array['alter system reset all', 'select pg_reload_conf()']) \
      where exists (select from pg_file_settings where sourcefile like '%postgresql.auto.conf')",
 ];
+const TABLESPACE: &str = "select 'create tablespace regress_tblspace location ''''' \
+    where not exists (select from pg_tablespace where spcname = 'regress_tblspace')";
 /// Rows in the form of the scripts' own file of 10,000 rows, but fewer.
 const ROWS: &str = "\
     truncate onek; \
