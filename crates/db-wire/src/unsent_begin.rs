@@ -5,7 +5,7 @@
 //! costs no such wait.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sql::transactions::Opening;
 use crate::transaction_status::TransactionStatus;
@@ -13,14 +13,15 @@ use crate::transaction_status::TransactionStatus;
 /// What the client has announced since its last request.
 #[derive(Debug, Default)]
 pub(crate) struct UnsentBegin {
-    /// [`NOTHING`], [`BEGINS`] or [`ENDS`].
-    announced: AtomicU8,
-    opening: Mutex<Option<Opening>>,
+    announced: Mutex<Option<Announced>>,
+    /// The same as [`NOTHING`], [`BEGINS`] or [`ENDS`], for readers without the lock.
+    shown: AtomicU8,
     /// The wire holds the client's BEGIN back.
     held: AtomicBool,
 }
 
 /// What the wire learns before the client's next request.
+#[derive(Debug)]
 pub(crate) enum Announced {
     Begins(Opening),
     Ends,
@@ -29,7 +30,7 @@ pub(crate) enum Announced {
 impl UnsentBegin {
     /// The transaction status that the announcement makes. The wire does not know it yet.
     pub(crate) fn status(&self) -> Option<TransactionStatus> {
-        match self.announced.load(Ordering::Acquire) {
+        match self.shown.load(Ordering::Acquire) {
             BEGINS => Some(TransactionStatus::InTransaction),
             ENDS => Some(TransactionStatus::Idle),
             _ => None,
@@ -37,34 +38,42 @@ impl UnsentBegin {
     }
 
     pub(crate) fn announce(&self, opening: Opening) {
-        *self.lock() = Some(opening);
-        self.announced.store(BEGINS, Ordering::Release);
+        let mut announced = self.lock();
+        *announced = Some(Announced::Begins(opening));
+        self.shown.store(BEGINS, Ordering::Release);
     }
 
     /// Announces the end, if BEGIN was never sent. `is_settled` says whether the client has all its answers.
     pub(crate) fn end(&self, is_settled: impl FnOnce() -> bool) -> bool {
-        let is_unbegun = match self.announced.load(Ordering::Acquire) {
-            BEGINS => true,
-            ENDS => false,
-            _ => self.held.load(Ordering::Acquire) && is_settled(),
+        let mut announced = self.lock();
+        let is_unbegun = match &*announced {
+            Some(Announced::Begins(_)) => true,
+            Some(Announced::Ends) => false,
+            None => self.held.load(Ordering::Acquire) && is_settled(),
         };
         if is_unbegun {
-            self.announced.store(ENDS, Ordering::Release);
+            *announced = Some(Announced::Ends);
+            self.shown.store(ENDS, Ordering::Release);
         }
         is_unbegun
     }
 
-    /// What is announced. It stays announced until [`UnsentBegin::forget`].
-    pub(crate) fn heard(&self) -> Option<Announced> {
-        match self.announced.load(Ordering::Acquire) {
-            BEGINS => self.lock().take().map(Announced::Begins),
-            ENDS => Some(Announced::Ends),
-            _ => None,
+    /// Takes out what is announced, once `tell` has told the status that follows from it.
+    ///
+    /// The lock is held meanwhile: a statement of an earlier holder may be closed while the next one announces.
+    pub(crate) fn take(&self, tell: impl FnOnce(u8)) -> Option<Announced> {
+        if self.shown.load(Ordering::Acquire) == NOTHING {
+            return None;
         }
-    }
-
-    pub(crate) fn forget(&self) {
-        self.announced.store(NOTHING, Ordering::Release);
+        let mut announced = self.lock();
+        let taken = announced.take()?;
+        tell(match taken {
+            Announced::Begins(_) => b'T',
+            Announced::Ends => b'I',
+        });
+        // A reader that finds nothing announced must find the status that was told.
+        self.shown.store(NOTHING, Ordering::Release);
+        Some(taken)
     }
 
     /// Notes whether the wire holds the client's BEGIN back.
@@ -72,8 +81,10 @@ impl UnsentBegin {
         self.held.store(held, Ordering::Release);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Opening>> {
-        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Announced>> {
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -41,14 +41,8 @@ impl Observed {
 
     /// Takes out what the client has announced. From now on the wire itself tells the status.
     pub(crate) fn take_announced(&self) -> Option<Announced> {
-        let announced = self.unsent_begin.heard()?;
-        // A reader that finds nothing announced must find this status.
-        self.answered_locally(match announced {
-            Announced::Begins(_) => b'T',
-            Announced::Ends => b'I',
-        });
-        self.unsent_begin.forget();
-        Some(announced)
+        self.unsent_begin
+            .take(|status| self.answered_locally(status))
     }
 
     /// Notes whether the wire holds the client's BEGIN back.

@@ -1,12 +1,17 @@
 //! Transactions whose BEGIN the client announces instead of sending it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::peers::{NOTHING, Peers};
 use super::{named, shared};
 use crate::TransactionStatus;
+use crate::observed::Observed;
 use crate::rules::{Naming, Rules};
 
 const SELECT: &str = "select v from t where id = $1";
 const READ: &str = "BEGIN TRANSACTION READ ONLY";
+/// Enough for both threads to meet at every step.
+const ROUNDS: u32 = 100_000;
 
 fn peers(rules: Rules) -> (Peers, Rules) {
     let mut peers = Peers::new(rules.clone());
@@ -129,4 +134,31 @@ fn the_settings_of_a_pooled_transaction_go_with_an_announced_begin() {
     assert_eq!(sent.local(&[&format!("Q {begin}")]), ["C BEGIN", "Z T"]);
     assert_eq!(announced, sent.client(&["Q update t"]));
     assert_ne!(announced, NOTHING);
+}
+
+/// A statement that an earlier holder dropped may be closed at the very moment of an announcement.
+#[test]
+fn a_request_that_is_handled_meanwhile_takes_no_announcement_away() {
+    let observed = Observed::default();
+    observed.answered_locally(b'I');
+    let (rules, over) = (named(), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                observed.take_announced();
+                observed.begin_is_held(true);
+            }
+        });
+        for round in 0..ROUNDS {
+            let begun = observed.begin_with_next(&rules, "BEGIN");
+            let within = observed.transaction_status();
+            let ended = observed.end_unbegun();
+            let after = observed.transaction_status();
+            over.store(round == ROUNDS - 1 || !(begun && ended), Ordering::Relaxed);
+            assert!(begun && ended, "round {round}");
+            let expected = (TransactionStatus::InTransaction, TransactionStatus::Idle);
+            over.fetch_or((within, after) != expected, Ordering::Relaxed);
+            assert_eq!((within, after), expected, "round {round}");
+        }
+    });
 }
