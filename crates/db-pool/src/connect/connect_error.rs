@@ -321,9 +321,9 @@ fn said_by_pooler(message: &str) -> Option<ConnectFailure> {
     Some(failure)
 }
 
-const CREDENTIALS_REFUSED: [&[&str]; 6] = [
-    &["SASL authentication failed"],
-    &["password authentication failed"],
+const CREDENTIALS_REFUSED: [&[&str]; 5] = [
+    // SASL, password, PAM, LDAP, ..
+    &["authentication failed"],
     &["no such user"],
     &["auth failed"],
     &["role \"", "\" does not exist"],
