@@ -10,6 +10,7 @@ mod fallbacks;
 mod files;
 mod lazily;
 mod load;
+mod migrations;
 mod proofs;
 mod providers;
 mod recipes;
