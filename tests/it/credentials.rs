@@ -2,6 +2,7 @@
 
 mod beside;
 mod canary;
+mod clouds;
 mod commands;
 mod denials;
 mod drain;

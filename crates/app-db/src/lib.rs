@@ -96,4 +96,7 @@ mod documents {
 
     #[doc = include_str!("../../../docs/serverless.md")]
     struct Serverless;
+
+    #[doc = include_str!("../../../docs/rotation.md")]
+    struct Rotation;
 }
