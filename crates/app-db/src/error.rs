@@ -123,6 +123,7 @@ impl Error {
             Self::Config(_) | Self::UnknownPool { .. } | Self::Invalid(_) => Kind::Configuration,
             Self::Pool(error) => error.kind(),
             Self::Migrations(MigrateError::Connect { .. }) => Kind::Down,
+            Self::Migrations(MigrateError::Credentials(error)) => error.kind(),
             Self::Migrations(MigrateError::Failed(_) | MigrateError::Bookkeeping { .. }) => {
                 Kind::Query
             }

@@ -25,6 +25,7 @@ pub use db_pool::{
 };
 
 pub use self::credentials::check::{CheckedLogin, CredentialCheck};
+pub use self::credentials::current_credentials::CurrentCredentials;
 pub use self::credentials::renewal_handle::Refresh;
 pub use self::credentials::source::{
     CredentialSource, CredentialsError, CredentialsProblem, Fetched,
@@ -95,4 +96,7 @@ mod documents {
 
     #[doc = include_str!("../../../docs/serverless.md")]
     struct Serverless;
+
+    #[doc = include_str!("../../../docs/rotation.md")]
+    struct Rotation;
 }

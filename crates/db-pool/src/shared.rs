@@ -63,7 +63,8 @@ impl Shared {
             dialler: Dialler::new(endpoint, &profile),
             gate: Gate::new(max, profile.max_waiting),
             slots: Slots::new(max),
-            store: Store::new(profile.ceiling),
+            // A drain makes the newer one before it ends the older one.
+            store: Store::new(profile.ceiling + 1),
             backoff: Arc::new(Backoff::new(
                 Arc::clone(&profile.name),
                 profile.reconnect.clone(),

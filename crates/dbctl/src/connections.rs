@@ -5,7 +5,7 @@ mod sessions;
 use std::time::Duration;
 
 use app_db::db_pool::connect_client;
-use app_db::{Config, Endpoint, PoolProfile};
+use app_db::{Config, CurrentCredentials, Endpoint, PoolProfile};
 use clap::Args;
 
 use self::sessions::Sessions;
@@ -37,6 +37,9 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     if arguments.terminate_idle.is_some() {
         confirm(arguments, config, &endpoint.dbname)?;
     }
+    let endpoint = CurrentCredentials::fetch(config)
+        .await?
+        .applied_to(endpoint);
     let client = connect_client(&endpoint, CONNECT_TIMEOUT)
         .await
         .map_err(|error| CommandFailure::new(Exit::Connection, error))?;

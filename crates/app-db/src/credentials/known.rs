@@ -72,8 +72,15 @@ impl Known {
 
     /// Takes in what the source has delivered; `true` if its first secret is new.
     pub(crate) fn delivered(&mut self, secret: &Secret, fallback: Option<&Secret>) -> bool {
-        self.others.retain(|other| other.rank != Rank::Fallback);
-        if let Some(fallback) = fallback.filter(|fallback| !fallback.is(&self.current.secret)) {
+        let is_fallback = |other: &Candidate| fallback.is_some_and(|it| it.is(&other.secret));
+        self.others
+            .retain(|other| other.rank != Rank::Fallback || is_fallback(other));
+        // What is delivered again keeps the count of its refusals.
+        let mut known = self.others.iter();
+        let is_known = known.any(|other| other.rank == Rank::Fallback);
+        if let Some(fallback) = fallback.filter(|fallback| !fallback.is(&self.current.secret))
+            && !is_known
+        {
             self.insert(Candidate::new(fallback.clone(), Rank::Fallback));
         }
         if secret.is(&self.current.secret) {
@@ -250,6 +257,13 @@ mod tests {
             delays.push((known.next().unwrap() - now).as_secs());
         }
         assert_eq!(delays, [1, 2, 4, 300, 300, 300]);
+        // The same for one that stands by, which comes again with each delivery.
+        let by = |known: &mut Known| known.delivered(&secret("new"), Some(&secret("by")));
+        assert!(!by(&mut known));
+        for _ in 0..4 {
+            known.refused(&secret("by"), Instant::now());
+        }
+        assert!(!by(&mut known) && known.next() == Some(Instant::now() + LONG));
         // What is delivered again is not new, and what is new begins anew.
         assert!(!known.delivered(&secret("new"), None));
         assert!(known.delivered(&secret("newer"), None));

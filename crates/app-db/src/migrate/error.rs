@@ -7,6 +7,7 @@ use std::time::Duration;
 use db_config::ConfigError;
 use db_pool::ConnectError;
 
+use crate::credentials::source::CredentialsError;
 use crate::migrate::count::Count;
 use crate::migrate::event::MigrationEvent;
 use crate::migrate::failed_migration::FailedMigration;
@@ -20,6 +21,10 @@ pub enum MigrateError {
     /// The configuration names no usable direct URL, or a setting under `migrations` is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+
+    /// The source of the credentials delivers nothing.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
 
     /// The migrator could not connect to the server.
     #[error("no connection for migrations by {origin}")]

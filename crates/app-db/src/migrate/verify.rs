@@ -92,6 +92,7 @@ impl Migrator {
             return Ok(verified);
         };
         scratch_migrator.server.endpoint = Endpoint::from(scratch);
+        scratch_migrator.server.credentials = None;
         "the scratch URL".clone_into(&mut scratch_migrator.server.url_origin);
         scratch_migrator.verify_here(&migrations).await
     }

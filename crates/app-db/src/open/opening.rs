@@ -45,7 +45,7 @@ impl Opening {
     /// Migrates where that is configured, and opens the pools.
     pub(crate) async fn open(self, plan: Plan, configured: Configured) -> Result<Opened, Error> {
         if let Some(migrator) = self.migrator? {
-            migrator.run().await?;
+            migrator.sourced_as(&configured).run().await?;
         }
         let delivery = configured.fetch().await?;
         let (pools, renewal) = begin(plan, configured, delivery.as_ref());

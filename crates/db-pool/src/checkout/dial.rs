@@ -28,7 +28,10 @@ pub(crate) fn dial_in_background(
     let logins = shared.registry.logins.as_ref();
     let (attempt, (slot, permit)) = shared.backoff.begin(urge, || {
         // In this order: a permit that is given back tells others, a slot does not.
-        let slot = shared.slots.take()?;
+        let slot = match urge {
+            Urge::Drain => shared.slots.take_lent()?,
+            Urge::Caller | Urge::Keeper => shared.slots.take()?,
+        };
         Some((slot, LoginPermit::take(logins)?))
     })?;
     let reservation = Reservation::new(slot, shared.registry.generations.join());

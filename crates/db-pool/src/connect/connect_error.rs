@@ -248,6 +248,19 @@ impl ConnectError {
         )
     }
 
+    /// Whether the server has refused the login of this user for what does not heal by itself: the credentials, or what
+    /// they may do.
+    #[must_use]
+    pub fn is_refusal_of_login(&self) -> bool {
+        matches!(
+            self.0.failure,
+            ConnectFailure::Authentication
+                | ConnectFailure::NotAdmitted
+                | ConnectFailure::NoSuchDatabase
+                | ConnectFailure::Rejected
+        )
+    }
+
     /// Whether other credentials may be what the server wants.
     #[must_use]
     pub fn is_refusal_of_credentials(&self) -> bool {
@@ -321,9 +334,9 @@ fn said_by_pooler(message: &str) -> Option<ConnectFailure> {
     Some(failure)
 }
 
-const CREDENTIALS_REFUSED: [&[&str]; 6] = [
-    &["SASL authentication failed"],
-    &["password authentication failed"],
+const CREDENTIALS_REFUSED: [&[&str]; 5] = [
+    // SASL, password, PAM, LDAP, ..
+    &["authentication failed"],
     &["no such user"],
     &["auth failed"],
     &["role \"", "\" does not exist"],

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use db_config::{Endpoint, Host};
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
+use crate::backend::closing::{CLOSE_TIMEOUT, await_end};
 use crate::connect::dialler::Dialled;
 use crate::error::PoolError;
 use crate::generation::Generation;
@@ -116,16 +118,19 @@ pub(crate) async fn prove(shared: &Shared, endpoint: &Endpoint) -> Result<Proof,
 }
 
 /// The same at one host: the certificates are read anew for it, and the user must be able to take on the role of the
-/// pool.
+/// pool. It waits until the server has ended the session, so that it counts no more when a drain makes the next one.
 async fn prove_at(shared: &Shared, endpoint: Endpoint) -> Result<(), PoolError> {
     if shared.registry.is_closed() {
         return Err(shared.closed());
     }
     let proof = shared.dialler.prove(&Generation::beside(endpoint)).await;
-    proof.map_err(|source| PoolError::Connect {
+    let Dialled { conn, link, .. } = proof.map_err(|source| PoolError::Connect {
         pool: shared.name(),
         source,
-    })
+    })?;
+    drop(conn);
+    let _in_time = timeout(CLOSE_TIMEOUT, await_end(link.hand_back)).await;
+    Ok(())
 }
 
 /// Makes one connection that no pool counts.
