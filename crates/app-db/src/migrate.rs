@@ -33,6 +33,7 @@ mod lock_watch;
 mod metadata;
 mod migrator_session;
 mod options;
+mod notes;
 mod plan;
 mod pooled;
 mod remedy;
