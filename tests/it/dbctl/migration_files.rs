@@ -200,6 +200,7 @@ async fn an_edited_migration_ends_with_code_5_until_it_is_accepted() {
         dbctl.run("migrate status --json").await.states(),
         ["drifted", "pending"]
     );
+    dbctl.run("migrate status").await.ended_with(5);
     dbctl.run("migrate status --check").await.ended_with(5);
     dbctl
         .run("migrate run")
