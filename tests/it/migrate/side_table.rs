@@ -188,6 +188,28 @@ async fn an_older_one_that_cannot_be_completed_now_is_used_as_it_is() {
 }
 
 #[tokio::test]
+async fn an_unfinished_one_whose_files_are_gone_can_be_forgotten() {
+    let database = TestDatabase::empty().await.unwrap();
+    let dbctl = Dbctl::with_migration(&database, "1_a", "select nothing");
+    let metadata = dbctl.path("migrations/1_a/metadata.toml");
+    std::fs::write(metadata, "run_in_transaction = false").unwrap();
+    dbctl
+        .run("migrate run")
+        .await
+        .ended_with(1)
+        .says("it runs outside a transaction and is not recorded: ERROR");
+    std::fs::rename(dbctl.path("migrations/1_a"), dbctl.path("migrations/2_b")).unwrap();
+    let listed = dbctl.run("migrate repair").await.ended_with(0).stdout;
+    assert!(
+        listed.contains("forget it by `dbctl migrate repair --restart 1`"),
+        "{listed}"
+    );
+    dbctl.run("migrate repair --restart 1").await.ended_with(0);
+    let none = dbctl.run("migrate repair").await.ended_with(0);
+    none.says("nothing to repair");
+}
+
+#[tokio::test]
 async fn repair_lists_a_failure_that_left_nothing() {
     let database = TestDatabase::empty().await.unwrap();
     let dbctl = Dbctl::with_migration(&database, "1_a", "select nothing");
@@ -202,6 +224,11 @@ async fn repair_lists_a_failure_that_left_nothing() {
         (&json[0]["kind"], &json[0]["sqlstate"]),
         (&"failed".into(), &"42703".into())
     );
+    // One that is gone from the folder is nobody's concern.
+    std::fs::rename(dbctl.path("migrations/1_a"), dbctl.path("migrations/2_a")).unwrap();
+    let none = dbctl.run("migrate repair").await.ended_with(0);
+    assert_eq!(none.says("nothing to repair").stdout, "");
+    std::fs::rename(dbctl.path("migrations/2_a"), dbctl.path("migrations/1_a")).unwrap();
     dbctl.add_migration("1_a", "select 1");
     dbctl.run("migrate run").await.ended_with(0);
     dbctl

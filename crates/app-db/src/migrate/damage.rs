@@ -118,9 +118,12 @@ impl Damage {
             Self::Edited { version, .. } => {
                 format!("restore the file, or `dbctl migrate repair --accept {version}`")
             }
-            Self::Unfinished { of: None, .. } => {
-                "run it from a checkout that has its files".to_owned()
-            }
+            Self::Unfinished {
+                of: None, version, ..
+            } => format!(
+                "run it from a checkout that has its files, or forget it by \
+                 `dbctl migrate repair --restart {version}`"
+            ),
             Self::Unfinished {
                 version,
                 edited: true,
