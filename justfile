@@ -80,6 +80,10 @@ rotation SECONDS="60": setup
 dotenv-differential COUNT="20000" *SEED:
     sh tests/dotenv/differential.sh {{ COUNT }} {{ SEED }}
 
+# What squawk's own program finds in tests/lint/cases, beside our lint; UPDATE=1 notes its answers for the test.
+lint-differential:
+    sh tests/lint/differential.sh
+
 # PostgreSQL's regression scripts over plain diesel-async and over ours: `just differential [--sample] [FILE..]`.
 differential *ARGS: setup
     cargo run --quiet -p db-tests --bin differential -- {{ ARGS }}

@@ -79,8 +79,9 @@ impl Changes {
         Ok(changes)
     }
 
-    /// Whether a migration has changed.
-    pub(crate) fn has(&self, migration: &Path) -> bool {
+    /// Whether the migration in this directory has changed.
+    #[must_use]
+    pub fn has(&self, migration: &Path) -> bool {
         let name = migration.file_name().unwrap_or_default();
         self.changed.contains(&*name.to_string_lossy())
     }

@@ -4,6 +4,7 @@ mod advise;
 mod command_failure;
 mod config;
 mod connections;
+mod count;
 mod credentials;
 mod database;
 mod doctor;

@@ -39,6 +39,7 @@ impl Progress {
                 let on = on.as_deref().unwrap_or("a lock");
                 self.0.set_message(format!("waiting for {on}"));
             }
+            MigrationEvent::Building { phase, .. } => self.0.set_message(phase.clone()),
             _ => {}
         }
     }

@@ -105,6 +105,12 @@ impl Applier<'_> {
         } else {
             0
         };
+        if step.is_up() {
+            let progress = resumable.then(|| step.progress(first));
+            let table = &self.session.side_table;
+            self.note(step, table.begin(step.noted(), progress.as_ref()))
+                .await;
+        }
         for (done, statement) in step.statements().into_iter().enumerate() {
             controls_transactions |= statement.controls_transaction();
             if done < first && statement.verb() != "set" {
@@ -166,21 +172,42 @@ impl Applier<'_> {
                 done: progress.done,
             });
         }
-        tracing::info!(target: "app_db::migrate", version = step.version(), done = progress.done, "going on with an interrupted migration");
+        if progress.done > 0 {
+            tracing::info!(target: "app_db::migrate", version = step.version(), done = progress.done, "going on with an interrupted migration");
+        }
         Ok(progress.done)
+    }
+
+    async fn note_progress(&self, step: &Step<'_>, done: usize) {
+        let table = &self.session.side_table;
+        self.note(step, table.progress(step.noted(), &step.progress(done)))
+            .await;
     }
 
     /// A role that the file has set may not be allowed to note it. Then the next run starts from further
     /// above.
-    async fn note_progress(&self, step: &Step<'_>, done: usize) {
-        let note = self
-            .session
-            .side_table
-            .progress(step.version(), &step.progress(done));
+    async fn note(&self, step: &Step<'_>, note: Option<String>) {
         if let Some(note) = note
             && let Err(error) = self.session.client.batch_execute(&note).await
         {
-            tracing::warn!(target: "app_db::migrate", version = step.version(), done, %error, "cannot note how far the migration has come");
+            tracing::warn!(target: "app_db::migrate", version = step.version(), %error, "cannot note how far the migration has come");
+        }
+    }
+
+    /// Notes for people that a migration has failed, as far as the session can still say so.
+    pub(super) async fn note_failure(
+        &self,
+        step: &Step<'_>,
+        sqlstate: Option<&SqlState>,
+        elapsed: Duration,
+    ) {
+        let table = &self.session.side_table;
+        let Some(note) = table.failed(step.noted(), sqlstate, elapsed) else {
+            return;
+        };
+        let sql = format!("RESET SESSION AUTHORIZATION; RESET ROLE; {note}");
+        if let Err(error) = self.session.client.batch_execute(&sql).await {
+            tracing::debug!(target: "app_db::migrate", version = step.version(), %error, "cannot note that the migration has failed");
         }
     }
 

@@ -52,7 +52,7 @@ pub enum MigrateError {
     },
 
     /// Another migrator held the lock for longer than `migrations.lock_wait`.
-    #[error("gave up after {waited:?} waiting for another migrator{}", OptionalHolder(.holder))]
+    #[error("gave up after {waited:.1?} waiting for another migrator{}", OptionalHolder(.holder))]
     #[non_exhaustive]
     Locked {
         /// How long this migrator waited.
@@ -207,7 +207,7 @@ pub enum MigrateError {
     },
 
     /// [`Migrator::wait`](super::Migrator::wait) has waited in vain.
-    #[error("gave up after {waited:?} waiting until the migrations are applied: {} pending", Count(*pending, "is", "are"))]
+    #[error("gave up after {waited:.1?} waiting until the migrations are applied: {} pending", Count(*pending, "is", "are"))]
     #[non_exhaustive]
     StillPending {
         /// How long it has waited.

@@ -54,6 +54,13 @@ pub(crate) static EXISTS: Rule = rule(
     "Leave IF NOT EXISTS out and name the index: the migrator drops an invalid one of that name and builds it anew.",
 );
 
+pub(crate) static UP_EMPTY: Rule = rule(
+    "up-empty",
+    Severity::Error,
+    "up.sql has no statement, so a run refuses it.",
+    "Write the statements, or delete the directory. `dbctl migrate run --allow-empty` records it as it is.",
+);
+
 pub(crate) static DOWN_MISSING: Rule = rule(
     "down-missing",
     Severity::Warning,
@@ -92,6 +99,41 @@ pub(crate) static BACKFILL: Rule = Rule {
         "Change the table in one migration. Fill it in another one, or from the service, in batches that commit.",
     )
 };
+
+pub(crate) static SERIAL: Rule = Rule {
+    by_size: true,
+    ..rule(
+        "serial-column-added",
+        Severity::Error,
+        "A serial column is filled for every row, so the whole table is written anew while nobody can use it.",
+        "Add a nullable bigint, let the service fill new rows from a sequence, fill the old rows in batches, and only \
+         then set the default and NOT NULL.",
+    )
+};
+
+pub(crate) static REFRESH: Rule = Rule {
+    by_size: true,
+    ..rule(
+        "refresh-without-concurrently",
+        Severity::Error,
+        "Nobody can read the view until it is refreshed.",
+        "Give the view a unique index, and write REFRESH MATERIALIZED VIEW CONCURRENTLY.",
+    )
+};
+
+pub(crate) static TRUNCATE: Rule = rule(
+    "truncated-table",
+    Severity::Error,
+    "The rows of the table are gone, and `down.sql` cannot bring them back.",
+    "Delete from the service, in batches that commit, or say by `dbctl:allow` why nobody needs the rows.",
+);
+
+pub(crate) static JSON: Rule = rule(
+    "json-column-added",
+    Severity::Warning,
+    "The type json has no equality, so SELECT DISTINCT and GROUP BY over the whole table fail from now on.",
+    "Take jsonb.",
+);
 
 pub(crate) static SECRET: Rule = rule(
     "secret-in-migration",
@@ -143,17 +185,22 @@ pub(crate) static UNUSED: Rule = rule(
 );
 
 /// All of them.
-pub(super) static OURS: [&Rule; 17] = [
+pub(super) static OURS: [&Rule; 22] = [
     &SYNTAX,
     &FLAG,
     &CONTROL,
     &SEVERAL,
     &EXISTS,
+    &UP_EMPTY,
     &DOWN_MISSING,
     &DOWN_EMPTY,
     &IN_SCHEMA,
     &ENUM_VALUE,
     &BACKFILL,
+    &SERIAL,
+    &REFRESH,
+    &TRUNCATE,
+    &JSON,
     &SECRET,
     &PRIVILEGE,
     &EDITED,
