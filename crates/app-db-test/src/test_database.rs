@@ -42,7 +42,7 @@ impl TestDatabase {
         Box::pin(Self::of(Project::nearest()?)).await
     }
 
-    /// The same with the migrations of this folder. `config/` is searched beside it.
+    /// The same with the migrations of this folder. The settings come from `config/` beside it.
     ///
     /// # Errors
     ///
