@@ -117,7 +117,7 @@ async fn a_size_beyond_the_ceiling_is_refused() {
         assert_eq!(
             error.to_string(),
             format!(
-                "pool `pool` cannot be resized to {asked}; its sizes go from 1 to its ceiling of 20"
+                "pool `pool` cannot be resized to {asked}, expected 1 to the ceiling of 20"
             )
         );
         assert!(matches!(error, PoolError::Resize { ceiling: 20, .. }));

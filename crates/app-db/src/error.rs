@@ -78,14 +78,14 @@ pub enum Error {
     },
     /// The connection was lost after the last statement of the work and before COMMIT was sent. Nothing was
     /// committed, so it is safe to run the transaction again.
-    #[error("the connection was lost before COMMIT, so that nothing was committed")]
+    #[error("the connection was lost before COMMIT, so nothing was committed")]
     Lost(#[source] QueryError),
     /// COMMIT was sent, and no answer came: the connection was lost, or the time was over. The work may be
     /// committed or not.
     ///
     /// The helper never retries it. The caller can look for what the work wrote, or ask for
     /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit), which asks the server.
-    #[error("COMMIT was sent and not answered, so that its outcome is unknown")]
+    #[error("COMMIT was sent and not answered, so its outcome is unknown")]
     CommitUnknown(#[source] QueryError),
     /// The connection was lost after COMMIT was sent, and the server said afterwards that it had rolled
     /// the transaction back. It is safe to run the transaction again.

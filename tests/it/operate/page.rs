@@ -69,14 +69,14 @@ async fn four_troubles_have_four_sentences() {
     })
     .await;
     let leak = findings(&operations).await;
-    assert!(leak.contains("it leaks, 1 held idle"), "{leak}");
+    assert!(leak.contains("it leaks, 1 held without use"), "{leak}");
     assert!(leak.contains("tests/it/operate/page.rs"), "{leak}");
     drop(leaked);
 
     let mut conn = database.get().await.unwrap();
     conn.batch_execute("begin; select 1").await.unwrap();
     let waiter = tokio::spawn(database.get());
-    let long = "long transactions have 1";
+    let long = "long transactions hold 1";
     wait_until("a long transaction is said", SOON, async || {
         findings(&operations).await.contains(long)
     })

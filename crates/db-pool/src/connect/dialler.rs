@@ -117,7 +117,7 @@ impl Dialler {
         found.clone()
     }
 
-    /// The pool's settings that are sent because the server does not have them by itself. Empty unless sessions are
+    /// The settings that the pool sends because the server does not have them by itself. Empty unless sessions are
     /// shared.
     pub(crate) fn assignments(&self) -> Vec<String> {
         let Some(found) = self.found() else {
@@ -177,11 +177,11 @@ impl Dialler {
         knock(endpoint, self.login.answered_last()).await;
     }
 
-    /// Logs in with certificates that are read for it, and takes on the role of the pool as its sessions will.
+    /// Logs in with certificates that it reads for this login, and takes on the pool's role, as the sessions will.
     pub(crate) async fn prove(&self, generation: &Generation) -> Result<(), ConnectError> {
         let afresh = login(&generation.endpoint, &self.profile);
         let mut dialled = self.dial_by(&afresh, generation).await?;
-        // Elsewhere the role is in the startup packet, and a login without the right to it is refused.
+        // Elsewhere the startup packet has the role, and the server refuses a login without the right to it.
         let said_later = matches!(self.pooler(), Pooler::Shared { .. });
         let Some(role) = self.profile.role.as_deref().filter(|_| said_later) else {
             return Ok(());
@@ -204,7 +204,7 @@ impl Dialler {
         .await
     }
 
-    /// Logs in and asks for the identifier that the cluster was made with.
+    /// Logs in and asks for the cluster's identifier.
     pub(crate) async fn cluster(&self, generation: &Generation) -> Result<String, ConnectError> {
         let endpoint = &generation.endpoint;
         let mut dialled = (self.dial_by(&login(endpoint, &self.profile), generation)).await?;
@@ -303,7 +303,7 @@ impl Dialler {
         })
     }
 
-    /// Finds out what is at the other end and what the server's settings are, once for each generation.
+    /// Finds out, once for each generation, what is at the other end and which settings the server has.
     async fn find(
         &self,
         opened: &mut Opened,
@@ -344,7 +344,7 @@ impl Dialler {
         let lacking = self.login.settings().lacking(&found.facts);
         let first = lacking.first()?;
         Some(format!(
-            "with wire = \"observe\" {} cannot be said before each statement, and a transaction-mode pooler shares the \
+            "with wire = \"observe\" {} cannot be sent before each statement, and a transaction-mode pooler shares the \
              session; give the role the setting (ALTER ROLE .. SET {first} = ..), or use wire = \"full\" or a pool with \
              via = \"direct\"",
             lacking.join(", ")

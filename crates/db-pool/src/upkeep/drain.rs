@@ -19,13 +19,13 @@ use crate::shared::Shared;
 pub struct DrainRules {
     /// The time over which idle ones are replaced one by one, at most half a second apart; zero ends them at once.
     pub spread: Duration,
-    /// After how long what is still held is cancelled; `None` waits for its return.
+    /// After how long the pool cancels connections that are still held; `None` waits until they come back.
     pub limit: Option<Duration>,
 }
 
-/// Spares the idle connections, so that each waits for its turn in the drain; returns how many.
+/// Keeps the idle connections until their turn in the drain, and returns how many there are.
 ///
-/// Called before the new credentials are in place: nobody else ends an idle connection in between.
+/// Call it before the new credentials are in place, so that nobody else ends an idle connection in between.
 pub(crate) fn spare_idle(shared: &Shared, spread: Duration) -> u32 {
     let mut spared = 0;
     if !spread.is_zero() {
@@ -43,10 +43,10 @@ pub(crate) fn spare_idle(shared: &Shared, spread: Duration) -> u32 {
 
 /// The background task of a rotation; one for each pool.
 ///
-/// Started when the new credentials are in place. Each idle connection is replaced in its turn, the new one first
-/// where the pool has room for it. Held ones are closed at their return by the pool itself; the task cancels what is
-/// held for longer than the limit. Ends when no older connection is left, when the next rotation takes its place, or
-/// with the pool.
+/// Started when the new credentials are in place. It replaces each idle connection in its turn. If the pool has
+/// room, it makes the new connection first. The pool itself closes held connections when they come back; this task
+/// cancels connections that are held for longer than the limit. Ends when no older connection is left, when the next
+/// rotation begins, or with the pool.
 pub(crate) struct Drain {
     pool: Weak<Shared>,
     /// The generation that it makes room for.
@@ -110,7 +110,7 @@ impl Drain {
                         next += self.step;
                         pause = SHORTEST_PAUSE;
                     } else {
-                        // The one whose turn it was is at work, or the server takes no login now.
+                        // The connection whose turn it was is in use, or the server accepts no login now.
                         next = Instant::now() + self.step.max(pause);
                         pause = LONGEST_PAUSE.min(pause * 2);
                     }
@@ -146,7 +146,7 @@ impl Drain {
     }
 }
 
-/// Replaces one idle connection with older credentials; `false` where none was idle, or none could be made.
+/// Replaces one idle connection with older credentials. `false` if none was idle, or none could be made.
 async fn replace_one(shared: &Arc<Shared>) -> bool {
     let mut any = false;
     shared.store.sort_out(|idle| {
@@ -158,12 +158,12 @@ async fn replace_one(shared: &Arc<Shared>) -> bool {
     }
     match dial_in_background(shared, Urge::Keeper) {
         Ok(report) => {
-            // Closed without a failure: it has been stored.
+            // The channel was closed without a failure, so the connection has been stored.
             if report.await.is_ok() {
                 return false;
             }
         }
-        // There is no room for another one before this one has gone.
+        // There is no room for another connection before this one has gone.
         Err(NotNow::UntilChange) if shared.occupied() >= shared.max() => {}
         Err(_not_now) => return false,
     }
@@ -187,9 +187,9 @@ fn is_older(shared: &Shared, stored: &Stored) -> bool {
         .is_some_and(|member| generations.is_current(member))
 }
 
-/// A few connections are no herd, and need not wait for the end of the spread.
+/// A few connections do not overrun the server, and need not wait for the end of the spread.
 const LONGEST_STEP: Duration = Duration::from_millis(500);
 
-/// How soon the task looks again where it could replace none: twice as late each time.
+/// How soon the task looks again if it could replace none. The time doubles with each try.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

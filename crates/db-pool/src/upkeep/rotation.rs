@@ -85,8 +85,8 @@ pub(crate) fn put_in_place(pools: Vec<(Arc<Shared>, Endpoint)>, rules: DrainRule
 
 /// Logs in once at each host with a new login, beside the pool.
 ///
-/// A pool takes whichever of its hosts answers, so that each of them must know the credentials; one that cannot be
-/// reached proves nothing, as long as another one can.
+/// A pool connects to any of its hosts that answers, so each host must know the credentials. A host that cannot be
+/// reached proves nothing, as long as another one can be reached.
 pub(crate) async fn prove(shared: &Shared, endpoint: &Endpoint) -> Result<Proof, PoolError> {
     let proof = Proof::begin(Arc::clone(&shared.registry));
     let singles = endpoint.hosts.iter().map(|host| {
@@ -115,8 +115,7 @@ pub(crate) async fn prove(shared: &Shared, endpoint: &Endpoint) -> Result<Proof,
     }
 }
 
-/// The same at one host: the certificates are read anew for it, and the user must be able to take on the role of the
-/// pool.
+/// The same at one host. It reads the certificates again, and the user must be able to take on the pool's role.
 async fn prove_at(shared: &Shared, endpoint: Endpoint) -> Result<(), PoolError> {
     if shared.registry.is_closed() {
         return Err(shared.closed());
@@ -143,7 +142,7 @@ pub(crate) async fn log_in_beside(
     })
 }
 
-/// The identifier that the cluster behind an endpoint was made with, which its standbys share.
+/// The identifier of the cluster behind an endpoint, which its standbys share.
 ///
 /// Costs a login and one round trip.
 pub(crate) async fn cluster_at(shared: &Shared, endpoint: Endpoint) -> Result<String, PoolError> {
@@ -155,7 +154,7 @@ pub(crate) async fn cluster_at(shared: &Shared, endpoint: Endpoint) -> Result<St
     })
 }
 
-/// The same endpoint at another host, where it is one TCP host.
+/// The same endpoint at another host, if it is one TCP host.
 pub(crate) fn moved(endpoint: &Endpoint, name: &str, port: u16) -> Endpoint {
     let mut endpoint = endpoint.clone();
     if let [Host::Tcp { .. }] = endpoint.hosts.as_slice() {
