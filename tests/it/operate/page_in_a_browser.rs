@@ -16,7 +16,7 @@ use crate::transaction::database;
 const TEXTS: [&str; 7] = [
     "it leaks",
     "Who has connections",
-    "Dearest statements",
+    "Most expensive statements",
     "<script>document.title = 'run'</script>",
     "CRITICAL",
     "Advice",

@@ -218,7 +218,7 @@ async fn pgbouncer_is_asked_who_waits() {
             let refused = pooler.unwrap_err();
             assert!(!refused.contains(&db.password()), "{refused}");
             let html = super::page::html(&operations).await;
-            assert!(html.contains("does not tell: "), "{html}");
+            assert!(html.contains("gives no figures: "), "{html}");
         }
         drop(holder);
         waiting.await.unwrap();

@@ -303,7 +303,7 @@ impl Examined {
             lines.push(("PgBouncer", figures.to_string()));
         }
         if let Some(error) = &self.pooler_error {
-            lines.push(("its console", format!("does not tell: {error}")));
+            lines.push(("its console", format!("gives no figures: {error}")));
         }
         if let Some(statements) = self.statements {
             let how = match statements {
@@ -328,7 +328,7 @@ impl Examined {
             self.free_connections,
         ) {
             let mut connections = format!(
-                "{} for clients ({max}, of which {reserved} are reserved), {free} of them free",
+                "{} for clients ({max}, less {reserved} reserved ones), {free} of them free",
                 max - reserved
             );
             if self.configured_max > 0 {
