@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The exit codes. Scripts rely on them, so that none changes its meaning before the next major version.
+/// The exit codes. Scripts rely on them, so none changes its meaning before the next major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.
@@ -15,8 +15,8 @@ pub(crate) enum Exit {
     Pending = 3,
     /// The direct URL leads to a pooler.
     Pooled = 4,
-    /// A pending migration is older than an applied one, an applied one was edited, the pending ones are not
-    /// those of the plan, or `schema.rs` and the database differ.
+    /// A pending migration is older than an applied one, an applied one was edited, the pending ones differ
+    /// from the plan, or `schema.rs` and the database differ.
     OutOfOrder = 5,
     /// `migrate lint` found errors.
     Lint = 6,

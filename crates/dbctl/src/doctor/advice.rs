@@ -1,4 +1,4 @@
-//! Advice on what the examination found.
+//! Advice that follows from the examination.
 
 use std::collections::BTreeMap;
 
