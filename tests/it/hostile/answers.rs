@@ -218,7 +218,7 @@ fn a_status_that_cannot_be_costs_the_connection() {
     for status in [b'T', b'E', b'X', 0] {
         let asked = AtomicU32::new(0);
         let fake = Fake::start(move |stage| match stage {
-            // The third answer is that of the statement; the second prepares it, and the first says what the
+            // The third answer belongs to the statement; the second prepares it, and the first says what the
             // session is like.
             Stage::Sync if asked.fetch_add(1, Ordering::SeqCst) == 2 => {
                 Some(Twist::Say(message(b'Z', &[status])))

@@ -124,7 +124,7 @@ impl Clerk {
                 _ => self.transfer(nth).await,
             };
             if !is_served {
-                // A pause, like that of a service's client.
+                // A pause, as a service's client makes it.
                 tokio::time::sleep(Duration::from_millis(self.dice.u64(5..30))).await;
             }
         }

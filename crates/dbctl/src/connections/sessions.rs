@@ -134,7 +134,7 @@ impl Sessions {
         }
         if !self.is_direct {
             text.push_str(
-                "there is no direct URL: behind a pooler these are the pooler's sessions\n",
+                "there is no direct URL: if a pooler answers, these are the pooler's sessions\n",
             );
         }
         if self.hidden > 0 {
