@@ -62,7 +62,7 @@ async fn count(conn: &mut AsyncPgConnection, sql: &str) -> i64 {
         .unwrap()
 }
 
-/// What diesel itself keeps prepared, by a name that must outlast a reset.
+/// A statement that diesel itself keeps prepared. Its name must outlast a reset.
 async fn cached(conn: &mut AsyncPgConnection, n: i32) -> i32 {
     diesel::select(n.into_sql::<Integer>())
         .get_result(conn)
@@ -75,7 +75,7 @@ async fn setting(conn: &mut AsyncPgConnection, name: &str) -> String {
     text(conn, &sql).await.unwrap().unwrap_or_default()
 }
 
-/// That nothing of another borrower is there, as the server itself says.
+/// Checks, with what the server itself says, that nothing of another holder is left.
 async fn assert_clean(conn: &mut AsyncPgConnection, role: &str, after: &str) {
     for (name, value) in [
         ("search_path", "app, public"),

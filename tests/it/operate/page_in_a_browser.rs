@@ -12,7 +12,7 @@ use super::{ask, run, watching};
 use crate::SOON;
 use crate::transaction::database;
 
-/// What stands on a page that has something of everything.
+/// Texts of a page that shows every kind of thing.
 const TEXTS: [&str; 7] = [
     "it leaks",
     "Who has connections",

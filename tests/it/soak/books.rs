@@ -132,7 +132,7 @@ impl Clerk {
 
     /// Does one transfer, for a clerk that does no other. Returns whether it is done.
     pub(super) async fn transfer_once(mut self) -> bool {
-        // Those that were refused before have ids too.
+        // Transfers that were refused before have ids too.
         let nth = self.books.0.lock().unwrap().len();
         self.transfer(i64::try_from(nth).unwrap()).await
     }

@@ -11,8 +11,8 @@ use super::Version;
 use crate::at_rest::watched;
 use crate::pool::{sized, url};
 
-/// A PgBouncer that keeps statements, before a table of one row whose `v` is an int4; nothing where there
-/// is no such program, which is said.
+/// A PgBouncer that keeps statements, before a table of one row whose `v` is an int4. If the machine has no
+/// such program, the test says so and does nothing.
 async fn kept() -> Option<(TestDatabase, Bouncer)> {
     let db = TestDatabase::empty().await.unwrap();
     db.sql("create table t (id int primary key, v int4); grant all on t to public; insert into t values (1, 1)")
