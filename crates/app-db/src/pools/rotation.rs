@@ -49,7 +49,7 @@ impl Pools {
         self.keyring.begin_with(secret.clone());
     }
 
-    /// Replaces the secret of the write pool's user, and its host where that belongs to the secret.
+    /// Replaces the secret of the write pool's user, and the host too if that belongs to the secret.
     pub(crate) async fn renew(
         &self,
         secret: &Secret,
@@ -85,7 +85,7 @@ impl Pools {
         Ok(self.cluster.get_or_init(|| found))
     }
 
-    /// Reads the certificates anew for the connections to come.
+    /// Reads the certificates again, for new connections.
     pub(crate) fn read_certificates(&self) {
         self.with_listening()
             .iter()
