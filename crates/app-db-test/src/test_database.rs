@@ -46,7 +46,7 @@ impl TestDatabase {
     ///
     /// # Errors
     ///
-    /// As [`TestDatabase::new`].
+    /// As [`TestDatabase::new`]. Dropping the future has the same effect too.
     pub async fn migrated(folder: impl AsRef<Path>) -> Result<Self, TestDatabaseError> {
         Box::pin(Self::of(Project::of(folder.as_ref())?)).await
     }
