@@ -142,7 +142,7 @@ async fn the_script_and_the_json_lines_are_all_that_stands_on_standard_output() 
             .contains("column \"nothing\" does not exist")
     );
 
-    // A failure before the first migration is reported too.
+    // What fails before the first migration is told too.
     dbctl.add_migration("1_a", "create table a(b int)");
     let drifted = dbctl
         .run("migrate run --json")
@@ -181,7 +181,7 @@ async fn a_run_applies_what_was_planned_or_nothing() {
         .ended_with(5)
         .says("2_b is pending, and is not in it");
     assert_eq!(made(&database).await, 0);
-    // The plan may contain applied migrations, and the same flags work with it.
+    // What is applied already may stand in it, and the same flags go with it.
     fs::remove_dir_all(dbctl.path("migrations/2_b")).unwrap();
     dbctl.run("migrate run --step 1").await.ended_with(0);
     dbctl
