@@ -329,7 +329,11 @@ async fn the_profile_can_say_never_and_always() {
     for uses in 1..4 {
         let mut conn = pool.get().await.unwrap();
         assert_eq!(setting(&mut conn, "app.tenant").await, "");
-        assert_eq!(pool.status().resets, uses, "including the reset of `connect`");
+        assert_eq!(
+            pool.status().resets,
+            uses,
+            "including the reset of `connect`"
+        );
         conn.batch_execute("insert into orders (n) values (1)")
             .await
             .unwrap();

@@ -86,9 +86,7 @@ pub enum PoolError {
         status: Box<Status>,
     },
     /// The pool cannot have this size.
-    #[error(
-        "pool `{pool}` cannot be resized to {asked}, expected 1 to the ceiling of {ceiling}"
-    )]
+    #[error("pool `{pool}` cannot be resized to {asked}, expected 1 to the ceiling of {ceiling}")]
     Resize {
         /// The pool's name.
         pool: Arc<str>,

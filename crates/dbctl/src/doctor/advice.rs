@@ -49,9 +49,7 @@ fn on_failure(endpoint: &Examined) -> Option<Advice> {
         ConnectFailure::Authentication => "are user and password right",
         ConnectFailure::NoSuchDatabase => "is the database's name right, and has it been created",
         ConnectFailure::Tls => "do sslmode and sslrootcert fit the server's certificate",
-        ConnectFailure::TooManyConnections => {
-            "who takes all connections of the server"
-        }
+        ConnectFailure::TooManyConnections => "who takes all connections of the server",
         _ => return None,
     };
     let message = format!("{what}? The URL is from {}", endpoint.origin);
