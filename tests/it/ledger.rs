@@ -265,7 +265,8 @@ async fn a_schema_that_lacks_a_migration_is_not_ready_until_it_is_there() {
         "{answer}"
     );
 
-    // Another one is there that this service does not know: it is an older service, and is ready.
+    // The database has a migration that this service does not know. So the service is an older one,
+    // and is ready.
     database
         .sql(&format!(
             "INSERT INTO __diesel_schema_migrations VALUES ('{newest}'), ('99991231')"
@@ -355,7 +356,7 @@ async fn without_a_database_the_service_lives_says_so_and_recovers_by_itself() {
     .await;
 }
 
-/// The service must not outlive the program that started it, in whichever way that ended.
+/// The service must not outlive the program that started it, however that program ended.
 #[tokio::test]
 async fn the_end_of_its_input_ends_the_service_where_that_is_asked_for() {
     let database = TestDatabase::create().await.unwrap();

@@ -162,7 +162,7 @@ impl<'a> Loading<'a> {
                 "APP_ENV",
                 origin.unwrap_or_else(|| Origin::new(".env")),
                 format!(
-                    "{} can be chosen by the process environment only; .env is not read there",
+                    "only the process environment can choose {}; .env is not read there",
                     self.environment
                 ),
             ));

@@ -68,7 +68,7 @@ pub(crate) fn text_or_file(
     }
 }
 
-/// The most bytes that a file with a secret has.
+/// The maximal size of a file with a secret, in bytes.
 const MOST: usize = 64 * 1024;
 
 /// The permission bits of a file.

@@ -14,7 +14,7 @@ use crate::finding::Finding;
 use crate::outline::{Outline, outline};
 use crate::rules;
 
-/// Everything that our rules find in a migration. `statements` are those of `up.sql`.
+/// Everything that our rules find in a migration. `statements` come from `up.sql`.
 pub(crate) fn find(
     migration: &Migration,
     statements: &[Outline<'_>],

@@ -19,7 +19,7 @@ use crate::sizes::Sizes;
 use crate::squawk;
 use crate::squawk_toml::SquawkToml;
 
-/// Looks at migrations with all rules.
+/// Applies all rules to migrations.
 #[derive(Clone, Debug)]
 pub struct Linter {
     directory: PathBuf,
@@ -49,21 +49,21 @@ impl Linter {
         })
     }
 
-    /// Looks for columns that are dropped, and still stand in `schema.rs`.
+    /// Looks for columns that a migration drops and `schema.rs` still has.
     #[must_use]
     pub fn with_schema(mut self, schema: SchemaRs) -> Self {
         self.schema = Some(schema);
         self
     }
 
-    /// Looks only at migrations that have changed, and finds files that must not.
+    /// Looks only at migrations that have changed, and finds changed files that must not change.
     #[must_use]
     pub fn with_changes(mut self, changes: Changes) -> Self {
         self.changes = Some(changes);
         self
     }
 
-    /// Judges what locks a table by the size of the table.
+    /// Judges a lock by the size of the table.
     #[must_use]
     pub fn with_sizes(mut self, sizes: Sizes) -> Self {
         self.sizes = sizes;

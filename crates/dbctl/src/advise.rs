@@ -117,7 +117,7 @@ impl AdviseReport {
         }
         if self.advice.is_empty() {
             text.push_str(
-                "nothing is known that advice could be given on: see --status, --rate and --hold, --users and \
+                "there are no numbers to give advice on: see --status, --rate and --hold, --users and \
                  --operations, --cores\n",
             );
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The exit codes. Scripts rely on them, so that none changes its meaning before the next major version.
+/// The exit codes. Scripts rely on them, so none changes its meaning before the next major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.

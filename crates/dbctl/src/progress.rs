@@ -6,9 +6,9 @@ use std::time::Duration;
 use app_db::MigrationEvent;
 use indicatif::ProgressBar;
 
-/// Shows what runs. Where standard error is no terminal it shows nothing.
+/// Shows what runs. If standard error is no terminal, it shows nothing.
 ///
-/// The log is written through it, so that both do not stand in one line.
+/// The log is written through it, so that the two do not share a line.
 #[derive(Clone)]
 pub(crate) struct Progress(ProgressBar);
 

@@ -437,7 +437,7 @@ async fn a_dropped_column_that_still_stands_in_schema_rs_is_found() {
     fs::write(dbctl.path("src/schema.rs"), schema).unwrap();
     let text = dbctl.run("migrate lint").await.ended_with(6).stdout;
     assert!(
-        text.contains("a.b is dropped, but still stands in src/schema.rs"),
+        text.contains("a.b is dropped, but is still in src/schema.rs"),
         "{text}"
     );
     assert!(!text.contains("a.c is dropped"), "{text}");

@@ -21,13 +21,13 @@ pub(crate) static SYNTAX: Rule = rule(
     "syntax",
     Severity::Warning,
     "The parser does not understand the statement.",
-    "Run it on a server of your version: the server has the last word, since it may know what the parser does not.",
+    "Run it on a server of your version: it may know what the parser does not.",
 );
 
 pub(crate) static FLAG: Rule = rule(
     "transaction-flag-mismatch",
     Severity::Error,
-    "The statement and `run_in_transaction` do not fit.",
+    "The statement and `run_in_transaction` do not fit together.",
     "Put a statement that cannot run in a transaction into a migration of its own, with `run_in_transaction = \
      false` in its metadata.toml. Let everything else run in a transaction, so that a failure undoes it.",
 );
@@ -35,14 +35,14 @@ pub(crate) static FLAG: Rule = rule(
 pub(crate) static CONTROL: Rule = rule(
     "transaction-control",
     Severity::Error,
-    "The file begins or ends a transaction, but runs in one of the migrator's.",
+    "The file begins or ends a transaction, but the migrator already runs it in one.",
     "Remove BEGIN and COMMIT: the migrator commits the migration together with its record.",
 );
 
 pub(crate) static SEVERAL: Rule = rule(
     "several-statements-without-transaction",
     Severity::Warning,
-    "Several statements run outside a transaction, so that a failure leaves the first ones done.",
+    "Several statements run outside a transaction, so after a failure the first ones stay done.",
     "Give each statement a migration of its own. `dbctl migrate run` goes on behind what has run, but diesel's \
      own tool starts again from the top.",
 );
@@ -78,7 +78,7 @@ pub(crate) static DOWN_EMPTY: Rule = rule(
 pub(crate) static IN_SCHEMA: Rule = rule(
     "dropped-column-in-schema",
     Severity::Error,
-    "What is dropped still stands in schema.rs, so deployed code selects it.",
+    "The migration drops something that is still in schema.rs, so deployed code selects it.",
     "Remove it from schema.rs and deploy first. Drop it in a later migration with `phase = \"contract\"` under \
      `[dbctl]` in metadata.toml.",
 );
@@ -159,14 +159,14 @@ pub(crate) static EDITED: Rule = rule(
 pub(crate) static OUT_OF_ORDER: Rule = rule(
     "migration-out-of-order",
     Severity::Error,
-    "A new migration is older than one that the other branch has, so a run refuses it where that one is applied.",
+    "A new migration is older than one of the other branch. Where that one is applied, a run refuses the new one.",
     "Give the directory a newer version, as `dbctl migrate new` does.",
 );
 
 pub(crate) static NO_REASON: Rule = rule(
     "allow-without-reason",
     Severity::Error,
-    "A finding is allowed without saying why.",
+    "A comment allows a finding and gives no reason.",
     "Write `-- dbctl:allow RULE reason=\"why it is safe here\"`.",
 );
 
@@ -180,8 +180,8 @@ pub(crate) static UNKNOWN: Rule = rule(
 pub(crate) static UNUSED: Rule = rule(
     "unused-allow",
     Severity::Warning,
-    "A comment allows what is not there.",
-    "Remove the comment, or move it in front of the statement that it is about.",
+    "A comment allows a finding that does not exist.",
+    "Remove the comment, or move it in front of its statement.",
 );
 
 /// All of them.

@@ -129,7 +129,8 @@ impl Slot {
         }
     }
 
-    /// The same, if the backend is surplus. Exactly as many backends are told so as have to go.
+    /// The same, if the backend is surplus. It returns `true` for exactly as many backends as have to
+    /// go.
     pub(crate) fn leave_if_surplus(&mut self) -> bool {
         if self.leaving || self.slots.surplus() == 0 {
             return false;

@@ -116,7 +116,8 @@ impl Dial {
                 } else {
                     shared.registry.logged_in(false);
                     attempt.failed(error.clone());
-                    // Before the caller hears of it, so that it waits for what the owner finds out.
+                    // This comes before the caller hears of the failure, so that it waits for the
+                    // owner's result.
                     permit.failed(&error);
                     drop(permit);
                     let _unheard = report.send(error);

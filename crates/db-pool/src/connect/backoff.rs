@@ -39,7 +39,7 @@ struct Failures {
     in_a_row: u32,
     last: ConnectError,
     failed_at: Instant,
-    /// When a waiting caller may try, and when the keeper may, for which nobody waits.
+    /// When a waiting caller may try, and when the keeper may. Nobody waits for the keeper's attempts.
     caller_from: Instant,
     keeper_from: Instant,
 }

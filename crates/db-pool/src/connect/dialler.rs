@@ -117,7 +117,7 @@ impl Dialler {
         found.clone()
     }
 
-    /// The pool's settings that are sent because the server does not have them by itself. Empty unless sessions are
+    /// The settings that the pool sends because the server does not have them by itself. Empty unless sessions are
     /// shared.
     pub(crate) fn assignments(&self) -> Vec<String> {
         let Some(found) = self.found() else {
@@ -181,7 +181,7 @@ impl Dialler {
     pub(crate) async fn prove(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
         let afresh = login(&generation.endpoint, &self.profile);
         let mut dialled = self.dial_by(&afresh, generation).await?;
-        // Elsewhere the role is in the startup packet, and a login without the right to it is refused.
+        // Elsewhere the startup packet has the role, and the server refuses a login without the right to it.
         let said_later = matches!(self.pooler(), Pooler::Shared { .. });
         let Some(role) = self.profile.role.as_deref().filter(|_| said_later) else {
             return Ok(dialled);
@@ -199,7 +199,7 @@ impl Dialler {
         Ok(dialled)
     }
 
-    /// Logs in and asks for the identifier that the cluster was made with.
+    /// Logs in and asks for the cluster's identifier.
     pub(crate) async fn cluster(&self, generation: &Generation) -> Result<String, ConnectError> {
         let endpoint = &generation.endpoint;
         let mut dialled = (self.dial_by(&login(endpoint, &self.profile), generation)).await?;
@@ -291,7 +291,7 @@ impl Dialler {
         })
     }
 
-    /// Finds out what is at the other end and what the server's settings are, once for each generation.
+    /// Finds out, once for each generation, what is at the other end and which settings the server has.
     async fn find(
         &self,
         opened: &mut Opened,
@@ -332,7 +332,7 @@ impl Dialler {
         let lacking = self.login.settings().lacking(&found.facts);
         let first = lacking.first()?;
         Some(format!(
-            "with wire = \"observe\" {} cannot be said before each statement, and a transaction-mode pooler shares the \
+            "with wire = \"observe\" {} cannot be sent before each statement, and a transaction-mode pooler shares the \
              session; give the role the setting (ALTER ROLE .. SET {first} = ..), or use wire = \"full\" or a pool with \
              via = \"direct\"",
             lacking.join(", ")

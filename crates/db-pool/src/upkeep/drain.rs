@@ -20,13 +20,13 @@ use crate::shared::Shared;
 pub struct DrainRules {
     /// The time over which idle ones are replaced one by one, at most half a second apart; zero ends them at once.
     pub spread: Duration,
-    /// After how long what is still held is cancelled; `None` waits for its return.
+    /// After how long the pool cancels connections that are still held; `None` waits until they come back.
     pub limit: Option<Duration>,
 }
 
-/// Spares the idle connections, so that each waits for its turn in the drain; returns how many.
+/// Keeps the idle connections until their turn in the drain, and returns how many there are.
 ///
-/// Called before the new credentials are in place: nobody else ends an idle connection in between.
+/// Call it before the new credentials are in place, so that nobody else ends an idle connection in between.
 pub(crate) fn spare_idle(shared: &Shared, spread: Duration) -> u32 {
     let mut spared = 0;
     if !spread.is_zero() {
@@ -115,7 +115,7 @@ impl Drain {
                         next = Instant::now().max(next + self.step);
                         pause = SHORTEST_PAUSE;
                     } else {
-                        // The one whose turn it was is at work, or the server takes no login now.
+                        // The connection whose turn it was is in use, or the server accepts no login now.
                         next = Instant::now() + self.step.max(pause);
                         pause = LONGEST_PAUSE.min(pause * 2);
                     }
@@ -199,9 +199,9 @@ fn is_older(shared: &Shared, stored: &Stored) -> bool {
         .is_some_and(|member| generations.is_current(member))
 }
 
-/// A few connections are no herd, and need not wait for the end of the spread.
+/// A few connections do not overrun the server, and need not wait for the end of the spread.
 const LONGEST_STEP: Duration = Duration::from_millis(500);
 
-/// How soon the task looks again where it could replace none: twice as late each time.
+/// How soon the task looks again if it could replace none. The time doubles with each try.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

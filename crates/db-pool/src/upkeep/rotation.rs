@@ -87,8 +87,8 @@ pub(crate) fn put_in_place(pools: Vec<(Arc<Shared>, Endpoint)>, rules: DrainRule
 
 /// Logs in once at each host with a new login, beside the pool.
 ///
-/// A pool takes whichever of its hosts answers, so that each of them must know the credentials; one that cannot be
-/// reached proves nothing, as long as another one can.
+/// A pool connects to any of its hosts that answers, so each host must know the credentials. A host that cannot be
+/// reached proves nothing, as long as another one can be reached.
 pub(crate) async fn prove(shared: &Shared, endpoint: &Endpoint) -> Result<Proof, PoolError> {
     let proof = Proof::begin(Arc::clone(&shared.registry));
     let singles = endpoint.hosts.iter().map(|host| {
@@ -148,7 +148,7 @@ pub(crate) async fn log_in_beside(
     })
 }
 
-/// The identifier that the cluster behind an endpoint was made with, which its standbys share.
+/// The identifier of the cluster behind an endpoint, which its standbys share.
 ///
 /// Costs a login and one round trip.
 pub(crate) async fn cluster_at(shared: &Shared, endpoint: Endpoint) -> Result<String, PoolError> {
@@ -160,7 +160,7 @@ pub(crate) async fn cluster_at(shared: &Shared, endpoint: Endpoint) -> Result<St
     })
 }
 
-/// The same endpoint at another host, where it is one TCP host.
+/// The same endpoint at another host, if it is one TCP host.
 pub(crate) fn moved(endpoint: &Endpoint, name: &str, port: u16) -> Endpoint {
     let mut endpoint = endpoint.clone();
     if let [Host::Tcp { .. }] = endpoint.hosts.as_slice() {
