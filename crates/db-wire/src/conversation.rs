@@ -40,7 +40,7 @@ use crate::conversation::exchange::Exchange;
 use crate::conversation::inbox::Inbox;
 use crate::conversation::pending::Pending;
 use crate::conversation::startup::{Phase, SetUp};
-use crate::observed::{Announced, Observed};
+use crate::observed::Observed;
 use crate::prepared::statement_cache::StatementCache;
 use crate::prepared::texts::Texts;
 use crate::protocol::frame::{Fate, HEADER, Reading};
@@ -53,6 +53,7 @@ use crate::sql::reads::Reads;
 use crate::sql::residue::Residue;
 use crate::sql::tokens::Sql;
 use crate::steering::Steering;
+use crate::unsent_begin::Announced;
 
 /// The state of one conversation.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ mod steering;
 mod tests;
 mod transaction_status;
 mod unresolved;
+mod unsent_begin;
 mod wire;
 
 pub use self::command::{Command, Note, Watcher};

@@ -1,7 +1,7 @@
 //! What the wire knows about a connection. The pool and callers read it without a lock.
 
+mod announcements;
 mod errors;
-mod unsent_begin;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -17,9 +17,7 @@ use crate::sql::residue::Residue;
 use crate::sql::statement_timeout::timeout_of;
 use crate::transaction_status::TransactionStatus;
 use crate::unresolved::Unresolved;
-
-pub(crate) use self::unsent_begin::Announced;
-use self::unsent_begin::UnsentBegin;
+use crate::unsent_begin::UnsentBegin;
 
 /// The facts that the wire gathers about one connection.
 ///
