@@ -303,8 +303,16 @@ async fn a_hangup_takes_the_new_password_into_use_without_a_failed_request() {
         let one = ledger.open("one", 1_000_000).await;
         let two = ledger.open("two", 0).await;
 
-        database.set_password("newpassword").await.unwrap();
-        std::fs::write(&file, database.url()).unwrap();
+        let second = database.add_role().await.unwrap();
+        let renewed = match of_source {
+            // The former user stays valid: nothing but the signal leads to the new one.
+            true => database.url_as(&second),
+            false => {
+                database.set_password("newpassword").await.unwrap();
+                database.url()
+            }
+        };
+        std::fs::write(&file, renewed).unwrap();
         ledger.signal(Signal::HUP);
         let started = Instant::now();
         let write_pool = async || ledger.get("/status").await.1["pools"][0].clone();

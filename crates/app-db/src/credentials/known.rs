@@ -257,16 +257,24 @@ mod tests {
             delays.push((known.next().unwrap() - now).as_secs());
         }
         assert_eq!(delays, [1, 2, 4, 300, 300, 300]);
-        // The same for one that stands by, which comes again with each delivery.
-        let by = |known: &mut Known| known.delivered(&secret("new"), Some(&secret("by")));
-        assert!(!by(&mut known));
-        for _ in 0..4 {
-            known.refused(&secret("by"), Instant::now());
-        }
-        assert!(!by(&mut known) && known.next() == Some(Instant::now() + LONG));
         // What is delivered again is not new, and what is new begins anew.
         assert!(!known.delivered(&secret("new"), None));
         assert!(known.delivered(&secret("newer"), None));
+        assert_eq!((known.next(), known.others().len()), (None, 1));
+    }
+
+    /// One that stands by comes again with each delivery, and is tried no more often for that.
+    #[tokio::test(start_paused = true)]
+    async fn a_fallback_that_is_delivered_again_keeps_its_count() {
+        let mut known = Known::new(secret("in place"), 2);
+        let now = Instant::now();
+        for _ in 0..2 {
+            known.delivered(&secret("in place"), Some(&secret("by")));
+            known.refused(&secret("by"), now);
+        }
+        assert_eq!(known.next(), Some(now + LONG));
+        // Another one begins anew.
+        known.delivered(&secret("in place"), Some(&secret("other")));
         assert_eq!((known.next(), known.others().len()), (None, 1));
     }
 
