@@ -127,11 +127,18 @@ impl Applier<'_> {
             self.set(timeouts, step).await?;
             self.listener.tell(|| step.event(done, &statement));
             let before = self.before(&statement, step).await?;
-            while let Err(error) = self.send(&statement).await {
-                // These may have done a part of their work.
-                let is_atomic = !statement.concurrent
-                    && !controls_transactions
-                    && !matches!(statement.verb(), "call" | "do" | "vacuum");
+            // Others may have done a part of their work when they fail.
+            let is_atomic = !statement.concurrent
+                && !controls_transactions
+                && !matches!(statement.verb(), "call" | "do" | "vacuum");
+            let note = (resumable && is_atomic && done >= first)
+                .then(|| self.progress(step, done + 1))
+                .flatten();
+            let mut is_noted = false;
+            while let Err(error) = self
+                .send_with(&statement, note.as_deref(), &mut is_noted)
+                .await
+            {
                 let _ = client.batch_execute("ROLLBACK").await;
                 let is_unknown = error.code().is_none() && statement.controls_transaction();
                 let left = if is_unknown {
@@ -146,8 +153,8 @@ impl Applier<'_> {
                 self.wait_or_fail(failed, &mut retry).await?;
             }
             self.require_valid(&before, step).await?;
-            if resumable && done >= first {
-                self.note_progress(step, done + 1).await;
+            if resumable && done >= first && !is_noted {
+                self.note(step, self.progress(step, done + 1)).await;
             }
         }
         if controls_transactions {
@@ -178,10 +185,9 @@ impl Applier<'_> {
         Ok(progress.done)
     }
 
-    async fn note_progress(&self, step: &Step<'_>, done: usize) {
+    fn progress(&self, step: &Step<'_>, done: usize) -> Option<String> {
         let table = &self.session.side_table;
-        self.note(step, table.progress(step.noted(), &step.progress(done)))
-            .await;
+        table.progress(step.noted(), &step.progress(done))
     }
 
     /// A role that the file has set may not be allowed to note it. Then the next run starts from further
@@ -218,6 +224,31 @@ impl Applier<'_> {
     ) -> Result<(), tokio_postgres::Error> {
         let sent = self.session.client.batch_execute(statement.sql);
         self.watch.during(self.settings.lock_timeout, sent).await
+    }
+
+    /// The same together with the note that it has run, so that a run that is killed leaves both or neither. The server
+    /// makes one transaction of them. It sends the statement alone if it cannot run in a transaction, or if the role
+    /// that the file has set may not write the note: of the first attempt nothing has stayed then.
+    async fn send_with(
+        &self,
+        statement: &MigrationStatement<'_>,
+        note: Option<&str>,
+        is_noted: &mut bool,
+    ) -> Result<(), tokio_postgres::Error> {
+        let Some(note) = note else {
+            return self.send(statement).await;
+        };
+        let both = format!("{}\n;{note}", statement.sql);
+        let sent = self.session.client.batch_execute(&both);
+        match self.watch.during(self.settings.lock_timeout, sent).await {
+            Err(error) if error.code().is_some_and(|code| ALONE.contains(code)) => {
+                self.send(statement).await
+            }
+            sent => {
+                *is_noted = sent.is_ok();
+                sent
+            }
+        }
     }
 
     /// Waits before the next attempt. It fails if the error does not pass, or the time is used up.
@@ -303,5 +334,12 @@ impl Applier<'_> {
             .map_err(failed)
     }
 }
+
+/// What the server says of a statement that is to run alone.
+const ALONE: [SqlState; 3] = [
+    SqlState::ACTIVE_SQL_TRANSACTION,
+    SqlState::INSUFFICIENT_PRIVILEGE,
+    SqlState::INVALID_TRANSACTION_TERMINATION,
+];
 
 const UNLIMITED: &str = "SET lock_timeout = 0; SET statement_timeout = 0";
