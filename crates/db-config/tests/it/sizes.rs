@@ -109,8 +109,7 @@ fn an_idle_timeout_above_the_lifetime_is_a_warning() {
         warnings(&[(IDLE, "5min"), (LIFE, "2min")]),
         [
             "database.profile.idle_timeout (APP_DB__PROFILE__IDLE_TIMEOUT): 5min is more than \
-          max_lifetime, which is 2min (APP_DB__PROFILE__MAX_LIFETIME); expected at most 2min: it is of \
-          no effect"
+          max_lifetime, which is 2min (APP_DB__PROFILE__MAX_LIFETIME); expected at most 2min: it has no effect"
         ]
     );
     // A value that is built in, is "never", or is not above the lifetime is no mistake.
