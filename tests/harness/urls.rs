@@ -5,7 +5,7 @@ pub fn url(port: u16, database: &str, user: &str, password: &str) -> String {
     format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
 }
 
-/// The same URL with another port: that of a proxy or of a pooler.
+/// The same URL with another port, for a proxy or a pooler.
 pub fn through_port(url: &str, port: u16) -> String {
     let Some((before, rest)) = url.rsplit_once("@127.0.0.1:") else {
         return url.to_owned();

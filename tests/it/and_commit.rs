@@ -283,7 +283,7 @@ async fn what_is_left_for_after_commit_runs() {
     assert_eq!(value(&ran), 2);
 }
 
-/// If the caller does not end the transaction itself, COMMIT does not travel along.
+/// If the caller does not end the transaction itself, COMMIT does not travel with the statement.
 #[tokio::test]
 async fn it_means_nothing_where_commit_must_travel_alone() {
     let (db, database) = prepared().await;

@@ -196,7 +196,8 @@ async fn a_statement_given_up_is_not_waited_for() {
     }
 }
 
-/// case R23: if COMMIT itself is refused, that is the work's error, and the connection is kept.
+/// case R23: if the server refuses COMMIT itself, the work gets that error, and the pool keeps the
+/// connection.
 #[tokio::test]
 async fn a_constraint_that_fails_at_commit_is_reported() {
     let (db, database) = counters().await;

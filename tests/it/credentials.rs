@@ -2,6 +2,7 @@
 
 mod beside;
 mod canary;
+mod clouds;
 mod commands;
 mod denials;
 mod drain;
@@ -9,7 +10,10 @@ mod endpoints;
 mod fallbacks;
 mod files;
 mod lazily;
+mod leftovers;
 mod load;
+mod migrations;
+mod pooled;
 mod proofs;
 mod providers;
 mod recipes;

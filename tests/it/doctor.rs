@@ -148,7 +148,7 @@ async fn a_pooler_where_the_configuration_denies_one_is_a_problem() {
         "{report:#}"
     );
 
-    // A direct URL that is a pooler's, and one that is missing and therefore the same.
+    // A direct URL that leads to the pooler, and a missing one, which then is the same.
     for dbctl in [doctor(&url, &url), Dbctl::new().with("DATABASE_URL", &url)] {
         let report = json(&dbctl.run("doctor --json").await.ended_with(1));
         let found = advice(&report, "set DATABASE_URL_DIRECT");

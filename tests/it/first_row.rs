@@ -100,7 +100,7 @@ async fn the_first_row_takes_four_round_trips() {
     assert_eq!(counted.round_trips(), "login query parse bind ");
 }
 
-/// A statement that is prepared and then run, under whatever name.
+/// A statement that is prepared and then run, under any name.
 const FIRST_ROW: &str = "parse parse ";
 
 /// Behind a pooler there is more to find out, once.
@@ -114,9 +114,9 @@ async fn behind_a_pooler_the_rest_is_asked_once() {
         let counted = Counted::start(bouncer.port()).await;
         first_row(&way(&db, counted.port)).await;
         let trips = counted.round_trips();
-        // One that refuses `options` is logged in to twice.
+        // A pooler that refuses `options` gets two logins.
         let found_out = trips.trim_start_matches("login ");
-        // What may be kept is prepared by a name, where the pooler keeps names.
+        // If the pooler keeps names, a text that may be kept is prepared with a name.
         let first_row = match version {
             Version::NewKeeping => "parse bind ",
             _ => FIRST_ROW,

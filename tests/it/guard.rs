@@ -88,7 +88,7 @@ async fn its_errors_have_the_kinds_of_write() {
     let error = tx.commit().await.unwrap_err();
     assert!(matches!(error, Error::Unfinished(_)), "{error}");
 
-    // Two that could not have run one after the other.
+    // Two transactions that could not have run one after the other.
     let serializable = async || database.transaction().serializable().begin().await.unwrap();
     let (mut one, mut two) = (serializable().await, serializable().await);
     for (tx, read, written) in [(&mut one, 1, 2), (&mut two, 2, 1)] {
@@ -118,7 +118,7 @@ async fn its_errors_have_the_kinds_of_write() {
     assert_eq!(sum(&db).await, 1);
 }
 
-/// case R22: after a COMMIT whose answer is lost nobody knows, unless the server is asked.
+/// case R22: after a COMMIT whose answer is lost nobody knows the outcome, unless the server is asked.
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_unknown_or_found_out() {
     let (db, _direct) = prepared().await;
@@ -176,8 +176,8 @@ async fn what_is_left_for_after_the_commit_runs_after_it_alone() {
     assert_eq!(value(&ran), 100);
 }
 
-/// With `and_commit` the last statement ends it; nothing that its holder does then takes that back, and the connection
-/// is good for the next.
+/// With `and_commit` the last statement ends the transaction. Nothing that its holder does then undoes that, and the
+/// next holder can use the connection.
 #[tokio::test]
 async fn a_statement_with_its_commit_ends_it() {
     let (db, database) = prepared().await;
@@ -238,8 +238,8 @@ async fn it_is_described_like_any_transaction() {
     drop(tx);
 }
 
-/// A caller that asks for a second connection while its guard holds the last one gets an error at once, in a task
-/// and outside.
+/// A caller that asks for a second connection while its guard holds the last one gets an error at once, inside a
+/// task and outside of one.
 #[tokio::test]
 async fn a_checkout_beside_a_guard_is_nested() {
     let (db, _database) = prepared().await;

@@ -249,7 +249,7 @@ async fn a_dirty_connection_is_closed_with_the_line_that_left_it() {
         &given_up[0],
         &["DEBUG app_db::pool", &here(abandoned), "reason=\"busy\""],
     );
-    // Each is logged once; ends that are nobody's fault only at level DEBUG.
+    // Each is logged once. An end that is nobody's fault is logged only at level DEBUG.
     assert!(log.saying("a connection is closed").is_empty());
     assert!(
         !log.text()

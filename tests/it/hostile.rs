@@ -19,7 +19,7 @@ struct Survived<T> {
     /// The longest time in which its runtime did nothing else, without the time that the machine gave to
     /// others.
     stalled: Duration,
-    /// What its memory grew by at most, in bytes.
+    /// By how many bytes its memory grew at most.
     grown: usize,
 }
 

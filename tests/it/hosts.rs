@@ -53,7 +53,7 @@ async fn assert_cancels(db: &TestDatabase, pool: &Pool) {
     .await;
 }
 
-/// case F8: a host that accepts and stays silent does not use up what the others need.
+/// case F8: a host that accepts and stays silent does not use up the time that the others need.
 #[tokio::test]
 async fn a_silent_first_host_costs_its_share_of_the_time_once() {
     let db = TestDatabase::empty().await.unwrap();

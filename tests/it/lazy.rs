@@ -56,7 +56,7 @@ async fn a_service_starts_while_its_server_is_down() {
     })
     .await;
     assert_eq!(database.read(one).await, Ok(1));
-    // Nobody has to ask for what is kept ready.
+    // The connections that are kept ready come without a caller.
     wait_until("it is warm", SOON, async || database.status()[0].open >= 2).await;
     database.rests().await;
 }

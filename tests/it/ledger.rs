@@ -265,7 +265,8 @@ async fn a_schema_that_lacks_a_migration_is_not_ready_until_it_is_there() {
         "{answer}"
     );
 
-    // Another one is there that this service does not know: it is an older service, and is ready.
+    // The database has a migration that this service does not know. So the service is an older one,
+    // and is ready.
     database
         .sql(&format!(
             "INSERT INTO __diesel_schema_migrations VALUES ('{newest}'), ('99991231')"
@@ -275,40 +276,61 @@ async fn a_schema_that_lacks_a_migration_is_not_ready_until_it_is_there() {
     assert_eq!(ledger.get("/ready").await.0, StatusCode::OK);
 }
 
-/// case R40, req 4.46
+/// case R40, req 4.46: a URL in a file, and a source that nobody else looks at.
 #[tokio::test]
 async fn a_hangup_takes_the_new_password_into_use_without_a_failed_request() {
-    let database = TestDatabase::create().await.unwrap();
-    let secrets = tempfile::tempdir().unwrap();
-    let file = secrets.path().join("url");
-    std::fs::write(&file, database.url()).unwrap();
-    let ledger = Ledger::start(&[
-        ("DATABASE_URL_FILE", file.to_str().unwrap()),
-        ("APP_DB__CREDENTIALS__DRAIN_SPREAD", "500ms"),
-    ])
-    .await;
-    let one = ledger.open("one", 1_000_000).await;
-    let two = ledger.open("two", 0).await;
-
-    database.set_password("newpassword").await.unwrap();
-    std::fs::write(&file, database.url()).unwrap();
-    ledger.signal(Signal::HUP);
-    let started = Instant::now();
-    let write_pool = async || ledger.get("/status").await.1["pools"][0].clone();
-    loop {
-        let transfer = json!({ "from": one, "to": two, "amount": 1 });
-        assert_eq!(
-            ledger.post("/transfers", &transfer).await.0,
-            StatusCode::CREATED
-        );
-        let pool = write_pool().await;
-        if pool["generation"] == 2 && pool["retiring"] == 0 {
-            assert!(pool["retired"].as_u64().unwrap() > 0, "{pool}");
-            break;
+    for of_source in [false, true] {
+        let database = TestDatabase::create().await.unwrap();
+        let secrets = tempfile::tempdir().unwrap();
+        let file = secrets.path().join("url");
+        std::fs::write(&file, database.url()).unwrap();
+        let path = file.to_str().unwrap();
+        let (port, role) = (database.server().port(), database.role().name());
+        let unknown = harness::url(port, database.name(), role, "nobody");
+        let by_url = [("DATABASE_URL_FILE", path)];
+        let by_source = [
+            ("DATABASE_URL", &*unknown),
+            ("APP_DB__CREDENTIALS__SOURCE", "file"),
+            ("APP_DB__CREDENTIALS__PATH", path),
+            ("APP_DB__CREDENTIALS__POLL", "1h"),
+        ];
+        let mut variables = vec![("APP_DB__CREDENTIALS__DRAIN_SPREAD", "500ms")];
+        match of_source {
+            true => variables.extend(by_source),
+            false => variables.extend(by_url),
         }
-        assert!(started.elapsed() < crate::SOON, "{pool}");
+        let ledger = Ledger::start(&variables).await;
+        let one = ledger.open("one", 1_000_000).await;
+        let two = ledger.open("two", 0).await;
+
+        let second = database.add_role().await.unwrap();
+        let renewed = match of_source {
+            // The former user stays valid: nothing but the signal leads to the new one.
+            true => database.url_as(&second),
+            false => {
+                database.set_password("newpassword").await.unwrap();
+                database.url()
+            }
+        };
+        std::fs::write(&file, renewed).unwrap();
+        ledger.signal(Signal::HUP);
+        let started = Instant::now();
+        let write_pool = async || ledger.get("/status").await.1["pools"][0].clone();
+        loop {
+            let transfer = json!({ "from": one, "to": two, "amount": 1 });
+            assert_eq!(
+                ledger.post("/transfers", &transfer).await.0,
+                StatusCode::CREATED
+            );
+            let pool = write_pool().await;
+            if pool["generation"] == 2 && pool["retiring"] == 0 {
+                assert!(pool["retired"].as_u64().unwrap() > 0, "{pool}");
+                break;
+            }
+            assert!(started.elapsed() < crate::SOON, "{pool}");
+        }
+        assert_the_books_balance(&database).await;
     }
-    assert_the_books_balance(&database).await;
 }
 
 /// case R05, case R65
@@ -342,7 +364,7 @@ async fn without_a_database_the_service_lives_says_so_and_recovers_by_itself() {
     .await;
 }
 
-/// The service must not outlive the program that started it, in whichever way that ended.
+/// The service must not outlive the program that started it, however that program ended.
 #[tokio::test]
 async fn the_end_of_its_input_ends_the_service_where_that_is_asked_for() {
     let database = TestDatabase::create().await.unwrap();

@@ -80,7 +80,7 @@ fn the_differences_from_libpq_are_those_of_the_readme() {
     assert_eq!(told, known);
 }
 
-/// At least one text for each difference, and those of public reports.
+/// At least one text for each difference, and texts from public reports.
 const EXAMPLES: &[&str] = &[
     "postgres:///app",
     "postgres://127.0.0.1/d?sslmode=prefer&ssl=true",

@@ -29,8 +29,8 @@ async fn a_database_is_warm_before_its_first_request() {
     .await;
 }
 
-/// req 0.32: a server with fewer connections neither prevents nor long delays the start of a
-/// service.
+/// req 0.32: a server with fewer connections neither prevents the start of a service nor delays it
+/// for long.
 #[tokio::test]
 async fn a_server_with_less_to_give_does_not_hold_the_start_up() {
     let db = TestDatabase::empty().await.unwrap();

@@ -29,6 +29,7 @@ mod lazy;
 mod ledger;
 mod libpq;
 mod lifetime;
+mod lint_reference;
 mod listen;
 mod migrate;
 mod model;

@@ -21,6 +21,7 @@ mod refused;
 mod rehearsed;
 mod resumed;
 mod script;
+mod side_table;
 mod verified;
 
 use std::time::Duration;
@@ -53,6 +54,15 @@ async fn server_state(database: &TestDatabase) -> (Vec<String>, Vec<String>) {
     (
         database.scalar(tables).await.unwrap(),
         database.scalar(versions).await.unwrap(),
+    )
+}
+
+/// What fails only at COMMIT.
+fn fails_at_commit() -> EmbeddedMigration {
+    EmbeddedMigration::new(
+        "1_deferred",
+        "create table t1(id int primary key, t1 int references t1 deferrable initially deferred);\n\
+         insert into t1 values (1, 2);",
     )
 }
 
@@ -149,13 +159,8 @@ async fn a_failing_migration_is_rolled_back_and_later_ones_are_not_run() {
 #[tokio::test]
 async fn a_constraint_that_fails_only_at_commit_rolls_the_migration_back() {
     let database = TestDatabase::empty().await.unwrap();
-    let deferred = EmbeddedMigration::new(
-        "1_deferred",
-        "create table t1(id int primary key, t1 int references t1 deferrable initially deferred);\n\
-         insert into t1 values (1, 2);",
-    );
     let error = failed(
-        migrator(&database.url(), &[deferred])
+        migrator(&database.url(), &[fails_at_commit()])
             .run()
             .await
             .unwrap_err(),

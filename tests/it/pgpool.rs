@@ -88,7 +88,7 @@ async fn is_known_and_right(mode: PgpoolMode) {
     let database = site.database(&[]).await;
     assert_eq!(database.status()[0].pooler, Pooler::Pgpool);
 
-    // Writes are right, whatever is read before them, and a failure has its code.
+    // Writes are right after any read, and a failure has its code.
     for round in 1..=20_i64 {
         let n: QueryResult<i64> = database
             .write(async |conn| {
@@ -144,8 +144,8 @@ async fn is_known_and_right(mode: PgpoolMode) {
     }
 }
 
-/// A text of several statements reaches the primary alone, so that a reset would leave the standby's session as
-/// it is: the connection is closed instead, and nobody else finds what was set.
+/// A text of several statements reaches only the primary, so a reset would leave the standby's session as it
+/// is. The connection is closed instead, and nobody else finds the changed settings.
 #[tokio::test]
 async fn an_altered_session_is_given_to_nobody() {
     for mode in [PgpoolMode::Raw, PgpoolMode::LoadBalancing] {

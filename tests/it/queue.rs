@@ -42,7 +42,7 @@ async fn a_caller_may_bring_its_own_time() {
     assert_eq!(error.kind(), Kind::Busy);
     assert!(error.to_string().contains("2 in use"), "{error}");
 
-    // Neither of these waits: the one has no time, the other does not queue.
+    // Neither of these waits: the first has no time, and the second does not queue.
     let pool = database.pool("write").unwrap();
     let at_once = pool.get_timeout(Duration::ZERO);
     let told = at_once

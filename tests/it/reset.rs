@@ -62,7 +62,7 @@ async fn count(conn: &mut AsyncPgConnection, sql: &str) -> i64 {
         .unwrap()
 }
 
-/// What diesel itself keeps prepared, by a name that must outlast a reset.
+/// A statement that diesel itself keeps prepared. Its name must outlast a reset.
 async fn cached(conn: &mut AsyncPgConnection, n: i32) -> i32 {
     diesel::select(n.into_sql::<Integer>())
         .get_result(conn)
@@ -75,7 +75,7 @@ async fn setting(conn: &mut AsyncPgConnection, name: &str) -> String {
     text(conn, &sql).await.unwrap().unwrap_or_default()
 }
 
-/// That nothing of another borrower is there, as the server itself says.
+/// Checks, with what the server itself says, that nothing of another holder is left.
 async fn assert_clean(conn: &mut AsyncPgConnection, role: &str, after: &str) {
     for (name, value) in [
         ("search_path", "app, public"),
@@ -329,7 +329,11 @@ async fn the_profile_can_say_never_and_always() {
     for uses in 1..4 {
         let mut conn = pool.get().await.unwrap();
         assert_eq!(setting(&mut conn, "app.tenant").await, "");
-        assert_eq!(pool.status().resets, uses, "that of `connect` included");
+        assert_eq!(
+            pool.status().resets,
+            uses,
+            "including the reset of `connect`"
+        );
         conn.batch_execute("insert into orders (n) values (1)")
             .await
             .unwrap();

@@ -116,9 +116,7 @@ async fn a_size_beyond_the_ceiling_is_refused() {
         assert_eq!(error.kind(), Kind::Configuration);
         assert_eq!(
             error.to_string(),
-            format!(
-                "pool `pool` cannot be resized to {asked}; its sizes go from 1 to its ceiling of 20"
-            )
+            format!("pool `pool` cannot be resized to {asked}, expected 1 to the ceiling of 20")
         );
         assert!(matches!(error, PoolError::Resize { ceiling: 20, .. }));
     }

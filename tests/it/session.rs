@@ -194,7 +194,7 @@ async fn a_vertical_tab_in_a_setting_is_part_of_it() {
     let db = TestDatabase::empty().await.unwrap();
     let mut profile = profile();
     profile.lock_timeout = None;
-    // Quoted, since newer servers take the tab for a blank between schemas.
+    // Quoted, because newer servers read the tab as a blank between schemas.
     profile.search_path = Some("\"public\u{b}-clock_timeout=1234\"".to_owned());
     let pool = Pool::connect(url(&db.url()), profile).await.unwrap();
     let mut conn = pool.get().await.unwrap();

@@ -100,7 +100,7 @@ async fn each_mode_verifies_what_it_says_over_tls() {
     assert!(missing.contains("/no/such/file"), "{missing}");
 }
 
-/// case R48: a certificate for another name is refused by verify-full alone.
+/// case R48: only verify-full refuses a certificate for another name.
 #[tokio::test]
 async fn a_wrong_name_is_refused_over_tls_by_verify_full() {
     let authority = Authority::new().unwrap();

@@ -67,7 +67,7 @@ pub(crate) async fn n(conn: &mut AsyncPgConnection, id: i32) -> QueryResult<i64>
         .await
 }
 
-/// req 2.33, req 2.34: committed on success, rolled back on error, the connection back in either case.
+/// req 2.33, req 2.34: committed on success, rolled back on error, and the connection comes back in either case.
 #[tokio::test]
 async fn write_commits_on_success_and_rolls_back_on_error() {
     let (db, database) = prepared().await;

@@ -56,7 +56,7 @@ async fn assert_options_stay(database: &Database, outside: [&str; 5]) {
             ["repeatable read", "off", "off", "30s", "0"]
         );
         assert_eq!(database.write(settings).await.unwrap(), BUILT_IN);
-        // What rolls back leaves nothing either.
+        // A transaction that rolls back leaves nothing either.
         let failed: QueryResult<()> = every_option(database.transaction())
             .run(async |conn| conn.batch_execute("select 1/0").await)
             .await;
@@ -103,7 +103,8 @@ async fn options_do_not_leak_through_a_pooler() {
     }
 }
 
-/// A timeout of one transaction stops its statement, and is the work's own error: nothing is tried again.
+/// A timeout of one transaction stops its statement. It is the work's own error, so nothing is tried
+/// again.
 #[tokio::test]
 async fn timeouts_of_a_transaction_stop_its_statements() {
     let (db, database) = prepared().await;

@@ -14,7 +14,7 @@ mod test_database;
 pub use self::error::TestDatabaseError;
 pub use self::test_database::TestDatabase;
 
-/// What this workspace's own test harness needs too. It is no public interface.
+/// Parts that this workspace's own test harness uses. They are no public interface.
 #[doc(hidden)]
 pub mod plumbing {
     pub use crate::account::unprivileged;

@@ -14,8 +14,8 @@ impl Server {
         if let Some(endpoint) = project.endpoint()? {
             return Ok(Self(endpoint));
         }
-        // A process asks only once. From then on it is one of the processes that keep the server
-        // alive.
+        // A process asks only once. From then on it keeps the server alive, like the other
+        // processes that have asked.
         static PRIVATE: OnceCell<Endpoint> = OnceCell::const_new();
         PRIVATE
             .get_or_try_init(private_server::shared)

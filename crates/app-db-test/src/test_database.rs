@@ -42,11 +42,11 @@ impl TestDatabase {
         Box::pin(Self::of(Project::nearest()?)).await
     }
 
-    /// The same with the migrations of this folder. `config/` is searched beside it.
+    /// The same with the migrations of this folder. The settings come from `config/` beside it.
     ///
     /// # Errors
     ///
-    /// As [`TestDatabase::new`].
+    /// As [`TestDatabase::new`]. Dropping the future has the same effect too.
     pub async fn migrated(folder: impl AsRef<Path>) -> Result<Self, TestDatabaseError> {
         Box::pin(Self::of(Project::of(folder.as_ref())?)).await
     }

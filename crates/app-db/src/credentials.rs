@@ -3,6 +3,7 @@
 pub(crate) mod check;
 mod command_source;
 pub(crate) mod configured;
+pub(crate) mod current_credentials;
 mod directory_source;
 pub(crate) mod fetch;
 mod file_source;

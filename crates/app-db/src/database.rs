@@ -46,9 +46,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] lists every problem of the configuration. [`Error::Pool`] says that the server
-    /// refused, or was not reached within five seconds. A replica that is down is no error here;
-    /// [`Database::health`] reports it.
+    /// [`Error::Config`] lists every problem of the configuration. [`Error::Pool`] says that the server refused, or
+    /// was not reached within five seconds. It is no error if a replica is down; [`Database::health`] reports that.
     ///
     /// Dropping the future closes the pools that were opened. Call it inside a tokio runtime.
     #[track_caller]
@@ -61,17 +60,18 @@ impl Database {
         }
     }
 
-    /// The same without a server: for a service that starts while its server is down.
+    /// Opens the pools without a server, for a service that starts while its server is down.
     ///
-    /// The pools connect when they are first used, and make their `min_idle` connections in the background. A call that
-    /// comes before the server does waits for `checkout_timeout`, and [`Database::health`] says what is missing.
+    /// The pools connect when they are first used, and make their `min_idle` connections in the background. While
+    /// the server is down, a call waits for `checkout_timeout`, and [`Database::health`] says what is missing.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] lists every problem of the configuration. [`Error::Credentials`] says that code has to bring the
-    /// source. It never waits, and may be called outside of a
-    /// runtime: the pools then begin on the one that they are first used in. A source of credentials is asked there, and
-    /// logins wait for its first answer.
+    /// [`Error::Config`] lists every problem of the configuration. [`Error::Credentials`] says that the
+    /// configuration expects a source of credentials from the service's code.
+    ///
+    /// It never waits, and may be called outside a runtime. The pools then start on the runtime that first uses
+    /// them. They ask the source of the credentials there, and logins wait for its first answer.
     pub fn connect_lazy(config: &Config) -> Result<Self, Error> {
         let (plan, configured) = described(config)?;
         let opening = Opening::new(config);
@@ -86,8 +86,8 @@ impl Database {
         }
     }
 
-    /// Names the migrations that this service was written for, usually those of
-    /// [`embed_migrations!`](crate::embed_migrations). Without it they are those of the folder that the
+    /// Names the migrations that this service was written for, usually from
+    /// [`embed_migrations!`](crate::embed_migrations). Without this call they come from the folder that the
     /// configuration names.
     #[must_use]
     pub fn with_migrations(mut self, migrations: MigrationSource) -> Self {
@@ -97,8 +97,8 @@ impl Database {
 
     /// Whether the schema is the one that this service was written for, for a readiness probe.
     ///
-    /// It asks through the write pool, needs only SELECT, and takes no lock. A schema that is ahead of the
-    /// service is ready, because an older service has to live with it after a rollback.
+    /// It asks through the write pool, needs only SELECT, and takes no lock. A schema that is ahead of the service
+    /// is ready, because an older service has to work with it after a rollback.
     ///
     /// ```no_run
     /// # async fn probe(db: &app_db::Database) -> Result<(), app_db::Error> {
@@ -168,7 +168,7 @@ impl Database {
 
     /// Begins a READ WRITE transaction on the primary, and hands it out.
     ///
-    /// It runs once: [`Database::write`] runs work again after a conflict. It is rolled back unless
+    /// Nothing runs it again after a conflict, as [`Database::write`] does. It is rolled back unless
     /// [`OpenTransaction::commit`] is called. `db.transaction()..begin()` takes options.
     ///
     /// # Errors
@@ -185,15 +185,15 @@ impl Database {
         Transaction::new(&pools.write, pools.retry, &pools.write_budget)
     }
 
-    /// The same on another pool, by the name that [`Database::pool`] takes. Its retries come out of the
-    /// budget of that pool.
+    /// Begins to describe a transaction on another pool, by the name that [`Database::pool`] takes. That pool's
+    /// budget pays for its retries.
     ///
-    /// On `"read"` the transaction is READ ONLY and runs on a replica if there is one: use it for a
-    /// snapshot over several statements.
+    /// On `"read"` the transaction is READ ONLY and runs on a replica if there is one: use it for a snapshot over
+    /// several statements.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownPool`] names the pools that there are.
+    /// [`Error::UnknownPool`] names the existing pools.
     pub fn transaction_on(&self, pool: &str) -> Result<Transaction<'_>, Error> {
         let retry = self.pools.retry;
         match pool {
@@ -215,10 +215,10 @@ impl Database {
     /// database at once. The work runs once, gets a plain `&mut AsyncPgConnection`, and may nest
     /// transactions of diesel, which are savepoints here.
     ///
-    /// What waits for a COMMIT never happens: deferred constraints are not checked (`SET CONSTRAINTS
-    /// ALL IMMEDIATE` checks them), NOTIFY is not sent, and actions left with
-    /// [`after_commit`](crate::ConnectionExt::after_commit) are dropped. Sequences keep their new
-    /// values, as after any rollback.
+    /// Without a COMMIT some things never happen: the server does not check deferred constraints
+    /// (`SET CONSTRAINTS ALL IMMEDIATE` checks them) and sends no NOTIFY, and the actions of
+    /// [`after_commit`](crate::ConnectionExt::after_commit) are dropped. Sequences keep their new values, as after
+    /// any rollback.
     ///
     /// ```no_run
     /// use app_db::{Config, Database, Error};
@@ -275,8 +275,8 @@ impl Database {
         async move { Ok(connection.await?) }
     }
 
-    /// Like [`Database::get`], with a deadline of its own instead of `checkout_timeout`. Zero means: at
-    /// once or not at all.
+    /// Like [`Database::get`], but waits for the given time instead of `checkout_timeout`. Zero means: at once or
+    /// not at all.
     ///
     /// # Errors
     ///
@@ -304,12 +304,12 @@ impl Database {
     /// A pool by its name in `[database.pools.*]`: `"write"`, `"read"`, or a further pool. The first
     /// call for a further pool opens it.
     ///
-    /// `"read"` is a pool that [`Database::read`] uses: the pool of a replica, a read pool on the primary,
-    /// or the write pool.
+    /// `"read"` is a pool that [`Database::read`] uses: the pool of a replica, a read pool on the primary, or the
+    /// write pool.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownPool`] names the pools that there are.
+    /// [`Error::UnknownPool`] names the existing pools.
     pub fn pool(&self, name: &str) -> Result<&Pool, Error> {
         match name {
             "write" => Ok(&self.pools.write),
@@ -321,20 +321,21 @@ impl Database {
         }
     }
 
-    /// Listens to channels: a stream of what others send there with NOTIFY, that reconnects by itself.
+    /// Listens to channels, and returns a stream of their notifications, which reconnects by itself.
     ///
-    /// The first that it yields is [`Heard::Gap`](crate::Heard::Gap), once the server listens; so is whatever it
-    /// yields after its connection was lost or replaced. Then look for what the notifications would have told, as
-    /// some that were sent before it may be missing. From there on none is missed.
+    /// When the server listens, the stream first yields [`Heard::Gap`](crate::Heard::Gap). It yields another one
+    /// each time its connection was lost or replaced. Before a gap you may have missed notifications, so look at the
+    /// tables that they are about. From there on you miss none.
     ///
-    /// Each call takes a connection of its own, by `DATABASE_URL_DIRECT`, as nothing is heard through a pooler. It
-    /// belongs to no pool: it is no holder, does not count against `max`, and neither [`Database::health`] nor
-    /// [`Rotation::drained`](crate::Rotation::drained) waits for the holder of the stream. A rotation replaces it at
-    /// once. The names are taken as they are, as `pg_notify` takes them; `LISTEN Orders` without quotes is `orders`.
+    /// Each call makes a connection of its own through `DATABASE_URL_DIRECT`, because a pooler passes no
+    /// notifications on. The connection belongs to no pool and does not count against `max`. Neither
+    /// [`Database::health`] nor [`Rotation::drained`](crate::Rotation::drained) waits for the holder of the stream:
+    /// a rotation replaces the connection at once. Names are used as written, as in `pg_notify`; `LISTEN Orders`
+    /// without quotes would be `orders`.
     ///
-    /// The stream ends when [`Database::shutdown`] is called, or the last handle of the database is dropped. Its drop
-    /// ends the listening. While nobody reads it, it keeps 16,384 notifications and then drops what comes, which it
-    /// says as a gap.
+    /// The stream ends when [`Database::shutdown`] is called, or the last handle of the database is dropped.
+    /// Dropping it ends the listening. While nobody reads it, it keeps 16,384 notifications. It drops further ones,
+    /// and reports a gap.
     ///
     /// ```no_run
     /// use app_db::{Database, Error, Heard};
@@ -353,18 +354,18 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// The stream yields [`Error::Config`] if there is no direct URL, and [`PoolError::Channels`](crate::PoolError) for
-    /// names that the server cannot know; both end it. It yields [`PoolError::Connect`](crate::PoolError) where the
-    /// server refuses for good, or a pooler is found, and goes on trying. A server that is down is no error: the
-    /// stream waits for it.
+    /// The stream yields [`Error::Config`] if there is no direct URL, and [`PoolError::Channels`](crate::PoolError)
+    /// for names that no channel can have; both end it. If the server refuses for good, or the URL leads to a
+    /// pooler, the stream yields [`PoolError::Connect`](crate::PoolError) and keeps trying. If the server is down,
+    /// the stream waits for it and yields no error.
     pub fn listen<C: Into<String>>(&self, channels: impl IntoIterator<Item = C>) -> Listener {
         let channels: Vec<_> = channels.into_iter().map(Into::into).collect();
         let pool = self.pools.listening().map_err(Error::Config);
         Listener::new(pool.and_then(|pool| Ok(plumbing::listen(pool, &channels)?)))
     }
 
-    /// Closes every pool, and ends every listener. Checkouts fail from now on. Work in flight may go on until `grace` is over;
-    /// then its statements are cancelled.
+    /// Closes every pool, and ends every listener. Checkouts fail from now on. Work in flight may go on until
+    /// `grace` is over; then the pools cancel its statements.
     ///
     /// Dropping the future leaves the pools closed.
     pub async fn shutdown(&self, grace: Duration) -> Closed {
@@ -373,7 +374,7 @@ impl Database {
     }
 }
 
-/// The pools that are configured, and the source of the credentials of the write pool's user.
+/// The configured pools, and the source of the credentials of the write pool's user.
 fn described(config: &Config) -> Result<(Plan, Configured), Error> {
     let plan = Plan::read(config)?;
     let configured = Configured::read(config, &plan.write.0.user)?;

@@ -1,4 +1,4 @@
-//! What can go wrong around the work of a caller.
+//! Errors of a database and of the work that runs on it.
 
 pub(crate) mod conversions;
 pub(crate) mod exhausted;
@@ -43,7 +43,7 @@ pub enum Error {
     /// The pool handed out no connection.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// Migrations could not be applied, or their files not be read.
+    /// Migrations could not be applied, or their files could not be read.
     #[error(transparent)]
     Migrations(#[from] MigrateError),
     /// The source of the credentials has delivered none.
@@ -77,15 +77,15 @@ pub enum Error {
         last: ServerError,
     },
     /// The connection was lost after the last statement of the work and before COMMIT was sent. Nothing was
-    /// committed, so that it is safe to run the transaction again.
-    #[error("the connection was lost before COMMIT, so that nothing was committed")]
+    /// committed, so it is safe to run the transaction again.
+    #[error("the connection was lost before COMMIT, so nothing was committed")]
     Lost(#[source] QueryError),
-    /// COMMIT was sent, and its answer did not come: the connection was lost, or the time was over. The
-    /// work may be committed or not.
+    /// COMMIT was sent, and no answer came: the connection was lost, or the time was over. The work may be
+    /// committed or not.
     ///
     /// The helper never retries it. The caller can look for what the work wrote, or ask for
     /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit), which asks the server.
-    #[error("COMMIT was sent and not answered, so that its outcome is unknown")]
+    #[error("COMMIT was sent and not answered, so its outcome is unknown")]
     CommitUnknown(#[source] QueryError),
     /// The connection was lost after COMMIT was sent, and the server said afterwards that it had rolled
     /// the transaction back. It is safe to run the transaction again.
@@ -116,13 +116,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// The kind of the trouble, which says what to do about it.
+    /// The kind of the error, which says what to do about it.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Config(_) | Self::UnknownPool { .. } | Self::Invalid(_) => Kind::Configuration,
             Self::Pool(error) => error.kind(),
             Self::Migrations(MigrateError::Connect { .. }) => Kind::Down,
+            Self::Migrations(MigrateError::Credentials(error)) => error.kind(),
             Self::Migrations(MigrateError::Failed(_) | MigrateError::Bookkeeping { .. }) => {
                 Kind::Query
             }
@@ -131,7 +132,7 @@ impl Error {
             Self::Query(error) => kind_of_query(error),
             Self::Silent(_) | Self::Lost(_) | Self::CommitAborted(_) => Kind::Down,
             Self::Conflict { .. } => Kind::Conflict,
-            // The time went where the transactions met: nothing is wrong with the statements.
+            // Conflicts used up the time, and not the statements.
             Self::TimedOut { last_conflict, .. } => match last_conflict {
                 Some(_) => Kind::Conflict,
                 None => Kind::Busy,
@@ -171,7 +172,7 @@ impl Error {
         }
     }
 
-    /// Whether a value was there already that may be there once: SQLSTATE 23505.
+    /// Whether the statement violated a unique constraint: SQLSTATE 23505.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
         self.sqlstate() == Some(SqlState::UNIQUE_VIOLATION)
@@ -190,9 +191,9 @@ impl Error {
         }
     }
 
-    /// The error with all its causes, in one line: what `main` prints that returns it, and what a log wants.
+    /// The error with all its causes, in one line, for a log. A `main` that returns the error prints the same.
     ///
-    /// `Display` alone has no causes: a log that shows the sources of an error adds them.
+    /// `Display` has no causes, because logs that show the sources of an error add them.
     #[must_use]
     pub fn report(&self) -> String {
         with_causes(self)
@@ -207,14 +208,14 @@ impl Error {
     }
 }
 
-/// As [`Error::report`] has it: `main` prints this of an error that it returns.
+/// The same as [`Error::report`], because `main` prints `Debug` of the error that it returns.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.report())
     }
 }
 
-/// What decides about an error of diesel: of a COMMIT that failed and could not be rolled back, the COMMIT.
+/// The error that decides. If a COMMIT failed and the ROLLBACK failed too, that is the error of the COMMIT.
 fn decisive(error: &QueryError) -> &QueryError {
     match error {
         QueryError::RollbackErrorOnCommit { commit_error, .. } => decisive(commit_error),
@@ -222,7 +223,7 @@ fn decisive(error: &QueryError) -> &QueryError {
     }
 }
 
-/// The kind of an error of diesel: by what the server said, as far as that is known.
+/// The kind of a diesel error, from what the server said if that is known.
 pub(crate) fn kind_of_query(error: &QueryError) -> Kind {
     let error = decisive(error);
     if ServerError::is_outcome_unknown(error) {
@@ -246,7 +247,7 @@ fn quoted(names: &[String]) -> String {
     quoted.join(", ")
 }
 
-/// The SQLSTATE of an error kind that diesel tells apart.
+/// The SQLSTATE of an error kind that diesel knows.
 fn code_of(error: &QueryError) -> Option<SqlState> {
     if ServerError::is_outcome_unknown(error) {
         return Some(SqlState::TRANSACTION_RESOLUTION_UNKNOWN);

@@ -13,24 +13,25 @@ pub trait ConnectionExt {
     /// replaced its instrumentation.
     fn last_error(&mut self) -> Option<ServerError>;
 
-    /// A token with which anybody can cancel what this connection is doing, while this work waits for it.
+    /// A token that other code can use to cancel what this connection is doing, while this work waits for it.
     ///
-    /// The token of `AsyncPgConnection::cancel_token` cancels over TLS alone: it knows neither Unix sockets nor
+    /// The token of `AsyncPgConnection::cancel_token` works only over TLS. It knows neither Unix sockets nor
     /// connections without TLS. `None` if the connection belongs to no pool, or if the caller has replaced its
     /// instrumentation.
     fn pool_cancel_token(&mut self) -> Option<CancelToken>;
 
-    /// Leaves an action that runs once the transaction around this work is known to be committed. Outside a
+    /// Registers an action that runs once the transaction around this work is known to be committed. Outside a
     /// transaction it runs at once.
     ///
-    /// Actions run after the server has answered COMMIT, in the order in which the work left them, on the
-    /// task that awaits the transaction. So an action must not block. If an action panics, the others run
-    /// first and then the panic goes on.
+    /// Actions run after the server has answered COMMIT, in the order in which the work registered them, on the task
+    /// that awaits the transaction. So an action must not block. If an action panics, the others run first and then
+    /// the panic goes on.
     ///
     /// It works inside [`Database::write`](crate::Database::write), [`Transaction`](crate::Transaction) and
-    /// [`OpenTransaction`](crate::OpenTransaction), and in diesel's own `conn.transaction` on a connection from [`Database::get`](crate::Database::get). An action is dropped without running after a rollback, a retry
-    /// or [`Error::CommitUnknown`](crate::Error::CommitUnknown). In a transaction that was begun with SQL text,
-    /// whose COMMIT nobody recognises, it is dropped with a warning.
+    /// [`OpenTransaction`](crate::OpenTransaction), and in diesel's own `conn.transaction` on a connection from
+    /// [`Database::get`](crate::Database::get). An action is dropped without running after a rollback, a retry or
+    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown). If SQL text began the transaction, nobody recognises
+    /// its COMMIT, and the action is dropped with a warning.
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static);
 
     /// Says that the next statement is the last of its transaction: COMMIT travels with it, and saves a round trip.
@@ -49,13 +50,14 @@ pub trait ConnectionExt {
     ///
     /// Once the statement has succeeded the transaction is committed. A further statement fails with 25000. If the
     /// work returns an error then, the helpers report [`Error::AfterCommit`](crate::Error::AfterCommit), and a plain
-    /// transaction fails with 2D000. If the connection is lost meanwhile, the outcome is unknown as it is for COMMIT.
+    /// transaction fails with 2D000. If the connection is lost meanwhile, the outcome is unknown, as after a lost
+    /// COMMIT.
     ///
-    /// COMMIT travels alone, as without this call, in a nested transaction, in a transaction for tests, with
-    /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit), with `wire = "observe"`, before a statement
-    /// that is no query (COPY, DDL), and behind a pooler before a query that returns rows. diesel's own
-    /// `test_transaction` looks like any transaction: there the statement is committed. Use
-    /// [`Database::test_transaction`](crate::Database::test_transaction).
+    /// In some cases COMMIT travels alone, as without this call: in a nested transaction, in a transaction for
+    /// tests, with [`Transaction::resolve_commit`](crate::Transaction::resolve_commit), with `wire = "observe"`, if
+    /// the statement is no query (COPY, DDL), and behind a pooler if the query returns rows. diesel's own
+    /// `test_transaction` looks like any other transaction, so there the statement is committed; use
+    /// [`Database::test_transaction`](crate::Database::test_transaction) instead.
     fn and_commit(&mut self) -> &mut Self;
 }
 
@@ -89,7 +91,7 @@ impl ConnectionExt for AsyncPgConnection {
         let status = AnsiTransactionManager::transaction_manager_status_mut(self);
         let depth = status.transaction_depth().ok().flatten();
         let is_outermost = depth.is_some_and(|depth| depth.get() == 1);
-        // diesel calls every connection broken that is in a transaction, but for one that tests have begun.
+        // diesel calls a connection broken if it is in a transaction, unless a test has begun that transaction.
         let is_for_a_test = !AnsiTransactionManager::is_broken_transaction_manager(self);
         if is_outermost
             && !is_for_a_test

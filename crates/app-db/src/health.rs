@@ -20,8 +20,8 @@ pub struct Health {
 impl Health {
     /// Whether the service can take traffic: the write pool is healthy, and so is a pool that reads can run on.
     ///
-    /// Of several replicas one is enough: were it each of them, the loss of one would withdraw every instance of the
-    /// service. Pools of other names do not count.
+    /// One of several replicas is enough. If all were needed, the loss of one would withdraw every instance of the
+    /// service. Pools with other names do not count.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let mut readers = self
@@ -79,6 +79,6 @@ impl PoolHealth {
     }
 }
 
-/// How long a probe may take. Health is to be told within 250 ms, so that an orchestrator that waits for a second
-/// hears it.
+/// How long a probe may take. Health has to be known within 250 ms, so that an orchestrator that waits for one
+/// second gets the answer.
 const PATIENCE: Duration = Duration::from_millis(225);

@@ -25,6 +25,7 @@ pub use db_pool::{
 };
 
 pub use self::credentials::check::{CheckedLogin, CredentialCheck};
+pub use self::credentials::current_credentials::CurrentCredentials;
 pub use self::credentials::renewal_handle::Refresh;
 pub use self::credentials::source::{
     CredentialSource, CredentialsError, CredentialsProblem, Fetched,
@@ -56,11 +57,11 @@ pub mod cookbook {}
 #[doc(hidden)]
 pub use include_dir;
 
-/// Carries a folder of migrations inside the program, so that nothing has to lie beside it.
+/// Puts a folder of migrations into the program, so that no files have to be shipped with it.
 ///
 /// The folder has the layout of diesel. `$CARGO_MANIFEST_DIR` stands for the folder of the crate's
-/// `Cargo.toml`. A change of a file is noticed by cargo; a new directory only when the file with this macro is
-/// compiled again.
+/// `Cargo.toml`. cargo notices a change of a file. It notices a new directory only when it compiles the file
+/// with this macro again.
 ///
 /// It returns `Result<MigrationSource, MigrateError>`.
 ///
@@ -95,4 +96,7 @@ mod documents {
 
     #[doc = include_str!("../../../docs/serverless.md")]
     struct Serverless;
+
+    #[doc = include_str!("../../../docs/rotation.md")]
+    struct Rotation;
 }

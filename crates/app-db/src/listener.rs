@@ -8,9 +8,10 @@ use futures_util::{Stream, StreamExt};
 
 use crate::error::Error;
 
-/// A stream of what is heard on some channels; see [`Database::listen`](crate::Database::listen).
+/// A stream of the notifications of some channels; see
+/// [`Database::listen`](crate::Database::listen).
 ///
-/// Its drop ends the listening.
+/// Dropping it ends the listening.
 #[derive(Debug)]
 #[must_use = "a listener that nobody reads falls behind"]
 pub struct Listener(Listening);
@@ -30,7 +31,7 @@ impl Listener {
         })
     }
 
-    /// What is heard next; `None` when the database shuts down.
+    /// The next notification or gap; `None` when the database shuts down.
     ///
     /// # Errors
     ///

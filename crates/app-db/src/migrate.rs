@@ -16,6 +16,7 @@ mod count;
 mod damage;
 mod database;
 mod destructive;
+mod diesel_source;
 mod diesel_toml;
 mod direct_server;
 mod effect;
@@ -32,6 +33,7 @@ mod lock_wait;
 mod lock_watch;
 mod metadata;
 mod migrator_session;
+mod notes;
 mod options;
 mod plan;
 mod pooled;
@@ -59,6 +61,8 @@ use std::time::Duration;
 
 use db_config::{Config, DirectUrl};
 use db_pool::Endpoint;
+
+use crate::credentials::configured::Configured;
 
 pub use self::approved_plan::ApprovedPlan;
 use self::back::Back;
@@ -144,6 +148,10 @@ impl Migrator {
     /// Where nothing sets the directory, `diesel.toml` may name it. In production one run does not go through
     /// both phases of a deploy; see [`allow_both_phases`](Self::allow_both_phases).
     ///
+    /// If the direct URL has the same user as the pooled one, the migrator asks the source of the credentials
+    /// (`database.credentials`) before each of its logins, however late. Another user logs in with the password of
+    /// the direct URL.
+    ///
     /// # Errors
     ///
     /// [`MigrateError::Config`] if there is no usable direct URL.
@@ -157,6 +165,12 @@ impl Migrator {
         let origin = explained.map(|explained| format!("{DIRECT_URL} from {}", explained.origin));
         let origin = origin.unwrap_or_default();
         let mut migrator = Self::with_settings(url, origin, source, settings);
+        let user = migrator.server.endpoint.user.clone();
+        let of_pools = config.pooled_url().ok().map(Endpoint::from);
+        if of_pools.is_none_or(|pools| pools.user == user) {
+            let credentials = Configured::read(config, &user).map_err(MigrateError::Config)?;
+            migrator.server.credentials = Some(credentials);
+        }
         migrator.selection.one_phase = config.environment().is_production();
         Ok(migrator)
     }
@@ -166,6 +180,14 @@ impl Migrator {
         let settings: MigrationSettings = config.section("migrations")?;
         let migrates = settings.migrate_on_start;
         migrates.then(|| Self::from_config(config)).transpose()
+    }
+
+    /// The same with the source of credentials that the pools have, for a user who goes by a source.
+    pub(crate) fn sourced_as(mut self, pools: &Configured) -> Self {
+        if let Some(credentials) = &mut self.server.credentials {
+            *credentials = pools.clone();
+        }
+        self
     }
 
     /// The folder of the migrations: what the configuration names, or else what `diesel.toml` does.
@@ -202,6 +224,7 @@ impl Migrator {
         }
         let server = DirectServer {
             endpoint,
+            credentials: None,
             url_origin,
             through_proxy: false,
         };

@@ -44,7 +44,7 @@ pub(crate) struct Pools {
     pub(crate) keyring: Keyring,
     /// The logins of all pools that had the write pool's user when they were opened.
     logins: Arc<Logins>,
-    /// What tells the cluster of the write pool from others, once somebody had to know.
+    /// Identifies the cluster of the write pool, once somebody had to know.
     cluster: OnceLock<String>,
     /// Orders rotations, the opening of further pools, and closing.
     order: Mutex<()>,
@@ -91,7 +91,7 @@ impl Pools {
         Ok(())
     }
 
-    /// Says with which settings the pools begin.
+    /// Logs the settings with which the pools start.
     pub(crate) fn log_profiles(&self) {
         log_profile(&self.write);
         self.readers.iter().for_each(log_profile);

@@ -180,7 +180,7 @@ impl<'db> Transaction<'db> {
     /// [`Error::Invalid`], and [`Error::Query`] for BEGIN and COMMIT.
     ///
     /// Dropping the future cancels the statement on the server and rolls back, unless COMMIT was
-    /// already sent. It costs two round trips more than the work.
+    /// already sent. It costs two more round trips than the work itself.
     #[track_caller]
     pub fn run<T, E>(
         self,
@@ -232,7 +232,7 @@ impl<'db> Transaction<'db> {
     ///
     /// As [`Transaction::run`]; a conflict is reported with `attempts: 1`.
     ///
-    /// Dropping the future does the same too.
+    /// Dropping the future has the same effect too.
     #[track_caller]
     pub fn run_once<T, E>(self, work: impl Work<T, E>) -> impl Future<Output = Result<T, E>> + Send
     where
@@ -271,7 +271,8 @@ impl<'db> Transaction<'db> {
         let Some(bound) = self.timeout else {
             return running.await;
         };
-        // It is asked how far it has come before it is dropped, and its connection is somebody else's.
+        // The attempt must say how far it has come before it is dropped: after that its connection
+        // belongs to somebody else.
         let mut running = pin!(running);
         match timeout(bound, running.as_mut()).await {
             Ok(outcome) => outcome,
@@ -293,7 +294,7 @@ impl<'db> Transaction<'db> {
         if let Some(observer) = Observer::of(&mut conn) {
             observer.set_attempt(progress.attempt());
             if self.resolves_commit {
-                // What identifies the transaction is asked for before COMMIT.
+                // The id of the transaction has to be known before COMMIT.
                 observer.keep_commit();
             }
         }
@@ -374,5 +375,5 @@ impl<'db> Transaction<'db> {
     }
 }
 
-/// How many ended connections in a row a transaction puts up with.
+/// How many ended connections in a row a transaction tolerates.
 const MAX_STALE: u32 = 3;

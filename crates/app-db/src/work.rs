@@ -16,10 +16,10 @@ use diesel_async::AsyncPgConnection;
 /// | `\|conn\| f(conn, x)` | no: the future borrows `conn` | `async \|conn\| f(conn, x).await` |
 /// | `\|conn\| async move { .. }` | no: the future borrows `conn` | `async \|conn\| { .. }` |
 /// | `\|conn\| async move { .. }.boxed()`, as for diesel-async | no: nothing says for how long `conn` lives | `async \|conn\| { .. }` |
-/// | `let work = async \|conn\| ..; db.write(work)` | no: its type is settled before it is known what it is for | `let work = async \|conn: &mut AsyncPgConnection\| ..` |
+/// | `let work = async \|conn\| ..; db.write(work)` | no: the compiler settles its type before it knows the use | `let work = async \|conn: &mut AsyncPgConnection\| ..` |
 /// | a parameter `work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>` | no: nothing says that its future is `Send` | `work: impl Work<T, E> + Clone` |
 /// | a closure that uses an `Rc`, or holds a lock's guard over an `await` | no: its future is not `Send` | an `Arc`; drop the guard first |
-/// | a closure that owns what cannot be cloned | with `run_once` | give `run`, `read` and `write` something to clone: an `Arc` |
+/// | a closure that owns what cannot be cloned | only with `run_once` | for `run`, `read` and `write` put it into an `Arc` |
 /// | `Ok(())` at its end, with `?` before | no: the type of the error is not known | `Ok::<_, Error>(())`, or a function with a signature |
 ///
 /// The second bound says that the future is `Send`. A bare `AsyncFnOnce` bound does not say so: a helper
@@ -66,7 +66,7 @@ mod send {
     }
 }
 
-/// Compiles the shapes that compile, and sees the others refused.
+/// Compiles the shapes that compile, and checks that the compiler refuses the others.
 #[cfg(doctest)]
 #[doc = include_str!("work/shapes.md")]
 struct Shapes;

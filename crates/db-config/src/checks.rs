@@ -78,7 +78,7 @@ pub(crate) fn doubts(layers: &Layers) -> Vec<String> {
     }
     let shown = doubts
         .iter()
-        .map(|doubt| format!("{doubt}: it is of no effect"));
+        .map(|doubt| format!("{doubt}: it has no effect"));
     let (section, key) = BIND_VALUES;
     let exposed = switched_on(layers, section, key).map(|origin| {
         format!(

@@ -7,7 +7,9 @@ use config::Value;
 use serde::de::DeserializeOwned;
 
 use crate::checks;
-use crate::credential_settings::{self, CredentialSettings, CredentialSurroundings};
+use crate::credential_settings::{
+    self, CredentialOrigin, CredentialSettings, CredentialSurroundings,
+};
 use crate::environment::Environment;
 use crate::error::{ConfigError, Problem};
 use crate::explained::Explained;
@@ -17,6 +19,7 @@ use crate::layers::Layers;
 use crate::origin::Origin;
 use crate::own_tables::OwnTables;
 use crate::resolve::Urls;
+use crate::secret_file;
 use crate::url::{DirectUrl, PooledUrl};
 
 /// The configuration: the environment, the URLs and every setting, each with its origin.
@@ -239,6 +242,12 @@ impl Config {
     /// Adds a warning for each merged value that is probably a mistake.
     pub(crate) fn warn(&mut self) {
         self.warnings.extend(checks::doubts(&self.layers));
+        // A directory is mounted by Kubernetes, where other users of a container are nobody.
+        if let Ok(CredentialOrigin::File(path)) = self.credentials().map(|set| set.source) {
+            let warning = secret_file::warning(&path);
+            self.warnings
+                .extend(warning.map(|warning| format!("database.credentials.path: {warning}")));
+        }
         self.warnings.sort();
         self.warnings.dedup();
     }

@@ -30,7 +30,7 @@ pub struct CredentialSettings {
     pub drain_spread: Duration,
     /// After how long connections with old credentials are cancelled; `None` is never.
     pub drain_limit: Option<Duration>,
-    /// How many logins may be refused with one secret before it is tried every five minutes alone.
+    /// How many logins may be refused with one secret. After that it is tried only once in five minutes.
     pub attempts: u32,
 }
 
@@ -44,7 +44,7 @@ pub enum CredentialOrigin {
     File(PathBuf),
     /// A directory with one file for each part.
     Directory(PathBuf),
-    /// The directory of Service Bindings, of which one has the type `postgresql`.
+    /// The directory of Service Bindings. One of them has the type `postgresql`.
     ServiceBinding(PathBuf),
     /// What a program prints.
     Command {
@@ -69,12 +69,13 @@ pub enum Refresh {
     Lazy,
 }
 
-/// The variables of the process that a command gets. `Debug` shows their names alone.
+/// The variables of the process that a command gets. `Debug` shows only their names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CommandEnvironment(Vec<(String, String)>);
 
 impl CommandEnvironment {
-    /// Those of the process that a program needs to find its way and its own credentials. None of ours is among them.
+    /// The variables of the process that a program needs to find its files and its own credentials. Ours are not
+    /// among them.
     pub(crate) fn of(variables: &Variables) -> Self {
         let allowed = |name: &str| {
             let upper = name.to_ascii_uppercase();
@@ -103,7 +104,7 @@ impl fmt::Debug for CommandEnvironment {
     }
 }
 
-/// What the process tells besides the table.
+/// What the process says in addition to the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CredentialSurroundings {
     /// Where relative paths start.
@@ -124,7 +125,7 @@ impl CredentialSurroundings {
     }
 }
 
-/// Reads the table. The error says which key the source needs besides.
+/// Reads the table. The error says which further key the source needs.
 pub(crate) fn read(
     layers: &Layers,
     surroundings: &CredentialSurroundings,
@@ -153,7 +154,7 @@ pub(crate) fn read(
     })
 }
 
-/// Where user and password come from, or what is missing for it.
+/// Where user and password come from. The error says what is missing.
 fn origin(
     layers: &Layers,
     table: &Table,

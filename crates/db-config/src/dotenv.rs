@@ -52,7 +52,7 @@ pub(crate) fn read(
         return problem("is not UTF-8 but UTF-16, or no text at all; save it as UTF-8".to_owned());
     }
     if !bytes.contains(&b'\n') && bytes.trim_ascii_end().contains(&b'\r') {
-        return problem("its lines end with CR alone; save it with LF".to_owned());
+        return problem("its lines end with only CR; save it with LF".to_owned());
     }
     parse(&bytes, process, warnings)
 }
@@ -116,7 +116,7 @@ fn hidden(text: &str, first: usize) -> Vec<String> {
         .map(|(at, name)| {
             let line = first + at;
             format!(
-                ".env:{line}: the quote that opens in line {first} takes in this line, so {name} is not \
+                ".env:{line}: the quote that opens in line {first} includes this line, so {name} is not \
                  set by it"
             )
         })

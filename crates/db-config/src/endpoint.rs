@@ -240,7 +240,7 @@ impl fmt::Display for ChannelBinding {
     }
 }
 
-/// libpq's `target_session_attrs`: which of several hosts are acceptable.
+/// libpq's `target_session_attrs`: the property that an acceptable host must have.
 ///
 /// A primary with `default_transaction_read_only = on` accepts no writes, so it is `Primary` and
 /// `ReadOnly`.

@@ -116,6 +116,9 @@ impl<'a> Loading<'a> {
         self.problems.extend(contradictions);
         let surroundings = CredentialSurroundings::of(&self.variables, self.dir);
         let incomplete = credential_settings::read(&layers, &surroundings).err();
+        // A value that is wrong is not missing as well.
+        let is_told = |key: &str| self.problems.iter().any(|problem| problem.key == key);
+        let incomplete = incomplete.filter(|problem| !is_told(&problem.key));
         self.problems.extend(incomplete);
         let mut seen = Vec::new();
         self.problems.retain(|problem| {
@@ -162,7 +165,7 @@ impl<'a> Loading<'a> {
                 "APP_ENV",
                 origin.unwrap_or_else(|| Origin::new(".env")),
                 format!(
-                    "{} can be chosen by the process environment only; .env is not read there",
+                    "only the process environment can choose {}; .env is not read there",
                     self.environment
                 ),
             ));

@@ -126,10 +126,10 @@ impl Inputs<'_> {
                     None => format!("not {endpoint}"),
                 };
                 format!(
-                    "not set, and {source} seems to lead through a pooler ({hint}), which migrations \
-                     must not: set {direct} to the URL of the server itself, {probably} (`dbctl \
-                     migrate run --through-proxy` accepts a proxy that keeps one server connection \
-                     for each client)"
+                    "not set, and {source} seems to lead through a pooler ({hint}), but migrations \
+                     need the server itself: set {direct} to its own URL, {probably} (`dbctl migrate run \
+                     --through-proxy` accepts a proxy that keeps one server connection for each \
+                     client)"
                 )
             }
             (None, true) => format!(

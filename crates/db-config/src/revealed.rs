@@ -1,4 +1,4 @@
-//! The one place of this crate where a secret is read.
+//! The one place in this crate that reads a secret.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-/// The text of a secret, to parse it, to write it into a URL that is a secret itself, or to compare it.
+/// The text of a secret: for parsing, for comparing, or for a URL that is a secret itself.
 #[expect(
     clippy::disallowed_methods,
     reason = "all that this crate reads of a secret, it reads here"
@@ -20,11 +20,12 @@ pub(crate) fn revealed(secret: &SecretString) -> &str {
 ///
 /// # Errors
 ///
-/// What the system says; `FileTooLarge` for more than so many bytes, `ResourceBusy` for a file that grows meanwhile.
+/// The error of the system; `FileTooLarge` for more than this many bytes; `ResourceBusy` if the file grows
+/// meanwhile.
 pub fn read_secret_file(path: &Path, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut file = File::open(path)?;
-    // A vector that grows leaves what it held behind, so that all the room is there before the first byte: one more than
-    // the file has, and enough for what does not know its length, as a pipe.
+    // A vector that grows leaves its old content behind in memory. So it has all its room before the first byte: one
+    // byte more than the file has, and enough for a file without a length, such as a pipe.
     let room = match usize::try_from(file.metadata()?.len()) {
         Ok(length @ 1..) if length < most => length + 1,
         _ => most + 1,

@@ -20,11 +20,16 @@ pub(crate) fn read(path: &Path) -> Result<(String, Option<String>), String> {
     if text.trim().is_empty() {
         return Err(format!("the file {shown} is empty"));
     }
+    Ok((text.to_owned(), warning(path)))
+}
+
+/// A warning if everyone can read the file.
+pub(crate) fn warning(path: &Path) -> Option<String> {
     let open = std::fs::metadata(path).is_ok_and(|metadata| mode(&metadata) & 0o004 != 0);
-    let warning = open.then(|| {
+    open.then(|| {
+        let shown = path.display();
         format!("{shown} can be read by everyone on this machine; its mode should be 0400")
-    });
-    Ok((text.to_owned(), warning))
+    })
 }
 
 /// Returns the value of a variable, or the content of the file that its `_FILE` twin names.
@@ -68,7 +73,7 @@ pub(crate) fn text_or_file(
     }
 }
 
-/// The most bytes that a file with a secret has.
+/// The maximal size of a file with a secret, in bytes.
 const MOST: usize = 64 * 1024;
 
 /// The permission bits of a file.

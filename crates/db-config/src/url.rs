@@ -45,6 +45,10 @@ pub struct DirectUrl(Endpoint);
 
 impl PooledUrl {
     /// Reads a `postgres://` URL; see `config/README.md` for what each parameter means.
+    ///
+    /// # Errors
+    ///
+    /// Lists everything that is wrong with the URL, without the password.
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
         parse(url).map(PooledUrl)
     }
@@ -69,6 +73,10 @@ impl PooledUrl {
 
 impl DirectUrl {
     /// Reads a `postgres://` URL; see `config/README.md` for what each parameter means.
+    ///
+    /// # Errors
+    ///
+    /// Lists everything that is wrong with the URL, without the password.
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
         parse(url).map(DirectUrl)
     }

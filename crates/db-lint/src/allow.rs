@@ -1,4 +1,4 @@
-//! `-- dbctl:allow RULE reason="…"`: a finding that somebody has judged, with the reason.
+//! `-- dbctl:allow RULE reason="…"` allows a finding, and says why.
 
 use std::path::Path;
 
@@ -31,10 +31,10 @@ impl Allowance {
     }
 }
 
-/// Marks what the comments of a file allow, and returns what is wrong with the comments.
+/// Marks the findings that the comments of a file allow, and returns what is wrong with the comments.
 ///
-/// A comment is about the statement that it stands in front of, or in, or behind on the same line, and about the
-/// file as a whole for rules that have no statement.
+/// A comment applies to the statement that follows it, to the statement around it, or to the statement before it
+/// on the same line. For rules that have no statement it applies to the whole file.
 pub(crate) fn apply(
     path: &Path,
     text: &str,

@@ -4,6 +4,7 @@ mod dropped;
 mod secrets;
 mod transactions;
 mod up_file;
+mod whole_table;
 
 use app_db::Migration;
 
@@ -13,7 +14,7 @@ use crate::finding::Finding;
 use crate::outline::{Outline, outline};
 use crate::rules;
 
-/// Everything that our rules find in a migration. `statements` are those of `up.sql`.
+/// Everything that our rules find in a migration. `statements` come from `up.sql`.
 pub(crate) fn find(
     migration: &Migration,
     statements: &[Outline<'_>],
@@ -24,8 +25,17 @@ pub(crate) fn find(
         statements,
     };
     let mut findings = transactions::find(&up);
+    findings.extend(whole_table::find(&up));
     findings.extend(secrets::find(&up));
     findings.extend(privileges(&up));
+    if statements.is_empty() {
+        let path = migration.path.join("up.sql");
+        findings.push(Finding::of_file(
+            &rules::UP_EMPTY,
+            path,
+            rules::UP_EMPTY.summary,
+        ));
+    }
     findings.extend(down(migration));
     if let Some(schema) = schema {
         findings.extend(dropped::find(&up, schema));

@@ -1,4 +1,4 @@
-//! `schema.rs`, where diesel is told which tables there are.
+//! `schema.rs`, which declares the tables to diesel.
 
 pub(crate) mod comparison;
 pub(crate) mod schema_rs;

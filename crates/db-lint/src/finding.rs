@@ -22,7 +22,7 @@ pub struct Finding {
     pub column: usize,
     /// Line of the end.
     pub end_line: usize,
-    /// Column behind the end.
+    /// Column after the end.
     pub end_column: usize,
     /// What is wrong.
     pub message: String,

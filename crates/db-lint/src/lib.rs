@@ -1,8 +1,8 @@
-//! Finds what is dangerous in migrations before they run, and tables in `schema.rs` that the database does
-//! not have.
+//! Finds what is dangerous in migrations before they run, and compares `schema.rs` with the tables of a
+//! database.
 //!
-//! The rules are those of [squawk](https://squawkhq.com) and a few about diesel's folders. Nothing here needs a
-//! server. What a live catalogue knows comes in as [`Sizes`].
+//! It has the rules of [squawk](https://squawkhq.com) and a few of its own about diesel's folders. Nothing here
+//! needs a server. [`Sizes`] has what a live catalogue knows.
 
 mod allow;
 mod checks;

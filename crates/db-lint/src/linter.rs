@@ -1,5 +1,7 @@
 //! Applies every rule to every migration.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use app_db::{Migration, MigrationSource};
@@ -17,7 +19,7 @@ use crate::sizes::Sizes;
 use crate::squawk;
 use crate::squawk_toml::SquawkToml;
 
-/// Looks at migrations with all rules.
+/// Applies all rules to migrations.
 #[derive(Clone, Debug)]
 pub struct Linter {
     directory: PathBuf,
@@ -25,6 +27,8 @@ pub struct Linter {
     schema: Option<SchemaRs>,
     changes: Option<Changes>,
     sizes: Sizes,
+    /// The names of the only directories to look at.
+    only: Option<BTreeSet<OsString>>,
 }
 
 impl Linter {
@@ -41,27 +45,36 @@ impl Linter {
             schema: None,
             changes: None,
             sizes: Sizes::default(),
+            only: None,
         })
     }
 
-    /// Looks for columns that are dropped, and still stand in `schema.rs`.
+    /// Looks for columns that a migration drops and `schema.rs` still has.
     #[must_use]
     pub fn with_schema(mut self, schema: SchemaRs) -> Self {
         self.schema = Some(schema);
         self
     }
 
-    /// Looks only at migrations that have changed, and finds files that must not.
+    /// Looks only at migrations that have changed, and finds changed files that must not change.
     #[must_use]
     pub fn with_changes(mut self, changes: Changes) -> Self {
         self.changes = Some(changes);
         self
     }
 
-    /// Judges what locks a table by the size of the table.
+    /// Judges a lock by the size of the table.
     #[must_use]
     pub fn with_sizes(mut self, sizes: Sizes) -> Self {
         self.sizes = sizes;
+        self
+    }
+
+    /// Looks only at the migrations in these directories.
+    #[must_use]
+    pub fn with_only<'a>(mut self, directories: impl IntoIterator<Item = &'a Path>) -> Self {
+        let names = directories.into_iter().filter_map(Path::file_name);
+        self.only = Some(names.map(OsStr::to_owned).collect());
         self
     }
 
@@ -77,7 +90,11 @@ impl Linter {
                 .changes
                 .as_ref()
                 .is_none_or(|changes| changes.has(&migration.path));
-            if has_changed {
+            let is_meant = self.only.as_ref().is_none_or(|only| {
+                let name = migration.path.file_name();
+                name.is_some_and(|name| only.contains(name))
+            });
+            if has_changed && is_meant {
                 findings.extend(self.look_at(&migration));
             }
         }
@@ -261,6 +278,52 @@ mod tests {
             );
             let findings = lint(secret, Some("select 1"), None);
             assert!(findings.iter().all(|f| !f.message.contains("canary5ecret")));
+        }
+    }
+
+    #[test]
+    fn rules_about_what_holds_or_empties_a_whole_table() {
+        let rules = |up: &str| {
+            let findings = lint(up, Some("select 1"), None);
+            findings.iter().map(|f| f.rule).collect::<Vec<_>>()
+        };
+        for (up, rule, is_found) in [
+            (
+                "alter table only a add if not exists n serial",
+                "serial-column-added",
+                true,
+            ),
+            (
+                "alter table a add b int, add column n BigSerial",
+                "serial-column-added",
+                true,
+            ),
+            (
+                "create table a(); alter table a add n serial",
+                "serial-column-added",
+                false,
+            ),
+            ("alter table a add serial int", "serial-column-added", false),
+            ("alter table a add c json", "json-column-added", true),
+            ("alter table a add json jsonb", "json-column-added", false),
+            (
+                "refresh materialized view v",
+                "refresh-without-concurrently",
+                true,
+            ),
+            (
+                "refresh materialized view v with no data",
+                "refresh-without-concurrently",
+                false,
+            ),
+            ("truncate only s.a, b", "truncated-table", true),
+            (
+                "create table a(); truncate table a",
+                "truncated-table",
+                false,
+            ),
+        ] {
+            assert_eq!(rules(up).contains(&rule), is_found, "{up}");
         }
     }
 

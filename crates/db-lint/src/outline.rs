@@ -1,4 +1,4 @@
-//! The statements of a file, as the migrator cuts it.
+//! The statements of a file, as the migrator divides it.
 
 use app_db::FileStatement;
 

@@ -21,7 +21,7 @@ impl Report {
             .count()
     }
 
-    /// How many are worth a look.
+    /// How many findings are only warnings.
     #[must_use]
     pub fn warnings(&self) -> usize {
         let warns = |finding: &&Finding| {

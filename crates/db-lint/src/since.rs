@@ -16,15 +16,15 @@ pub struct Changes {
     since: String,
     /// The names of their directories.
     changed: BTreeSet<String>,
-    /// Files that were there and are not the same any more, from the folder on.
+    /// Files that existed and have changed since, as paths from the folder on.
     edited: Vec<PathBuf>,
     /// The directories that the revision has.
     there: BTreeSet<String>,
 }
 
 impl Changes {
-    /// Asks git what has changed below `directory` since `since` branched off: commits, what is not committed,
-    /// and new files.
+    /// Asks git what has changed below `directory` since this branch left `since`: in commits, in files that
+    /// are not committed, and by new files.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Changes {
             "--end-of-options",
             &commit,
         ])?;
-        // What came to the other branch meanwhile is no change of ours.
+        // Changes that came to the other branch meanwhile are not ours.
         let tip = commit.trim().to_owned();
         let base = git(&["merge-base", &tip, "HEAD"]).unwrap_or(commit);
         let base = base.trim();
@@ -55,7 +55,8 @@ impl Changes {
         ];
         let diff = git(&diff)?;
         let new = git(&["ls-files", "--others", "--exclude-standard", "-z"])?;
-        // Of the revision itself: what came to it meanwhile may be applied before ours.
+        // The directories of the revision itself: a migration that came to it meanwhile may be applied
+        // before ours.
         let there = git(&["ls-tree", "-d", "--name-only", "-z", &tip])?;
 
         let mut changes = Self {
@@ -79,8 +80,9 @@ impl Changes {
         Ok(changes)
     }
 
-    /// Whether a migration has changed.
-    pub(crate) fn has(&self, migration: &Path) -> bool {
+    /// Whether the migration in this directory has changed.
+    #[must_use]
+    pub fn has(&self, migration: &Path) -> bool {
         let name = migration.file_name().unwrap_or_default();
         self.changed.contains(&*name.to_string_lossy())
     }
@@ -100,11 +102,11 @@ impl Changes {
         Some(Finding::of_file(&rules::OUT_OF_ORDER, path, message))
     }
 
-    /// A finding for each file that was there before. Where somebody has applied it, it must not change.
+    /// A finding for each file that existed before. Somebody may have applied it, so it must not change.
     pub(crate) fn edited(&self, directory: &Path) -> Vec<Finding> {
         let finding = |file: &PathBuf| {
             let message = format!(
-                "The file is not as it was in {}, where it may be applied already.",
+                "The file is not the same as in {}, from which it may be applied already.",
                 self.since
             );
             Finding::of_file(&rules::EDITED, directory.join(file), message)
@@ -113,13 +115,13 @@ impl Changes {
     }
 }
 
-/// The version of a directory, as it is compared.
+/// The version of a directory, in the form in which versions are compared.
 fn version(directory: &str) -> String {
     let version = directory.split('_').next().unwrap_or_default();
     version.replace('-', "")
 }
 
-/// The directory of a migration that a file lies in.
+/// The directory of the migration to which a file belongs.
 fn directory_of(file: &str) -> Option<String> {
     let (directory, _) = file.split_once('/')?;
     Some(directory.to_owned())

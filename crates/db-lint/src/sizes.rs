@@ -47,5 +47,5 @@ impl Sizes {
     }
 }
 
-/// A table with fewer rows is scanned or written anew before anybody notices.
+/// A table with fewer rows is scanned or rewritten before anybody notices.
 const FEW_ROWS: i64 = 10_000;

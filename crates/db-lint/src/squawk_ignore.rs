@@ -8,7 +8,7 @@ use crate::finding::line_and_column;
 pub(crate) struct Ignores<'a>(Vec<Ignore<'a>>);
 
 struct Ignore<'a> {
-    /// Without any it is every rule.
+    /// An empty list means every rule.
     rules: Vec<&'a str>,
     of_file: bool,
     /// The line of the comment.

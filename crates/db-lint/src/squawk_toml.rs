@@ -19,7 +19,7 @@ pub(crate) struct SquawkToml {
     pub(crate) pg_version: Option<Version>,
 }
 
-/// Other keys, as those of its GitHub app, are squawk's own business.
+/// Other keys, for example for squawk's GitHub app, are ignored.
 #[derive(Deserialize)]
 struct Keys {
     #[serde(default)]

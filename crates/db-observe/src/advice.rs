@@ -1,4 +1,4 @@
-//! Advice: what the numbers say about sizes, each with its inputs.
+//! Advice: sizes that follow from measured numbers, each with its inputs.
 
 pub mod formulas;
 
@@ -107,7 +107,7 @@ impl Load {
             recommended: busy,
             inputs: measured.to_vec(),
             sentence: format!(
-                "By Little's law {busy:.1} connections are in use on the mean; fewer cannot carry this load."
+                "By Little's law {busy:.1} connections are in use on average; fewer cannot carry this load."
             ),
         }];
         if let Some(max) = connections_for(rate, hold, target, SHARE) {
@@ -205,10 +205,10 @@ impl Load {
             ],
             sentence: match instances {
                 0 | 1 => format!(
-                    "A single instance may have {share} connections, all pools together; several share them.{now}"
+                    "A single instance may have {share} connections for all its pools; several instances share them.{now}"
                 ),
                 _ => format!(
-                    "Each of {instances} instances may have {share} connections, all pools together.{now}"
+                    "Each of {instances} instances may have {share} connections for all its pools.{now}"
                 ),
             },
         })
@@ -242,7 +242,7 @@ impl Load {
                 recommended: LONGEST_LIFE.as_secs_f64(),
                 inputs: Vec::new(),
                 sentence: format!(
-                    "1 to 30 minutes are usual for max_lifetime, below every timeout of the server and of what is \
+                    "1 to 30 minutes are usual for max_lifetime, below every timeout of the server and of everything \
                      between; it is {now}."
                 ),
             });

@@ -1,4 +1,4 @@
-//! The monitor: looks at every pool at an interval, and keeps what the last looks have found.
+//! The monitor: looks at every pool at an interval, and keeps the results of the last looks.
 
 pub(crate) mod pooler_figures;
 pub(crate) mod ports;
@@ -36,8 +36,8 @@ pub struct MonitorOptions {
     pub interval: Duration,
     /// How many samples of each pool it keeps; 100 by default.
     pub history: usize,
-    /// Whether it asks the console of a PgBouncer too, as the pool's own user, whom PgBouncer's `stats_users` and
-    /// `auth_file` then have to name; not by default.
+    /// Whether it also asks the console of a PgBouncer; not by default. It asks as the pool's own user, so
+    /// PgBouncer's `stats_users` and `auth_file` have to name that user.
     pub asks_pooler: bool,
 }
 
@@ -99,10 +99,10 @@ impl Monitor {
         *running = Some(Running { stop, task });
     }
 
-    /// Ends the looks, and keeps what was found. The monitor may be started again. Calling this on a monitor that
-    /// does not run does nothing.
+    /// Ends the looks, and keeps the samples. The monitor may be started again. Calling this on a monitor that does
+    /// not run does nothing.
     ///
-    /// Dropping the future early stops it nevertheless.
+    /// Dropping the future early stops the monitor nevertheless.
     pub async fn stop(&self) {
         let running = self.0.lock_running().take();
         if let Some(running) = running {

@@ -81,7 +81,7 @@ impl Operations {
         self.watched.lock_rules().firing(SystemTime::now())
     }
 
-    /// The last hundred alerts, beginnings and ends, the oldest first.
+    /// The last hundred alerts, both beginnings and ends, the oldest first.
     #[must_use]
     pub fn told(&self) -> Vec<Alert> {
         let told = self.watched.lock_told();
@@ -98,7 +98,7 @@ impl Operations {
             .collect()
     }
 
-    /// What the load of the last minutes says about the sizes, for each pool that has had any.
+    /// What the load of the last minutes says about the sizes, for each pool that had some load.
     #[must_use]
     pub fn advice(&self) -> Vec<(String, Vec<Advice>)> {
         self.watched.advice(&self.watched.db.snapshot())
@@ -122,7 +122,7 @@ impl Operations {
 
     /// Ends everything that runs. Alerts that are not sent yet are lost.
     ///
-    /// Dropping the future early ends it nevertheless.
+    /// Dropping the future early ends everything nevertheless.
     pub async fn stop(&self) {
         self.owner.stop.cancel();
         self.owner.tasks.close();

@@ -22,14 +22,14 @@ use crate::page::view::StatusPage;
 
 /// The status page of a database, with its JSON and its metrics beside it.
 ///
-/// It exists only where it is mounted. It answers only requests whose host is a name of this machine, or another
-/// name that was allowed. A service that makes it public must put its own authentication before it.
+/// It exists only where a service mounts it. It answers only requests whose host is a name of this machine, or
+/// another allowed name. A service that makes it public must put its own authentication before it.
 ///
 /// | path | answer |
 /// |---|---|
 /// | the prefix, with or without a slash, and `index.html` | the page, which needs no script |
 /// | `status.json` | the same as JSON: [`StatusReport`](crate::StatusReport) |
-/// | `metrics` | Prometheus' text, or OpenMetrics where that is asked for |
+/// | `metrics` | Prometheus' text, or OpenMetrics if the client asks for it |
 #[derive(Clone)]
 pub struct Page {
     operations: Operations,

@@ -60,7 +60,7 @@ pub(crate) struct Backend {
     /// replaced the observer.
     in_slot: Arc<()>,
     reset: Option<SessionReset>,
-    /// Settings of one holder stay for the next one.
+    /// A holder's settings stay for the next holder.
     keeps_settings: bool,
     born: Instant,
     /// When its lifetime ends, and after how many uses. Each is shortened by up to a quarter, at random:
@@ -257,7 +257,7 @@ impl Backend {
         } else {
             return None;
         };
-        // While no login works it is better than none.
+        // While no login works, the pool keeps it: an old connection is better than none.
         (!self.registry.spares()).then_some(worn)
     }
 
@@ -374,7 +374,7 @@ impl Backend {
     }
 }
 
-/// When the life of a backend ends that was made at `born` and keeps this share of its lifetime.
+/// When a backend's life ends if it was made at `born` and keeps this share of its lifetime.
 fn end_of_life(registry: &Registry, born: Instant, kept: f64) -> Option<Instant> {
     let full = registry.settings.max_lifetime()?;
     born.checked_add(full.mul_f64(kept))

@@ -1,4 +1,4 @@
-//! What works beside the connections of a pool: listeners and the prober.
+//! Listeners and the prober, which work beside the connections of a pool.
 
 pub(crate) mod following;
 pub(crate) mod listener;

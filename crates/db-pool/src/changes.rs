@@ -1,4 +1,4 @@
-//! Changes: tells everybody who waits for it what happens to the connections of a pool.
+//! Changes: tells waiting code what happens to the connections of a pool.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,8 +24,8 @@ impl Changes {
         self.told.notify_waiters();
     }
 
-    /// The same, at no cost if nobody listens. Use it only for changes made under a lock that listeners
-    /// also take for their look: then either they see the change, or this sees them.
+    /// The same, at no cost if nobody listens. Use it only for changes under a lock that listeners also
+    /// take when they look. Then either they see the change, or this sees them.
     pub(crate) fn tell_listeners(&self) {
         if self.listeners.load(Ordering::SeqCst) > 0 {
             self.tell();

@@ -18,7 +18,7 @@ use crate::status::Status;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The configuration, the credentials or the certificates are wrong; nothing heals by waiting.
+    /// The configuration, the credentials or the certificates are wrong; waiting does not help.
     Configuration,
     /// The statement or the caller's own work failed.
     Query,
@@ -70,7 +70,7 @@ pub enum PoolError {
         last_failure: Option<ConnectError>,
     },
     /// Too many callers are waiting already.
-    #[error("pool `{pool}` has {waiting} callers waiting, as many as it lets wait")]
+    #[error("pool `{pool}` already has {waiting} callers waiting, and max_waiting allows no more")]
     QueueFull {
         /// The pool's name.
         pool: Arc<str>,
@@ -86,9 +86,7 @@ pub enum PoolError {
         status: Box<Status>,
     },
     /// The pool cannot have this size.
-    #[error(
-        "pool `{pool}` cannot be resized to {asked}; its sizes go from 1 to its ceiling of {ceiling}"
-    )]
+    #[error("pool `{pool}` cannot be resized to {asked}, expected 1 to the ceiling of {ceiling}")]
     Resize {
         /// The pool's name.
         pool: Arc<str>,
@@ -114,7 +112,7 @@ pub enum PoolError {
         #[source]
         limited: RateLimited,
     },
-    /// Nobody could listen to these channels.
+    /// No channel can have these names.
     #[error("pool `{pool}` cannot listen to these channels: {problem}")]
     Channels {
         /// The pool's name.
@@ -128,7 +126,7 @@ pub enum PoolError {
     /// ever. Use the connection of the work instead, or check out after the work is over.
     #[error(
         "pool `{pool}` has no connection free for {inner}, inside work that holds one since {outer}; \
-         use that one, as waiting for another could deadlock"
+         use that one, because waiting for another one could deadlock"
     )]
     Nested {
         /// The pool's name.
@@ -138,7 +136,7 @@ pub enum PoolError {
         /// Where another one was asked for.
         inner: &'static Location<'static>,
     },
-    /// The server cannot be connected to, for a reason that waiting does not heal.
+    /// The pool cannot connect to the server, and waiting does not help.
     #[error("pool `{pool}` cannot connect")]
     Connect {
         /// The pool's name.
@@ -147,9 +145,9 @@ pub enum PoolError {
         #[source]
         source: ConnectError,
     },
-    /// New credentials came with the host of another cluster than the one that the pool is connected to.
+    /// New credentials came with a host of another cluster. The pool stays connected to its present cluster.
     #[error(
-        "pool `{pool}` cannot move to {address}, which is another cluster than the one that it is connected to"
+        "pool `{pool}` cannot move to {address}: its present connections lead to another cluster"
     )]
     OtherCluster {
         /// The pool's name.

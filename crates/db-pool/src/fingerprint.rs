@@ -1,4 +1,4 @@
-//! Fingerprints: what statements have in common that differ only in their values.
+//! Fingerprints: a common name for statements that differ only in their values.
 //!
 //! A text is divided into tokens by PostgreSQL's own rules. Literals and placeholders become `?`.
 //! Repeated list items and rows of the same shape become one. Comments and line breaks are removed. The

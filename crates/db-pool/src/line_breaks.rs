@@ -17,7 +17,7 @@ pub fn breaks_a_line(char: char) -> bool {
     is_invisible || char.is_control()
 }
 
-/// The text, with all characters escaped that break a line.
+/// The text, with escapes for all characters that break a line.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());

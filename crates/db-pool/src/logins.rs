@@ -1,8 +1,9 @@
-//! Logins: whether credentials that several pools share may be tried now, and what their owner hears of them.
+//! Logins: decides whether pools may try their shared credentials now, and tells the owner of the credentials about
+//! refusals.
 //!
 //! The owner fetches and replaces the credentials. A pool asks for a permit before each login. The first refusal
-//! stops all logins, so that wrong credentials are not tried once for each connection that is missing; from then on the
-//! owner alone tries, until it says that logins work again.
+//! stops all logins, so that wrong credentials are not tried once for each missing connection. From then on only the
+//! owner tries, until it says that logins work again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -31,11 +32,11 @@ struct State {
     in_flight: u32,
     /// How often the server has refused the present credentials since they worked last.
     refused: u32,
-    /// What the server has said the last time.
+    /// What the server said last.
     why: Option<ConnectError>,
-    /// Counts the credentials: a login that began with earlier ones says nothing of the present ones.
+    /// Numbers the credentials: a login that began with earlier ones says nothing about the present ones.
     version: u64,
-    /// Until then the credentials count as just proved, so that a cold pool opens as many connections as it likes.
+    /// Until then the credentials count as just proved, and a cold pool may open as many connections as it wants.
     fresh_until: Instant,
     /// From then on a login waits until the owner has renewed the credentials.
     due: Option<Instant>,
@@ -44,14 +45,14 @@ struct State {
     pools: Vec<Weak<Changes>>,
 }
 
-/// What is known of the present credentials.
+/// What is known about the present credentials.
 #[derive(Clone, Copy, Debug)]
 enum Verdict {
-    /// They work, as far as anybody knows.
+    /// Nothing shows that they do not work.
     Working,
     /// The server has refused them, and the owner has not looked into it yet.
     Asking,
-    /// The server refuses all that the owner has.
+    /// The server refuses all credentials that the owner has.
     Refused,
 }
 
@@ -61,7 +62,7 @@ enum Verdict {
 pub struct Wanted {
     /// The server has refused the present credentials.
     pub refusal: bool,
-    /// A session was denied what its role may do otherwise (42501).
+    /// The server denied something to a session (42501). Its role may have been revoked.
     pub denial: bool,
     /// A login waits for credentials that are due to be renewed.
     pub renewal: bool,
@@ -74,7 +75,7 @@ impl Wanted {
 }
 
 impl Logins {
-    /// Logins with at most so many refusals of the same credentials.
+    /// Logins that allow at most this many refusals of the same credentials.
     #[must_use]
     pub fn new(attempts: u32) -> Arc<Self> {
         Arc::new(Self {
@@ -115,7 +116,7 @@ impl Logins {
         });
     }
 
-    /// Other credentials, which have been proved, take the place of the present ones.
+    /// Other credentials, which are proved, replace the present ones.
     pub fn are_replaced(&self) {
         self.change(|state| {
             state.verdict = Verdict::Working;
@@ -130,7 +131,7 @@ impl Logins {
         self.change(|state| state.verdict = Verdict::Refused);
     }
 
-    /// The renewal that logins wait for is over; from `due` on, they wait for the next one.
+    /// The renewal for which logins wait is over. From `due` on they wait for the next one.
     pub fn are_due(&self, due: Option<Instant>) {
         let mut state = self.lock();
         state.due = due;
@@ -151,7 +152,7 @@ impl Logins {
         !matches!(self.lock().verdict, Verdict::Working)
     }
 
-    /// Waits for the owner where the credentials are due to be renewed.
+    /// Waits for the owner if the credentials are due to be renewed.
     pub(crate) async fn ready(&self) {
         loop {
             let mut renewed = std::pin::pin!(self.renewed.notified());
@@ -181,7 +182,7 @@ impl Logins {
         Some(state.version)
     }
 
-    /// Why no login is tried, where the owner has nothing left that it could try.
+    /// Why no login is tried, if the owner has nothing left to try.
     pub(crate) fn refusal(&self) -> Option<ConnectError> {
         let state = self.lock();
         let is_final = matches!(state.verdict, Verdict::Refused);
@@ -193,13 +194,13 @@ impl Logins {
         matches!(self.lock().verdict, Verdict::Asking)
     }
 
-    /// A session of the present credentials was denied something.
+    /// The server denied something to a session with the present credentials.
     pub(crate) fn denied(&self) {
         self.lock().wanted.denial = true;
         self.asked.notify_one();
     }
 
-    /// Tells this pool from now on when a permit may be had again.
+    /// Tells this pool from now on when a permit is available again.
     pub(crate) fn enlist(&self, pool: &Arc<Changes>) {
         let pools = &mut self.lock().pools;
         pools.retain(|pool| pool.strong_count() > 0);
@@ -223,11 +224,11 @@ impl Logins {
     }
 }
 
-/// One login that may go ahead; its drop lets the next one go.
+/// One login that may go ahead. Dropping it lets the next one go.
 #[derive(Debug)]
 pub(crate) struct LoginPermit(Option<Counted>);
 
-/// A login of credentials that have an owner.
+/// A login with credentials that have an owner.
 #[derive(Debug)]
 struct Counted {
     logins: Arc<Logins>,
@@ -235,7 +236,7 @@ struct Counted {
 }
 
 impl LoginPermit {
-    /// Lets one login go ahead, if one may; a pool by itself has nobody to ask.
+    /// Lets one login go ahead, if it may. A pool without an owner of its credentials asks nobody.
     pub(crate) fn take(logins: Option<&Arc<Logins>>) -> Option<Self> {
         let Some(logins) = logins else {
             return Some(Self(None));
@@ -245,7 +246,7 @@ impl LoginPermit {
         Some(Self(Some(Counted { logins, version })))
     }
 
-    /// Waits for the owner where the credentials are due to be renewed.
+    /// Waits for the owner if the credentials are due to be renewed.
     pub(crate) async fn ready(&mut self) {
         if let Some(Counted { logins, version }) = &mut self.0 {
             logins.ready().await;
@@ -253,7 +254,7 @@ impl LoginPermit {
         }
     }
 
-    /// Tells the owner of a login that has failed, where the server has refused the credentials.
+    /// If the server has refused the credentials of a failed login, tells their owner.
     pub(crate) fn failed(&self, why: &ConnectError) {
         let Some(Counted { logins, version }) = &self.0 else {
             return;
@@ -264,7 +265,7 @@ impl LoginPermit {
         }
         state.refused += 1;
         state.why = Some(why.clone());
-        // The owner hears of the first one only. Others that were in flight with it say nothing more.
+        // The owner hears only of the first refusal. Other logins that were in flight with it show nothing new.
         if matches!(state.verdict, Verdict::Working) {
             state.verdict = Verdict::Asking;
             state.wanted.refusal = true;

@@ -80,7 +80,7 @@ pub fn endpoint(pool: &Pool) -> Endpoint {
     generation.endpoint.clone()
 }
 
-/// The same endpoint at another host and port, where it is one TCP host.
+/// The same endpoint at another host and port, if it is one TCP host.
 #[must_use]
 pub fn moved(endpoint: &Endpoint, host: &str, port: u16) -> Endpoint {
     rotation::moved(endpoint, host, port)
@@ -100,12 +100,12 @@ pub async fn prove(pool: &Pool, endpoint: &Endpoint) -> Result<Proof, PoolError>
     rotation::prove(pool.shared(), endpoint).await
 }
 
-/// The identifier that the cluster behind an endpoint was made with, which its standbys share.
+/// The identifier of the cluster behind an endpoint, which its standbys share.
 ///
 /// # Errors
 ///
-/// [`PoolError::Connect`] where the login fails or the server does not say it. Dropping the future closes the
-/// connection. Costs a login and one round trip.
+/// [`PoolError::Connect`] if the login fails, or the server does not give the identifier. Dropping the future closes
+/// the connection. Costs a login and one round trip.
 pub async fn cluster_at(pool: &Pool, endpoint: Endpoint) -> Result<String, PoolError> {
     rotation::cluster_at(pool.shared(), endpoint).await
 }
@@ -119,13 +119,13 @@ pub fn put_in_place(pools: Vec<(Pool, Endpoint)>, rules: DrainRules) -> Rotation
     rotation::put_in_place(pools.collect(), rules)
 }
 
-/// Reads the certificates of a pool anew for the connections to come; those in place stay where that fails.
+/// Reads the certificates of a pool again, for new connections. If that fails, the present ones stay.
 pub fn read_certificates(pool: &Pool) {
     let endpoint = endpoint(pool);
     pool.shared().dialler.read_certificates(&endpoint);
 }
 
-/// The present credentials of these pools work: a login beside them was accepted.
+/// Tells these pools that their present credentials work: the server has accepted a login beside them.
 pub fn logins_work(pools: &[Pool]) {
     pools.iter().for_each(|pool| pool.shared().logins_work());
 }

@@ -75,7 +75,7 @@ impl Pool {
         }
     }
 
-    /// Opens a pool that connects when it is first used. No server is needed for it.
+    /// Opens a pool that connects when it is first used. It needs no server.
     ///
     /// Inside a tokio runtime it begins at once to make `min_idle` connections. Outside a runtime it begins with its
     /// first use, on the runtime of that use. Its tasks and connections end there too, so that runtime must outlive
@@ -151,8 +151,8 @@ impl Pool {
 
     /// Replaces the credentials without dropping work in flight.
     ///
-    /// The pool first proves the new credentials by a login. Then it makes every new connection with them,
-    /// closes older connections that are idle, and closes the ones in use when they come back.
+    /// The pool first proves the new credentials with a login. Then it makes every new connection with them, closes
+    /// older connections that are idle, and closes the ones in use when they come back.
     ///
     /// # Errors
     ///

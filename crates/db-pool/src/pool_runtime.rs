@@ -17,7 +17,7 @@ pub(crate) struct PoolRuntime {
 }
 
 impl PoolRuntime {
-    /// Makes the current runtime that of the pool, unless it has one, and starts the tasks that wait for it.
+    /// Gives the pool the current runtime, unless it has one, and starts the tasks that wait for a runtime.
     pub(crate) fn begin(&self) {
         if self.handle.get().is_none()
             && let Ok(current) = Handle::try_current()

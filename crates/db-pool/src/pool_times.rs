@@ -41,7 +41,7 @@ pub enum TimeEvent<'e> {
     Ran(Duration, Option<&'e SqlState>),
 }
 
-/// Told of every time of a pool, at the place where it is measured. It must neither block nor take long.
+/// Gets every time of a pool, at the place where it is measured. It must neither block nor take long.
 pub type TimeListener = Box<dyn Fn(TimeEvent<'_>) + Send + Sync>;
 
 /// Where times are recorded.

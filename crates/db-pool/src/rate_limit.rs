@@ -30,7 +30,7 @@ pub struct RateLimited {
 }
 
 impl RateLimit {
-    /// A full bucket of `burst` tokens, into which `per_second` new ones come each second.
+    /// A full bucket of `burst` tokens. It gets `per_second` new ones each second.
     #[must_use]
     pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);

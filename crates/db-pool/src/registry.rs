@@ -34,11 +34,11 @@ pub(crate) struct Registry {
     pub(crate) times: PoolTimes,
     pub(crate) statements: StatementTable,
     pub(crate) changes: Arc<Changes>,
-    /// What the pool shares with others that log in with the same credentials; a pool by itself has no owner to ask.
+    /// What the pool shares with other pools that have the same credentials. A pool of its own has no owner to ask.
     pub(crate) logins: Option<Arc<Logins>>,
-    /// Whether the last login failed, so that a connection that is ended now could not be made again.
+    /// Whether the last login failed. Then a connection that is closed now could not be made again.
     no_login_works: AtomicBool,
-    /// Whether a connection was spared for that reason since the keeper looked last.
+    /// Whether the pool has kept a connection for that reason since the keeper looked last.
     any_spared: AtomicBool,
     /// Whose turn it is to get one.
     pub(crate) turns: Turns,
@@ -143,7 +143,7 @@ impl Registry {
         self.no_login_works.store(!works, Ordering::Release);
     }
 
-    /// Whether a connection that has come to its end is spared, since no other could be made at present.
+    /// Whether to keep a connection that should be closed, because no other one could be made at present.
     pub(crate) fn spares(&self) -> bool {
         let spares = self.no_login_works.load(Ordering::Acquire);
         if spares {
@@ -152,7 +152,7 @@ impl Registry {
         spares
     }
 
-    /// Whether any was spared since this was asked last.
+    /// Whether the pool has kept any for that reason since this was asked last.
     pub(crate) fn has_spared(&self) -> bool {
         self.any_spared.swap(false, Ordering::AcqRel) && self.no_login_works.load(Ordering::Acquire)
     }

@@ -63,7 +63,8 @@ impl Shared {
             dialler: Dialler::new(endpoint, &profile),
             gate: Gate::new(max, profile.max_waiting),
             slots: Slots::new(max),
-            store: Store::new(profile.ceiling),
+            // A drain makes the newer one before it ends the older one.
+            store: Store::new(profile.ceiling + 1),
             backoff: Arc::new(Backoff::new(
                 Arc::clone(&profile.name),
                 profile.reconnect.clone(),
@@ -173,7 +174,7 @@ impl Shared {
 
     /// Why a caller need not wait: no attempt to connect would help it now.
     ///
-    /// Asked for callers that may not begin an attempt, and without meaning while a connection lives.
+    /// It is for callers that may not begin an attempt, and has no meaning while a connection lives.
     pub(crate) fn refusal(&self) -> Option<ConnectError> {
         let logins = self.registry.logins.as_ref();
         logins
@@ -181,7 +182,7 @@ impl Shared {
             .or_else(|| self.backoff.refusal())
     }
 
-    /// Whether no connection lives that could come back, and nobody looks for credentials that work.
+    /// Whether no living connection could come back, and nobody looks for credentials that work.
     pub(crate) fn is_hopeless(&self) -> bool {
         let alive = |live: &Arc<LiveBackend>| live.is_alive();
         let asked = |logins: &Arc<Logins>| logins.are_asked();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use app_db::db_pool::connect_client;
-use app_db::{Config, Endpoint, PoolProfile};
+use app_db::{Config, CurrentCredentials, Endpoint, PoolProfile};
 use clap::Args;
 use db_observe::{AdviceReport, Load};
 use serde::Serialize;
@@ -117,7 +117,7 @@ impl AdviseReport {
         }
         if self.advice.is_empty() {
             text.push_str(
-                "nothing is known that advice could be given on: see --status, --rate and --hold, --users and \
+                "there are no numbers to give advice on: see --status, --rate and --hold, --users and \
                  --operations, --cores\n",
             );
         }
@@ -133,6 +133,9 @@ async fn server(config: &Config) -> Option<(u32, u32)> {
         .or_else(|_| config.pooled_url().map(Endpoint::from))
         .ok()?;
     let asking = async {
+        let credentials = CurrentCredentials::fetch(config).await;
+        let credentials = credentials.map_err(|error| error.to_string())?;
+        let endpoint = credentials.applied_to(endpoint);
         let client = connect_client(&endpoint, PATIENCE)
             .await
             .map_err(|error| error.to_string())?;

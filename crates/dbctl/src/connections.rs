@@ -5,7 +5,7 @@ mod sessions;
 use std::time::Duration;
 
 use app_db::db_pool::connect_client;
-use app_db::{Config, Endpoint, PoolProfile};
+use app_db::{Config, CurrentCredentials, Endpoint, PoolProfile};
 use clap::Args;
 
 use self::sessions::Sessions;
@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// End the sessions that have been idle outside a transaction for this long, such as `10min`
+    /// End sessions that have been idle outside a transaction for this time, such as `10min`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     terminate_idle: Option<Duration>,
     /// The name of the database, required in production to end a session
@@ -26,8 +26,8 @@ pub(crate) struct Arguments {
     confirm: Option<String>,
 }
 
-/// Asks the server itself if there is a direct URL. Behind a pooler only the pooler's own sessions would
-/// be seen.
+/// Asks the server itself if there is a direct URL. Through a pooler, only the pooler's own sessions
+/// would be seen.
 pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
     let (endpoint, is_direct) = match (config.direct_url(), config.pooled_url()) {
         (Ok(url), _) => (Endpoint::from(url), true),
@@ -37,6 +37,9 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     if arguments.terminate_idle.is_some() {
         confirm(arguments, config, &endpoint.dbname)?;
     }
+    let endpoint = CurrentCredentials::fetch(config)
+        .await?
+        .applied_to(endpoint);
     let client = connect_client(&endpoint, CONNECT_TIMEOUT)
         .await
         .map_err(|error| CommandFailure::new(Exit::Connection, error))?;

@@ -12,7 +12,8 @@ use crate::output;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Fetch the credentials and log in with them once for each pool; nothing is changed. Exit code 8 unless all log in
+    /// Fetch the credentials and log in with them once for each pool, without changing anything. Exit code 8 unless
+    /// all logins work
     Check {
         /// Print JSON
         #[arg(long)]

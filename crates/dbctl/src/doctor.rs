@@ -10,7 +10,7 @@ mod said_settings;
 
 use std::fmt::Write;
 
-use app_db::Config;
+use app_db::{Config, CurrentCredentials};
 use clap::Args;
 use serde::Serialize;
 
@@ -29,7 +29,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
     let mut endpoints = Vec::new();
-    for configured in configured_endpoint::of(config)? {
+    let credentials = CurrentCredentials::fetch(config).await?;
+    for mut configured in configured_endpoint::of(config)? {
+        configured.endpoint = credentials.applied_to(configured.endpoint);
         endpoints.push(examined::examine(configured).await);
     }
     let advice = advice::on(config, &endpoints);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The exit codes. Scripts rely on them, so that none changes its meaning before the next major version.
+/// The exit codes. Scripts rely on them, so none changes its meaning before the next major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.
@@ -15,8 +15,8 @@ pub(crate) enum Exit {
     Pending = 3,
     /// The direct URL leads to a pooler.
     Pooled = 4,
-    /// A pending migration is older than an applied one, an applied one was edited, the pending ones are not
-    /// those of the plan, or `schema.rs` and the database differ.
+    /// An applied migration was edited, or a pending one is older than an applied one. Or something differs from the
+    /// database: the approved plan, or `schema.rs`.
     OutOfOrder = 5,
     /// `migrate lint` found errors.
     Lint = 6,
@@ -35,7 +35,8 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   2    wrong arguments or configuration
   3    migrations are pending (migrate status --check)
   4    the direct URL leads to a pooler
-  5    a pending migration is older than an applied one, what has run was edited, or the plan or schema.rs differs
+  5    files and database differ: an applied migration was edited, a pending one is older than an applied one,
+       --plan-file has other migrations, or schema.rs has another schema (migrate schema --check)
   6    migrate lint found errors
   7    another migrator held the lock for too long, or migrations were still pending (migrate wait)
   8    no connection to the server

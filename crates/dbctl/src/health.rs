@@ -86,5 +86,5 @@ impl PoolLine {
     }
 }
 
-/// The probes are over. A connection may still be being made.
+/// The probes are over, but the pool may still be making a connection.
 const GRACE: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@ mod advise;
 mod command_failure;
 mod config;
 mod connections;
+mod count;
 mod credentials;
 mod database;
 mod doctor;
@@ -46,7 +47,7 @@ enum Command {
     /// Show the configuration in force, or check it
     #[command(subcommand)]
     Config(config::Command),
-    /// Look at where user and password come from
+    /// Check the source of user and password
     #[command(subcommand, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
     Credentials(credentials::Command),
     /// Connect every pool and report its health; exit code 8 unless all of them are healthy
@@ -54,9 +55,9 @@ enum Command {
     /// Connect to every URL and say what stands before the server, what it allows, and what to change
     #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
     Doctor(doctor::Arguments),
-    /// Say how large the pools should be, with the inputs of each number
+    /// Advise on the sizes of the pools, with the inputs of each number
     Advise(advise::Arguments),
-    /// List the sessions of the database: states, waits, who blocks whom, which belong to app-db
+    /// List the sessions of the database: their states, who blocks whom, and which belong to app-db
     #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
     Connections(connections::Arguments),
     /// Show a running service's pools live, from its status page

@@ -1,5 +1,6 @@
 //! `dbctl migrate`.
 
+mod command;
 pub(crate) mod confirmation;
 mod diesel_files;
 mod lint;
@@ -13,225 +14,16 @@ mod schema_dump;
 mod status;
 mod verify;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use app_db::{Config, Migrator};
+use db_lint::Changes;
 
-use app_db::{Config, Migrator, Phase};
-use clap::{Args, Subcommand};
-
-use self::confirmation::Confirmation;
+pub(crate) use self::command::Command;
+use self::command::{Chosen, Route, SchemaCommand};
 use self::run::Back;
 use crate::command_failure::CommandFailure;
 use crate::exit::Exit;
 use crate::output;
 use crate::progress::Progress;
-
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Apply pending migrations
-    #[command(alias = "up")]
-    Run {
-        #[command(flatten)]
-        chosen: Chosen,
-        /// Print what would be done, as `plan` does, and do nothing
-        #[arg(long)]
-        dry_run: bool,
-        /// Print what would be done as a script for psql, and do nothing
-        #[arg(long, conflicts_with_all = ["dry_run", "json"])]
-        sql: bool,
-        /// Apply only what this file has, which `plan --json` has printed; exit code 5 if anything else is
-        /// pending, or a file has changed since
-        #[arg(long, value_name = "FILE")]
-        plan_file: Option<PathBuf>,
-        /// Print each event as a line of JSON
-        #[arg(long)]
-        json: bool,
-        /// End sessions that hold a lock which a migration waits for, if they have been idle in their
-        /// transaction for so long, as in `5min`
-        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-        end_idle_blockers: Option<Duration>,
-        #[command(flatten)]
-        confirmation: Confirmation,
-    },
-    /// Print what a run would do: locks, sizes, and what is written anew; takes no lock by itself
-    Plan {
-        #[command(flatten)]
-        chosen: Chosen,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// Run it in a transaction that is rolled back, and print what was really locked and how long it took;
-        /// holds those locks until the end
-        #[arg(long)]
-        execute_rollback: bool,
-        #[command(flatten)]
-        confirmation: Confirmation,
-    },
-    /// Revert the newest applied migrations, newest first
-    #[command(alias = "down")]
-    Revert {
-        /// How many
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-        step: u32,
-        /// Revert all applied migrations
-        #[arg(long, conflicts_with = "step")]
-        all: bool,
-        /// Revert everything that is newer than this version, which stays
-        #[arg(long, value_name = "VERSION", conflicts_with_all = ["step", "all"])]
-        to: Option<String>,
-        /// Print each event as a line of JSON
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        confirmation: Confirmation,
-        #[command(flatten)]
-        files: Files,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// Revert the newest applied migration and apply it again
-    Redo {
-        /// Print each event as a line of JSON
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        confirmation: Confirmation,
-        #[command(flatten)]
-        files: Files,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// List all migrations with their state
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// Exit with code 5 if an applied migration was edited, or 3 if migrations are pending
-        #[arg(long)]
-        check: bool,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// Look for what is dangerous in migrations; needs no server; exit code 6 if there are errors
-    Lint(lint::Arguments),
-    /// Apply, revert and apply every migration in a scratch database, and compare the catalogue
-    #[command(alias = "verify-down")]
-    Verify {
-        /// The URL of an empty database, instead of one that is created beside that of the direct URL
-        #[arg(long, value_name = "URL")]
-        scratch_url: Option<String>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        confirmation: Confirmation,
-        #[command(flatten)]
-        files: Files,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// Compare schema.rs with the database, or print the schema
-    #[command(args_conflicts_with_subcommands = true)]
-    Schema {
-        #[command(subcommand)]
-        command: Option<SchemaCommand>,
-        #[command(flatten)]
-        arguments: schema::Arguments,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// Record migrations as applied without running them, if the database has what they create
-    Baseline {
-        /// The last version to record
-        #[arg(long, value_name = "VERSION")]
-        to: String,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// Wait until somebody else has applied the migrations; exit code 7 if that takes too long
-    Wait {
-        /// How long, as in `5min`
-        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5min")]
-        timeout: Duration,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// Show or end the session that has the migrators' lock
-    Lock {
-        #[command(subcommand)]
-        command: lock::Command,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// List what is wrong, each with the way out, or put the record of what was applied in order; runs no
-    /// migration
-    #[command(group = clap::ArgGroup::new("repair").args(["accept", "restart"]))]
-    Repair {
-        /// Take the `up.sql` of this applied migration, as it is now, for the one that was applied
-        #[arg(long, value_name = "VERSION")]
-        accept: Option<String>,
-        /// Let this unfinished migration start with its first statement again; what has run stays
-        #[arg(long, value_name = "VERSION")]
-        restart: Option<String>,
-        /// With --restart: not with the first statement but with this one, counted from 1, because those before
-        /// it have run
-        #[arg(long, value_name = "STATEMENT", requires = "restart")]
-        at: Option<usize>,
-        /// Print the list as JSON
-        #[arg(long, conflicts_with = "repair")]
-        json: bool,
-        #[command(flatten)]
-        route: Route,
-    },
-    /// Make the directory of a new migration, named after the time and NAME
-    New {
-        /// What the migration does, as in `create_accounts`: lower-case letters, digits and `_`
-        name: new::MigrationName,
-        #[command(flatten)]
-        template: new::Template,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum SchemaCommand {
-    /// Print schema.rs as `diesel print-schema` does, or SQL; the program has to be installed
-    Dump(schema_dump::Arguments),
-}
-
-/// Which of the pending migrations.
-#[derive(Args)]
-pub(crate) struct Chosen {
-    /// Apply nothing beyond this version
-    #[arg(long, value_name = "VERSION")]
-    to: Option<String>,
-    /// Apply so many at most
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    step: Option<u32>,
-    /// Apply those of one phase: `expand` before the new code starts, `contract` after the old code is gone
-    #[arg(long, value_name = "PHASE")]
-    phase: Option<Phase>,
-    /// Apply pending migrations that are older than an applied one too
-    #[arg(long)]
-    allow_out_of_order: bool,
-    #[command(flatten)]
-    files: Files,
-    #[command(flatten)]
-    route: Route,
-}
-
-#[derive(Args)]
-pub(crate) struct Route {
-    /// Accept a proxy in front of the server that keeps one server connection per client
-    #[arg(long)]
-    through_proxy: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct Files {
-    /// Accept a file without any statement, as one that has only comments
-    #[arg(long)]
-    allow_empty: bool,
-}
 
 pub(crate) async fn run(
     command: Command,
@@ -251,6 +43,7 @@ pub(crate) async fn run(
             end_idle_blockers,
             confirmation,
         } => {
+            let lint = chosen.lint;
             let mut migrator = chosen.migrator(config)?;
             if let Some(file) = plan_file {
                 migrator = migrator.approved(plan::read(&file)?);
@@ -262,6 +55,9 @@ pub(crate) async fn run(
             if confirmation.is_given() {
                 confirmation.require_name(migrator.database(), "applying both phases")?;
                 migrator = migrator.allow_both_phases(true);
+            }
+            if lint && lint::find_in_pending(&migrator, config).await? {
+                return Ok(Exit::Lint);
             }
             if dry_run {
                 plan::show(&migrator, json).await
@@ -281,6 +77,11 @@ pub(crate) async fn run(
             let migrator = chosen.migrator(config)?;
             if execute_rollback {
                 confirmation.require(config, migrator.database(), "taking locks")?;
+            }
+            if chosen.lint && lint::find_in_pending(&migrator, config).await? {
+                return Ok(Exit::Lint);
+            }
+            if execute_rollback {
                 return plan::rehearse(&migrator, json).await;
             }
             plan::show(&migrator, json).await
@@ -319,6 +120,7 @@ pub(crate) async fn run(
         Command::Lint(arguments) => lint::run(&arguments, config).await,
         Command::Verify {
             scratch_url,
+            since,
             json,
             confirmation,
             files,
@@ -328,7 +130,14 @@ pub(crate) async fn run(
             if scratch_url.is_none() {
                 confirmation.require(config, migrator.database(), "creating a scratch database")?;
             }
-            verify::run(&migrator, scratch_url.as_deref(), json).await
+            let changes = match since {
+                Some(since) => {
+                    let directory = Migrator::configured_directory(config)?;
+                    Some(Changes::since(&directory, &since)?)
+                }
+                None => None,
+            };
+            verify::run(&migrator, scratch_url.as_deref(), changes.as_ref(), json).await
         }
         Command::Schema {
             command,

@@ -25,7 +25,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), CommandFailure> {
     data(text)
 }
 
-/// Writes to standard error. If that is closed, nobody wants to read it.
+/// Writes to standard error. If that is closed, nobody reads it, and that is no failure.
 pub(crate) fn progress(text: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

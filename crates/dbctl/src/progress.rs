@@ -6,9 +6,9 @@ use std::time::Duration;
 use app_db::MigrationEvent;
 use indicatif::ProgressBar;
 
-/// Shows what runs. Where standard error is no terminal it shows nothing.
+/// Shows what runs. If standard error is no terminal, it shows nothing.
 ///
-/// The log is written through it, so that both do not stand in one line.
+/// The log is written through it, so that the two do not share a line.
 #[derive(Clone)]
 pub(crate) struct Progress(ProgressBar);
 
@@ -39,6 +39,7 @@ impl Progress {
                 let on = on.as_deref().unwrap_or("a lock");
                 self.0.set_message(format!("waiting for {on}"));
             }
+            MigrationEvent::Building { phase, .. } => self.0.set_message(phase.clone()),
             _ => {}
         }
     }

@@ -87,7 +87,7 @@ impl Cost {
         self.beyond(other, 1)
     }
 
-    /// Whether it is no allocation and at most so many instructions.
+    /// Whether it is no allocation and at most this many instructions.
     pub(crate) fn judged_by(self, instructions: f64) -> String {
         let allocates = self.allocations.abs() >= 0.05;
         let verdict = match self.instructions {

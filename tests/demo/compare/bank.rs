@@ -1,4 +1,5 @@
-//! What both sides of the comparison do: the same functions of diesel-async, each on a pool of its kind.
+//! What both sides of the comparison do: the same functions of diesel-async, each side on its own kind of
+//! pool.
 
 use std::error::Error;
 

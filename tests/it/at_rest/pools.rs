@@ -14,7 +14,7 @@ impl Pools for Pool {
     }
 }
 
-/// Those that are open.
+/// The open pools.
 impl Pools for Database {
     fn pools(&self) -> Vec<Pool> {
         let open = self.status().into_iter();

@@ -92,8 +92,8 @@ async fn cancel_requests_have_arrived(db: &TestDatabase, pool: &Pool) {
     .await;
 }
 
-/// case F1: under synchronous replication a cancelled COMMIT would report success for what only the
-/// primary has.
+/// case F1: under synchronous replication a cancelled COMMIT would report success for changes that only
+/// the primary has.
 #[tokio::test]
 async fn a_commit_given_up_on_its_way_is_not_cancelled() {
     let (db, database) = counters().await;
@@ -111,7 +111,8 @@ async fn a_commit_given_up_on_its_way_is_not_cancelled() {
     database.rests().await;
 }
 
-/// case F1: dropped when diesel has queued it and the driver has not sent it, on a plain connection.
+/// case F1: the COMMIT of a plain connection is dropped when diesel has queued it and the driver has not
+/// sent it.
 #[tokio::test(flavor = "current_thread")]
 async fn a_commit_given_up_before_it_was_sent_is_not_cancelled() {
     let db = TestDatabase::empty().await.unwrap();
@@ -131,7 +132,7 @@ async fn a_commit_given_up_before_it_was_sent_is_not_cancelled() {
     pool.rests().await;
 }
 
-/// case R11, case F1: a shutdown that cancels what outlasts its grace leaves a COMMIT alone.
+/// case R11, case F1: a shutdown cancels work that outlasts its grace, but not a COMMIT.
 #[tokio::test]
 async fn a_shutdown_does_not_cancel_a_commit() {
     let (db, database) = counters().await;

@@ -28,7 +28,7 @@ async fn behind_a_proxy() -> (TestDatabase, Proxy, Database) {
     (db, proxy, database)
 }
 
-/// Bumps a counter, and the other one once that is known to be committed.
+/// Increments a counter, and another counter once the first change is known to be committed.
 async fn bump_resolved(
     database: &Database,
     attempts: &AtomicU32,
@@ -151,7 +151,7 @@ async fn a_commit_stays_unknown_while_the_server_cannot_be_asked() {
     }
 }
 
-/// With one connection in all, the one that was lost makes room for the one that asks.
+/// In a pool of one, the lost connection makes room for the one that asks.
 #[tokio::test]
 async fn a_pool_of_one_resolves_a_lost_commit() {
     let (db, _direct) = counters().await;

@@ -1,5 +1,6 @@
 //! A secret of 4 kB with every character that a URL has a meaning for, hunted wherever something is said.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -33,6 +34,10 @@ fn canary(number: u32) -> String {
 
 /// Whether a text has a part of the secret, as it is or as JSON, Debug or a URL write it.
 fn betrays(text: &str, secret: &str) -> bool {
+    text.contains("canary") || has_a_run(text, secret)
+}
+
+fn has_a_run(text: &str, secret: &str) -> bool {
     let plain: Vec<char> = secret.chars().collect();
     let runs = plain.chunks(RUN).filter(|run| run.len() == RUN);
     let said = |run: String| {
@@ -54,13 +59,44 @@ fn betrays(text: &str, secret: &str) -> bool {
         .iter()
         .any(|form| text.contains(form.as_str()))
     };
-    text.contains("canary") || runs.map(String::from_iter).any(said)
+    let mut runs = runs.map(String::from_iter);
+    runs.any(said)
 }
 
 async fn set_password(db: &TestDatabase, password: &str) {
     let quoted = password.replace('\'', "''");
     let alter = format!("ALTER ROLE {} PASSWORD '{quoted}'", db.role().name());
     db.server().sql(&alter).await.unwrap();
+}
+
+/// A user whose password is the first canary, which is in a file, and two more.
+struct Hunted {
+    secrets: Secrets,
+    path: PathBuf,
+    first: String,
+    second: String,
+    wrong: String,
+}
+
+impl Hunted {
+    async fn begin(db: &TestDatabase) -> Self {
+        let secrets = Secrets::new();
+        let [first, second, wrong] = [1, 2, 3].map(canary);
+        change(db, &secrets, &first).await;
+        Self {
+            path: secrets.path("secret"),
+            secrets,
+            first,
+            second,
+            wrong,
+        }
+    }
+}
+
+/// The password changes on the server and in the file.
+async fn change(db: &TestDatabase, secrets: &Secrets, password: &str) {
+    set_password(db, password).await;
+    secrets.put_json("secret", db.role().name(), password);
 }
 
 #[test]
@@ -82,18 +118,20 @@ fn the_hunt_finds_what_it_hunts() {
 #[tokio::test]
 async fn the_secret_is_in_nothing_that_this_process_says() {
     let db = TestDatabase::empty().await.unwrap();
-    let (first, second, wrong) = (canary(1), canary(2), canary(3));
-    set_password(&db, &first).await;
-    let secrets = Secrets::new();
-    let path = secrets.put_json("secret", db.role().name(), &first);
+    let Hunted {
+        secrets,
+        path,
+        first,
+        second,
+        wrong,
+    } = Hunted::begin(&db).await;
     let (captured, guard) = Captured::begin();
     let config = sourced(&db, "file", &path, &[]);
     let database = watched(&db, open(&config).await).with_sessions(21);
     let mut said = format!("{config:?} {:?}", &*database);
     database.write(user).await.unwrap();
     // One that works, one that does not, one that is broken, and one through code.
-    set_password(&db, &second).await;
-    secrets.put_json("secret", db.role().name(), &second);
+    change(&db, &secrets, &second).await;
     reaches_generation(&database, 2).await;
     secrets.put_json("secret", db.role().name(), &wrong);
     let refused = database.refresh().await.unwrap_err();
@@ -130,14 +168,31 @@ async fn the_secret_is_in_nothing_that_this_process_says() {
     database.rests().await;
 }
 
-/// case R49: the service as a process: its output at the level of TRACE, its command line, its environment, its pages.
+/// The command line and the environment of every process of the machine.
+fn processes() -> String {
+    let mut said = String::new();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        for file in ["cmdline", "environ"] {
+            // Some end meanwhile, and some are another user's.
+            let bytes = std::fs::read(process.path().join(file)).unwrap_or_default();
+            said.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    said
+}
+
+/// case R49: the service as a process: its output at the level of TRACE, its pages, and the command line and the
+/// environment of every process, the server's among them.
 #[tokio::test]
 async fn the_secret_is_in_nothing_that_a_service_shows() {
     let db = TestDatabase::create().await.unwrap();
-    let (first, second) = (canary(1), canary(2));
-    set_password(&db, &first).await;
-    let secrets = Secrets::new();
-    let path = secrets.put_json("secret", db.role().name(), &first);
+    let Hunted {
+        secrets,
+        path,
+        first,
+        second,
+        ..
+    } = Hunted::begin(&db).await;
     let url = harness::url(db.server().port(), db.name(), db.role().name(), "nobody");
     let mut ledger = Command::new(programs::ledger())
         .env_clear()
@@ -157,7 +212,6 @@ async fn the_secret_is_in_nothing_that_a_service_shows() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let pid = ledger.id().unwrap();
     let mut lines = BufReader::new(ledger.stdout.take().unwrap()).lines();
     let address = lines.next_line().await.unwrap().unwrap();
     let mut errors = ledger.stderr.take().unwrap();
@@ -173,8 +227,7 @@ async fn the_secret_is_in_nothing_that_a_service_shows() {
         }
         log
     });
-    set_password(&db, &second).await;
-    secrets.put_json("secret", db.role().name(), &second);
+    change(&db, &secrets, &second).await;
     let page = |path: &str| {
         let url = format!("http://{address}{path}");
         async move { reqwest::get(url).await.unwrap().text().await.unwrap() }
@@ -184,10 +237,10 @@ async fn the_secret_is_in_nothing_that_a_service_shows() {
     })
     .await;
     let mut said = format!("{} {}", page("/status").await, page("/ready").await);
-    for file in ["cmdline", "environ"] {
-        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
-        said.push_str(&String::from_utf8_lossy(&bytes));
-    }
+    let processes = processes();
+    assert!(processes.contains(&url));
+    // Other tests have the word in their names.
+    assert!(!has_a_run(&processes, &first) && !has_a_run(&processes, &second));
     ledger.kill().await.unwrap();
     said.push_str(&logging.await.unwrap());
     said.push_str(&logged.await.unwrap());
@@ -199,10 +252,12 @@ async fn the_secret_is_in_nothing_that_a_service_shows() {
 #[tokio::test]
 async fn the_secret_is_in_nothing_that_dbctl_prints() {
     let db = TestDatabase::empty().await.unwrap();
-    let secret = canary(1);
-    set_password(&db, &secret).await;
-    let secrets = Secrets::new();
-    let path = secrets.put_json("secret", db.role().name(), &secret);
+    let Hunted {
+        secrets,
+        path,
+        first: secret,
+        ..
+    } = Hunted::begin(&db).await;
     let url = harness::url(db.server().port(), db.name(), db.role().name(), "nobody");
     let dbctl = Dbctl::new()
         .with("DATABASE_URL", url)
@@ -228,14 +283,16 @@ async fn the_secret_is_in_nothing_that_dbctl_prints() {
 #[tokio::test]
 async fn the_secret_is_in_no_page_and_in_no_metric() {
     let db = TestDatabase::empty().await.unwrap();
-    let (first, second, wrong) = (canary(1), canary(2), canary(3));
-    set_password(&db, &first).await;
-    let secrets = Secrets::new();
-    let path = secrets.put_json("secret", db.role().name(), &first);
+    let Hunted {
+        secrets,
+        path,
+        first,
+        second,
+        wrong,
+    } = Hunted::begin(&db).await;
     let database = open(&sourced(&db, "file", &path, &[])).await;
     let operations = Operations::of(&database).start();
-    set_password(&db, &second).await;
-    secrets.put_json("secret", db.role().name(), &second);
+    change(&db, &secrets, &second).await;
     reaches_generation(&database, 2).await;
     secrets.put_json("secret", db.role().name(), &wrong);
     database.refresh().await.unwrap_err();
@@ -259,10 +316,12 @@ async fn the_secret_is_in_no_page_and_in_no_metric() {
 #[tokio::test]
 async fn the_secret_is_in_no_panic() {
     let db = TestDatabase::empty().await.unwrap();
-    let secret = canary(1);
-    set_password(&db, &secret).await;
-    let secrets = Secrets::new();
-    let path = secrets.put_json("secret", db.role().name(), &secret);
+    let Hunted {
+        secrets: _secrets,
+        path,
+        first: secret,
+        ..
+    } = Hunted::begin(&db).await;
     let config = sourced(&db, "file", &path, &[]);
     let database = open(&config).await;
     let heard = Arc::<Mutex<String>>::default();
@@ -289,15 +348,17 @@ async fn the_secret_is_in_no_panic() {
 #[tokio::test]
 async fn the_secret_is_in_no_socket() {
     let db = TestDatabase::empty().await.unwrap();
-    let (first, second, wrong) = (canary(1), canary(2), canary(3));
-    set_password(&db, &first).await;
-    let secrets = Secrets::new();
-    let path = secrets.put_json("secret", db.role().name(), &first);
+    let Hunted {
+        secrets,
+        path,
+        first,
+        second,
+        wrong,
+    } = Hunted::begin(&db).await;
     let (port, passed) = relay(db.server().port()).await;
     let url = harness::url(port, db.name(), db.role().name(), "nobody");
     let database = open(&sourced_at(&url, "file", &path, &[])).await;
-    set_password(&db, &second).await;
-    secrets.put_json("secret", db.role().name(), &second);
+    change(&db, &secrets, &second).await;
     reaches_generation(&database, 2).await;
     secrets.put_json("secret", db.role().name(), &wrong);
     database.refresh().await.unwrap_err();

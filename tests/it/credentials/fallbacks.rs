@@ -30,15 +30,17 @@ async fn the_former_secret_is_put_back_when_the_new_one_stops_working() {
     assert_eq!(log_in(&database).await.unwrap(), second.name());
 
     let (captured, guard) = Captured::begin();
+    let began = Instant::now();
+    for _ in 0..5 {
+        log_in(&database).await.unwrap();
+    }
+    // Two seconds, or what logins take on a slow machine: one is refused, one proves, one is the caller's.
+    let in_time = Duration::from_secs(2).max(began.elapsed() * 2);
     second.set_password(&cluster, "other1").await.unwrap();
     let revoked = Instant::now();
     // A caller who needs a login waits for what is found, and does not fail.
     assert_eq!(log_in(&database).await.unwrap(), db.role().name());
-    assert!(
-        revoked.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        revoked.elapsed()
-    );
+    assert!(revoked.elapsed() < in_time, "{:?}", revoked.elapsed());
     assert_eq!(generation(&database), 3);
     for _ in 0..20 {
         assert_eq!(log_in(&database).await.unwrap(), db.role().name());

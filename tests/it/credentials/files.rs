@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use harness::{TestDatabase, wait_until};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use super::{Secrets, generation, json, open, reaches_generation, sourced, user};
+use super::{Secrets, generation, json, log_in, open, reaches_generation, sourced, user};
 use crate::SOON;
 use crate::at_rest::watched;
 use crate::captured::Captured;
@@ -97,6 +97,39 @@ async fn a_file_that_cannot_be_used_changes_nothing_and_is_named_once() {
     db.set_password("second1").await.unwrap();
     secrets.put_json("secret", db.role().name(), "second1");
     reaches_generation(&database, 2).await;
+    database.rests().await;
+}
+
+/// case R42, case R43: a directory that is gone is named once, and read again when it is back.
+#[tokio::test]
+async fn a_directory_that_is_gone_changes_nothing_and_is_named_once() {
+    let db = TestDatabase::empty().await.unwrap();
+    let secrets = Secrets::new();
+    let directory = secrets.path("mounted");
+    let mount = |password: &str| {
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("username"), db.role().name()).unwrap();
+        fs::write(directory.join("password"), password).unwrap();
+    };
+    mount(&db.password());
+    let config = sourced(&db, "directory", &directory, &[]);
+    let database = watched(&db, open(&config).await).with_sessions(21);
+    let (captured, guard) = Captured::begin();
+    fs::remove_dir_all(&directory).unwrap();
+    captured.hears(FAILED).await;
+    wait_until("it is tried again", SOON, async || {
+        database.credentials().failed_fetches > 1
+    })
+    .await;
+    assert_eq!(log_in(&database).await.unwrap(), db.role().name());
+    let told = captured.with_text(FAILED);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let error = told[0].get("error").unwrap();
+    assert!(error.contains(directory.to_str().unwrap()), "{error}");
+    db.set_password("second1").await.unwrap();
+    mount("second1");
+    reaches_generation(&database, 2).await;
+    drop(guard);
     database.rests().await;
 }
 

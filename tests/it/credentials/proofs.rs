@@ -13,7 +13,8 @@ async fn refuses_what_is_new(database: &Database) {
     log_in(database).await.unwrap();
 }
 
-/// req 4.44, case R41: a new user that may log in and may not take on the role of the pool is refused.
+/// req 4.44, case R41: a new user that may log in and may not take on the role of the pool is refused, and tried no more
+/// often than one with a wrong password.
 #[tokio::test]
 async fn a_user_without_the_right_to_the_role_is_refused() {
     let db = TestDatabase::empty().await.unwrap();
@@ -34,6 +35,7 @@ async fn a_user_without_the_right_to_the_role_is_refused() {
     let database = watched(&db, open(&sourced(&db, "file", &path, &more)).await).with_sessions(21);
     secrets.put_json("secret", second.name(), &second.password());
     refuses_what_is_new(&database).await;
+    assert_eq!(database.credentials().refusals, 1);
 
     db.sql(&format!("GRANT {owner} TO {}", second.name()))
         .await

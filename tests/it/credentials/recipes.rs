@@ -9,7 +9,7 @@ use super::{Secrets, json, open, reaches_generation, sourced_at, user};
 use crate::SOON;
 
 /// The blocks of a language below a heading.
-fn blocks(heading: &str, language: &str) -> Vec<String> {
+pub(super) fn blocks(heading: &str, language: &str) -> Vec<String> {
     let page = include_str!("../../../docs/rotation.md");
     let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();

@@ -128,3 +128,45 @@ async fn a_wrong_key_is_named_with_what_was_expected() {
         );
     }
 }
+
+/// Every command logs in with what the source delivers, not only the pools.
+#[tokio::test]
+async fn every_command_logs_in_with_what_the_source_delivers() {
+    let database = TestDatabase::empty().await.unwrap();
+    let (dbctl, path) = on(&database, &database.password());
+    let (port, name) = (database.server().port(), database.role().name());
+    let dbctl = dbctl.with(
+        "DATABASE_URL_DIRECT",
+        harness::url(port, database.name(), name, "nobody"),
+    );
+    dbctl.add_migration("1_a", "create table a()");
+    let commands = [
+        "doctor",
+        "connections",
+        "migrate status",
+        "migrate run",
+        "advise",
+        "health",
+    ];
+    let refused = "refuses these credentials";
+    for command in commands {
+        let outcome = dbctl.run(command).await;
+        let said = format!("{} {}", outcome.stdout, outcome.stderr);
+        assert!(!said.contains(refused), "{command}: {said}");
+        assert!(
+            !said.contains("password authentication failed"),
+            "{command}: {said}"
+        );
+        assert!(
+            !matches!(outcome.code, Some(2 | 8)),
+            "{command}: {outcome:?}"
+        );
+    }
+    // Each of them asks anew.
+    fs::write(&path, "wrong").unwrap();
+    for command in commands {
+        let outcome = dbctl.run(command).await;
+        let said = format!("{} {}", outcome.stdout, outcome.stderr);
+        assert!(said.contains(refused), "{command}: {said}");
+    }
+}

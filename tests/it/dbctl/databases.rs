@@ -94,5 +94,5 @@ async fn a_database_in_use_and_a_role_without_the_right_say_what_helps() {
         .await
         .ended_with(1)
         .says("cannot create the database no_such_database")
-        .says("the role lacks a right");
+        .says("ALTER ROLE .. CREATEDB");
 }

@@ -362,6 +362,74 @@ async fn where_a_server_is_given_a_small_table_is_no_error() {
 }
 
 #[tokio::test]
+async fn a_run_that_lints_first_stops_at_an_error_and_looks_only_at_what_is_pending() {
+    let database = TestDatabase::empty().await.unwrap();
+    let applied = "create table large(id int); insert into large select generate_series(1, 20000); \
+                   drop table if exists nothing";
+    let dbctl = Dbctl::with_migration(&database, "1_a", applied);
+    dbctl.run("migrate run").await.ended_with(0);
+    database.sql("ANALYZE").await.unwrap();
+    dbctl.add_migration("2_b", "create table small(id bigint primary key);\n");
+    dbctl.add_migration("3_c", "create index on large(id);\n");
+    for command in [
+        "migrate run --lint --json",
+        "migrate run --lint --dry-run",
+        "migrate plan --lint",
+    ] {
+        let stopped = dbctl
+            .run(command)
+            .await
+            .ended_with(6)
+            .says("3_c/up.sql:1:1: error require-concurrent-index-creation:")
+            .says("public.large has about 20000 rows");
+        assert!(!stopped.stderr.contains("1_a"), "{stopped:?}");
+        assert_eq!(stopped.stdout, "");
+    }
+    dbctl.run("migrate status --check").await.ended_with(3);
+    // What the run would not apply is not looked at.
+    dbctl
+        .run("migrate run --lint --to 2")
+        .await
+        .ended_with(0)
+        .says("1 migration applied");
+    let allowed = "-- dbctl:allow require-concurrent-index-creation reason=\"at night\"\n\
+                   create index on large(id);\n";
+    dbctl.add_migration("3_c", allowed);
+    dbctl.run("migrate run --lint").await.ended_with(0);
+}
+
+#[tokio::test]
+async fn only_down_files_of_what_has_changed_are_verified() {
+    let (database, scratch) = (
+        TestDatabase::empty().await.unwrap(),
+        TestDatabase::empty().await.unwrap(),
+    );
+    let path = std::env::var("PATH").unwrap();
+    let dbctl = Dbctl::with_migration(&database, "1_a", "create table if not exists a()")
+        .with("PATH", path);
+    // It takes nothing back, and nobody asks.
+    fs::write(dbctl.path("migrations/1_a/down.sql"), "select 1").unwrap();
+    git(&dbctl, &["init", "--quiet"]);
+    git(&dbctl, &["add", "."]);
+    git(&dbctl, &["commit", "--quiet", "-m", "first"]);
+    dbctl.add_migration("2_b", "create table b(); create table if not exists c()");
+    fs::write(dbctl.path("migrations/2_b/down.sql"), "drop table b").unwrap();
+    let verify = format!(
+        "migrate verify --since HEAD --scratch-url {}",
+        scratch.url()
+    );
+    let outcome = dbctl
+        .run(&verify)
+        .await
+        .ended_with(1)
+        .says("1 migration verified");
+    assert_eq!(
+        outcome.stdout,
+        "2_b: table public.c is left behind by down.sql\n"
+    );
+}
+
+#[tokio::test]
 async fn a_dropped_column_that_still_stands_in_schema_rs_is_found() {
     let dbctl = folder("alter table a drop column b, drop column c");
     fs::create_dir(dbctl.path("src")).unwrap();
@@ -369,7 +437,7 @@ async fn a_dropped_column_that_still_stands_in_schema_rs_is_found() {
     fs::write(dbctl.path("src/schema.rs"), schema).unwrap();
     let text = dbctl.run("migrate lint").await.ended_with(6).stdout;
     assert!(
-        text.contains("a.b is dropped, but still stands in src/schema.rs"),
+        text.contains("a.b is dropped, but is still in src/schema.rs"),
         "{text}"
     );
     assert!(!text.contains("a.c is dropped"), "{text}");

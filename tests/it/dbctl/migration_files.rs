@@ -141,7 +141,7 @@ async fn an_unfinished_migration_begins_with_the_statement_that_is_named() {
     fs::write(metadata, "run_in_transaction = false").unwrap();
     dbctl.run("migrate run").await.ended_with(1);
     for (at, problem) in [
-        ("--restart 1 --at 4", "it has 3 statements"),
+        ("--restart 1 --at 5", "it has 3 statements"),
         ("--restart 1 --at 0", "it has 3 statements"),
         ("--restart 2 --at 1", "it runs in a transaction"),
         ("--restart 3 --at 1", "its files are not here"),
@@ -169,6 +169,26 @@ async fn an_unfinished_migration_begins_with_the_statement_that_is_named() {
         .says("it is applied");
 }
 
+/// A run that was killed may have run the last statement and not noted it.
+#[tokio::test]
+async fn an_unfinished_migration_that_has_run_to_its_end_is_only_recorded() {
+    let database = TestDatabase::empty().await.unwrap();
+    let sql = "create table a();\nselect 1 / (to_regclass('go') is not null)::int;\n";
+    let dbctl = Dbctl::with_migration(&database, "1_a", sql);
+    let metadata = dbctl.path("migrations/1_a/metadata.toml");
+    fs::write(metadata, "run_in_transaction = false").unwrap();
+    dbctl.run("migrate run").await.ended_with(1);
+    dbctl
+        .run("migrate repair --restart 1 --at 3")
+        .await
+        .ended_with(0);
+    dbctl.run("migrate run").await.ended_with(0);
+    assert_eq!(
+        dbctl.run("migrate status --json").await.states(),
+        ["applied"]
+    );
+}
+
 #[tokio::test]
 async fn an_edited_migration_ends_with_code_5_until_it_is_accepted() {
     let database = TestDatabase::empty().await.unwrap();
@@ -180,6 +200,7 @@ async fn an_edited_migration_ends_with_code_5_until_it_is_accepted() {
         dbctl.run("migrate status --json").await.states(),
         ["drifted", "pending"]
     );
+    dbctl.run("migrate status").await.ended_with(5);
     dbctl.run("migrate status --check").await.ended_with(5);
     dbctl
         .run("migrate run")

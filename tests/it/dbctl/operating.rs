@@ -216,6 +216,12 @@ async fn schema_rs_is_compared_with_the_database() {
     assert_eq!(objects, ["a.b", "a.t"]);
     let named = "migrate schema --check --file elsewhere.rs";
     dbctl.run(named).await.ended_with(1).says("elsewhere.rs");
+    fs::remove_file(dbctl.path("src/schema.rs")).unwrap();
+    dbctl
+        .run("migrate schema --check")
+        .await
+        .ended_with(2)
+        .says("there is no src/schema.rs: name the file by `--file`");
 }
 
 /// diesel's own settings name the folder, where nothing else does.

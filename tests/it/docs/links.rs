@@ -45,7 +45,7 @@ fn in_parent(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "tests")
 }
 
-/// The label and the target of each link inside the repository; those of code blocks are none.
+/// The label and the target of each link inside the repository. Links in code blocks do not count.
 fn links(text: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     let mut is_code = false;

@@ -1,4 +1,4 @@
-//! The numbers of docs/pooling.md are computed right, and are those of the code.
+//! The numbers of docs/pooling.md are computed right, and the code has the same ones.
 
 use app_db::{Environment, PoolProfile};
 

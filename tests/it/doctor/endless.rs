@@ -4,8 +4,8 @@ use harness::TestDatabase;
 
 use super::{advice, doctor, json};
 
-/// req 4.17: without a bound of the pool and without one of the server a statement or a forgotten transaction holds its
-/// locks for ever; a bound of either is enough.
+/// req 4.17: if neither the pool nor the server has a bound, a statement or a forgotten transaction keeps its locks
+/// for ever. One of the two bounds is enough.
 #[tokio::test]
 async fn work_that_nobody_ends_is_told_of() {
     let database = TestDatabase::empty().await.unwrap();

@@ -5,7 +5,7 @@ use harness::{Bouncer, BouncerOptions, PoolMode, TestDatabase, wait_until};
 use super::{advice, doctor, json, new};
 use crate::SOON;
 
-/// A PgBouncer with two server connections that tells this database's role of itself.
+/// A PgBouncer with two server connections, whose console answers this database's role.
 async fn telling(database: &TestDatabase, mode: PoolMode) -> Bouncer {
     let options = BouncerOptions::mode(mode)
         .pool_size(2)
@@ -61,7 +61,7 @@ async fn pgbouncers_own_settings_are_compared() {
     );
 }
 
-/// req 4.35: who waits in PgBouncer's queue waits where no pool sees it; for long it is a problem.
+/// req 4.35: no pool can see the clients in PgBouncer's queue; a long wait there is a problem.
 #[tokio::test]
 async fn clients_that_wait_at_pgbouncer_are_a_problem() {
     let database = TestDatabase::empty().await.unwrap();
@@ -88,7 +88,7 @@ async fn clients_that_wait_at_pgbouncer_are_a_problem() {
             .any(|pool| pool["maxwait"].parse::<u64>().unwrap() >= 1)
     })
     .await;
-    // Nothing that goes through the pooler is answered; its console is.
+    // The pooler answers nothing that goes through it, but its console answers.
     let dbctl = doctor(&url, &database.url()).with("APP_DB__PROFILE__CONNECT_TIMEOUT", "500ms");
     let report = json(&dbctl.run("doctor --json").await.ended_with(8));
     let found = advice(&report, "wait at PgBouncer for a server connection");
@@ -97,7 +97,7 @@ async fn clients_that_wait_at_pgbouncer_are_a_problem() {
     waiting.await.unwrap().unwrap();
 }
 
-/// A PgBouncer that does not tell this user is no problem, and what it says has no secret.
+/// It is no problem if PgBouncer does not answer this user, and its message has no secret.
 #[tokio::test]
 async fn a_pgbouncer_that_does_not_tell_is_said_to_be_so() {
     let database = TestDatabase::empty().await.unwrap();
@@ -115,5 +115,5 @@ async fn a_pgbouncer_that_does_not_tell_is_said_to_be_so() {
     assert!(endpoint["pooler_figures"].is_null(), "{endpoint:#}");
     assert!(endpoint["pooler_error"].is_string(), "{endpoint:#}");
     let outcome = dbctl.run("doctor").await.ended_with(0);
-    assert!(outcome.stdout.contains("does not tell: "), "{outcome:?}");
+    assert!(outcome.stdout.contains("gives no figures: "), "{outcome:?}");
 }

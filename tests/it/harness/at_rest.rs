@@ -150,7 +150,7 @@ async fn another_databases_password_is_its_own_matter() {
     pool.rests().await;
 }
 
-/// 250 ms are what a checkout may take beyond its deadline.
+/// A checkout may take 250 ms beyond its deadline.
 #[tokio::test]
 #[should_panic(expected = "no answer by 100ms, nor 250ms later")]
 async fn a_late_checkout_is_found() {

@@ -218,7 +218,7 @@ fn a_status_that_cannot_be_costs_the_connection() {
     for status in [b'T', b'E', b'X', 0] {
         let asked = AtomicU32::new(0);
         let fake = Fake::start(move |stage| match stage {
-            // The third answer is that of the statement; the second prepares it, and the first says what the
+            // The third answer belongs to the statement; the second prepares it, and the first says what the
             // session is like.
             Stage::Sync if asked.fetch_add(1, Ordering::SeqCst) == 2 => {
                 Some(Twist::Say(message(b'Z', &[status])))
@@ -243,7 +243,7 @@ fn a_status_that_cannot_be_costs_the_connection() {
     }
 }
 
-/// A server that has forgotten the transaction says so by its status: what it did since is no success.
+/// A server that has forgotten the transaction shows that in its status: what it has done since is no success.
 #[test]
 fn a_transaction_that_the_server_has_lost_is_not_committed() {
     let fake = Fake::start(|stage| match stage {
@@ -298,7 +298,7 @@ fn an_answer_that_nobody_asked_for_is_not_the_next_ones() {
         for _ in 0..5 {
             let mut conn = pool.get().await.unwrap();
             seen.push(timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap());
-            // At once, and when the answer too many has been read.
+            // At once, and after the surplus answer has been read.
             seen.push(timeout(Duration::from_secs(3), v(&mut conn)).await.unwrap());
             wait_until("it is noticed", crate::SOON, async || {
                 plumbing::observed(&conn).is_closed()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use app_db::{Kind, PoolError};
-use db_pool::PoolerMode;
+use db_pool::{ConnectFailure, PoolerMode};
 
 use super::peer::{Fake, Stage, Twist, announced, message, welcome};
 use super::{Survived, impatient, pool, survive};
@@ -101,6 +101,112 @@ fn an_impossible_length_during_login_is_an_error() {
         }
         bytes.extend_from_slice(&[0; 512]);
         assert_down(&refused_by(Twist::SayAndStall(bytes)));
+    }
+}
+
+/// What a server refuses a login with. The routine is PostgreSQL's own; a pooler has none, and the code 08P01 for all.
+#[test]
+fn each_refusal_is_known_as_what_it_is() {
+    use ConnectFailure::{Authentication, NoSuchDatabase, NotAdmitted, Rejected};
+    for (code, routine, text, expected) in [
+        (
+            "28P01",
+            "auth_failed",
+            "password authentication failed for user \"u\"",
+            Authentication,
+        ),
+        (
+            "28000",
+            "auth_failed",
+            "PAM authentication failed for user \"u\"",
+            Authentication,
+        ),
+        (
+            "28000",
+            "auth_failed",
+            "LDAP authentication failed for user \"u\"",
+            Authentication,
+        ),
+        (
+            "28000",
+            "InitializeSessionUserId",
+            "role \"u\" is not permitted to log in",
+            Authentication,
+        ),
+        (
+            "28000",
+            "ClientAuthentication",
+            "no pg_hba.conf entry for host \"::1\"",
+            NotAdmitted,
+        ),
+        (
+            "28000",
+            "ClientAuthentication",
+            "pg_hba.conf rejects connection for host \"::1\"",
+            NotAdmitted,
+        ),
+        (
+            "3D000",
+            "InitPostgres",
+            "database \"d\" does not exist",
+            NoSuchDatabase,
+        ),
+        (
+            "42501",
+            "CheckMyDatabase",
+            "permission denied for database \"d\"",
+            Rejected,
+        ),
+        (
+            "42501",
+            "check_role",
+            "permission denied to set role \"owner\"",
+            Rejected,
+        ),
+        ("08P01", "", "SASL authentication failed", Authentication),
+        (
+            "08P01",
+            "",
+            "password authentication failed",
+            Authentication,
+        ),
+        (
+            "08P01",
+            "",
+            "PAM authentication failed for user \"u\"",
+            Authentication,
+        ),
+        ("08P01", "", "auth failed", Authentication),
+        ("08P01", "", "no such user: u", Authentication),
+        (
+            "08P01",
+            "",
+            "role \"u\" is not permitted to log in",
+            Authentication,
+        ),
+        (
+            "08P01",
+            "",
+            "no pg_hba.conf entry for host \"::1\"",
+            NotAdmitted,
+        ),
+        ("08P01", "", "no such database: d", NoSuchDatabase),
+        (
+            "08P01",
+            "",
+            "permission denied for database \"d\"",
+            Rejected,
+        ),
+    ] {
+        let routine = match routine {
+            "" => String::new(),
+            routine => format!("R{routine}\0"),
+        };
+        let said = format!("SFATAL\0VFATAL\0C{code}\0M{text}\0{routine}\0");
+        let error = refused_by(Twist::SayAndClose(message(b'E', said.as_bytes())));
+        let failure = error.connect_error().unwrap().failure();
+        assert_eq!(failure, expected, "{code} {text}");
+        assert_eq!(error.kind(), Kind::Configuration, "{code} {text}");
     }
 }
 

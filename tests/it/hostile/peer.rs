@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What it does instead of what it should.
+/// How it misbehaves.
 #[derive(Clone, Debug)]
 pub(super) enum Twist {
     /// Answers with this.
@@ -15,7 +15,7 @@ pub(super) enum Twist {
     SayAndClose(Vec<u8>),
     /// Says this again and again.
     Flood(Vec<u8>),
-    /// Says this, and nothing any more.
+    /// Says this, and then nothing more.
     SayAndStall(Vec<u8>),
     Stall,
 }

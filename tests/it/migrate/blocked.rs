@@ -133,7 +133,19 @@ async fn the_log_names_whom_a_migration_waits_for() {
     // The server cancels an autovacuum for somebody who waits, but only after `deadlock_timeout`.
     let warns = |event: &&Entry| event.get("deadlock_timeout") == Some("1s");
     assert_eq!(events.iter().filter(warns).count(), 1, "{events:?}");
-    drop(holder);
+    holder.batch_execute("COMMIT").await.unwrap();
+
+    // The limit may be that of one migration.
+    let limited =
+        alter().with_metadata("run_in_transaction = true\n[dbctl]\nlock_timeout = \"500ms\"");
+    let (captured, _guard) = Captured::begin();
+    super::migrator(&database.url(), &[limited])
+        .run()
+        .await
+        .unwrap();
+    let events = captured.events("app_db::migrate");
+    let warning = events.iter().find(warns).expect("a warning");
+    assert_eq!(warning.get("lock_timeout"), Some("500ms"), "{warning:?}");
 }
 
 #[tokio::test]

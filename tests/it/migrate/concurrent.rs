@@ -1,7 +1,10 @@
 //! Indexes that are built concurrently: never recorded while they are invalid.
 
+use std::sync::{Arc, Mutex};
+
 use app_db::{EmbeddedMigration, LeftBehind, MigrateError};
 use harness::{TestDatabase, wait_until};
+use serde_json::Value;
 use tokio_postgres::Client;
 
 use super::{failed, migrator, server_state};
@@ -49,11 +52,15 @@ async fn old_snapshot(database: &TestDatabase) -> Client {
 }
 
 async fn building(database: &TestDatabase) {
-    wait_until("an index waits for the reader", crate::SOON, async || {
-        let sql = "SELECT count(*) FROM pg_stat_progress_create_index \
+    wait_until(
+        "an index waits for the other session",
+        crate::SOON,
+        async || {
+            let sql = "SELECT count(*) FROM pg_stat_progress_create_index \
                    WHERE datname = current_database() AND phase LIKE 'waiting%'";
-        database.scalar::<i64>(sql).await.unwrap() == 1
-    })
+            database.scalar::<i64>(sql).await.unwrap() == 1
+        },
+    )
     .await;
 }
 
@@ -97,7 +104,12 @@ async fn a_build_that_is_killed_is_not_recorded_and_the_next_run_finishes_it() {
     let client = table_with_duplicates(&database).await;
     let reader = old_snapshot(&database).await;
     let sql = "create index concurrently if not exists t1_a on t1(a)";
-    let migrator = migrator(&database.url(), &[outside("1_index", sql)]);
+    let told = Arc::new(Mutex::new(Vec::<Value>::new()));
+    let hearing = Arc::clone(&told);
+    let migrator = migrator(&database.url(), &[outside("1_index", sql)]).on_event(move |event| {
+        let event = serde_json::to_value(event).unwrap();
+        hearing.lock().unwrap().push(event);
+    });
     let (captured, _guard) = Captured::begin();
     let killing = async {
         building(&database).await;
@@ -116,12 +128,54 @@ async fn a_build_that_is_killed_is_not_recorded_and_the_next_run_finishes_it() {
         .find(|event| event.get("message") == Some("building an index"))
         .expect("the build is in the log");
     assert!(progress.get("phase").unwrap().starts_with("waiting"));
+    let building = {
+        let told = told.lock().unwrap();
+        let mut building = told.iter().filter(|event| event["event"] == "building");
+        building.next().cloned().expect("the event")
+    };
+    assert_eq!(building["phase"], progress.get("phase").unwrap());
+    let reading: i64 = building["waits_for"].as_i64().unwrap();
+    assert!(
+        reading > 0 && building["blocks_total"].is_i64(),
+        "{building}"
+    );
 
     reader.batch_execute("COMMIT").await.unwrap();
     assert_eq!(migrator.run().await.unwrap().len(), 1);
     let expected = ("t1_others".to_owned(), "t1_a".to_owned());
     assert_eq!(indexes(&database).await, expected);
     drop(client);
+}
+
+#[tokio::test]
+async fn a_unique_build_that_is_killed_and_then_finds_duplicates_is_recorded_when_they_are_gone() {
+    let database = TestDatabase::empty().await.unwrap();
+    let client = table_with_duplicates(&database).await;
+    let writer = database.connect().await.unwrap();
+    let writes = "BEGIN; LOCK TABLE t1 IN ROW EXCLUSIVE MODE";
+    writer.batch_execute(writes).await.unwrap();
+    let sql = "create unique index concurrently t1_a on t1(a)";
+    let migrator = migrator(&database.url(), &[outside("1_index", sql)]);
+    let killing = async {
+        building(&database).await;
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index \
+                    WHERE datname = current_database()";
+        database.sql(kill).await.unwrap();
+    };
+    let (error, ()) = tokio::join!(migrator.run(), killing);
+    failed(error.unwrap_err());
+    assert_eq!(indexes(&database).await.0, "t1_a t1_others");
+    writer.batch_execute("COMMIT").await.unwrap();
+    let error = failed(migrator.run().await.unwrap_err());
+    assert_eq!(error.sqlstate.as_ref().unwrap().code(), "23505");
+    assert!(server_state(&database).await.1.is_empty());
+    client
+        .batch_execute("DELETE FROM t1; INSERT INTO t1 VALUES (1)")
+        .await
+        .unwrap();
+    assert_eq!(migrator.run().await.unwrap().len(), 1);
+    let expected = ("t1_others".to_owned(), "t1_a".to_owned());
+    assert_eq!(indexes(&database).await, expected);
 }
 
 #[tokio::test]

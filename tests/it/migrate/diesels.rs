@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use app_db::{DirectUrl, MigrationSource, Migrator};
+use app_db::{DirectUrl, MigrateError, MigrationSource, Migrator};
 use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection};
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 use harness::TestDatabase;
@@ -96,6 +96,70 @@ async fn each_goes_on_where_the_other_has_stopped() {
         by_diesel.scalar::<Vec<String>>(columns).await.unwrap(),
     );
     assert_eq!(mixed, theirs);
+}
+
+/// What diesel's harness does with a source of ours.
+async fn by_harness(database: &TestDatabase, source: MigrationSource) -> usize {
+    let conn = AsyncPgConnection::establish(&database.url()).await.unwrap();
+    let work = move || {
+        let mut harness = AsyncMigrationHarness::new(conn);
+        harness.run_pending_migrations(source).unwrap().len()
+    };
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_of_either_is_a_source_of_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let outside = Some("run_in_transaction = false");
+    write(folder, 1, "create table t1(a int);\n-- ü\n", None);
+    write(
+        folder,
+        2,
+        "create table t2(); create index concurrently t1_a on t1(a)",
+        outside,
+    );
+    write(folder, 3, "create table t3()", None);
+    fs::remove_file(folder.join("2026-01-03-000000_m3/down.sql")).unwrap();
+    let (ours_alone, theirs_first, ours_first) = (
+        TestDatabase::empty().await.unwrap(),
+        TestDatabase::empty().await.unwrap(),
+        TestDatabase::empty().await.unwrap(),
+    );
+    ours(&ours_alone, folder).run().await.unwrap();
+
+    // diesel's source in our migrator: the same texts, so that the checksums are the same too.
+    let files = FileBasedMigrations::from_path(folder).unwrap();
+    let source = MigrationSource::of_diesel(&files).unwrap();
+    let url = DirectUrl::parse(&theirs_first.url()).unwrap();
+    let migrator = Migrator::new(url, source);
+    assert_eq!(migrator.run().await.unwrap().len(), 3);
+    let status = ours(&theirs_first, folder).status().await.unwrap();
+    assert!(
+        status
+            .iter()
+            .all(|m| m.checksum.unwrap().as_str() == "same"),
+        "{status:?}"
+    );
+    assert_eq!(
+        server_state(&theirs_first).await,
+        server_state(&ours_alone).await
+    );
+    assert!(matches!(
+        migrator.revert(1).await,
+        Err(MigrateError::Irreversible { .. })
+    ));
+
+    // Our source in diesel's harness.
+    let source = MigrationSource::directory(folder);
+    assert_eq!(by_harness(&ours_first, source.clone()).await, 3);
+    assert_eq!(by_harness(&ours_first, source).await, 0);
+    assert_eq!(
+        server_state(&ours_first).await,
+        server_state(&ours_alone).await
+    );
+    ours(&ours_first, folder).assert_up_to_date().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Servers and roles that do not let a migration through, each with what helps.
 
 use app_db::{EmbeddedMigration, MigrateError};
-use harness::{Cluster, ClusterOptions, TestDatabase};
+use harness::{Cluster, ClusterOptions, Server, TestDatabase};
 
 use super::{failed, migrator, table};
 
@@ -12,9 +12,41 @@ fn message(error: &MigrateError) -> String {
     text
 }
 
-#[tokio::test]
-async fn a_role_that_may_not_create_is_told_of_the_grant() {
-    let database = TestDatabase::empty().await.unwrap();
+/// What a run that cannot succeed says on a server of any language.
+async fn what_helps_is_said(server: &Server) {
+    for (what, message, helps) in [
+        (
+            "a role without CREATE",
+            without_create(server).await,
+            "GRANT CREATE ON SCHEMA",
+        ),
+        (
+            "a role that may not write",
+            read_only_role(server).await,
+            "default_transaction_read_only to off",
+        ),
+        (
+            "an empty search_path",
+            search_path(server, "''").await,
+            "SET search_path to one that exists",
+        ),
+        (
+            "a full disk",
+            full_disk(server).await,
+            "make room there, then run again",
+        ),
+        (
+            "an older schema",
+            forbidden_schema(server).await,
+            "GRANT the right",
+        ),
+    ] {
+        assert!(message.contains(helps), "{what}: {message}");
+    }
+}
+
+async fn without_create(server: &Server) -> String {
+    let database = TestDatabase::empty_on(server).await.unwrap();
     let role = database.add_role().await.unwrap();
     let revoke = format!(
         "REVOKE {}, migrated FROM {}",
@@ -22,63 +54,85 @@ async fn a_role_that_may_not_create_is_told_of_the_grant() {
         role.name()
     );
     database.sql(&revoke).await.unwrap();
-    let error = migrator(&database.url_as(&role), &[table(1)])
-        .run()
-        .await
-        .unwrap_err();
-    let text = message(&error);
-    assert!(text.contains("GRANT CREATE ON SCHEMA"), "{text}");
+    refusal(&database.url_as(&role), table(1)).await
 }
 
-#[tokio::test]
-async fn a_read_only_server_points_to_the_primary() {
-    let database = TestDatabase::empty().await.unwrap();
+async fn read_only_role(server: &Server) -> String {
+    let database = TestDatabase::empty_on(server).await.unwrap();
     let role = database.role().name();
     let sql = format!("ALTER ROLE {role} SET default_transaction_read_only = on");
     database.sql(&sql).await.unwrap();
-    let error = migrator(&database.url(), &[table(1)])
+    refusal(&database.url(), table(1)).await
+}
+
+async fn search_path(server: &Server, path: &str) -> String {
+    let database = TestDatabase::empty_on(server).await.unwrap();
+    let role = database.role().name();
+    database
+        .sql(&format!("ALTER ROLE {role} SET search_path = {path}"))
+        .await
+        .unwrap();
+    refusal(&database.url(), table(1)).await
+}
+
+/// The server's own error when the operating system has no space left, as `/dev/full` has none.
+async fn full_disk(server: &Server) -> String {
+    let database = TestDatabase::empty_on(server).await.unwrap();
+    let grant = format!("GRANT pg_write_server_files TO {}", database.role().name());
+    database.sql(&grant).await.unwrap();
+    let full = "copy (select generate_series(1, 100000)) to '/dev/full'";
+    let migration = EmbeddedMigration::new("1_a", full);
+    let error = migrator(&database.url(), &[migration])
         .run()
         .await
         .unwrap_err();
     let text = message(&error);
+    assert_eq!(failed(error).sqlstate.unwrap().code(), "53100");
+    text
+}
+
+/// A migration that reaches into a schema of somebody else's.
+async fn forbidden_schema(server: &Server) -> String {
+    let database = TestDatabase::empty_on(server).await.unwrap();
+    database.sql("CREATE SCHEMA theirs").await.unwrap();
+    let migration = EmbeddedMigration::new("1_a", "create table theirs.t1()");
+    refusal(&database.url(), migration).await
+}
+
+async fn refusal(url: &str, migration: EmbeddedMigration) -> String {
+    message(&migrator(url, &[migration]).run().await.unwrap_err())
+}
+
+#[tokio::test]
+async fn each_refusal_says_what_helps() {
+    let any = TestDatabase::empty().await.unwrap();
+    what_helps_is_said(any.server()).await;
+}
+
+/// Codes are read and not words, so that a server may speak any language.
+#[tokio::test]
+async fn each_refusal_says_what_helps_in_german() {
+    let options = ClusterOptions::default().language("de_DE");
+    let cluster = Cluster::start(options).await.unwrap();
+    what_helps_is_said(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_standby_points_to_the_primary() {
+    let primary = Cluster::start(ClusterOptions::default()).await.unwrap();
+    let database = TestDatabase::empty_on(&primary).await.unwrap();
+    let standby = primary.replica("standby").await.unwrap();
+    let here = |url: String| {
+        url.replace(
+            &format!(":{}/", primary.port()),
+            &format!(":{}/", standby.port()),
+        )
+    };
+    let text = refusal(&here(database.url()), table(1)).await;
     assert!(
         text.contains("DATABASE_URL_DIRECT to the primary"),
         "{text}"
     );
-}
-
-#[tokio::test]
-async fn a_search_path_without_a_schema_is_named() {
-    let database = TestDatabase::empty().await.unwrap();
-    let role = database.role().name();
-    database
-        .sql(&format!("ALTER ROLE {role} SET search_path = ''"))
-        .await
-        .unwrap();
-    let error = migrator(&database.url(), &[table(1)])
-        .run()
-        .await
-        .unwrap_err();
-    let text = message(&error);
-    assert!(
-        text.contains("SET search_path to one that exists"),
-        "{text}"
-    );
-}
-
-/// The server's own word for it, which no test can bring about without filling a disk.
-#[tokio::test]
-async fn a_full_disk_says_to_make_room() {
-    let database = TestDatabase::empty().await.unwrap();
-    let full =
-        "do $$ begin raise exception 'could not extend file' using errcode = '53100'; end $$";
-    let error = migrator(&database.url(), &[EmbeddedMigration::new("1_a", full)])
-        .run()
-        .await
-        .unwrap_err();
-    let text = message(&error);
-    assert!(text.contains("make room there, then run again"), "{text}");
-    assert_eq!(failed(error).sqlstate.unwrap().code(), "53100");
 }
 
 #[tokio::test]
@@ -107,7 +161,6 @@ async fn an_encoding_that_lacks_a_character_says_which_one_has_it() {
     assert!(text.contains("ENCODING 'UTF8'"), "{text}");
 }
 
-/// Codes are read and not words, so that a server may speak any language.
 #[tokio::test]
 async fn a_server_in_german_is_waited_for_and_advised_alike() {
     let options = ClusterOptions::default().language("de_DE");

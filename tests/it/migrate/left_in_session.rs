@@ -69,6 +69,24 @@ async fn the_next_migration_finds_a_new_session() {
     }
 }
 
+/// Between two attempts it is idle for up to half a minute.
+#[tokio::test]
+async fn a_role_whose_idle_sessions_are_ended_keeps_its_migrator() {
+    let database = TestDatabase::empty().await.unwrap();
+    let role = database.role().name();
+    let limit = format!("ALTER ROLE {role} SET idle_session_timeout = '1s'");
+    database.sql(&limit).await.unwrap();
+    // The server shows what the operating system says, and only Linux knows the second one.
+    let milliseconds = if cfg!(target_os = "linux") { 30_000 } else { 0 };
+    let lasts = format!(
+        "select 1 / (current_setting('idle_session_timeout') = '0' \
+         and current_setting('tcp_user_timeout') = '{milliseconds}')::int"
+    );
+    let migrations = ["1_a", "2_b"].map(|name| EmbeddedMigration::new(name, lasts.clone()));
+    let applied = migrator(&database.url(), &migrations).run().await.unwrap();
+    assert_eq!(applied.len(), 2, "the second migration finds a new session");
+}
+
 #[tokio::test]
 async fn redo_does_not_show_up_sql_what_down_sql_has_left() {
     for (leaves, finds) in LEFT {

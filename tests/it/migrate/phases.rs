@@ -11,6 +11,32 @@ fn contract(migration: EmbeddedMigration) -> EmbeddedMigration {
     migration.with_metadata("run_in_transaction = true\n[dbctl]\nphase = \"contract\"")
 }
 
+/// Does something while eight sessions run `code` as fast as they can, before, meanwhile and after. None of it fails.
+async fn under_load(database: &TestDatabase, code: &str, deed: impl AsyncFnOnce()) {
+    let (over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let sessions = (0..8).map(async |_| {
+        let session = database.connect().await.unwrap();
+        while !over.load(Ordering::Relaxed) {
+            session.batch_execute(code).await.unwrap();
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let goes_on = async || {
+        let before = done.load(Ordering::Relaxed);
+        harness::wait_until("the code goes on", crate::SOON, async || {
+            done.load(Ordering::Relaxed) > before + 100
+        })
+        .await;
+    };
+    let doing = async {
+        goes_on().await;
+        deed().await;
+        goes_on().await;
+        over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(futures_util::future::join_all(sessions), doing);
+}
+
 #[tokio::test]
 async fn old_code_lives_through_both_phases_without_an_error() {
     let database = TestDatabase::empty().await.unwrap();
@@ -30,29 +56,13 @@ async fn old_code_lives_through_both_phases_without_an_error() {
         .unwrap();
     let migrator = migrator(&database.url(), &migrations);
 
-    let (over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let old_code = async {
-        let session = database.connect().await.unwrap();
-        while !over.load(Ordering::Relaxed) {
-            session
-                .batch_execute("INSERT INTO t1(old) VALUES ('x'); SELECT id, old FROM t1 LIMIT 1")
-                .await
-                .unwrap();
-            done.fetch_add(1, Ordering::Relaxed);
-        }
-    };
-    let deploying = async {
+    let old_code = "INSERT INTO t1(old) VALUES ('x'); SELECT id, old FROM t1 LIMIT 1";
+    let expanding = under_load(&database, old_code, async || {
         let expanded = migrator.clone().phase(Phase::Expand).run().await.unwrap();
         assert_eq!(expanded.len(), 1);
         assert_eq!(server_state(&database).await.1, ["1", "2"]);
-        let before = done.load(Ordering::Relaxed);
-        harness::wait_until("the old code goes on", crate::SOON, async || {
-            done.load(Ordering::Relaxed) > before + 20
-        })
-        .await;
-        over.store(true, Ordering::Relaxed);
-    };
-    tokio::join!(old_code, deploying);
+    });
+    expanding.await;
     assert!(
         migrator
             .clone()
@@ -62,8 +72,12 @@ async fn old_code_lives_through_both_phases_without_an_error() {
             .unwrap()
             .is_empty()
     );
-    let contracted = migrator.clone().phase(Phase::Contract).run().await.unwrap();
-    assert_eq!(contracted.len(), 1, "the next expand is not a part of it");
+    let new_code = "INSERT INTO t1(new) VALUES ('x'); SELECT id, new FROM t1 LIMIT 1";
+    let contracting = under_load(&database, new_code, async || {
+        let contracted = migrator.clone().phase(Phase::Contract).run().await.unwrap();
+        assert_eq!(contracted.len(), 1, "the next expand is not a part of it");
+    });
+    contracting.await;
     let early = migrator.clone().phase(Phase::Contract).run().await;
     assert!(
         matches!(early, Err(MigrateError::ExpandFirst { .. })),

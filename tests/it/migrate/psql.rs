@@ -1,9 +1,14 @@
 //! Files as psql reads them: what it would refuse is refused, and a dump of it can be a migration.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use app_db::{EmbeddedMigration, MigrateError};
-use harness::TestDatabase;
+use harness::{TestDatabase, wait_until};
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::{failed, migrator, server_state, table};
@@ -117,4 +122,92 @@ async fn a_dump_is_a_migration_and_gives_what_psql_gives() {
         comparable(&copied).replace(copy.name(), origin.name()),
         comparable(&dump)
     );
+}
+
+/// One that is as slow as its reader: nobody reads what it writes, until the lock has been held for a minute.
+#[tokio::test]
+async fn a_dump_of_a_minute_is_named_and_waited_out_and_readers_wait_no_longer_than_one_lock_timeout()
+ {
+    let database = TestDatabase::empty().await.unwrap();
+    let large = "create table t1(a text); alter table t1 alter a set storage external; \
+                 insert into t1 select repeat(md5(i::text), 100) from generate_series(1, 10000) i";
+    migrator(&database.url(), &[EmbeddedMigration::new("1_t1", large)])
+        .run()
+        .await
+        .unwrap();
+    let mut dump = Command::new("pg_dump")
+        .args(["-d", &database.url()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    wait_until("the dump is full", crate::SOON, async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' \
+                   AND datname = current_database() AND wait_event = 'ClientWrite'";
+        database.scalar::<i64>(sql).await.unwrap() == 1
+    })
+    .await;
+    let began = Instant::now();
+
+    let waits = Arc::new(Mutex::new(Vec::<Value>::new()));
+    let hearing = Arc::clone(&waits);
+    let alter = EmbeddedMigration::new("2_alter", "alter table t1 add column b int");
+    let altering = migrator(&database.url(), &[alter]).on_event(move |event| {
+        let event = serde_json::to_value(event).unwrap();
+        hearing.lock().unwrap().push(event);
+    });
+    let over = AtomicBool::new(false);
+    let reading = async {
+        let reader = database.connect().await.unwrap();
+        let mut slowest = Duration::ZERO;
+        while !over.load(Ordering::Relaxed) {
+            let asked = Instant::now();
+            reader
+                .batch_execute("SELECT FROM t1 LIMIT 1")
+                .await
+                .unwrap();
+            slowest = slowest.max(asked.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        slowest
+    };
+    let dumping = async {
+        wait_until("a minute has passed", Duration::from_secs(90), async || {
+            began.elapsed() >= Duration::from_secs(60)
+        })
+        .await;
+        let mut written = Vec::new();
+        let mut output = dump.stdout.take().unwrap();
+        output.read_to_end(&mut written).await.unwrap();
+        assert!(dump.wait().await.unwrap().success());
+        written.len()
+    };
+    let migrating = async {
+        let applied = altering.run().await;
+        over.store(true, Ordering::Relaxed);
+        applied.unwrap().len()
+    };
+    let (applied, written, slowest) = tokio::join!(migrating, dumping, reading);
+    assert_eq!(applied, 1);
+    assert!(written > 30_000_000, "the dump is not whole: {written}");
+    let waits = waits.lock().unwrap();
+    let of = |name: &str| {
+        waits
+            .iter()
+            .filter(|event| event["event"] == name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("waiting")[0]["on"], "table t1");
+    assert_eq!(
+        of("waiting")[0]["blockers"][0]["application_name"],
+        "pg_dump"
+    );
+    assert!(of("retried").len() >= 3, "{waits:?}");
+    // The migration waits for 2 s, and the readers behind it no longer.
+    assert!(
+        slowest > Duration::from_secs(1),
+        "nobody waited: {slowest:?}"
+    );
+    assert!(slowest < Duration::from_secs(4), "{slowest:?}");
 }

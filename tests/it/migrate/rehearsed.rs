@@ -5,7 +5,7 @@ use std::time::Duration;
 use app_db::{EmbeddedMigration, LockMode, MigrateError};
 use harness::TestDatabase;
 
-use super::{failed, migrator, server_state, table};
+use super::{failed, fails_at_commit, migrator, server_state, table};
 
 /// Everything that is there, and every lock that a migrator has.
 async fn relations(database: &TestDatabase) -> i64 {
@@ -71,13 +71,8 @@ async fn a_rehearsal_shows_what_is_really_locked_and_leaves_nothing() {
 #[tokio::test]
 async fn a_rehearsal_finds_what_would_fail_at_commit_and_waits_for_a_lock_once() {
     let database = TestDatabase::empty().await.unwrap();
-    let deferred = EmbeddedMigration::new(
-        "1_deferred",
-        "create table t1(id int primary key, t1 int references t1 deferrable initially deferred);\n\
-         insert into t1 values (1, 2);",
-    );
     let error = failed(
-        migrator(&database.url(), &[deferred])
+        migrator(&database.url(), &[fails_at_commit()])
             .rehearse()
             .await
             .unwrap_err(),

@@ -77,6 +77,55 @@ async fn a_run_that_was_killed_goes_on_at_the_statement_that_was_killed() {
     }
 }
 
+/// So that a run that is killed leaves both or neither.
+#[tokio::test]
+async fn a_statement_and_the_note_that_it_has_run_are_one_transaction() {
+    let database = TestDatabase::empty().await.unwrap();
+    let first = EmbeddedMigration::new("0_first", "select 1");
+    migrator(&database.url(), &[first]).run().await.unwrap();
+    for sql in [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'no note' USING errcode = 'P0007'; END $$",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON __dbctl_migrations FOR EACH ROW \
+         WHEN (new.statements_done = 2) EXECUTE FUNCTION refuse()",
+    ] {
+        database.sql(sql).await.unwrap();
+    }
+    let migrator = outside(&database, "create table made_1();\ncreate table made_2()");
+    let error = failed(migrator.run().await.unwrap_err());
+    assert_eq!(
+        (error.sqlstate.as_ref().unwrap().code(), error.line),
+        ("P0007", 2)
+    );
+    let made = "SELECT count(*) FROM pg_class WHERE relname LIKE 'made%'";
+    assert_eq!(database.scalar::<i64>(made).await.unwrap(), 1);
+    database
+        .sql("DROP TRIGGER refuse ON __dbctl_migrations")
+        .await
+        .unwrap();
+    assert_eq!(migrator.run().await.unwrap().len(), 1);
+    assert_eq!(database.scalar::<i64>(made).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_statement_that_has_to_be_alone_is_sent_alone() {
+    let database = TestDatabase::empty().await.unwrap();
+    // The role of the file may not write the note.
+    let sql = "cluster;\ncreate procedure p() language plpgsql as $$ begin commit; end $$;\n\
+               call p();\nset role migrated;\ncreate table made_1()";
+    let role = database.role().name();
+    database
+        .sql(&format!(
+            "GRANT CREATE ON SCHEMA public TO migrated; GRANT migrated TO {role}"
+        ))
+        .await
+        .unwrap();
+    let migrator = outside(&database, sql);
+    assert_eq!(migrator.run().await.unwrap().len(), 1);
+    let owner = "SELECT relowner::regrole::text FROM pg_class WHERE relname = 'made_1'";
+    assert_eq!(database.scalar::<String>(owner).await.unwrap(), "migrated");
+}
+
 #[tokio::test]
 async fn an_edit_of_what_has_run_stops_the_run_and_one_behind_it_does_not() {
     let database = TestDatabase::empty().await.unwrap();

@@ -152,7 +152,8 @@ impl Run {
         let ours = asked.await.unwrap_or_else(silent);
         let outdated = form == Form::Kept && ours.is_outdated() && self.may_fail > 0;
         if outdated || (ours.is_refusal() && may_be_refused(sql)) {
-            // It failed at one side, so that it fails at the other, and spoils the same transaction.
+            // It failed at one side. Now it fails at the other side too, and spoils the same
+            // transaction.
             Answer::of(&mut borrower.plain, Form::Command, "refused").await;
             if outdated {
                 self.may_fail -= 1;

@@ -241,7 +241,7 @@ async fn every_way_out_shows_the_same_numbers() {
     assert!((sums.0 - sums.1).abs() < 1e-9, "{sums:?}");
     assert_eq!(counted("db_client_connection_max"), f64::from(write.max));
     assert!(
-        page.contains(&format!("<dd>{}, of which", write.wait_time.count)),
+        page.contains(&format!("<dd>{}: ", write.wait_time.count)),
         "{page}"
     );
 

@@ -74,8 +74,8 @@ async fn the_first_look_is_at_once_and_a_hundred_are_kept() {
     quick.stop().await;
 }
 
-/// req 2.44, req 2.49: a look at a server that is gone is a sample with its error; nothing but such is a rate of
-/// one.
+/// req 2.44, req 2.49: a look at a server that is gone is a sample with its error. If there are only such samples,
+/// the error rate is one.
 #[tokio::test]
 async fn a_failed_look_is_a_sample() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();

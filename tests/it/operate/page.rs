@@ -52,9 +52,8 @@ async fn findings(operations: &Operations) -> String {
         .replace("&#38;", "&")
 }
 
-/// req 0.18, req 0.29: a leak, a long transaction, a pool that is too small and a server that is gone have a
-/// sentence of
-/// their own each; without trouble the page says so.
+/// req 0.18, req 0.29: a leak, a long transaction, a pool that is too small and a server that is gone each
+/// have a sentence of their own. Without a problem the page says so.
 #[tokio::test]
 async fn four_troubles_have_four_sentences() {
     let db = TestDatabase::empty().await.unwrap();
@@ -69,14 +68,14 @@ async fn four_troubles_have_four_sentences() {
     })
     .await;
     let leak = findings(&operations).await;
-    assert!(leak.contains("it leaks, 1 held idle"), "{leak}");
+    assert!(leak.contains("it leaks, 1 held without use"), "{leak}");
     assert!(leak.contains("tests/it/operate/page.rs"), "{leak}");
     drop(leaked);
 
     let mut conn = database.get().await.unwrap();
     conn.batch_execute("begin; select 1").await.unwrap();
     let waiter = tokio::spawn(database.get());
-    let long = "long transactions have 1";
+    let long = "long transactions hold 1";
     wait_until("a long transaction is said", SOON, async || {
         findings(&operations).await.contains(long)
     })
@@ -178,7 +177,8 @@ async fn hostile_statements_are_text_without_values() {
     operations.stop().await;
 }
 
-/// The page is for reading, on this machine: other methods, other paths and other hosts' names get nothing.
+/// The page is only for reading, and only on this machine: other methods, other paths and other host names
+/// get nothing.
 #[tokio::test]
 async fn the_page_is_read_only_and_for_this_host() {
     let db = TestDatabase::empty().await.unwrap();

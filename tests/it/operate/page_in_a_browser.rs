@@ -12,11 +12,11 @@ use super::{ask, run, watching};
 use crate::SOON;
 use crate::transaction::database;
 
-/// What stands on a page that has something of everything.
+/// Texts of a page that shows every kind of thing.
 const TEXTS: [&str; 7] = [
     "it leaks",
     "Who has connections",
-    "Dearest statements",
+    "Most expensive statements",
     "<script>document.title = 'run'</script>",
     "CRITICAL",
     "Advice",

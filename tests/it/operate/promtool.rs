@@ -1,4 +1,4 @@
-//! What Prometheus' own tool says of the metrics and of the rules in `grafana/`.
+//! What Prometheus' own tool says about the metrics and the rules in `grafana/`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -10,7 +10,7 @@ use super::page::served;
 use crate::SOON;
 use crate::transaction::database;
 
-/// However many wait and whatever else is asked of it meanwhile.
+/// It does not matter how many callers wait, and what else it is asked meanwhile.
 const MOST: Duration = Duration::from_millis(100);
 
 /// A server that is frozen holds up neither a scrape nor the page, while its pool is full, callers queue, and the
@@ -41,7 +41,7 @@ async fn a_frozen_server_holds_up_no_scrape() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     for path in ["/metrics", "/status.json", "/"] {
         let mut fastest = Duration::MAX;
-        // Other tests have the processor too: what waits for a server is never fast.
+        // Other tests use the processor too. But a call that waits for the server would be much slower.
         for _ in 0..5 {
             let began = Instant::now();
             let answer = client.get(format!("{base}{path}")).send().await.unwrap();

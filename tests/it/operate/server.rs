@@ -1,4 +1,4 @@
-//! What the monitor finds out of the server, of the pooler before it, and of the ports on the way to both.
+//! What the monitor finds out about the server, the pooler before it, and the ports that lead to both.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ async fn looked(monitor: &Monitor) -> ServerFigures {
     sample.figures().unwrap().server.clone().unwrap()
 }
 
-/// req 4.30, req 4.34: how many sessions the server has of how many, what they wait for, and what one takes in memory,
-/// as numbers, as series and beside what is wrong with the pool.
+/// req 4.30, req 4.34: how many of the server's sessions are taken, what they wait for, and how much memory one
+/// takes: as numbers, as series, and beside what is wrong with the pool.
 #[tokio::test]
 async fn the_server_is_looked_at_beside_the_pool() {
     let cluster = Cluster::start(ClusterOptions::default().max_connections(30))
@@ -116,7 +116,7 @@ async fn the_server_is_looked_at_beside_the_pool() {
     operations.stop().await;
 }
 
-/// req 4.30: a server that has given most of its connections away is told of before it refuses one.
+/// req 4.30: an alert says that most connections of a server are taken, before the server refuses one.
 #[tokio::test]
 async fn a_server_that_is_nearly_full_is_told_of() {
     let cluster = Cluster::start(ClusterOptions::default().max_connections(13))
@@ -138,7 +138,7 @@ async fn a_server_that_is_nearly_full_is_told_of() {
     operations.stop().await;
 }
 
-/// req 4.31: the sockets to the server's port are counted, with the ports that there are.
+/// req 4.31: the sockets to the server's port are counted, and so are the available ports.
 #[tokio::test]
 async fn the_ports_to_the_server_are_counted() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -163,8 +163,8 @@ async fn the_ports_to_the_server_are_counted() {
     );
 }
 
-/// req 4.35: PgBouncer tells how many wait in its own queue, which no pool sees; and where it does not tell, that is
-/// said, without a secret.
+/// req 4.35: PgBouncer says how many clients wait in its own queue, which no pool can see. If it does not answer,
+/// the page says so, without a secret.
 #[tokio::test]
 async fn pgbouncer_is_asked_who_waits() {
     let cluster = Cluster::start(ClusterOptions::default()).await.unwrap();
@@ -218,7 +218,7 @@ async fn pgbouncer_is_asked_who_waits() {
             let refused = pooler.unwrap_err();
             assert!(!refused.contains(&db.password()), "{refused}");
             let html = super::page::html(&operations).await;
-            assert!(html.contains("does not tell: "), "{html}");
+            assert!(html.contains("gives no figures: "), "{html}");
         }
         drop(holder);
         waiting.await.unwrap();

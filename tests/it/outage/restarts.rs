@@ -116,7 +116,7 @@ async fn a_server_that_is_starting_up_is_asked_now_and_then() {
     pool.rests_with(hasty).await;
 }
 
-/// Many who wait for a server that is back log in a few at a time.
+/// If many callers wait for a server that is back, they log in a few at a time.
 #[tokio::test]
 async fn a_herd_of_callers_logs_in_a_few_at_a_time() {
     const HERD: usize = 50;

@@ -147,7 +147,7 @@ async fn a_session_ended_in_its_work_is_not_tried_again() {
     database.rests().await;
 }
 
-/// Ends every session on the server, and keeps their last words from reaching us.
+/// Ends every session on the server, and keeps the server's final messages from reaching us.
 async fn end_unnoticed(db: &TestDatabase, proxy: &Proxy) {
     proxy.set(Fault::HoldReplies).await;
     terminate_all(db).await;

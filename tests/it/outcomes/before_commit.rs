@@ -120,7 +120,7 @@ async fn a_pooler_that_hangs_up_for_idleness_before_commit_is_down() {
     assert_eq!(changed(&db).await, 0);
 }
 
-/// The work blocks its thread, so that nobody has read the server's last words when COMMIT is due.
+/// The work blocks its thread, so nobody has read the server's final message when COMMIT is due.
 #[tokio::test]
 async fn a_session_that_ended_while_the_work_blocked_its_thread_is_down() {
     let (db, unbounded) = prepared().await;

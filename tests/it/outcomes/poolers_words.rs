@@ -34,8 +34,8 @@ async fn slow_insert(conn: &mut AsyncPgConnection) -> Result<(), Error> {
         .await?)
 }
 
-/// pgbouncer/pgbouncer#714, brianc/node-postgres#2005: PgBouncer has lost its server, or is told to drop its client:
-/// what became of the INSERT it does not know, and neither does its client.
+/// pgbouncer/pgbouncer#714, brianc/node-postgres#2005: PgBouncer has lost its server, or is told to drop its client.
+/// It does not know what became of the INSERT, and neither does its client.
 #[tokio::test]
 async fn a_poolers_last_words_on_a_write_leave_its_outcome_unknown() {
     for kills in [false, true] {
@@ -111,7 +111,7 @@ async fn a_wait_in_the_poolers_queue_that_was_too_long_is_busy() {
     assert_eq!(written, 0);
 }
 
-/// A client that the pooler has sent away while it did nothing: down, with the pooler's words where they came.
+/// The pooler has disconnected an idle client: the error is `Down`, with the pooler's message if it arrived.
 #[tokio::test]
 async fn a_client_that_the_pooler_has_sent_away_is_down() {
     let (db, bouncer) = bouncer_with(&[("client_idle_timeout", "1")]).await;
@@ -128,7 +128,7 @@ async fn a_client_that_the_pooler_has_sent_away_is_down() {
     assert_eq!(error.kind(), Kind::Down, "{error:?}");
 }
 
-/// The server's own last words on a plain connection: the session is gone, and the query had no part in it.
+/// The server itself ends the session of a plain connection. The query is not the reason.
 #[tokio::test]
 async fn a_plain_connection_whose_session_is_ended_is_down() {
     let db = TestDatabase::empty().await.unwrap();

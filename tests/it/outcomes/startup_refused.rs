@@ -94,8 +94,8 @@ async fn a_refusal_of_options_is_answered_by_a_login_without_them() {
     }
 }
 
-/// The same of any other parameter: what it was to say is said in the session, and the pooler need not be named in
-/// the configuration.
+/// The same of any other parameter: the pool sets it in the session instead, and the configuration need not name the
+/// pooler.
 #[tokio::test]
 async fn a_refusal_of_any_parameter_is_answered_by_a_login_without_it() {
     let db = TestDatabase::empty().await.unwrap();
@@ -128,7 +128,7 @@ async fn a_refusal_of_any_parameter_is_answered_by_a_login_without_it() {
     }
 }
 
-/// What connects outside a pool has the URL's own settings nevertheless: a migration without its `search_path` would
+/// A connection outside a pool has the URL's own settings nevertheless: a migration without its `search_path` would
 /// make its tables elsewhere.
 #[tokio::test]
 async fn a_lone_connection_has_the_settings_of_its_url_without_the_packet() {

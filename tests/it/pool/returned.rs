@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 use super::{backend_pid, existing_code, pool_of};
 
-/// case F1: a cancelled statement is cancelled on the server and its connection never handed out again.
+/// case F1: a dropped statement is cancelled on the server, and its connection is never handed out
+/// again.
 #[tokio::test]
 async fn a_cancelled_statement_costs_nobody_else_anything() {
     let db = TestDatabase::empty().await.unwrap();

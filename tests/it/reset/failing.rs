@@ -10,7 +10,7 @@ use super::{database, profile, setting, text};
 use crate::SOON;
 use crate::pool::url;
 
-/// A reset that does not come through costs the connection; nobody gets it, and who waits gets another.
+/// A reset that fails costs the connection. Nobody gets it, and a waiting caller gets another one.
 #[tokio::test]
 async fn a_reset_that_fails_or_hangs_discards_the_connection() {
     let db = database().await;

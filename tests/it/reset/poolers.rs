@@ -10,7 +10,7 @@ use super::{UNDOABLE, assert_clean, cached, database, profile, setting, with_res
 use crate::at_rest::open_at;
 use crate::pool::url;
 
-/// case R30: behind a pooler in session mode our settings are said once more after each reset.
+/// case R30: behind a pooler in session mode the pool sends its settings again after each reset.
 #[tokio::test]
 async fn our_settings_hold_after_a_reset_behind_a_session_pooler() {
     let db = database().await;
@@ -37,8 +37,8 @@ async fn our_settings_hold_after_a_reset_behind_a_session_pooler() {
     pool.rests().await;
 }
 
-/// case R32: a session that others share cannot be reset, so that a SET is refused there, and the next
-/// statement is none the worse. `reset = "never"` lets it through.
+/// case R32: a shared session cannot be reset, so the pool refuses a SET there, and the next statement
+/// works. `reset = "never"` lets the SET through.
 #[tokio::test]
 async fn a_set_through_a_transaction_pooler_is_refused() {
     let db = database().await;

@@ -51,7 +51,7 @@ async fn each_pool_has_a_budget_of_its_own() {
     assert!(matches!(outcome, Err(Error::Conflict { attempts: 3, .. })));
 }
 
-/// req 4.22, req 4.23: a batch is cut into chunks, each of which commits by itself, in a pool that is bounded.
+/// req 4.22, req 4.23: a batch is cut into chunks, and each chunk commits by itself, in a bounded pool.
 #[tokio::test]
 async fn a_batch_commits_chunk_by_chunk() {
     let db = TestDatabase::empty().await.unwrap();

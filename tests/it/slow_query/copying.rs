@@ -62,7 +62,7 @@ impl Held {
 
 const KEY: u32 = 63;
 
-/// For how long what is measured goes on at the least.
+/// The shortest duration of what is measured.
 const A_WHILE: Duration = Duration::from_millis(100);
 
 /// Runs a COPY TO and then another statement, and returns when the latter was answered: diesel-async does not take
@@ -142,8 +142,8 @@ async fn a_copy_that_is_slow_between_its_rows_is_streaming() {
     assert_eq!(slow.number("rows"), 7);
 }
 
-/// case R63, req 2.09: COPY FROM is executing until the server is ready for rows, as it is not before it has its
-/// lock, and streaming from then on; here until its client goes on without sending any.
+/// case R63, req 2.09: COPY FROM is executing until the server has its lock and is ready for rows. From then on it
+/// is streaming, here until its client goes on without sending any.
 #[tokio::test]
 async fn a_copy_from_waits_for_its_lock_and_then_for_rows() {
     let (captured, _guard, db, pool) = begun().await;

@@ -124,7 +124,7 @@ impl Clerk {
                 _ => self.transfer(nth).await,
             };
             if !is_served {
-                // A pause, like that of a service's client.
+                // A pause, as a service's client makes it.
                 tokio::time::sleep(Duration::from_millis(self.dice.u64(5..30))).await;
             }
         }
@@ -132,7 +132,7 @@ impl Clerk {
 
     /// Does one transfer, for a clerk that does no other. Returns whether it is done.
     pub(super) async fn transfer_once(mut self) -> bool {
-        // Those that were refused before have ids too.
+        // Transfers that were refused before have ids too.
         let nth = self.books.0.lock().unwrap().len();
         self.transfer(i64::try_from(nth).unwrap()).await
     }

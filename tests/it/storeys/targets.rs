@@ -13,7 +13,7 @@ pub(super) struct Target {
     pub(super) root: PathBuf,
 }
 
-/// Lists all targets except those of tests and benches.
+/// Lists all targets except in tests and benches.
 pub(super) fn targets() -> Vec<Target> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version", "1"])

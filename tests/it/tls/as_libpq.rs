@@ -73,8 +73,8 @@ impl Server {
     }
 }
 
-/// launchbadge/sqlx#2886: modes that verify nothing take it as they take any other, and it is trusted where it is named
-/// itself.
+/// launchbadge/sqlx#2886: modes that verify nothing accept it like any other, and it is trusted if it is itself
+/// named as a root.
 #[tokio::test]
 async fn a_certificate_of_version_1_is_taken() {
     let server = server(VERSION_1).await;
@@ -119,14 +119,14 @@ async fn a_certificate_that_cannot_be_verified_is_refused_in_words() {
     assert!(authority.contains("CA:TRUE"), "{authority}");
 }
 
-/// A key on a curve that ring lacks: the server has no way to sign the handshake that we would understand.
+/// A key on a curve that ring lacks: the server cannot sign the handshake in a way that we understand.
 #[tokio::test]
 async fn a_key_of_an_unknown_kind_is_refused_in_words() {
     let refusal = server(P521).await.refusal("sslmode=require").await;
     assert!(refusal.contains("P-521"), "{refusal}");
 }
 
-/// A client key that needs a passphrase, and files that are something else: said before anything is sent.
+/// A client key that needs a passphrase, and files of another kind: the error comes before anything is sent.
 #[tokio::test]
 async fn a_client_key_that_cannot_be_used_is_refused_in_words() {
     let server = server(DOCUMENTED).await;
@@ -142,7 +142,7 @@ async fn a_client_key_that_cannot_be_used_is_refused_in_words() {
     }
 }
 
-/// faults 8.7: an authority that the service brings along is trusted beside the system's.
+/// faults 8.7: an authority that the service brings along is trusted in addition to the system's.
 #[tokio::test]
 async fn a_root_certificate_may_come_from_memory() {
     let server = server(DOCUMENTED).await;

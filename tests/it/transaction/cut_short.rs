@@ -67,7 +67,7 @@ async fn a_lost_commit_is_unknown_and_not_repeated() {
     assert!(matches!(error, Error::CommitUnknown(_)), "{error:?}");
     assert_eq!(error.kind(), Kind::OutcomeUnknown);
     assert_eq!(value(&attempts), 1);
-    // It was committed in fact.
+    // In fact it was committed.
     let n: i64 = db.scalar("select n from t where id = 1").await.unwrap();
     assert_eq!(n, 1);
 }
@@ -110,7 +110,7 @@ async fn shutdown_waits_for_work_and_refuses_more() {
     database.rests().await;
 }
 
-/// case R11: after the grace what is still running is cancelled and counted.
+/// case R11: after the grace, running statements are cancelled and counted.
 #[tokio::test]
 async fn shutdown_cancels_what_outlasts_the_grace() {
     let (db, database) = prepared().await;

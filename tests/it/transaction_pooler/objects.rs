@@ -125,7 +125,7 @@ async fn what_the_pooler_keeps_for_a_client_is_put_back_for_the_next_holder() {
     }
 }
 
-/// What is no session's own works as without a pooler.
+/// Statements that leave nothing in the session work as without a pooler.
 #[tokio::test]
 async fn what_needs_no_session_works_as_without_a_pooler() {
     let db = TestDatabase::empty().await.unwrap();
@@ -157,7 +157,7 @@ async fn what_needs_no_session_works_as_without_a_pooler() {
                 },
             ] {
                 let told = run.err().map(|error| error.to_string());
-                // Where it stands alone the server looks for the transaction.
+                // If the statement stands alone, the server looks for the transaction.
                 let expected = sql.starts_with("COMMIT").then(|| {
                     "prepared transaction with identifier \"none\" does not exist".to_owned()
                 });
@@ -182,7 +182,7 @@ async fn what_needs_no_session_works_as_without_a_pooler() {
     }
 }
 
-/// If it would lack the pool's search path it is refused, and never runs in another schema.
+/// A statement that would lack the pool's search path is refused, and never runs in another schema.
 #[tokio::test]
 async fn what_must_stand_alone_is_never_run_elsewhere() {
     let db = TestDatabase::empty().await.unwrap();

@@ -50,8 +50,8 @@ async fn interleaved(conn: &AsyncPgConnection, round: i64, fails: bool) {
     .await;
 }
 
-/// case R32: the answers of the server, of the pooler and of the wire are each for who asked, while another
-/// connection shares the sessions.
+/// case R32: each answer of the server, the pooler and the wire reaches the conversation that asked, while
+/// another connection shares the sessions.
 #[tokio::test]
 async fn interleaved_conversations_through_a_pooler_keep_their_order() {
     let db = TestDatabase::empty().await.unwrap();

@@ -11,8 +11,8 @@ use super::Version;
 use crate::at_rest::watched;
 use crate::pool::{sized, url};
 
-/// A PgBouncer that keeps statements, before a table of one row whose `v` is an int4; nothing where there
-/// is no such program, which is said.
+/// A PgBouncer that keeps statements, before a table of one row whose `v` is an int4. If the machine has no
+/// such program, the test says so and does nothing.
 async fn kept() -> Option<(TestDatabase, Bouncer)> {
     let db = TestDatabase::empty().await.unwrap();
     db.sql("create table t (id int primary key, v int4); grant all on t to public; insert into t values (1, 1)")
@@ -119,7 +119,7 @@ async fn a_text_whose_plan_is_stale_behind_a_pooler_is_answered() {
         become_type(&db, "float4").await;
         assert_not_misread(&by_text(&mut conn).await, "text");
         assert_not_misread(&by_dsl(&mut conn).await, "dsl");
-        // Told once that the result is another, the program that knows of it is answered.
+        // After one refusal, the program that knows the new type gets its answer.
         let first = as_float(&mut conn).await;
         assert!(matches!(first, Err(_) | Ok(1.0)), "{first:?}");
         assert_eq!(as_float(&mut conn).await, Ok(1.0));
@@ -137,7 +137,7 @@ async fn a_text_whose_plan_is_stale_behind_a_pooler_is_answered() {
     pool.rests().await;
 }
 
-/// The same in a transaction: nothing is run twice unseen there, and its next attempt is answered.
+/// The same in a transaction: nothing there is run twice unseen, and the next attempt gets its answer.
 #[tokio::test]
 async fn a_transaction_with_a_stale_plan_behind_a_pooler_is_tried_again() {
     let Some((db, bouncer)) = kept().await else {

@@ -63,7 +63,8 @@ async fn a_configured_session_pooler_is_believed() {
         .unwrap();
 }
 
-/// case R32: what needs a session of its own is refused before it reaches the server, with the way out.
+/// case R32: a statement that needs a session of its own is refused before it reaches the server, and the refusal
+/// says what to do.
 #[tokio::test]
 async fn listen_and_session_locks_are_refused() {
     let db = TestDatabase::empty().await.unwrap();
@@ -200,8 +201,8 @@ async fn a_changed_column_is_never_decoded_as_it_was() {
         db.sql("alter table changing alter v type float4")
             .await
             .unwrap();
-        // An integer it is not any more, and the connection that was told so says it before it is replaced;
-        // 1065353216 is 1.0 misread, which is what diesel itself makes of a type that the program states wrongly.
+        // The value is no integer any more, and a connection that knows the integer says so before it is
+        // replaced. 1065353216 is 1.0 misread: diesel itself reads it so if the program states the wrong type.
         let told = database.read(v_by_dsl).await;
         for (way, seen) in [
             ("dsl", v_by_dsl(&mut conn).await),

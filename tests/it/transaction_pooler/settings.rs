@@ -14,7 +14,7 @@ use super::{Version, through};
 use crate::at_rest::open_at;
 use crate::pool::{sized, url};
 
-/// What ours are set to; nothing of it is a server's default.
+/// The settings of our sessions. None of them is a server's default.
 const OURS: [(&str, &str); 5] = [
     ("statement_timeout", "345ms"),
     ("lock_timeout", "234ms"),
@@ -42,7 +42,8 @@ async fn setting(conn: &mut AsyncPgConnection, name: &str) -> String {
         .unwrap()
 }
 
-/// Outside a transaction only what changes a result is said: the pool holds the statement timeout itself.
+/// Outside a transaction the pool sends only settings that change a result: it watches the statement
+/// timeout itself.
 async fn assert_ours_outside(conn: &mut AsyncPgConnection) {
     assert_all_of(&OURS[1..3], conn).await;
 }
@@ -227,7 +228,7 @@ async fn settings_are_in_force_where_pgbouncer_ignores_options() {
     }
 }
 
-/// case R27, case R32: what one transaction asks for does not stay with the next.
+/// case R27, case R32: the options of one transaction do not stay for the next one.
 #[tokio::test]
 async fn options_of_a_transaction_do_not_stay() {
     let db = TestDatabase::empty().await.unwrap();

@@ -179,8 +179,8 @@ async fn one_text_over_two_schemas_reads_the_right_rows() {
     }
 }
 
-/// A temporary table hides another of its name, though CREATE TABLE AS and SELECT INTO have no tag of
-/// their own: what was prepared before must not go on reading the other.
+/// A temporary table hides another one of its name, although CREATE TABLE AS and SELECT INTO have no
+/// tag of their own. Statements that were prepared before must not go on reading the other table.
 #[tokio::test]
 async fn a_temporary_table_hides_what_it_hides_elsewhere() {
     for make in [

@@ -1,4 +1,4 @@
-//! What a request can fail with, and the answer it gets.
+//! How a request can fail, and which answer the client gets.
 
 use std::error::Error as StdError;
 
@@ -27,7 +27,7 @@ pub(crate) enum LedgerError {
     Database(#[from] Error),
 }
 
-/// So that `?` works on queries inside transactions; what the pool saw of the error is not lost by it.
+/// For `?` on queries inside transactions. It keeps what the pool knows about the error.
 impl From<diesel::result::Error> for LedgerError {
     fn from(error: diesel::result::Error) -> Self {
         Self::Database(error.into())

@@ -19,15 +19,15 @@ use crate::error;
 /// How long requests and transactions in progress may take to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
-/// Whether the service is on its way out.
+/// Whether the service is shutting down.
 #[derive(Clone)]
 pub(crate) struct Lifecycle {
     draining: watch::Receiver<bool>,
 }
 
 impl Lifecycle {
-    /// Starts the task that waits for signals; it ends with the first SIGTERM or SIGINT, or, where
-    /// `ends_with_input` says so, with the end of standard input.
+    /// Starts the task that waits for signals. It ends with the first SIGTERM or SIGINT. If `ends_with_input` is
+    /// set, it also ends with the end of standard input.
     pub(crate) fn watch_signals(db: Database, ends_with_input: bool) -> io::Result<Self> {
         let (sender, draining) = watch::channel(false);
         let signals = Signals {
@@ -72,15 +72,15 @@ impl Lifecycle {
     fn after_drain(&self, delay: Duration) -> impl Future<Output = ()> + Send + 'static {
         let mut draining = self.draining.clone();
         async move {
-            // An error means that the signals' task is gone, and with it every hope of a signal.
+            // An error means that the task for signals is gone, so no signal will come.
             let _ = draining.wait_for(|draining| *draining).await;
             tokio::time::sleep(delay).await;
         }
     }
 }
 
-/// Started by [`Lifecycle::watch_signals`]; woken by signals; ends with SIGTERM or SIGINT, or when the other end
-/// of standard input is closed.
+/// [`Lifecycle::watch_signals`] starts it, and signals wake it. It ends with SIGTERM or SIGINT, or when the other
+/// end of standard input is closed.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -128,17 +128,17 @@ fn pipe_of_standard_input() -> io::Result<pipe::Receiver> {
     pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)
 }
 
-/// Resolves when nobody holds the other end of the pipe any more, however that came about.
+/// Resolves when nobody holds the other end of the pipe any more, for whatever reason.
 async fn end_of(pipe: &mut Option<pipe::Receiver>) {
     let Some(pipe) = pipe else {
         return std::future::pending().await;
     };
-    // Nobody is expected to write into it.
+    // Nobody writes into it.
     while let Ok(1..) = pipe.read(&mut [0; 64]).await {}
 }
 
-/// Reads user and password anew: from the source of `[database.credentials]`, or from the URL, which may be in the file
-/// of `DATABASE_URL_FILE`.
+/// Reads user and password again, from the source of `[database.credentials]` or from the URL. `DATABASE_URL_FILE`
+/// may name a file with the URL.
 async fn renew_credentials(db: &Database) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     if db.credentials().source != "static" {
         if let Refresh::Rotated(rotation) = db.refresh().await? {

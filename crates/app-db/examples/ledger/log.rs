@@ -4,8 +4,8 @@ use app_db::Environment;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// Begins to log: for a developer in full lines with every statement as it ends, elsewhere warnings and errors,
-/// one JSON object for each. `RUST_LOG` says otherwise what is logged.
+/// Begins to log. A developer gets full lines, with every statement when it ends. Elsewhere warnings and errors
+/// are logged, each as one JSON object. `RUST_LOG` overrides what is logged.
 pub(crate) fn begin(environment: Option<&Environment>) {
     let is_development = matches!(environment, Some(Environment::Dev | Environment::Test));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {

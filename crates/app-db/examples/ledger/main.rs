@@ -15,14 +15,15 @@
 //!
 //! 503 with `Retry-After` means busy or no database; the request was not carried out.
 //!
-//! `LEDGER_LISTEN` is the address to listen on, `127.0.0.1:8080` by default; the first line on standard
-//! output is the address in use. With `LEDGER_PAGE_LISTEN` set, which has to be a loopback address such as
-//! `127.0.0.1:8081`, a port of its own has the status page of the pools, and the second line is its address. With
-//! `LEDGER_ASKS_POOLER` set PgBouncer is asked for its numbers, as the ledger's user, whom its `stats_users` then name.
-//! `LEDGER_DRAIN_MS` is how long the service goes on serving after it has
-//! withdrawn its readiness, so that a load balancer notices; 1000 by default. SIGTERM and SIGINT shut
-//! down, SIGHUP reads the credentials anew. With `LEDGER_ENDS_WITH_INPUT` set it shuts down as well when the
-//! pipe on its standard input closes, so that it does not outlive the program that started it.
+//! `LEDGER_LISTEN` is the address to listen on, `127.0.0.1:8080` by default. The first line on standard output is
+//! the address in use. If `LEDGER_PAGE_LISTEN` is set, the status page of the pools has a port of its own, and the
+//! second line is its address. It has to be a loopback address such as `127.0.0.1:8081`. If `LEDGER_ASKS_POOLER` is
+//! set, the ledger asks PgBouncer for its numbers; PgBouncer's `stats_users` has to name the ledger's user for that.
+//!
+//! SIGTERM and SIGINT shut the service down. It first reports that it is not ready, and serves for `LEDGER_DRAIN_MS`
+//! (1000) more, so that a load balancer notices. SIGHUP makes it read the credentials again. If
+//! `LEDGER_ENDS_WITH_INPUT` is set, it also shuts down when the pipe on its standard input closes, so that it does
+//! not outlive the program that started it.
 
 mod accounts;
 mod error;

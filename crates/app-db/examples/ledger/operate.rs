@@ -1,4 +1,4 @@
-//! What an operator sees of the service: its pools are watched, and a port of its own has their page.
+//! What an operator sees of the service: it watches its pools, and shows their page on a port of its own.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -7,8 +7,8 @@ use app_db::Database;
 use db_observe::{MonitorOptions, Operations, Page};
 use tokio::net::TcpListener;
 
-/// Begins to watch the pools, PgBouncer too where `LEDGER_ASKS_POOLER` is set, and serves their page where
-/// `LEDGER_PAGE_LISTEN` says so; it ends with the process.
+/// Begins to watch the pools, and PgBouncer if `LEDGER_ASKS_POOLER` is set. Serves their page at
+/// `LEDGER_PAGE_LISTEN`, if that is set. It ends with the process.
 pub(crate) async fn watch(db: &Database) -> Result<Operations, Box<dyn std::error::Error>> {
     let mut monitor = MonitorOptions::default();
     monitor.asks_pooler = std::env::var_os("LEDGER_ASKS_POOLER").is_some();

@@ -7,8 +7,8 @@ use app_db::{Database, Error, SchemaState};
 
 /// Remembers that the schema was ready.
 ///
-/// It is asked for until then and no longer: what is added later is fine, nobody takes away what running code
-/// needs, and a probe must not queue with the requests for a connection.
+/// After that it does not ask again. Later migrations may add something, but nobody removes what running code
+/// needs, and a probe must not queue for a connection beside the requests.
 #[derive(Clone, Default)]
 pub(crate) struct SchemaSeen(Arc<AtomicBool>);
 

@@ -41,10 +41,10 @@ pub(crate) async fn create(
 
 /// Records a transfer with its two entries and changes both balances.
 ///
-/// Reads before it writes, which only a serializable transaction makes safe: of two that spend the
-/// same money one fails with 40001 and is run again. It locks both accounts first and by number, so
-/// that it fails at its first statement, and not in a deadlock, which the server leaves standing for
-/// a second.
+/// It reads before it writes, which is safe only in a serializable transaction: if two transfers
+/// spend the same money, one of them fails with 40001 and is run again. It first locks both
+/// accounts, in the order of their numbers. So a conflict fails at the first statement, and not in a
+/// deadlock, which the server notices only after a second.
 pub(crate) async fn move_money(
     conn: &mut AsyncPgConnection,
     transfer: &Transfer,
@@ -105,7 +105,7 @@ async fn add(conn: &mut AsyncPgConnection, account: i64, delta: i64) -> QueryRes
         .await
 }
 
-/// An account of this number stands for the world outside; its balance may be negative.
+/// The account with this number stands for the world outside; its balance may be negative.
 pub(crate) const CASH_DESK: i64 = 0;
 
 /// Transfers between few accounts conflict often, and a conflict costs a few milliseconds.

@@ -1,4 +1,4 @@
-//! What a request can fail with, and the answer it gets.
+//! How a request can fail, and which answer the client gets.
 
 use app_db::{Error, Kind};
 use axum::Json;
@@ -25,7 +25,7 @@ impl From<diesel::result::Error> for OrdersError {
 }
 
 impl OrdersError {
-    /// Whether a value is there already that may be there once: the reference is the only one.
+    /// Whether the reference is taken. No other value of an order has to be unique.
     fn is_taken(&self) -> bool {
         matches!(self, Self::Database(error) if error.is_unique_violation())
     }

@@ -11,11 +11,11 @@ use tokio::sync::{broadcast, watch};
 use crate::error::OrdersError;
 use crate::orders::{Order, find};
 
-/// What clients are told.
+/// What clients get.
 #[derive(Clone, Debug)]
 enum News {
     Placed(Order),
-    /// Orders may have been placed that nobody told: `GET /orders` has them.
+    /// Some orders may have been missed; `GET /orders` has them.
     Missed,
 }
 
@@ -43,7 +43,7 @@ async fn listen(db: &Database, news: &broadcast::Sender<News>) {
     while let Some(heard) = orders.next().await {
         let told = match heard {
             Ok(Heard::Notification(notification)) => placed(db, &notification).await,
-            // What was sent before may have been missed.
+            // Earlier orders may have been missed.
             Ok(_) => Ok(Some(News::Missed)),
             Err(error) => {
                 tracing::error!(

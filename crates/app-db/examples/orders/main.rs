@@ -2,11 +2,11 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /orders {"reference", "item", "amount"}` | 201 `{"id"}`; 409 where the reference is taken, 422 for what is no order |
+//! | `POST /orders {"reference", "item", "amount"}` | 201 `{"id"}`; 409 if the reference is taken, 422 if it is no order |
 //! | `GET /orders` | 200 with the newest 100 |
 //! | `GET /orders/{id}` | 200 `{"id", "reference", "item", "amount"}`, or 404 |
 //! | `GET /report` | 200 `[{"item", "orders", "amount"}]`, on a pool of its own |
-//! | `GET /events` | server-sent events: `placed` with each order from now on, `missed` where `GET /orders` knows more |
+//! | `GET /events` | server-sent events: `placed` with each order from now on, `missed` if `GET /orders` may have more |
 //! | `GET /ready` | 200, or 503 while it cannot serve |
 //!
 //! Its table is in `migrations/` and its settings are in `config/`, both in the folder of this file, which is where to
@@ -43,7 +43,7 @@ struct Http {
     listen: String,
 }
 
-/// What every request handler may ask for.
+/// What every request handler can use.
 #[derive(Clone)]
 struct Service {
     db: Database,
@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .init();
     let config = Config::load()?;
     let http: Http = config.own("http")?;
-    // It serves as soon as its database does, and says meanwhile that it is not ready.
+    // Until its database answers, the service reports that it is not ready.
     let db = Database::connect_lazy(&config)?;
     let (stop, stopping) = watch::channel(false);
     let feed = Feed::follow(db.clone(), stopping);

@@ -20,7 +20,8 @@ pub(crate) struct Line {
     pub(crate) amount: i64,
 }
 
-/// However many clients ask for it, they take no connection from a client that places an order.
+/// The clients that ask for it, however many, take no connection from a client that places an
+/// order.
 pub(crate) async fn by_item(State(db): State<Database>) -> Result<Json<Vec<Line>>, OrdersError> {
     let reporting = db
         .transaction_on("report")?

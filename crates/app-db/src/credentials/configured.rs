@@ -1,5 +1,6 @@
 //! The source that is configured.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,15 @@ pub(crate) struct Configured {
     /// The source as it stands in a sentence: ``the file `/run/secrets/db` ``.
     origin: Arc<str>,
     pub(crate) rules: RenewalRules,
+}
+
+impl fmt::Debug for Configured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configured")
+            .field("name", &self.name)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How credentials are renewed.

@@ -274,7 +274,7 @@ mod tests {
             });
             // Also where an assertion fails.
             let _ending = Ending(&done);
-            while whole < 5_000 || versions.len() < 50 {
+            while whole < 10_000 || versions.len() < 50 {
                 // A version that is removed before it is read is no answer; there is a next one.
                 let Ok(fetched) = read(&place, "nobody", &seen) else {
                     continue;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use db_config::{Credentials, Endpoint, Host, PooledUrl, SecretString};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
+use serde_json::Value;
 
 use crate::credentials::source::{CredentialsError, CredentialsProblem, Fetched};
-use crate::credentials::timestamp::Timestamp;
+use crate::credentials::timestamp;
 
 /// Reads a secret. `user` is the one that it is for where it does not say so.
 ///
@@ -77,9 +78,16 @@ fn read_json(text: &str, user: &str, origin: &str) -> Result<Fetched, Credential
     if document.version.is_some_and(|version| version != 1) {
         return Err(malformed("expected `version` to be 1".to_owned()));
     }
+    let expected = |key: &str, what: &str| malformed(format!("expected `{key}` to be {what}"));
+    let port = document.port.map(|port| read_port(&port).ok_or("a port"));
+    let port = port.transpose().map_err(|what| expected("port", what))?;
+    let expires_at = document
+        .expires_at
+        .map(|at| timestamp::read(&at).ok_or("a time"));
+    let expires_at = expires_at
+        .transpose()
+        .map_err(|what| expected("expires_at", what))?;
     let lease = document.lease_duration.filter(|seconds| *seconds > 0);
-    let (expires_at, fallback) = (document.expires_at, document.fallback);
-    let (host, port) = (document.host, document.port);
     let inner = match document.data {
         Some(data) => match data.data {
             Some(inner) => *inner,
@@ -97,14 +105,14 @@ fn read_json(text: &str, user: &str, origin: &str) -> Result<Fetched, Credential
     if let Some(seconds) = lease {
         fetched = fetched.leased_for(Duration::from_secs(seconds));
     }
-    if let Some(Timestamp(at)) = expires_at {
+    if let Some(at) = expires_at {
         fetched = fetched.expires_at(at);
     }
-    if let Some(fallback) = fallback {
+    if let Some(fallback) = document.fallback {
         fetched = fetched.or(credentials(*fallback, user, origin)?);
     }
-    fetched.host = host.filter(|host| !host.is_empty());
-    fetched.port = port.map(|Port(port)| port);
+    fetched.host = document.host.filter(|host| !host.is_empty());
+    fetched.port = port;
     Ok(fetched)
 }
 
@@ -126,8 +134,8 @@ struct Document {
     username: Option<String>,
     password: Option<Text>,
     host: Option<String>,
-    port: Option<Port>,
-    expires_at: Option<Timestamp>,
+    port: Option<Value>,
+    expires_at: Option<Value>,
     lease_duration: Option<u64>,
     data: Option<Data>,
     fallback: Option<Box<Part>>,
@@ -176,29 +184,10 @@ impl Visitor<'_> for TextVisitor {
 }
 
 /// A port as a number or as a text.
-struct Port(u16);
-
-impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PortVisitor)
-    }
-}
-
-struct PortVisitor;
-
-impl Visitor<'_> for PortVisitor {
-    type Value = Port;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a port")
-    }
-
-    fn visit_u64<E: Error>(self, port: u64) -> Result<Port, E> {
-        u16::try_from(port).map(Port).map_err(E::custom)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Port, E> {
-        text.trim().parse().map(Port).map_err(E::custom)
+fn read_port(port: &Value) -> Option<u16> {
+    match port {
+        Value::String(text) => text.trim().parse().ok(),
+        number => number.as_u64()?.try_into().ok(),
     }
 }
 

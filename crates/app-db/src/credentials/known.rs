@@ -72,8 +72,15 @@ impl Known {
 
     /// Takes in what the source has delivered; `true` if its first secret is new.
     pub(crate) fn delivered(&mut self, secret: &Secret, fallback: Option<&Secret>) -> bool {
-        self.others.retain(|other| other.rank != Rank::Fallback);
-        if let Some(fallback) = fallback.filter(|fallback| !fallback.is(&self.current.secret)) {
+        let is_fallback = |other: &Candidate| fallback.is_some_and(|it| it.is(&other.secret));
+        self.others
+            .retain(|other| other.rank != Rank::Fallback || is_fallback(other));
+        // What is delivered again keeps the count of its refusals.
+        let mut known = self.others.iter();
+        let is_known = known.any(|other| other.rank == Rank::Fallback);
+        if let Some(fallback) = fallback.filter(|fallback| !fallback.is(&self.current.secret))
+            && !is_known
+        {
             self.insert(Candidate::new(fallback.clone(), Rank::Fallback));
         }
         if secret.is(&self.current.secret) {
@@ -253,6 +260,21 @@ mod tests {
         // What is delivered again is not new, and what is new begins anew.
         assert!(!known.delivered(&secret("new"), None));
         assert!(known.delivered(&secret("newer"), None));
+        assert_eq!((known.next(), known.others().len()), (None, 1));
+    }
+
+    /// One that stands by comes again with each delivery, and is tried no more often for that.
+    #[tokio::test(start_paused = true)]
+    async fn a_fallback_that_is_delivered_again_keeps_its_count() {
+        let mut known = Known::new(secret("in place"), 2);
+        let now = Instant::now();
+        for _ in 0..2 {
+            known.delivered(&secret("in place"), Some(&secret("by")));
+            known.refused(&secret("by"), now);
+        }
+        assert_eq!(known.next(), Some(now + LONG));
+        // Another one begins anew.
+        known.delivered(&secret("in place"), Some(&secret("other")));
         assert_eq!((known.next(), known.others().len()), (None, 1));
     }
 

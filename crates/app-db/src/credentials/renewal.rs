@@ -5,7 +5,7 @@
 use std::sync::{Arc, Weak};
 
 use db_pool::plumbing::{self, DrainRules, Logins, Wanted};
-use db_pool::{ConnectError, ConnectFailure, PoolError, Rotation};
+use db_pool::{ConnectError, PoolError, Rotation};
 use tokio::time::{Instant, sleep_until};
 
 use crate::credentials::configured::Configured;
@@ -235,15 +235,15 @@ impl Renewal {
                     return Tried::Published(rotation);
                 }
                 Err(error) => {
-                    let refusal = error.connect_error().map(ConnectError::failure);
-                    match refusal {
-                        Some(ConnectFailure::Authentication | ConnectFailure::NotAdmitted) => {
-                            pools.keyring.refused(secret);
-                        }
-                        _ if matches!(error, PoolError::OtherCluster { .. }) => {
-                            pools.keyring.rejected(secret);
-                        }
-                        _ => pools.keyring.untold(secret),
+                    // A right, a database, a setting that it lacks counts as much as a wrong password: each attempt
+                    // is a login that is refused.
+                    let refusal = error.connect_error();
+                    if refusal.is_some_and(ConnectError::is_refusal_of_login) {
+                        pools.keyring.refused(secret);
+                    } else if matches!(error, PoolError::OtherCluster { .. }) {
+                        pools.keyring.rejected(secret);
+                    } else {
+                        pools.keyring.untold(secret);
                     }
                     if !is_current && candidate.is_untold() {
                         tracing::warn!(target: "app_db::credentials",

@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -21,11 +21,20 @@ struct Mark {
     written: (i64, i64),
     /// It tells that the rights of a file have changed, and that one was put in the place of another.
     changed: (i64, i64),
+    /// Whether it was changed only just now: what is written within the same tick of the file system's clock has the same
+    /// times. A file that has come of age counts as another one, so that it is read once more.
+    is_young: bool,
 }
 
 impl Mark {
     fn of(metadata: &Metadata) -> Self {
+        let changed = Duration::new(
+            metadata.ctime().try_into().unwrap_or_default(),
+            metadata.ctime_nsec().try_into().unwrap_or_default(),
+        );
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
+            is_young: now.is_ok_and(|now| now < changed + COMES_OF_AGE),
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
@@ -83,5 +92,35 @@ impl LastSeen {
                 return;
             }
         }
+    }
+}
+
+/// Longer than a tick of any file system's clock that tells fractions of a second.
+const COMES_OF_AGE: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is read just after it was written is read once more: whatever was written into it since then, within
+    /// the same tick and with the same size, is noticed.
+    #[tokio::test]
+    async fn a_young_file_is_looked_at_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, "first1").unwrap();
+        let stamp = {
+            let file = file.clone();
+            move || Stamp::of([file.clone()])
+        };
+        let seen = LastSeen::default();
+        seen.set(stamp());
+        let again = seen.differs(Duration::from_millis(20), stamp.clone());
+        let again = tokio::time::timeout(COMES_OF_AGE * 20, again).await;
+        assert!(again.is_ok(), "nobody looks at it again");
+        seen.set(stamp());
+        let settled = seen.differs(Duration::from_millis(20), stamp.clone());
+        let settled = tokio::time::timeout(COMES_OF_AGE, settled).await;
+        assert!(settled.is_err(), "it is of age, and read again and again");
     }
 }

@@ -1,51 +1,19 @@
 //! The end of a secret's life, as JSON has it.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde_json::Value;
 
-/// A point in time: `"2026-08-01T12:00:00Z"`, with another offset than `Z`, or seconds since 1970.
-pub(super) struct Timestamp(pub(super) SystemTime);
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TimestampVisitor)
+/// Reads a point in time: `"2026-08-01T12:00:00Z"`, with another offset than `Z`, or seconds since 1970.
+pub(super) fn read(value: &Value) -> Option<SystemTime> {
+    if let Value::String(text) = value {
+        return read_text(text);
     }
+    let since = Duration::try_from_secs_f64(value.as_f64()?).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
-struct TimestampVisitor;
-
-impl Visitor<'_> for TimestampVisitor {
-    type Value = Timestamp;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a time")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-        read(text)
-            .map(Timestamp)
-            .ok_or_else(|| E::custom("not a time"))
-    }
-
-    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Timestamp, E> {
-        SystemTime::UNIX_EPOCH
-            .checked_add(Duration::from_secs(seconds))
-            .map(Timestamp)
-            .ok_or_else(|| E::custom("not a time"))
-    }
-
-    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Timestamp, E> {
-        Duration::try_from_secs_f64(seconds)
-            .ok()
-            .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since))
-            .map(Timestamp)
-            .ok_or_else(|| E::custom("not a time"))
-    }
-}
-
-fn read(text: &str) -> Option<SystemTime> {
+fn read_text(text: &str) -> Option<SystemTime> {
     let text = text.trim();
     if let Ok(at) = humantime::parse_rfc3339_weak(text) {
         return Some(at);
@@ -72,8 +40,12 @@ mod tests {
 
     #[test]
     fn a_time_may_have_any_offset() {
-        let at = |text| read(text).map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap());
+        let at = |value: Value| {
+            read(&value).map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap())
+        };
         let expected = Some(Duration::from_secs(1_785_585_600));
+        assert_eq!(at(Value::from(1_785_585_600)), expected);
+        assert_eq!(at(Value::from(-1)), None);
         for text in [
             "2026-08-01T12:00:00Z",
             "2026-08-01T12:00:00.000Z",
@@ -81,7 +53,7 @@ mod tests {
             "2026-08-01T06:30:00-0530",
             " 2026-08-01T12:00:00+00:00 ",
         ] {
-            assert_eq!(at(text), expected, "{text}");
+            assert_eq!(at(text.into()), expected, "{text}");
         }
         for text in [
             "",
@@ -90,7 +62,7 @@ mod tests {
             "2026-08-01T12:00:00+2",
             "2026-13-01T00:00:00Z",
         ] {
-            assert_eq!(at(text), None, "{text}");
+            assert_eq!(at(text.into()), None, "{text}");
         }
     }
 }

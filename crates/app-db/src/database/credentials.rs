@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::open::opening::Opening;
 
 impl Database {
-    /// The same as [`Database::connect`] with credentials from a source of the service's own, whatever
+    /// Like [`Database::connect`], with credentials from a source of the service's own. It does not matter what
     /// `credentials.source` says.
     ///
     /// # Errors
@@ -34,10 +34,9 @@ impl Database {
 
     /// Replaces the credentials in every pool that logs in as the rotated user.
     ///
-    /// If some pools already log in as the user of the new credentials, those pools get them, opened or
-    /// not. Otherwise every pool that uses the user of the write pool changes to the new user. The new
-    /// credentials are proved for each pool first, with a login. Either all of these pools change, or
-    /// none.
+    /// If some pools already log in as the user of the new credentials, they get the new credentials, also pools
+    /// that are not open yet. Otherwise every pool that uses the user of the write pool changes to the new user.
+    /// First a login for each pool proves the new credentials. Either all of these pools change, or none.
     ///
     /// # Errors
     ///
@@ -49,17 +48,17 @@ impl Database {
         self.pools.rotate(credentials).await
     }
 
-    /// Fetches the credentials and reads the certificates now, instead of when they are due: for a signal that says
-    /// that they are new.
+    /// Fetches the credentials and reads the certificates now, instead of when they are due. Call it when a signal
+    /// says that they are new.
     ///
-    /// Where the server accepts no credentials any more, all that are known are tried at once.
+    /// If the server has stopped accepting the credentials, it tries all known ones at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Credentials`] if the source delivers nothing, [`Error::Pool`] if the server accepts none of what is new.
-    /// Nothing has changed then.
+    /// [`Error::Credentials`] if the source delivers nothing, [`Error::Pool`] if the server refuses the new
+    /// credentials. Nothing has changed then.
     ///
-    /// Dropping the future gives up the outcome and not the renewal.
+    /// If the future is dropped, the renewal goes on, and nobody learns its outcome.
     pub async fn refresh(&self) -> Result<Refresh, Error> {
         // The renewal may wait for a runtime.
         plumbing::begin(&self.pools.write);

@@ -1,4 +1,4 @@
-//! What the handle tells of its pools.
+//! What the handle reports about its pools.
 
 use db_pool::{Pool, StatementStats, Status};
 
@@ -9,8 +9,8 @@ use crate::snapshot::Snapshot;
 impl Database {
     /// Probes all open pools at the same time.
     ///
-    /// It is told within 250 ms, however full or slow a pool is. A probe takes no connection away from a caller: it
-    /// asks an idle one, or one beside the pool, which is kept for as long as somebody probes.
+    /// It answers within 250 ms, however full or slow a pool is. A probe takes no connection away from a caller. It
+    /// uses an idle connection, or a session beside the pool, which the pool keeps for as long as somebody probes.
     ///
     /// Dropping the future loses nothing.
     pub async fn health(&self) -> Health {
@@ -31,9 +31,9 @@ impl Database {
         self.pools.open_pools().iter().map(Pool::status).collect()
     }
 
-    /// Everything that can be told of every open pool at this instant, the write pool first. It never waits.
+    /// Everything that is known about every open pool at this instant, the write pool first. It never waits.
     ///
-    /// A pool that is closed is not in it.
+    /// Closed pools are left out.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.pools.snapshot()

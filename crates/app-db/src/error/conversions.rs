@@ -13,8 +13,8 @@ use crate::error::{Error, kind_of_query};
 impl Error {
     /// Finds an error of this library inside the error that a closure returned, whatever its type.
     ///
-    /// A failed statement and a conflict travel as diesel's own error, which is no error of this library:
-    /// [`Error::kind_of`] knows these too, and `Error::from` makes one of diesel's error.
+    /// It does not find a failed statement or a conflict that travels as diesel's own error. [`Error::kind_of`]
+    /// knows these too, and `Error::from` converts a diesel error.
     #[must_use]
     pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         causes(error).find_map(<dyn StdError>::downcast_ref)
@@ -28,7 +28,7 @@ impl Error {
                 return Some(ours.kind());
             }
             match error.downcast_ref::<QueryError>() {
-                // It has one of ours in it, or a cause that says more.
+                // It contains an error of ours, or a cause that says more.
                 None | Some(QueryError::QueryBuilderError(_)) => None,
                 Some(query) => Some(kind_of_query(query)),
             }
@@ -56,8 +56,8 @@ tokio::task_local! {
     pub(crate) static CURRENT_CONNECTION: Arc<Observed>;
 }
 
-/// An error of ours that was made one of diesel's comes out as it was. Any other one is [`Error::Query`]: inside
-/// work that a helper runs with what the server said, the exact SQLSTATE among it.
+/// If the diesel error was made from one of ours, the result is that error again. Any other one becomes
+/// [`Error::Query`]. Inside work that a helper runs it then has what the server said, with the exact SQLSTATE.
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
         let error = match error {
@@ -81,9 +81,9 @@ impl From<QueryError> for Error {
     }
 }
 
-/// For closures that return `QueryResult`. A conflict becomes the diesel error of its last attempt. Errors
-/// that diesel has no variant for travel in a box, where [`Error::find`] finds them. `Error::from` makes of
-/// either what it was.
+/// For closures that return `QueryResult`. A conflict becomes the diesel error of its last attempt. An error
+/// for which diesel has no variant travels in a box, where [`Error::find`] finds it. `Error::from` restores
+/// both.
 impl From<Error> for QueryError {
     fn from(error: Error) -> Self {
         match error {

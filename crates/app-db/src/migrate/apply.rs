@@ -105,6 +105,12 @@ impl Applier<'_> {
         } else {
             0
         };
+        if step.is_up() {
+            let progress = resumable.then(|| step.progress(first));
+            let table = &self.session.side_table;
+            self.note(step, table.begin(step.noted(), progress.as_ref()))
+                .await;
+        }
         for (done, statement) in step.statements().into_iter().enumerate() {
             controls_transactions |= statement.controls_transaction();
             if done < first && statement.verb() != "set" {
@@ -121,11 +127,18 @@ impl Applier<'_> {
             self.set(timeouts, step).await?;
             self.listener.tell(|| step.event(done, &statement));
             let before = self.before(&statement, step).await?;
-            while let Err(error) = self.send(&statement).await {
-                // These may have done a part of their work.
-                let is_atomic = !statement.concurrent
-                    && !controls_transactions
-                    && !matches!(statement.verb(), "call" | "do" | "vacuum");
+            // Others may have done a part of their work when they fail.
+            let is_atomic = !statement.concurrent
+                && !controls_transactions
+                && !matches!(statement.verb(), "call" | "do" | "vacuum");
+            let note = (resumable && is_atomic && done >= first)
+                .then(|| self.progress(step, done + 1))
+                .flatten();
+            let mut is_noted = false;
+            while let Err(error) = self
+                .send_with(&statement, note.as_deref(), &mut is_noted)
+                .await
+            {
                 let _ = client.batch_execute("ROLLBACK").await;
                 let is_unknown = error.code().is_none() && statement.controls_transaction();
                 let left = if is_unknown {
@@ -140,8 +153,8 @@ impl Applier<'_> {
                 self.wait_or_fail(failed, &mut retry).await?;
             }
             self.require_valid(&before, step).await?;
-            if resumable && done >= first {
-                self.note_progress(step, done + 1).await;
+            if resumable && done >= first && !is_noted {
+                self.note(step, self.progress(step, done + 1)).await;
             }
         }
         if controls_transactions {
@@ -166,21 +179,41 @@ impl Applier<'_> {
                 done: progress.done,
             });
         }
-        tracing::info!(target: "app_db::migrate", version = step.version(), done = progress.done, "going on with an interrupted migration");
+        if progress.done > 0 {
+            tracing::info!(target: "app_db::migrate", version = step.version(), done = progress.done, "going on with an interrupted migration");
+        }
         Ok(progress.done)
+    }
+
+    fn progress(&self, step: &Step<'_>, done: usize) -> Option<String> {
+        let table = &self.session.side_table;
+        table.progress(step.noted(), &step.progress(done))
     }
 
     /// A role that the file has set may not be allowed to note it. Then the next run starts from further
     /// above.
-    async fn note_progress(&self, step: &Step<'_>, done: usize) {
-        let note = self
-            .session
-            .side_table
-            .progress(step.version(), &step.progress(done));
+    async fn note(&self, step: &Step<'_>, note: Option<String>) {
         if let Some(note) = note
             && let Err(error) = self.session.client.batch_execute(&note).await
         {
-            tracing::warn!(target: "app_db::migrate", version = step.version(), done, %error, "cannot note how far the migration has come");
+            tracing::warn!(target: "app_db::migrate", version = step.version(), %error, "cannot note how far the migration has come");
+        }
+    }
+
+    /// Notes for people that a migration has failed, as far as the session can still say so.
+    pub(super) async fn note_failure(
+        &self,
+        step: &Step<'_>,
+        sqlstate: Option<&SqlState>,
+        elapsed: Duration,
+    ) {
+        let table = &self.session.side_table;
+        let Some(note) = table.failed(step.noted(), sqlstate, elapsed) else {
+            return;
+        };
+        let sql = format!("RESET SESSION AUTHORIZATION; RESET ROLE; {note}");
+        if let Err(error) = self.session.client.batch_execute(&sql).await {
+            tracing::debug!(target: "app_db::migrate", version = step.version(), %error, "cannot note that the migration has failed");
         }
     }
 
@@ -191,6 +224,31 @@ impl Applier<'_> {
     ) -> Result<(), tokio_postgres::Error> {
         let sent = self.session.client.batch_execute(statement.sql);
         self.watch.during(self.settings.lock_timeout, sent).await
+    }
+
+    /// The same together with the note that it has run, so that a run that is killed leaves both or neither. The server
+    /// makes one transaction of them. It sends the statement alone if it cannot run in a transaction, or if the role
+    /// that the file has set may not write the note: of the first attempt nothing has stayed then.
+    async fn send_with(
+        &self,
+        statement: &MigrationStatement<'_>,
+        note: Option<&str>,
+        is_noted: &mut bool,
+    ) -> Result<(), tokio_postgres::Error> {
+        let Some(note) = note else {
+            return self.send(statement).await;
+        };
+        let both = format!("{}\n;{note}", statement.sql);
+        let sent = self.session.client.batch_execute(&both);
+        match self.watch.during(self.settings.lock_timeout, sent).await {
+            Err(error) if error.code().is_some_and(|code| ALONE.contains(code)) => {
+                self.send(statement).await
+            }
+            sent => {
+                *is_noted = sent.is_ok();
+                sent
+            }
+        }
     }
 
     /// Waits before the next attempt. It fails if the error does not pass, or the time is used up.
@@ -276,5 +334,12 @@ impl Applier<'_> {
             .map_err(failed)
     }
 }
+
+/// What the server says of a statement that is to run alone.
+const ALONE: [SqlState; 3] = [
+    SqlState::ACTIVE_SQL_TRANSACTION,
+    SqlState::INSUFFICIENT_PRIVILEGE,
+    SqlState::INVALID_TRANSACTION_TERMINATION,
+];
 
 const UNLIMITED: &str = "SET lock_timeout = 0; SET statement_timeout = 0";

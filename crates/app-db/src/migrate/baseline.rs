@@ -9,6 +9,7 @@ use crate::migrate::checksum::checksum;
 use crate::migrate::effect::statement::effect_of;
 use crate::migrate::error::MigrateError;
 use crate::migrate::migrator_session::MigratorSession;
+use crate::migrate::notes::Noted;
 use crate::migrate::selection::known_version;
 use crate::migrate::source::Migration;
 use crate::migrate::statements::split;
@@ -57,7 +58,9 @@ async fn record(
         }
         let insert = session.history.insert(&migration.version);
         let sum = checksum(&migration.up);
-        let note = session.side_table.note(&migration.version, &sum);
+        let note = session
+            .side_table
+            .note(Noted::of(migration, &sum), "baselined");
         sql = format!("{sql}; {insert}; {note}");
         recorded.push(migration.title());
     }

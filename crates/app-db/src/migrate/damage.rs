@@ -42,6 +42,18 @@ pub enum Damage {
         /// Whether the statements that have run were edited since, so that no run goes on behind them.
         edited: bool,
     },
+    /// A pending migration that has failed, and of which nothing has stayed.
+    #[non_exhaustive]
+    Failed {
+        /// The version as recorded.
+        version: String,
+        /// `<version>_<name>`.
+        migration: String,
+        /// When, in UTC.
+        failed_at: String,
+        /// The SQLSTATE, if the server sent one.
+        sqlstate: Option<String>,
+    },
     /// An index that no query uses, and that still costs every write. A unique one may refuse rows.
     #[non_exhaustive]
     InvalidIndex {
@@ -62,9 +74,9 @@ impl Damage {
     /// What it is about: a migration or an index.
     pub fn object(&self) -> String {
         match self {
-            Self::Edited { migration, .. } | Self::Unfinished { migration, .. } => {
-                migration.clone()
-            }
+            Self::Edited { migration, .. }
+            | Self::Unfinished { migration, .. }
+            | Self::Failed { migration, .. } => migration.clone(),
             Self::InvalidIndex { index, table, .. } => format!("{index} on {table}"),
         }
     }
@@ -78,7 +90,19 @@ impl Damage {
             } => {
                 let of = of.map_or_else(String::new, |of| format!(" of {of}"));
                 let edited = if *edited { ", edited since" } else { "" };
-                format!("unfinished: {done}{of} statements have run{edited}")
+                match done {
+                    0 => "unfinished: its first statement has failed or was interrupted".to_owned(),
+                    _ => format!("unfinished: {done}{of} statements have run{edited}"),
+                }
+            }
+            Self::Failed {
+                failed_at,
+                sqlstate,
+                ..
+            } => {
+                let code = sqlstate.as_ref();
+                let code = code.map_or_else(String::new, |code| format!(" with SQLSTATE {code}"));
+                format!("failed at {failed_at}{code}, and left nothing")
             }
             Self::InvalidIndex {
                 built_by: Some(pid),
@@ -94,9 +118,12 @@ impl Damage {
             Self::Edited { version, .. } => {
                 format!("restore the file, or `dbctl migrate repair --accept {version}`")
             }
-            Self::Unfinished { of: None, .. } => {
-                "run it from a checkout that has its files".to_owned()
-            }
+            Self::Unfinished {
+                of: None, version, ..
+            } => format!(
+                "run it from a checkout that has its files, or forget it by \
+                 `dbctl migrate repair --restart {version}`"
+            ),
             Self::Unfinished {
                 version,
                 edited: true,
@@ -106,7 +133,12 @@ impl Damage {
                 "restore the first {}, or `dbctl migrate repair --restart {version}`",
                 Count(*done, "statement", "statements")
             ),
-            Self::Unfinished { .. } => "`dbctl migrate run` goes on behind them".to_owned(),
+            Self::Unfinished { done: 1.., .. } => {
+                "`dbctl migrate run` goes on behind them".to_owned()
+            }
+            Self::Unfinished { .. } | Self::Failed { .. } => {
+                "mend it, then `dbctl migrate run`".to_owned()
+            }
             Self::InvalidIndex {
                 built_by: Some(_), ..
             } => "wait".to_owned(),
@@ -176,6 +208,15 @@ async fn look(
             version,
         });
     }
+    damage.extend(notes.failed.into_iter().filter_map(|(version, failure)| {
+        let migration = migrations.iter().find(|m| m.version == version)?;
+        Some(Damage::Failed {
+            migration: migration.title(),
+            version,
+            failed_at: failure.at,
+            sqlstate: failure.sqlstate,
+        })
+    }));
     let pending = migrations
         .iter()
         .filter(|migration| !applied.contains_key(&migration.version));

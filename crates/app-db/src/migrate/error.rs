@@ -7,6 +7,7 @@ use std::time::Duration;
 use db_config::ConfigError;
 use db_pool::ConnectError;
 
+use crate::credentials::source::CredentialsError;
 use crate::migrate::count::Count;
 use crate::migrate::event::MigrationEvent;
 use crate::migrate::failed_migration::FailedMigration;
@@ -20,6 +21,10 @@ pub enum MigrateError {
     /// The configuration names no usable direct URL, or a setting under `migrations` is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+
+    /// The source of the credentials delivers nothing.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
 
     /// The migrator could not connect to the server.
     #[error("no connection for migrations by {origin}")]
@@ -47,7 +52,7 @@ pub enum MigrateError {
     },
 
     /// Another migrator held the lock for longer than `migrations.lock_wait`.
-    #[error("gave up after {waited:?} waiting for another migrator{}", OptionalHolder(.holder))]
+    #[error("gave up after {waited:.1?} waiting for another migrator{}", OptionalHolder(.holder))]
     #[non_exhaustive]
     Locked {
         /// How long this migrator waited.
@@ -202,7 +207,7 @@ pub enum MigrateError {
     },
 
     /// [`Migrator::wait`](super::Migrator::wait) has waited in vain.
-    #[error("gave up after {waited:?} waiting until the migrations are applied: {} pending", Count(*pending, "is", "are"))]
+    #[error("gave up after {waited:.1?} waiting until the migrations are applied: {} pending", Count(*pending, "is", "are"))]
     #[non_exhaustive]
     StillPending {
         /// How long it has waited.

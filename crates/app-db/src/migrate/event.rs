@@ -47,6 +47,18 @@ pub enum MigrationEvent {
         /// How many other sessions queue behind the migration.
         queued: usize,
     },
+    /// An index build has come to its next phase.
+    #[non_exhaustive]
+    Building {
+        /// The phase, in the words of `pg_stat_progress_create_index`.
+        phase: String,
+        /// How many blocks of the table this phase has read.
+        blocks_done: i64,
+        /// How many there are. 0 if the phase reads none.
+        blocks_total: i64,
+        /// The process that it waits for, because of an old snapshot or transaction.
+        waits_for: Option<i32>,
+    },
     /// A statement failed by what passes, and is tried again after a delay.
     #[non_exhaustive]
     Retried {

@@ -134,15 +134,11 @@ impl fmt::Display for FailedMigration {
                 invalid_indexes,
                 next_run_drops,
             } => {
-                write!(
-                    f,
-                    "; it runs outside a transaction and is not recorded, but "
-                )?;
-                write!(
-                    f,
-                    "{} before",
-                    Count(*done, "statement has run", "statements have run")
-                )?;
+                f.write_str("; it runs outside a transaction and is not recorded")?;
+                if *done > 0 {
+                    let done = Count(*done, "statement has run", "statements have run");
+                    write!(f, ", but {done} before")?;
+                }
                 if !invalid_indexes.is_empty() {
                     write!(
                         f,

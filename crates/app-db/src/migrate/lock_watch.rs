@@ -141,7 +141,7 @@ impl LockWatch {
         }))
     }
 
-    /// Logs each phase of an index build once, and returns the present one.
+    /// Tells of each phase of an index build once, and returns the present one.
     async fn report_build(
         &self,
         client: &Client,
@@ -151,14 +151,22 @@ impl LockWatch {
             return Ok(None);
         };
         let phase: String = row.try_get(0)?;
+        let (blocks_done, blocks_total) = (row.try_get(1)?, row.try_get(2)?);
+        let waits_for = row.try_get(3)?;
         if before != Some(&phase) {
             tracing::info!(target: "app_db::migrate",
                 phase,
-                blocks_done = row.try_get::<_, i64>(1)?,
-                blocks_total = row.try_get::<_, i64>(2)?,
-                waits_for_backend = row.try_get::<_, Option<i32>>(3)?,
+                blocks_done,
+                blocks_total,
+                waits_for_backend = waits_for,
                 "building an index"
             );
+            self.listener.tell(|| MigrationEvent::Building {
+                phase: phase.clone(),
+                blocks_done,
+                blocks_total,
+                waits_for,
+            });
         }
         Ok(Some(phase))
     }

@@ -93,7 +93,7 @@ impl MigratorSession {
         let failed = MigrateError::bookkeeping("release the locks that a migration has left");
         let key = self.lock_key();
         key.release_others(&self.client).await.map_err(failed)?;
-        check_connection(&self.client).await;
+        set_if_known(&self.client).await;
         let failed = MigrateError::bookkeeping("look for the migrators' lock");
         key.is_held(&self.client).await.map_err(failed)
     }
@@ -165,17 +165,24 @@ async fn prepare(client: &Client) -> Result<(), MigrateError> {
         .batch_execute(SESSION_SETTINGS)
         .await
         .map_err(failed)?;
-    check_connection(client).await;
+    set_if_known(client).await;
     Ok(())
 }
 
-/// Makes the server notice within a second that a migrator was killed. PostgreSQL before 14 does not know the
-/// setting, and some platforms do not support it. There it notices only when the statement ends.
-async fn check_connection(client: &Client) {
-    let _ = client
-        .batch_execute("SET client_connection_check_interval = '1s'")
-        .await;
+/// Makes the server notice within a second that a migrator was killed, and in half a minute that its machine is gone
+/// though rows are on their way, and lets the session be idle between two attempts. PostgreSQL before 14 does not know
+/// all of these settings, and some platforms do not support them: there it does without.
+async fn set_if_known(client: &Client) {
+    for setting in IF_KNOWN {
+        let _ = client.batch_execute(&format!("SET {setting}")).await;
+    }
 }
+
+const IF_KNOWN: [&str; 3] = [
+    "client_connection_check_interval = '1s'",
+    "idle_session_timeout = 0",
+    "tcp_user_timeout = '30s'",
+];
 
 /// Ends the server's side of a session whose future was dropped.
 ///

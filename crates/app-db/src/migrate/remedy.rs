@@ -12,7 +12,7 @@ impl fmt::Display for Remedy<'_> {
         let remedy = match self.0 {
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
                 "the role lacks a right: run migrations as the owner of the schema, or GRANT the right \
-                 (`GRANT CREATE ON SCHEMA .. TO ..` to create a table)"
+                 (`GRANT CREATE ON SCHEMA .. TO ..` to create a table, `ALTER ROLE .. CREATEDB` to create a database)"
             }
             Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
                 "the server or the session is read-only: set DATABASE_URL_DIRECT to the primary, or set \

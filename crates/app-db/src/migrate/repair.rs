@@ -6,6 +6,7 @@ use crate::migrate::count::Count;
 use crate::migrate::error::MigrateError;
 use crate::migrate::layout::version_of;
 use crate::migrate::migrator_session::MigratorSession;
+use crate::migrate::notes::Noted;
 use crate::migrate::source::Migration;
 use crate::migrate::step::Step;
 
@@ -37,7 +38,9 @@ impl Migrator {
             session.close().await;
             return Err(not_applied("the database has no record of it"));
         }
-        let note = session.side_table.note(&number, &checksum(&migration.up));
+        let note = session
+            .side_table
+            .note(Noted::of(migration, &checksum(&migration.up)), "applied");
         let title = migration.title();
         let failed = MigrateError::bookkeeping(format!("note the checksum of migration {title}"));
         let noted = session.client.batch_execute(&note).await.map_err(failed);
@@ -74,7 +77,8 @@ impl Migrator {
     }
 
     /// Lets the next run of a migration outside a transaction begin with its statement number `statement`,
-    /// counted from 1, as if those before it had run. The caller knows that they have.
+    /// counted from 1, as if those before it had run. The caller knows that they have. One more than the last is
+    /// allowed: then the run only records the migration.
     ///
     /// `version` may be written as in the name of the directory.
     ///
@@ -120,12 +124,12 @@ async fn note_resume(
             "it has transactions of its own, so it starts with its first statement",
         ));
     }
-    if !(1..=count).contains(&statement) {
+    if !(1..=count + 1).contains(&statement) {
         let statements = Count(count, "statement", "statements");
         return Err(refused(&format!("it has {statements}, counted from 1")));
     }
     let progress = step.progress(statement - 1);
-    let note = session.side_table.progress(&migration.version, &progress);
+    let note = session.side_table.progress(step.noted(), &progress);
     let note = note.ok_or_else(|| refused("the role may not write __dbctl_migrations"))?;
     let failed = MigrateError::bookkeeping(format!("note where {} goes on", migration.title()));
     session.client.batch_execute(&note).await.map_err(failed)

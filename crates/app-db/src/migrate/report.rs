@@ -10,7 +10,7 @@ use crate::migrate::destructive::is_destructive;
 use crate::migrate::error::MigrateError;
 use crate::migrate::event::{milliseconds, optional_milliseconds};
 use crate::migrate::metadata::Phase;
-use crate::migrate::side_table::Notes;
+use crate::migrate::notes::Notes;
 use crate::migrate::source::Migration;
 
 /// One migration, with what the source and the server know about it.

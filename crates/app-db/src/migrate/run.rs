@@ -156,8 +156,17 @@ impl Migrator {
             applier.without_transaction(steps).await
         };
         if let Err(mut error) = result {
-            if let MigrateError::Failed(failed) = &mut error {
-                failed.finished_before = finished_before;
+            let sqlstate = match &mut error {
+                MigrateError::Failed(failed) => {
+                    failed.finished_before = finished_before;
+                    Some(failed.sqlstate.clone())
+                }
+                MigrateError::IndexNotBuilt { .. } => Some(None),
+                _ => None,
+            };
+            if let (Some(sqlstate), Some(step)) = (sqlstate, steps.last()) {
+                let elapsed = started.elapsed();
+                applier.note_failure(step, sqlstate.as_ref(), elapsed).await;
             }
             self.listener.tell(|| error.event(version));
             return Err(error);

@@ -6,34 +6,18 @@
 //!
 //! A migration that runs outside a transaction has a row without `run_on` while it is unfinished, which says
 //! how many of its statements have run.
+//!
+//! The columns of `ADDED` are for people who read the table: who, from where, since when, and what it came to.
+//! A table that lacks them gets them, and where that is not allowed the migrator does without.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, Row};
 
 use crate::migrate::error::MigrateError;
 use crate::migrate::history::History;
-
-/// What the table says.
-#[derive(Default)]
-pub(super) struct Notes {
-    /// The checksums of applied versions, as far as they are known.
-    pub(super) checksums: BTreeMap<String, String>,
-    /// How long applied versions took, as far as it is known.
-    pub(super) durations: BTreeMap<String, Duration>,
-    /// The versions that are unfinished.
-    pub(super) unfinished: BTreeMap<String, Progress>,
-}
-
-/// How far an unfinished migration has come.
-pub(super) struct Progress {
-    /// How many of its statements have run.
-    pub(super) done: usize,
-    /// The checksum of the file up to the end of the last one.
-    pub(super) checksum: String,
-}
+use crate::migrate::notes::{Noted, Notes, Progress};
 
 /// The table, and what the role may do with it.
 pub(super) struct SideTable {
@@ -43,8 +27,8 @@ pub(super) struct SideTable {
     exists: bool,
     readable: bool,
     writable: bool,
-    /// Whether it has a place for how long a migration took.
-    times: bool,
+    /// Whether it has all of `ADDED`.
+    complete: bool,
     /// Whether the record of each migration creates it first, because its schema is yet to be created.
     with_record: bool,
 }
@@ -59,22 +43,24 @@ impl SideTable {
                 row.try_get(0)?,
                 row.try_get(1)?,
                 row.try_get(2)?,
-                row.try_get(3)?,
+                row.try_get::<_, Vec<String>>(3)?,
             ))
         });
-        let (exists, readable, writable, times) = found.map_err(failed)?;
+        let (exists, readable, writable, columns) = found.map_err(failed)?;
+        let has = |name: &str| columns.iter().any(|column| column == name);
         Ok(Self {
             table,
             history: history.table.clone(),
             exists,
             readable,
             writable,
-            times,
+            complete: ADDED.iter().all(|(name, _)| has(name)),
             with_record: false,
         })
     }
 
-    /// Creates the table if it is not there. A role that may not do so works without checksums.
+    /// Creates the table if it is not there, and completes one that an older version has made. A role that may
+    /// not do so works without checksums, or without the columns.
     pub(super) async fn create(
         &mut self,
         client: &Client,
@@ -82,14 +68,14 @@ impl SideTable {
     ) -> Result<(), MigrateError> {
         if !self.exists && history.lacks_schema() {
             self.with_record = true;
-            (self.writable, self.times) = (true, true);
+            (self.writable, self.complete) = (true, true);
             return Ok(());
         }
         if !self.exists {
             match client.batch_execute(&self.definition()).await {
                 Ok(()) => {
                     (self.exists, self.readable) = (true, true);
-                    (self.writable, self.times) = (true, true);
+                    (self.writable, self.complete) = (true, true);
                 }
                 Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {}
                 Err(error) => {
@@ -97,6 +83,8 @@ impl SideTable {
                     return Err(failed(error));
                 }
             }
+        } else if self.writable && !self.complete {
+            self.complete(client).await?;
         }
         if !self.writable {
             tracing::warn!(target: "app_db::migrate",
@@ -107,12 +95,30 @@ impl SideTable {
         Ok(())
     }
 
+    /// Adds the columns that an older version has not made. Only the owner of the table may, and somebody may be
+    /// reading the table, as a dump does: then a later run adds them.
+    async fn complete(&mut self, client: &Client) -> Result<(), MigrateError> {
+        let add = ADDED.map(|(name, kind)| format!("ADD COLUMN IF NOT EXISTS {name} {kind}"));
+        let sql = format!(
+            "BEGIN; SET LOCAL lock_timeout = '500ms'; ALTER TABLE {} {}; COMMIT",
+            self.table,
+            add.join(", ")
+        );
+        let Err(error) = client.batch_execute(&sql).await else {
+            self.complete = true;
+            return Ok(());
+        };
+        tracing::info!(target: "app_db::migrate", table = self.table, %error, "the table keeps its older columns for now");
+        let failed = MigrateError::bookkeeping(format!("leave {} as it is", self.table));
+        client.batch_execute("ROLLBACK").await.map_err(failed)
+    }
+
     /// The definition of the table, if it is not there. From then on its notes are written as if it were.
     pub(super) fn missing_definition(&mut self, history: &History) -> Option<String> {
         if self.exists {
             return None;
         }
-        (self.writable, self.times) = (true, true);
+        (self.writable, self.complete) = (true, true);
         self.with_record = history.lacks_schema();
         (!self.with_record).then(|| self.definition())
     }
@@ -122,14 +128,15 @@ impl SideTable {
             return Ok(Notes::default());
         }
         let Self { table, history, .. } = self;
-        let took = if self.times {
-            "s.duration_ms"
+        let added = if self.complete {
+            "s.duration_ms, s.error_sqlstate, s.state = 'failed'"
         } else {
-            "NULL::bigint"
+            "NULL::bigint, NULL::text, false"
         };
         let sql = format!(
-            "SELECT s.version::text, s.sha256_up::text, s.statements_done, {took} FROM {table} s \
-             LEFT JOIN {history} h ON h.version = s.version \
+            "SELECT s.version::text, s.sha256_up::text, s.statements_done, h.version IS NOT NULL, \
+             to_char(s.noted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), {added} \
+             FROM {table} s LEFT JOIN {history} h ON h.version = s.version \
              WHERE h.run_on = s.run_on OR (h.version IS NULL AND s.run_on IS NULL)"
         );
         let failed = MigrateError::bookkeeping(format!("read {table}"));
@@ -138,25 +145,77 @@ impl SideTable {
             .map_err(failed)
     }
 
+    /// The SQL that notes that an unfinished migration begins, or goes on, after what has run.
+    pub(super) fn begin(&self, noted: Noted<'_>, progress: Option<&Progress>) -> Option<String> {
+        let started = self.columns(", started_at = excluded.started_at");
+        self.unfinished(noted, progress, started)
+    }
+
     /// The SQL that notes how far an unfinished migration has come.
-    pub(super) fn progress(&self, version: &str, progress: &Progress) -> Option<String> {
-        let Progress { done, checksum } = progress;
+    pub(super) fn progress(&self, noted: Noted<'_>, progress: &Progress) -> Option<String> {
+        self.unfinished(noted, Some(progress), "")
+    }
+
+    /// Without any progress, nobody can say how far it has come.
+    fn unfinished(
+        &self,
+        noted: Noted<'_>,
+        progress: Option<&Progress>,
+        further: &str,
+    ) -> Option<String> {
+        let table = &self.table;
+        let done = progress.map_or_else(|| "NULL".to_owned(), |progress| progress.done.to_string());
+        let checksum = progress.map_or(noted.checksum, |progress| &progress.checksum);
+        let (columns, update) = (self.columns(COLUMNS), self.columns(UPDATES));
+        let values = self.values(noted, "running");
+        let started = self.columns(", started_at");
+        let now = self.columns(", clock_timestamp()");
         (self.writable && self.exists).then(|| {
             format!(
-                "INSERT INTO {} (version, sha256_up, tool_version, statements_done) \
-                 VALUES ('{version}', '{checksum}', '{TOOL}', {done}) \
+                "INSERT INTO {table} (version, sha256_up, tool_version, statements_done{columns}{started}) \
+                 VALUES ('{}', '{checksum}', '{TOOL}', {done}{values}{now}) \
                  ON CONFLICT (version) DO UPDATE SET run_on = NULL, \
                  sha256_up = excluded.sha256_up, tool_version = excluded.tool_version, \
                  statements_done = excluded.statements_done, \
-                 noted_by = DEFAULT, noted_at = DEFAULT",
-                self.table
+                 noted_by = DEFAULT, noted_at = DEFAULT{update}{further}",
+                noted.version
             )
         })
     }
 
-    /// The SQL that notes the checksum of `version` in the transaction of its record. Both are letters and
-    /// digits.
-    pub(super) fn note(&self, version: &str, checksum: &str) -> String {
+    /// The SQL that notes a failure, unless the migration is applied, as one is that could not be reverted.
+    pub(super) fn failed(
+        &self,
+        noted: Noted<'_>,
+        sqlstate: Option<&SqlState>,
+        elapsed: Duration,
+    ) -> Option<String> {
+        let Self { table, history, .. } = self;
+        let code = sqlstate.map_or_else(|| "NULL".to_owned(), |code| literal(code.code()));
+        let began = began(elapsed);
+        (self.writable && self.exists && self.complete).then(|| {
+            format!(
+                "INSERT INTO {table} AS t \
+                 (version, sha256_up, tool_version{COLUMNS}, error_sqlstate, started_at) \
+                 SELECT '{}', '{}', '{TOOL}'{}, {code}, {began} \
+                 WHERE NOT EXISTS (SELECT FROM {history} WHERE version = '{}') \
+                 ON CONFLICT (version) DO UPDATE SET run_on = NULL, sha256_up = CASE \
+                 WHEN t.statements_done IS NULL THEN excluded.sha256_up ELSE t.sha256_up END, \
+                 tool_version = excluded.tool_version, noted_by = DEFAULT, noted_at = DEFAULT, \
+                 name = excluded.name, state = excluded.state, client_host = excluded.client_host, \
+                 error_sqlstate = excluded.error_sqlstate, started_at = excluded.started_at, \
+                 duration_ms = NULL",
+                noted.version,
+                noted.checksum,
+                self.values(noted, "failed"),
+                noted.version,
+            )
+        })
+    }
+
+    /// The SQL that notes the checksum of a migration in the transaction of its record, and that it is `applied`
+    /// or `baselined`.
+    pub(super) fn note(&self, noted: Noted<'_>, state: &str) -> String {
         let create = if self.with_record {
             format!("{}; ", self.definition())
         } else {
@@ -166,25 +225,47 @@ impl SideTable {
         if !self.writable {
             return String::new();
         }
+        let (columns, updates) = (self.columns(COLUMNS), self.columns(UPDATES));
+        let Noted {
+            version, checksum, ..
+        } = noted;
         format!(
-            "{create}INSERT INTO {table} (version, run_on, sha256_up, tool_version) \
-             SELECT version, run_on, '{checksum}', '{TOOL}' FROM {history} \
+            "{create}INSERT INTO {table} (version, run_on, sha256_up, tool_version{columns}) \
+             SELECT version, run_on, '{checksum}', '{TOOL}'{} FROM {history} \
              WHERE version = '{version}' \
              ON CONFLICT (version) DO UPDATE SET run_on = excluded.run_on, \
              sha256_up = excluded.sha256_up, tool_version = excluded.tool_version, \
-             statements_done = NULL, noted_by = DEFAULT, noted_at = DEFAULT"
+             statements_done = NULL, noted_by = DEFAULT, noted_at = DEFAULT{updates}",
+            self.values(noted, state)
         )
     }
 
     /// The SQL that notes how long `version` took, behind its [`note`](Self::note).
     pub(super) fn took(&self, version: &str, elapsed: Duration) -> String {
-        if !(self.writable && self.times) {
+        if !(self.writable && self.complete) {
+            return String::new();
+        }
+        let milliseconds = elapsed.as_millis();
+        format!(
+            "UPDATE {} SET duration_ms = {milliseconds}, started_at = {} WHERE version = '{version}'",
+            self.table,
+            began(elapsed)
+        )
+    }
+
+    /// The SQL that notes that `version` is reverted. Its row stays, and counts no more.
+    pub(super) fn reverted(&self, version: &str) -> String {
+        if !self.complete {
+            return self.forget(version);
+        }
+        if !(self.writable && self.exists) {
             return String::new();
         }
         format!(
-            "UPDATE {} SET duration_ms = {} WHERE version = '{version}'",
-            self.table,
-            elapsed.as_millis()
+            "UPDATE {} SET state = 'reverted', statements_done = NULL, error_sqlstate = NULL, \
+             client_host = {HOST}, tool_version = '{TOOL}', noted_by = DEFAULT, noted_at = DEFAULT \
+             WHERE version = '{version}'",
+            self.table
         )
     }
 
@@ -198,46 +279,70 @@ impl SideTable {
     }
 
     fn definition(&self) -> String {
+        let added = ADDED.map(|(name, kind)| format!(", {name} {kind}"));
         format!(
             "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY, \
-             run_on TIMESTAMP, sha256_up TEXT NOT NULL, statements_done INT, duration_ms BIGINT, \
+             run_on TIMESTAMP, sha256_up TEXT NOT NULL, statements_done INT, \
              tool_version TEXT NOT NULL, \
              noted_by TEXT NOT NULL DEFAULT session_user, \
-             noted_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp())",
-            self.table
+             noted_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(){})",
+            self.table,
+            added.concat()
         )
+    }
+
+    /// The part of a statement that is about the added columns, if there are any.
+    fn columns<'a>(&self, part: &'a str) -> &'a str {
+        if self.complete { part } else { "" }
+    }
+
+    /// The values of `COLUMNS`.
+    fn values(&self, noted: Noted<'_>, state: &str) -> String {
+        if self.complete {
+            format!(", {}, '{state}', {HOST}", literal(noted.name))
+        } else {
+            String::new()
+        }
     }
 }
 
-impl Notes {
-    fn with(mut self, row: &Row) -> Result<Self, Error> {
-        let (version, checksum) = (row.try_get(0)?, row.try_get(1)?);
-        match row.try_get::<_, Option<i32>>(2)? {
-            None => {
-                let took = row.try_get::<_, Option<i64>>(3)?;
-                if let Some(took) = took.and_then(|took| u64::try_from(took).ok()) {
-                    let version: &String = &version;
-                    self.durations
-                        .insert(version.clone(), Duration::from_millis(took));
-                }
-                self.checksums.insert(version, checksum);
-            }
-            Some(done) => {
-                let done = usize::try_from(done).unwrap_or_default();
-                self.unfinished.insert(version, Progress { done, checksum });
-            }
-        }
-        Ok(self)
-    }
+/// When that began which has taken so long, by the server's clock.
+fn began(elapsed: Duration) -> String {
+    let milliseconds = elapsed.as_millis();
+    format!("clock_timestamp() - {milliseconds} * interval '1 millisecond'")
+}
+
+/// A text for SQL, whatever `standard_conforming_strings` says.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 const TABLE: &str = "__dbctl_migrations";
 
 const TOOL: &str = env!("CARGO_PKG_VERSION");
 
+/// The columns that the first version of the table did not have.
+const ADDED: [(&str, &str); 6] = [
+    ("duration_ms", "BIGINT"),
+    ("name", "TEXT"),
+    ("state", "TEXT"),
+    ("client_host", "TEXT"),
+    ("started_at", "TIMESTAMPTZ"),
+    ("error_sqlstate", "TEXT"),
+];
+
+/// The added columns that every note sets.
+const COLUMNS: &str = ", name, state, client_host";
+
+const UPDATES: &str = ", name = excluded.name, state = excluded.state, \
+     client_host = excluded.client_host, error_sqlstate = NULL";
+
+/// From where the session comes, as the server sees it. Nothing over a Unix socket.
+const HOST: &str = "host(inet_client_addr())";
+
 const FIND: &str = "SELECT t.oid IS NOT NULL, coalesce(has_table_privilege(t.oid, 'SELECT'), false), \
      coalesce(has_table_privilege(t.oid, 'SELECT') AND has_table_privilege(t.oid, 'INSERT') \
      AND has_table_privilege(t.oid, 'UPDATE') AND has_table_privilege(t.oid, 'DELETE'), false), \
-     EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid \
-     AND a.attname = 'duration_ms' AND NOT a.attisdropped) \
+     ARRAY (SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid \
+     AND a.attnum > 0 AND NOT a.attisdropped) \
      FROM (SELECT to_regclass($1::text)::oid) AS t(oid)";

@@ -12,8 +12,8 @@ use crate::migrate::failed_migration::{
 };
 use crate::migrate::layout::{DOWN, UP};
 use crate::migrate::migrator_session::MigratorSession;
+use crate::migrate::notes::{Noted, Progress};
 use crate::migrate::settings::MigrationSettings;
-use crate::migrate::side_table::Progress;
 use crate::migrate::source::Migration;
 use crate::migrate::statements::{MigrationStatement, mentions, split};
 
@@ -24,24 +24,25 @@ pub(super) struct Step<'a> {
     text: &'a str,
     /// Whether it is `up.sql`.
     is_up: bool,
+    /// The checksum of `up.sql`.
+    checksum: String,
     /// The statement that records it.
     pub(super) record: String,
 }
 
 impl<'a> Step<'a> {
     pub(super) fn up(migration: &'a Migration, session: &MigratorSession) -> Self {
+        let checksum = checksum(&migration.up);
+        let note = session
+            .side_table
+            .note(Noted::of(migration, &checksum), "applied");
         Self {
             migration,
             file: migration.path.join(UP),
             text: &migration.up,
             is_up: true,
-            record: format!(
-                "{}; {}",
-                session.history.insert(&migration.version),
-                session
-                    .side_table
-                    .note(&migration.version, &checksum(&migration.up))
-            ),
+            record: format!("{}; {note}", session.history.insert(&migration.version)),
+            checksum,
         }
     }
 
@@ -54,8 +55,9 @@ impl<'a> Step<'a> {
             record: format!(
                 "{}; {}",
                 session.history.delete(&migration.version),
-                session.side_table.forget(&migration.version)
+                session.side_table.reverted(&migration.version)
             ),
+            checksum: checksum(&migration.up),
         }
     }
 
@@ -73,8 +75,18 @@ impl<'a> Step<'a> {
                 .any(MigrationStatement::controls_transaction)
     }
 
+    /// Whether it is `up.sql`.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
     pub(super) fn version(&self) -> &'a str {
         &self.migration.version
+    }
+
+    /// What its row says whatever happens.
+    pub(super) fn noted(&self) -> Noted<'_> {
+        Noted::of(self.migration, &self.checksum)
     }
 
     /// The progress after its first `done` statements.
@@ -224,6 +236,7 @@ mod tests {
             file: migration.path.join(UP),
             text: &migration.up,
             is_up: true,
+            checksum: String::new(),
             record: String::new(),
         }
     }

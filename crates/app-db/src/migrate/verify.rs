@@ -17,7 +17,7 @@ use crate::migrate::step::Step;
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Each migration.
+    /// Each migration that was looked at.
     pub migrations: Vec<VerifiedMigration>,
 }
 
@@ -77,6 +77,19 @@ impl Migrator {
     /// The errors of [`run`](Self::run), and [`MigrateError::NotEmpty`]. If the future is dropped, a database
     /// that was created stays, until the next call drops it.
     pub async fn verify(&self, scratch: Option<&DirectUrl>) -> Result<Verification, MigrateError> {
+        self.verify_some(scratch, |_| true).await
+    }
+
+    /// The same for the migrations that `chosen` says yes to. The others are only applied, and are not in the result.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`verify`](Self::verify).
+    pub async fn verify_some(
+        &self,
+        scratch: Option<&DirectUrl>,
+        chosen: impl Fn(&Migration) -> bool,
+    ) -> Result<Verification, MigrateError> {
         let migrations = self.source.read()?;
         let mut scratch_migrator = self.clone();
         let Some(scratch) = scratch else {
@@ -85,18 +98,23 @@ impl Migrator {
             let name = format!("{}{}{:x}", self.database(), SCRATCH, fastrand::u32(..));
             create_named(&client, &name).await?;
             scratch_migrator.server.endpoint.dbname.clone_from(&name);
-            let verified = scratch_migrator.verify_here(&migrations).await;
+            let verified = scratch_migrator.verify_here(&migrations, &chosen).await;
             let dropped = drop_named(&client, &name, true).await;
             let verified = verified?;
             dropped?;
             return Ok(verified);
         };
         scratch_migrator.server.endpoint = Endpoint::from(scratch);
+        scratch_migrator.server.credentials = None;
         "the scratch URL".clone_into(&mut scratch_migrator.server.url_origin);
-        scratch_migrator.verify_here(&migrations).await
+        scratch_migrator.verify_here(&migrations, &chosen).await
     }
 
-    async fn verify_here(&self, migrations: &[Migration]) -> Result<Verification, MigrateError> {
+    async fn verify_here(
+        &self,
+        migrations: &[Migration],
+        chosen: &impl Fn(&Migration) -> bool,
+    ) -> Result<Verification, MigrateError> {
         let session = self.open().await?;
         let empty = read(&session).await?.is_empty()
             && session.history.read(&session.client).await?.is_empty();
@@ -110,6 +128,15 @@ impl Migrator {
         let mut verified = Vec::new();
         let mut outcome = Ok(());
         for migration in migrations {
+            if !chosen(migration) {
+                let steps = vec![Step::up(migration, &session)];
+                let work = vec![(migration, steps)];
+                outcome = self.perform(&session, work, Action::APPLY).await.map(drop);
+                if outcome.is_err() {
+                    break;
+                }
+                continue;
+            }
             match self.verify_one(&session, migration).await {
                 Ok((one, goes_on)) => {
                     verified.push(one);

@@ -3,11 +3,11 @@
 use db_pool::plumbing::{self, ConnectionLimits};
 use db_pool::{Pool, Pooler};
 
-/// Warns if pools of these sizes can take all connections that the server has, or more. Nobody could log in then
-/// to help, and the server would refuse a surplus with 53300. It counts the pools of this instance alone.
+/// Warns if pools of these sizes can take all connections of the server, or more. Then nobody could log in to
+/// help, and the server would refuse further logins with 53300. It counts only the pools of this instance.
 ///
 /// Behind a pooler it says nothing, because the configuration of the pooler limits what reaches the server.
-/// It costs nothing: the server has said its limits to the first connection.
+/// It costs nothing, because the first connection has already asked for the server's limits.
 pub(crate) fn warn_of_oversize(write: &Pool, sizes: impl Iterator<Item = (String, u32)>) {
     if write.status().pooler != Pooler::None {
         return;

@@ -33,7 +33,7 @@ pub(crate) struct Opened {
 
 impl Opening {
     pub(crate) fn new(config: &Config) -> Self {
-        // Only a caller of `schema` needs the folder, and is told there that it cannot be read.
+        // Only a caller of `schema` needs the folder, so `schema` reports that it cannot be read.
         let directory = Migrator::configured_directory(config);
         let directory = directory.unwrap_or_else(|_| "migrations".into());
         Self {
@@ -42,16 +42,16 @@ impl Opening {
         }
     }
 
-    /// Migrates where that is configured, and opens the pools.
+    /// Migrates if the configuration says so, and opens the pools.
     pub(crate) async fn open(self, plan: Plan, configured: Configured) -> Result<Opened, Error> {
         if let Some(migrator) = self.migrator? {
-            migrator.run().await?;
+            migrator.sourced_as(&configured).run().await?;
         }
         let delivery = configured.fetch().await?;
         let (pools, renewal) = begin(plan, configured, delivery.as_ref());
         pools.connect().await?;
         if pools.keyring.follows() && delivery.is_some_and(|first| first.secret.host.is_some()) {
-            // Later it may be too late to ask: the host that is left may be down.
+            // Later it may be too late to ask, because the old host may be down.
             let _unknown = pools.know_cluster().await;
         }
         Ok(Opened {

@@ -93,7 +93,7 @@ impl Plan {
         })
     }
 
-    /// The same with a secret in the place of what the URL says of the write pool's user.
+    /// The same plan with a secret, which replaces what the URL says about the write pool's user.
     pub(crate) fn with_secret(mut self, secret: &Secret) -> Self {
         let replaced = Replaced {
             user: self.write.0.user.clone(),
@@ -113,7 +113,7 @@ impl Plan {
         self
     }
 
-    /// Where each pool connects, those included that are not opened before they are asked for.
+    /// Where each pool connects, including pools that are opened only when the service asks for them.
     pub(crate) fn all(self) -> Vec<(Endpoint, PoolProfile)> {
         let further = self.further.values();
         let further = further.map(|pool| (pool.endpoint().clone(), pool.profile.clone()));
@@ -139,7 +139,7 @@ impl FurtherPool {
         self.endpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the pool log in with this secret once it is opened, if it would have done so as that user.
+    /// Lets the pool log in with this secret once it is opened, if it belongs to the same user.
     pub(crate) fn replace(&self, replaced: &Replaced) {
         let mut endpoint = self.endpoint();
         if let Some(with_secret) = replaced.by(&endpoint) {
@@ -148,12 +148,12 @@ impl FurtherPool {
     }
 }
 
-/// A secret that has taken the place of what a user had.
+/// A secret that has replaced the earlier one of a user.
 #[derive(Clone, Debug)]
 pub(crate) struct Replaced {
     pub(crate) user: String,
     pub(crate) secret: Secret,
-    /// The hosts that the secret's host has taken the place of, if it has.
+    /// The hosts that the secret's host has replaced, if it has replaced any.
     pub(crate) moved_from: Option<Vec<Host>>,
 }
 

@@ -49,7 +49,7 @@ impl Pools {
         self.keyring.begin_with(secret.clone());
     }
 
-    /// Replaces the secret of the write pool's user, and its host where that belongs to the secret.
+    /// Replaces the secret of the write pool's user, and the host too if that belongs to the secret.
     pub(crate) async fn renew(
         &self,
         secret: &Secret,
@@ -69,7 +69,7 @@ impl Pools {
         self.replace(replaced, drain).await
     }
 
-    /// Logs in with what is in place, beside the write pool.
+    /// Logs in with the present credentials, beside the write pool.
     pub(crate) async fn prove_current(&self) -> Result<(), PoolError> {
         let present = plumbing::endpoint(&self.write);
         plumbing::prove(&self.write, &present).await.map(drop)
@@ -85,14 +85,14 @@ impl Pools {
         Ok(self.cluster.get_or_init(|| found))
     }
 
-    /// Reads the certificates anew for the connections to come.
+    /// Reads the certificates again, for new connections.
     pub(crate) fn read_certificates(&self) {
         self.with_listening()
             .iter()
             .for_each(plumbing::read_certificates);
     }
 
-    /// What was in place works after all.
+    /// The present credentials work after all.
     pub(crate) fn logins_work(&self) {
         plumbing::logins_work(&self.of_user(&self.write.user()));
     }
@@ -110,7 +110,7 @@ impl Pools {
         }
     }
 
-    /// Proves a secret for every pool that it is for, and puts it in place in all of them or in none.
+    /// Proves a secret for every pool of its user, and puts it in place in all of them or in none.
     async fn replace(&self, with: Replaced, drain: DrainRules) -> Result<Rotation, PoolError> {
         let pools = self.of_user(&with.user);
         let after = |pool: &Pool| with.by(&plumbing::endpoint(pool));
@@ -157,7 +157,8 @@ impl Pools {
     }
 }
 
-/// The proofs, if there is one and no server refuses. A replica that is down says nothing of the credentials.
+/// The proofs, if there is at least one and no server refuses. A replica that is down proves nothing about
+/// the credentials.
 fn proved(outcomes: Vec<Result<Proof, PoolError>>) -> Result<Vec<Proof>, PoolError> {
     let mut proofs = Vec::new();
     let mut unreached = None;

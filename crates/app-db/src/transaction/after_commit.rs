@@ -1,3 +1,3 @@
-//! The actions that the work left for after its COMMIT.
+//! The actions that run after the COMMIT of the work.
 
 pub(crate) use db_pool::plumbing::{Actions as Left, run_all};

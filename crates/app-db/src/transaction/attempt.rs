@@ -168,8 +168,9 @@ pub(crate) async fn may_commit(
     }
     let last = observed.last_statement().sent_at();
     if last.is_some_and(|sent| sent.elapsed() >= UNHEARD) {
-        // The server may have ended the session while the work did something else. Its words lie in the
-        // socket: yielding lets the runtime look there, and then the driver of the connection read them.
+        // The server may have ended the session while the work did something else. Its message is still in
+        // the socket: yielding lets the runtime look there, and then lets the driver of the connection
+        // read the message.
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
     }
@@ -215,7 +216,7 @@ async fn drain(observed: &Observed) {
     }
 }
 
-/// How the connection was lost: in the words of the server, if it had any.
+/// How the connection was lost, in the words of the server if it said anything.
 fn lost(observed: &Observed) -> QueryError {
     let closed = Box::new("connection closed".to_owned());
     let error = QueryError::DatabaseError(DatabaseErrorKind::ClosedConnection, closed);
@@ -250,11 +251,11 @@ const ENDED: &str = "it had ended the transaction itself";
 /// How long to wait for the rest of an answer after the work has received its beginning.
 pub(crate) const SETTLE: Duration = Duration::from_millis(250);
 
-/// How long nothing more of an answer may arrive before it counts as one that does not come.
+/// For how long nothing of an answer may arrive before it counts as lost.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// From how long after its last statement the connection is looked at before COMMIT.
+/// If the last statement is older than this, the connection is checked before COMMIT.
 const UNHEARD: Duration = Duration::from_millis(5);
 
-/// How soon the use of a session shows that it had ended while idle.
+/// How soon a statement fails if its session had ended while it was idle.
 const AT_ONCE: Duration = Duration::from_millis(100);

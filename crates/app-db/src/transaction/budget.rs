@@ -28,7 +28,7 @@ pub(crate) struct RetryBudget {
 #[derive(Debug)]
 struct Account {
     balance: u32,
-    /// What the start lent and the transactions have not paid back yet.
+    /// The tokens that were lent at the start and are not paid back yet.
     lent: u32,
 }
 

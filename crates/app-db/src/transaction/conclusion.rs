@@ -18,12 +18,13 @@ use crate::transaction::resolution::CommitId;
 pub(crate) struct Conclusion<'t> {
     pub(crate) pool: &'t Pool,
     pub(crate) caller: &'static Location<'static>,
-    /// Whether the server is asked where the answer to COMMIT is lost.
+    /// Whether to ask the server if the answer to COMMIT is lost.
     pub(crate) resolves_commit: bool,
 }
 
 impl Conclusion<'_> {
-    /// Commits, or rolls back what must not be committed. Then it runs what the work has left for after COMMIT.
+    /// Commits, or rolls back if it must not commit. Then it runs the actions that the work has registered for
+    /// after COMMIT.
     pub(crate) async fn reach(
         self,
         mut conn: Connection,
@@ -65,8 +66,8 @@ impl Conclusion<'_> {
         }
     }
 
-    /// Checks that the transaction may commit. Returns what identifies it if the answer to COMMIT is
-    /// lost.
+    /// Checks that the transaction may commit. Returns the id by which it can be found if the answer to COMMIT
+    /// is lost.
     async fn ready(
         &self,
         conn: &mut Connection,

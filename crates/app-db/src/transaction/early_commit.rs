@@ -16,7 +16,7 @@ use crate::transaction::after_commit::Left;
 pub(crate) enum EarlyCommit {
     None,
     Done,
-    /// COMMIT was sent and is not answered.
+    /// COMMIT was sent and has not been answered.
     Unknown,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn outcome_is_lost(observed: &Observed) -> Error {
     })
 }
 
-/// Ends a transaction that is committed. It returns what the work left for the time after COMMIT, too.
+/// Ends a transaction that is committed. It also returns the actions that run after COMMIT.
 pub(crate) async fn finish_early<T, E: From<Error> + 'static>(
     mut conn: Connection,
     observed: &Observed,
@@ -75,7 +75,7 @@ pub(crate) async fn finish_early<T, E: From<Error> + 'static>(
     (outcome, left)
 }
 
-/// The error of the work where its type is known; else the name of the type.
+/// The error of the work if its type is known, and otherwise the name of the type.
 fn boxed<E: 'static>(error: E) -> Box<dyn StdError + Send + Sync> {
     let error: Box<dyn Any> = Box::new(error);
     let error = match error.downcast::<QueryError>() {

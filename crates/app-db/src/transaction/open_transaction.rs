@@ -27,8 +27,8 @@ use crate::transaction::span;
 
 /// A transaction that is open until its holder commits it; see [`Transaction::begin`].
 ///
-/// It dereferences to `AsyncPgConnection`. Transactions of diesel inside it are savepoints. Its drop rolls it back in
-/// the background, and the connection goes back to its pool after that.
+/// It dereferences to `AsyncPgConnection`. Transactions of diesel inside it are savepoints. Dropping it rolls it
+/// back in the background; then the connection goes back to its pool.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct OpenTransaction {
     /// Taken only when the transaction ends.
@@ -46,16 +46,17 @@ pub struct OpenTransaction {
 }
 
 impl Transaction<'_> {
-    /// Begins the transaction and hands it out. It runs once, so that `attempts` says nothing here.
+    /// Begins the transaction and hands it out. Nothing runs it again, so `attempts` has no effect.
     ///
-    /// Use it where a closure is in the way. Code inside it that asks the same pool for another connection is told so
-    /// as inside [`Transaction::run`], where no connection is free and the transaction waits for no statement.
+    /// Use it if a closure is in the way. If code asks the same pool for another connection while the transaction is
+    /// open, none is free, and no statement of the transaction is running, the pool refuses it as inside
+    /// [`Transaction::run`].
     ///
     /// # Errors
     ///
     /// [`Error::Pool`], [`Error::Invalid`], [`Error::TimedOut`], and [`Error::Query`] for BEGIN.
     ///
-    /// Dropping the future loses nothing. BEGIN costs no round trip where it travels with the first statement.
+    /// Dropping the future loses nothing. BEGIN costs no round trip if it travels with the first statement.
     #[track_caller]
     pub fn begin(self) -> impl Future<Output = Result<OpenTransaction, Error>> + Send {
         let caller = Location::caller();
@@ -89,14 +90,14 @@ impl Transaction<'_> {
 }
 
 impl OpenTransaction {
-    /// Commits. What was left with [`after_commit`](crate::ConnectionExt::after_commit) runs then.
+    /// Commits. Then the actions of [`after_commit`](crate::ConnectionExt::after_commit) run.
     ///
     /// # Errors
     ///
     /// As [`Transaction::run_once`], which does the same at its end: [`Error::Conflict`] with `attempts: 1`,
-    /// [`Error::Aborted`] if a statement had failed, [`Error::Unfinished`], [`Error::CommitUnknown`]. The transaction
-    /// is rolled back then, unless its outcome is unknown. [`Error::TimedOut`] says that the time of the whole had
-    /// passed before COMMIT; it bounds no statement.
+    /// [`Error::Aborted`] if a statement had failed, [`Error::Unfinished`], [`Error::CommitUnknown`]. The
+    /// transaction is rolled back then, unless its outcome is unknown. [`Error::TimedOut`] says that the
+    /// transaction's timeout was over before COMMIT; that timeout does not end a statement.
     ///
     /// Dropping the future rolls back, unless COMMIT was already sent.
     pub async fn commit(mut self) -> Result<(), Error> {
@@ -150,10 +151,10 @@ impl OpenTransaction {
         span::ended(bounded, self.span.clone(), &self.progress).await
     }
 
-    /// Rolls back, and waits for it. Its drop does the same in the background.
+    /// Rolls back, and waits for it. Dropping the transaction does the same in the background.
     ///
-    /// A COMMIT that has travelled with a statement ([`and_commit`](crate::ConnectionExt::and_commit)) is not taken
-    /// back.
+    /// It cannot undo a COMMIT that has travelled with a statement
+    /// ([`and_commit`](crate::ConnectionExt::and_commit)).
     ///
     /// Dropping the future closes the connection, which rolls back too.
     pub async fn rollback(mut self) {
@@ -198,7 +199,7 @@ impl Drop for OpenTransaction {
             return;
         };
         if std::thread::panicking() {
-            // Whatever the panic has left in it goes with it.
+            // The panic may have left anything in the connection, so it is dropped too.
             return;
         }
         let observed = Arc::clone(&self.observed);

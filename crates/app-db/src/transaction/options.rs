@@ -15,7 +15,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The options of a transaction that asks for none, in a pool that only reads or in another one.
+    /// The default options, for a pool that only reads or for another one.
     pub(crate) fn of(read_only: bool) -> Self {
         Self {
             access: if read_only { "READ ONLY" } else { "READ WRITE" },

@@ -96,7 +96,7 @@ impl CommitId {
 enum CommitStatus {
     Committed,
     Aborted,
-    /// The backend has not ended the transaction yet.
+    /// The server has not ended the transaction yet.
     Open,
     /// This is another server, or the transaction is too old for the server to know, or the id may
     /// belong to another transaction since a crash.

@@ -21,7 +21,7 @@ impl Known<'_> {
             Some(Assignment {
                 value: Ok(text), ..
             }) => Ok(Some(text)),
-            Some(_) => Err("it takes in another variable of .env, which has no value"),
+            Some(_) => Err("it contains another variable of .env, which has no value"),
             None => Ok(None),
         }
     }
@@ -65,7 +65,7 @@ fn braced(inside: &str, known: &Known<'_>) -> Result<String, &'static str> {
     }
 }
 
-const UNSET: &str = "a `$` begins the name of another variable, and that one is not set before \
+const UNSET: &str = "a `$` begins the name of another variable, which is not set before \
                      this line: set it, or put the value in single quotes if the `$` is meant";
 
 const UNCLOSED: &str = "`${` has no `}`: put the value in single quotes if the `$` is meant";

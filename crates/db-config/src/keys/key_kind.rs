@@ -161,7 +161,7 @@ impl KeyKind {
         match self {
             // Other programs take these two values for "no bound".
             KeyKind::Count { min: 1.., .. } if boundless => {
-                format!("{refusal}; it has a bound always")
+                format!("{refusal}; it always has a bound")
             }
             _ => refusal,
         }
@@ -304,7 +304,7 @@ mod tests {
         // Zero is not silently without bound.
         for unbounded in ["0", "unlimited"] {
             let error = count.parse(unbounded).unwrap_err();
-            assert!(error.ends_with("; it has a bound always"), "{error}");
+            assert!(error.ends_with("; it always has a bound"), "{error}");
         }
         let bounded = KeyKind::CountOr {
             min: 0,

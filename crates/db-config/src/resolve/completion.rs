@@ -165,7 +165,7 @@ impl<'a> Completion<'a> {
         let remote_production = self.inputs.environment.is_production() && !endpoint.is_local();
         if remote_production && matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow) {
             let message = format!(
-                "{} falls back to plain text without a word, which {} does not allow; expected \
+                "{} silently falls back to plain text, which {} does not allow; expected \
                  require, verify-ca or verify-full",
                 endpoint.tls.mode, self.inputs.environment
             );
@@ -184,7 +184,7 @@ impl<'a> Completion<'a> {
             && matches!(endpoint.tls.mode, TlsMode::Prefer | TlsMode::Allow)
         {
             self.warnings.push(format!(
-                "{}: `sslrootcert` is of no effect with sslmode={}, which verifies nothing; write \
+                "{}: `sslrootcert` has no effect with sslmode={}, which verifies nothing; write \
                  verify-ca or verify-full",
                 params.origin, endpoint.tls.mode
             ));

@@ -44,7 +44,7 @@ impl<'a> ParamReader<'a> {
         self.params.is_of_url(name)
     }
 
-    /// Says which of two spellings is given. Both at once are a problem.
+    /// Returns the spelling that is given. It is a problem if both are.
     pub(super) fn either(
         &mut self,
         one: &'static str,

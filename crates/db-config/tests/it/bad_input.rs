@@ -225,3 +225,15 @@ fn control_characters_are_refused_wherever_they_come_from() {
     let name = value(&config, "database.profile.application_name");
     assert_eq!(name.0, quoted);
 }
+
+/// A command that is no list is told once, and not as one that is missing too.
+#[test]
+fn a_command_that_is_no_list_is_one_problem() {
+    let error = Site::new().error(&[
+        LOCAL,
+        ("APP_DB__CREDENTIALS__SOURCE", "command"),
+        ("APP_DB__CREDENTIALS__COMMAND", "/usr/local/bin/token"),
+    ]);
+    assert!(error.contains("expected a list of texts"), "{error}");
+    assert!(!error.contains("not set"), "{error}");
+}

@@ -137,7 +137,7 @@ fn utf16_is_an_error_that_says_so_and_a_directory_is_no_file() {
         .file(".env", "A=1\rDATABASE_URL=x\r")
         .error(&[LOCAL]);
     assert!(
-        error.starts_with(".env: its lines end with CR alone"),
+        error.starts_with(".env: its lines end with only CR"),
         "{error}"
     );
     let site = Site::new().file(".env/bin/python", "");

@@ -92,6 +92,6 @@ fn dotenv_may_choose_an_environment_but_not_production() {
         let error = Site::new()
             .file(".env", &format!("APP_ENV={name}"))
             .error(&[LOCAL]);
-        assert!(error.contains("process environment only"), "{error}");
+        assert!(error.contains("only the process environment"), "{error}");
     }
 }

@@ -111,3 +111,23 @@ fn no_public_type_shows_a_secret() {
     assert!(!shown.contains("Canary"), "{shown}");
     assert!(shown.contains("u:***@localhost:6432/d"), "{shown}");
 }
+
+/// case R46: a file of the credentials that everyone can read is a warning, like one that a `*_FILE` names.
+#[cfg(unix)]
+#[test]
+fn a_source_that_everyone_can_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new().file("secret", "canary");
+    let vars = [
+        crate::site::LOCAL,
+        ("APP_DB__CREDENTIALS__SOURCE", "file"),
+        ("APP_DB__CREDENTIALS__PATH", "secret"),
+    ];
+    for (mode, warns) in [(0o644, true), (0o440, false)] {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(site.path().join("secret"), permissions).unwrap();
+        let config = site.load(&vars).unwrap();
+        let is_warned = |line: &String| line.contains("credentials.path") && line.contains("0400");
+        assert_eq!(config.warnings().iter().any(is_warned), warns, "{mode:o}");
+    }
+}

@@ -49,12 +49,12 @@ fn sizes_and_times_of_nothing_are_refused_together() {
     for problem in [
         "8 problems",
         "profile.max (config/default.toml:2): expected a whole number from 1 to 10000, found 0; \
-         it has a bound always",
+         it always has a bound",
         "profile.checkout_timeout (config/default.toml:3): expected a duration",
         "profile.max_waiting (config/default.toml:4): expected a whole number from 0 to 1000000, or \
          \"unlimited\", found \"none\"",
         "pools.batch.max (config/default.toml:6): expected a whole number from 1 to 10000, found \
-         \"unlimited\"; it has a bound always",
+         \"unlimited\"; it always has a bound",
         "pools.batch.connect_timeout (config/default.toml:7)",
         "pools.batch.validation_timeout (config/default.toml:8)",
         "profile.ceiling (APP_DB__PROFILE__CEILING)",
@@ -109,8 +109,7 @@ fn an_idle_timeout_above_the_lifetime_is_a_warning() {
         warnings(&[(IDLE, "5min"), (LIFE, "2min")]),
         [
             "database.profile.idle_timeout (APP_DB__PROFILE__IDLE_TIMEOUT): 5min is more than \
-          max_lifetime, which is 2min (APP_DB__PROFILE__MAX_LIFETIME); expected at most 2min: it is of \
-          no effect"
+          max_lifetime, which is 2min (APP_DB__PROFILE__MAX_LIFETIME); expected at most 2min: it has no effect"
         ]
     );
     // A value that is built in, is "never", or is not above the lifetime is no mistake.

@@ -484,7 +484,7 @@ fn files_of_certificates_are_never_unused_without_a_word() {
     assert!(
         by_variable
             .2
-            .contains("`sslrootcert` is of no effect with sslmode=prefer")
+            .contains("`sslrootcert` has no effect with sslmode=prefer")
     );
     let socket = load("postgres://u@/d?host=/tmp", &[("PGSSLROOTCERT", "ca")]);
     assert_eq!((socket.0, socket.2.as_str()), (TlsMode::Disable, ""));

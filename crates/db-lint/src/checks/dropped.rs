@@ -1,4 +1,4 @@
-//! What is dropped, and still stands in `schema.rs`.
+//! Finds tables and columns that a migration drops and `schema.rs` still has.
 
 use crate::checks::up_file::UpFile;
 use crate::diesel_schema::schema_rs::SchemaRs;
@@ -14,7 +14,7 @@ pub(super) fn find(up: &UpFile<'_>, schema: &SchemaRs) -> Vec<Finding> {
             let what = column.map_or_else(|| table.clone(), |column| format!("{table}.{column}"));
             if stands {
                 let message = format!(
-                    "{what} is dropped, but still stands in {}.",
+                    "{what} is dropped, but is still in {}.",
                     schema.path().display()
                 );
                 findings.push(up.at(&rules::IN_SCHEMA, statement, message));

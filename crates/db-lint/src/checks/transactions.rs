@@ -41,7 +41,7 @@ fn outside(up: &UpFile<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let any = |check: fn(&Outline<'_>) -> bool| up.statements.iter().any(check);
     match up.statements.first() {
-        // A file with transactions of its own says so by the flag.
+        // A file with transactions of its own has the flag for them.
         Some(first) if !any(needs_none) && !any(controls) && !any(may_commit) => {
             let message = "Nothing in the file needs `run_in_transaction = false`, and a failure would \
                            leave it half done.";
@@ -90,7 +90,7 @@ fn needs_none(statement: &Outline<'_>) -> bool {
         || (statement.begins("cluster") && statement.words().len() == 1)
 }
 
-/// It may commit in its own body.
+/// Its body may commit.
 fn may_commit(statement: &Outline<'_>) -> bool {
     statement.begins("call") || statement.begins("do")
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::diesel_schema::schema_rs::SchemaRs;
 use crate::diesel_schema::table::DeclaredColumn;
 
-/// One thing that `schema.rs` and the database have otherwise.
+/// One difference between `schema.rs` and the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Difference {
@@ -23,7 +23,7 @@ pub struct Difference {
 /// Compares what `schema.rs` declares with the columns of the database.
 ///
 /// Tables that the file does not declare are differences too, unless `is_left_out` says that they are left out
-/// on purpose. It is given the name, with the schema if that is not the first of the `search_path`.
+/// on purpose. Its argument is the name, with the schema if that is not the first of the `search_path`.
 #[must_use]
 pub fn compare(
     schema: &SchemaRs,
@@ -96,7 +96,7 @@ fn compare_columns(
     }
 }
 
-/// A type in the words of the server, if it is known, and as it is shown.
+/// A type as the server names it, if that is known, and as it is shown.
 struct DeclaredType {
     known: Option<String>,
     shown: String,

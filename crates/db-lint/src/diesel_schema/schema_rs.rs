@@ -13,7 +13,7 @@ use crate::error::LintError;
 pub struct SchemaRs {
     path: PathBuf,
     pub(super) tables: Vec<DeclaredTable>,
-    /// By the name in Rust, the name that the server has for a type.
+    /// The server's name of a type, by its name in Rust.
     pub(super) types: BTreeMap<String, String>,
 }
 
@@ -73,7 +73,7 @@ impl SchemaRs {
         Ok(())
     }
 
-    /// Where it was read.
+    /// The file from which it was read.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

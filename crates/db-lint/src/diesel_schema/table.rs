@@ -6,7 +6,7 @@ use syn::{
     Attribute, Expr, GenericArgument, Ident, ItemUse, Lit, Meta, PathArguments, Token, Type,
 };
 
-/// One table, as diesel is told of it.
+/// One table, as `schema.rs` declares it.
 #[derive(Clone, Debug)]
 pub(crate) struct DeclaredTable {
     pub(crate) schema: Option<String>,
@@ -88,7 +88,7 @@ impl DeclaredColumn {
         };
         match (segment.ident.to_string().as_str(), inner) {
             ("Nullable", Some(inner)) => {
-                // The elements of an array may be NULL whatever the column says.
+                // The elements of an array may always be NULL, also in a column that is NOT NULL.
                 self.nullable |= !self.is_array;
                 self.read(inner);
             }

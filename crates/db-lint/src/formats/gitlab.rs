@@ -32,7 +32,7 @@ pub(super) fn render(report: &Report) -> String {
     format!("{:#}", json!(issues))
 }
 
-/// The same for the same finding in the next report.
+/// The same finding has the same fingerprint in the next report.
 pub(super) fn fingerprint(finding: &Finding) -> String {
     let mut digest = Sha256::new();
     for part in [

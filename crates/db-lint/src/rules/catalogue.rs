@@ -1,4 +1,4 @@
-//! All rules, to be found by name.
+//! Finds a rule by its name.
 
 use crate::error::LintError;
 use crate::rules::opt_in::OPT_IN;
@@ -23,7 +23,7 @@ impl Rule {
     }
 }
 
-/// The rule of a name; squawk spells one of its own in two ways.
+/// The rule with a name. Squawk has two spellings for one of its rules.
 pub(crate) fn find(name: &str) -> Result<&'static Rule, LintError> {
     let name = if name == "prefer-timestamptz" {
         "prefer-timestamp-tz"
@@ -52,7 +52,7 @@ mod tests {
             let known = find(&rule.to_string()).unwrap();
             assert!(!known.recipe.is_empty(), "{}", known.code);
         }
-        // The one name that squawk writes and does not read.
+        // Squawk writes this name and cannot read it.
         let unread = "unused-ignore";
         for rule in SQUAWKS.iter().chain(&OPT_IN) {
             let read = rule.code.parse::<squawk_linter::Rule>();

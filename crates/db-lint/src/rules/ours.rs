@@ -21,13 +21,13 @@ pub(crate) static SYNTAX: Rule = rule(
     "syntax",
     Severity::Warning,
     "The parser does not understand the statement.",
-    "Run it on a server of your version: the server has the last word, since it may know what the parser does not.",
+    "Run it on a server of your version: it may know what the parser does not.",
 );
 
 pub(crate) static FLAG: Rule = rule(
     "transaction-flag-mismatch",
     Severity::Error,
-    "The statement and `run_in_transaction` do not fit.",
+    "The statement and `run_in_transaction` do not fit together.",
     "Put a statement that cannot run in a transaction into a migration of its own, with `run_in_transaction = \
      false` in its metadata.toml. Let everything else run in a transaction, so that a failure undoes it.",
 );
@@ -35,14 +35,14 @@ pub(crate) static FLAG: Rule = rule(
 pub(crate) static CONTROL: Rule = rule(
     "transaction-control",
     Severity::Error,
-    "The file begins or ends a transaction, but runs in one of the migrator's.",
+    "The file begins or ends a transaction, but the migrator already runs it in one.",
     "Remove BEGIN and COMMIT: the migrator commits the migration together with its record.",
 );
 
 pub(crate) static SEVERAL: Rule = rule(
     "several-statements-without-transaction",
     Severity::Warning,
-    "Several statements run outside a transaction, so that a failure leaves the first ones done.",
+    "Several statements run outside a transaction, so after a failure the first ones stay done.",
     "Give each statement a migration of its own. `dbctl migrate run` goes on behind what has run, but diesel's \
      own tool starts again from the top.",
 );
@@ -52,6 +52,13 @@ pub(crate) static EXISTS: Rule = rule(
     Severity::Warning,
     "IF NOT EXISTS takes an invalid index of a failed build for the finished one.",
     "Leave IF NOT EXISTS out and name the index: the migrator drops an invalid one of that name and builds it anew.",
+);
+
+pub(crate) static UP_EMPTY: Rule = rule(
+    "up-empty",
+    Severity::Error,
+    "up.sql has no statement, so a run refuses it.",
+    "Write the statements, or delete the directory. `dbctl migrate run --allow-empty` records it as it is.",
 );
 
 pub(crate) static DOWN_MISSING: Rule = rule(
@@ -71,7 +78,7 @@ pub(crate) static DOWN_EMPTY: Rule = rule(
 pub(crate) static IN_SCHEMA: Rule = rule(
     "dropped-column-in-schema",
     Severity::Error,
-    "What is dropped still stands in schema.rs, so deployed code selects it.",
+    "The migration drops something that is still in schema.rs, so deployed code selects it.",
     "Remove it from schema.rs and deploy first. Drop it in a later migration with `phase = \"contract\"` under \
      `[dbctl]` in metadata.toml.",
 );
@@ -92,6 +99,41 @@ pub(crate) static BACKFILL: Rule = Rule {
         "Change the table in one migration. Fill it in another one, or from the service, in batches that commit.",
     )
 };
+
+pub(crate) static SERIAL: Rule = Rule {
+    by_size: true,
+    ..rule(
+        "serial-column-added",
+        Severity::Error,
+        "A serial column is filled for every row, so the whole table is written anew while nobody can use it.",
+        "Add a nullable bigint, let the service fill new rows from a sequence, fill the old rows in batches, and only \
+         then set the default and NOT NULL.",
+    )
+};
+
+pub(crate) static REFRESH: Rule = Rule {
+    by_size: true,
+    ..rule(
+        "refresh-without-concurrently",
+        Severity::Error,
+        "Nobody can read the view until it is refreshed.",
+        "Give the view a unique index, and write REFRESH MATERIALIZED VIEW CONCURRENTLY.",
+    )
+};
+
+pub(crate) static TRUNCATE: Rule = rule(
+    "truncated-table",
+    Severity::Error,
+    "The rows of the table are gone, and `down.sql` cannot bring them back.",
+    "Delete from the service, in batches that commit, or say by `dbctl:allow` why nobody needs the rows.",
+);
+
+pub(crate) static JSON: Rule = rule(
+    "json-column-added",
+    Severity::Warning,
+    "The type json has no equality, so SELECT DISTINCT and GROUP BY over the whole table fail from now on.",
+    "Take jsonb.",
+);
 
 pub(crate) static SECRET: Rule = rule(
     "secret-in-migration",
@@ -117,14 +159,14 @@ pub(crate) static EDITED: Rule = rule(
 pub(crate) static OUT_OF_ORDER: Rule = rule(
     "migration-out-of-order",
     Severity::Error,
-    "A new migration is older than one that the other branch has, so a run refuses it where that one is applied.",
+    "A new migration is older than one of the other branch. Where that one is applied, a run refuses the new one.",
     "Give the directory a newer version, as `dbctl migrate new` does.",
 );
 
 pub(crate) static NO_REASON: Rule = rule(
     "allow-without-reason",
     Severity::Error,
-    "A finding is allowed without saying why.",
+    "A comment allows a finding and gives no reason.",
     "Write `-- dbctl:allow RULE reason=\"why it is safe here\"`.",
 );
 
@@ -138,22 +180,27 @@ pub(crate) static UNKNOWN: Rule = rule(
 pub(crate) static UNUSED: Rule = rule(
     "unused-allow",
     Severity::Warning,
-    "A comment allows what is not there.",
-    "Remove the comment, or move it in front of the statement that it is about.",
+    "A comment allows a finding that does not exist.",
+    "Remove the comment, or move it in front of its statement.",
 );
 
 /// All of them.
-pub(super) static OURS: [&Rule; 17] = [
+pub(super) static OURS: [&Rule; 22] = [
     &SYNTAX,
     &FLAG,
     &CONTROL,
     &SEVERAL,
     &EXISTS,
+    &UP_EMPTY,
     &DOWN_MISSING,
     &DOWN_EMPTY,
     &IN_SCHEMA,
     &ENUM_VALUE,
     &BACKFILL,
+    &SERIAL,
+    &REFRESH,
+    &TRUNCATE,
+    &JSON,
     &SECRET,
     &PRIVILEGE,
     &EDITED,

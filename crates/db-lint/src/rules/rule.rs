@@ -33,7 +33,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The word for it, as SARIF has it.
+    /// SARIF's word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -52,7 +52,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "adding-field-with-default",
         Error,
         LOCKS,
-        "A volatile default writes the whole table anew.",
+        "A volatile default rewrites the whole table.",
         "Add the column without a default, set the default, and fill old rows in batches.",
     ),
     (
@@ -87,7 +87,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "changing-column-type",
         Error,
         LOCKS,
-        "Another type may write the whole table anew while everything waits, and breaks code that reads the old one.",
+        "A change of type may rewrite the whole table while everything waits, and breaks code that reads the old one.",
         "Add a column of the new type, write both, fill old rows in batches, switch, and drop the old column later.",
     ),
     (
@@ -185,7 +185,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "ban-drop-schema",
         Error,
         ALWAYS,
-        "Everything in the schema is gone with CASCADE.",
+        "CASCADE drops everything in the schema.",
         "Drop what is in it by name, and then the schema without CASCADE.",
     ),
     (
@@ -199,7 +199,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "ban-drop-type",
         Error,
         ALWAYS,
-        "Columns and functions of the type go along with CASCADE.",
+        "CASCADE drops columns and functions of the type too.",
         "Change the columns first, and drop the type without CASCADE.",
     ),
     (
@@ -270,7 +270,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         Warning,
         ALWAYS,
         "Inserts of the old code may rely on the identity.",
-        "Deploy code that lives with both first.",
+        "First deploy code that works with both.",
     ),
     (
         "transaction-nesting",
@@ -304,7 +304,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "prefer-repack",
         Warning,
         LOCKS,
-        "VACUUM FULL and CLUSTER lock the table until it is written anew.",
+        "VACUUM FULL and CLUSTER lock the table until they have rewritten it.",
         "Use pg_repack, or VACUUM without FULL.",
     ),
     (
@@ -340,7 +340,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         Warning,
         ALWAYS,
         "A new value of an enum goes to the end.",
-        "Say BEFORE or AFTER, if the order matters.",
+        "Write BEFORE or AFTER, if the order matters.",
     ),
     (
         "require-lock-timeout",

@@ -39,9 +39,9 @@ pub struct OutboxStatus {
     pub queued: usize,
     /// Alerts that were sent.
     pub sent: u64,
-    /// Alerts that were dropped for newer ones, because a hundred were waiting.
+    /// Alerts that were dropped because newer ones came while a hundred were waiting.
     pub dropped: u64,
-    /// Attempts that failed. Each is made again.
+    /// Attempts that failed. Each one is repeated.
     pub failed: u64,
     /// Why the last attempt failed, until one succeeds.
     pub last_failure: Option<String>,
@@ -56,7 +56,7 @@ impl Outbox {
         })
     }
 
-    /// Puts an alert in, if the sink wants alerts of its kind. The oldest makes room.
+    /// Puts an alert in, if the sink wants alerts of its kind. If the outbox is full, the oldest alert makes room.
     pub(crate) fn put(&self, alert: &Arc<Alert>) {
         if !self.sink.wants(alert) {
             return;
@@ -99,7 +99,7 @@ impl Outbox {
         }
     }
 
-    /// Notes that it could not be sent. That is logged once, and is no alert itself.
+    /// Notes that an alert could not be sent. That is logged once, and is no alert itself.
     fn failed(&self, reason: String) {
         let mut queue = self.lock();
         queue.failed += 1;

@@ -23,7 +23,7 @@ pub struct Reading {
     pub waiting: u32,
     /// Connections that nobody holds.
     pub idle: u32,
-    /// Whether the server cannot be reached: the breaker is open, or the monitor's last look got no session.
+    /// Whether the server is down: the breaker is open, or the monitor got no session at its last look.
     pub is_down: bool,
     /// 99 of 100 checkouts of the last minute took no longer than this; [`Duration::MAX`] if that is more than
     /// 10 s.
@@ -34,15 +34,15 @@ pub struct Reading {
     pub connect_time: Option<Duration>,
     /// How long the server took to answer the monitor's last question.
     pub response_time: Option<Duration>,
-    /// The share of the server's connections for clients that is taken, as the monitor has found last.
+    /// The taken share of the server's connections for clients, at the monitor's last look.
     pub server_share: Option<f64>,
-    /// The share of this machine's ports that connections to the server take, as the monitor has found last.
+    /// The share of this machine's ports that connections to the server took at the monitor's last look.
     pub ports_share: Option<f64>,
     /// What is wrong, in words.
     pub diagnosis: Option<String>,
 }
 
-/// Keeps what is needed to see the last minute of each pool.
+/// Keeps the snapshots that show the last minute of each pool.
 #[derive(Debug, Default)]
 pub(crate) struct Readings {
     earlier: HashMap<Arc<str>, VecDeque<Earlier>>,
@@ -72,7 +72,7 @@ impl Readings {
             opened: status.connects.opened,
             failed: status.connects.failed,
         });
-        // The first snapshot that is left is a minute old, or the oldest that there is.
+        // The first remaining snapshot is a minute old, or the oldest one.
         while earlier
             .get(1)
             .is_some_and(|next| now.duration_since(next.at) >= WINDOW)

@@ -15,7 +15,7 @@ use crate::alerts::reading::Reading;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Its name, by which a receiver recognizes it.
+    /// Its name. A receiver recognizes the rule by it.
     pub name: &'static str,
     /// How urgent it is.
     pub level: Level,
@@ -51,7 +51,7 @@ impl Rule {
     }
 }
 
-/// How many bytes of a message are told.
+/// How many bytes a message may have.
 const LONGEST: usize = 3_000;
 
 fn percent(share: f64) -> String {
@@ -133,7 +133,7 @@ pub static RULES: [Rule; 12] = [
         until: 0.5,
         lasting: NOW,
         over_for: FIVE_MINUTES,
-        words: |_| "has no connection idle while callers wait".to_owned(),
+        words: |_| "has no idle connection while callers wait".to_owned(),
     },
     Rule {
         name: "Utilisation",
@@ -185,7 +185,7 @@ pub static RULES: [Rule; 12] = [
         over_for: FIVE_MINUTES,
         words: |share| {
             let share = percent(share);
-            format!("has a server that has given {share} of its connections away")
+            format!("has a server with {share} of its connections taken")
         },
     },
     Rule {
@@ -198,7 +198,7 @@ pub static RULES: [Rule; 12] = [
         over_for: FIVE_MINUTES,
         words: |share| {
             let share = percent(share);
-            format!("has sockets to its server on {share} of this machine's ports")
+            format!("takes {share} of this machine's ports for sockets to its server")
         },
     },
 ];

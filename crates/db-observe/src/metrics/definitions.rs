@@ -14,7 +14,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "db.client.connection.idle.max",
-        help: "The most idle connections allowed",
+        help: "The maximum of idle connections",
         unit: "{connection}",
         kind: MetricKind::UpDownCounter,
     },
@@ -26,7 +26,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "db.client.connection.max",
-        help: "The most open connections allowed",
+        help: "The maximum of open connections",
         unit: "{connection}",
         kind: MetricKind::UpDownCounter,
     },
@@ -70,13 +70,13 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "app_db.connections",
-        help: "Connections by everything that they can be doing",
+        help: "Connections by what they are doing",
         unit: "{connection}",
         kind: MetricKind::UpDownCounter,
     },
     Definition {
         name: "app_db.checkouts",
-        help: "Connections handed out, by where they came from: idle, made new, or waited for in the queue",
+        help: "Connections handed out, by source: idle, newly made, or waited for in the queue",
         unit: "{checkout}",
         kind: MetricKind::Counter,
     },
@@ -100,7 +100,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "app_db.breaker_state",
-        help: "Whether the pool believes in its server: 1 for the state it is in",
+        help: "The breaker of the pool: 1 for its current state",
         unit: "",
         kind: MetricKind::Gauge,
     },
@@ -112,7 +112,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "app_db.replica_lag",
-        help: "How far a replica is behind, as the monitor has found last",
+        help: "How far a replica was behind at the last look of the monitor",
         unit: "s",
         kind: MetricKind::Gauge,
     },
@@ -136,7 +136,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "app_db.refused",
-        help: "Callers refused at once, because the queue was full or the rate limit reached",
+        help: "Callers refused at once, because the queue was full or the rate limit was reached",
         unit: "{checkout}",
         kind: MetricKind::Counter,
     },
@@ -166,7 +166,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "app_db.server_sessions",
-        help: "Sessions of clients on the server, by what they do or wait for, as the monitor has found last",
+        help: "Sessions of clients on the server, by what they did or waited for at the last look of the monitor",
         unit: "{session}",
         kind: MetricKind::UpDownCounter,
     },
@@ -196,7 +196,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "app_db.server_session_memory",
-        help: "The memory of a session on the server that has done nothing yet",
+        help: "The memory that a session takes on the server before it has done anything",
         unit: "By",
         kind: MetricKind::Gauge,
     },
@@ -220,7 +220,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "app_db.pooler_longest_wait",
-        help: "How long the client has been waiting that PgBouncer serves next",
+        help: "How long the next client in the queue of PgBouncer has been waiting",
         unit: "s",
         kind: MetricKind::Gauge,
     },
@@ -250,7 +250,7 @@ pub(crate) static DEFINITIONS: [Definition; 43] = [
     },
     Definition {
         name: "app_db.pooler_parses",
-        help: "Statements prepared by clients, and those of them that PgBouncer had to prepare on the server",
+        help: "Statements that clients have prepared, and statements that PgBouncer had to prepare on the server",
         unit: "{statement}",
         kind: MetricKind::Counter,
     },

@@ -18,7 +18,7 @@ use crate::statement_counts::StatementCounts;
 /// Writes the metrics of a database in the formats that Prometheus and similar programs read. Clones share
 /// everything.
 ///
-/// It reads the pools' own counts when it is asked, and so costs a checkout nothing. It never waits for a pool or a
+/// It reads the pools' own counts when it is asked, so it costs a checkout nothing. It never waits for a pool or a
 /// server.
 #[derive(Clone)]
 pub struct Exporter {

@@ -14,7 +14,7 @@ use crate::metrics::definitions::DEFINITIONS;
 use crate::metrics::exporter::Exporter;
 use crate::metrics::family::{Definition, Family, MetricKind, Value};
 
-/// Gives an OpenTelemetry meter everything that the exporter has.
+/// Gives everything that the exporter has to an OpenTelemetry meter.
 ///
 /// Counts are read when the meter asks. Times are reported when they are measured, because OpenTelemetry has no
 /// histogram that is only read. Each checkout pays for that report. Without an `OtelExport` it costs nothing.

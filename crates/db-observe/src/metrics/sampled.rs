@@ -1,4 +1,4 @@
-//! The series of what the monitor has found at its last look.
+//! The series from the monitor's last look.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::monitor::ports::Ports;
 use crate::monitor::sample::Sample;
 use crate::monitor::server_figures::ServerFigures;
 
-/// Puts what one look has found.
+/// Puts the results of one look.
 pub(crate) fn of_sample(writer: &mut Writer<'_>, sample: &Sample) {
     let mut pool = OnePool {
         writer,

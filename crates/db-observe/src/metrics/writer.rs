@@ -1,4 +1,4 @@
-//! How series come into their families.
+//! Writes series into their families.
 
 use std::borrow::Cow;
 

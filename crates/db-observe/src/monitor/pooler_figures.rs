@@ -1,4 +1,4 @@
-//! What PgBouncer says of itself on its console.
+//! What PgBouncer's console says.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-/// What PgBouncer says of the clients and the server connections of one database and user.
+/// What PgBouncer says about the clients and the server connections of one database and user.
 ///
-/// It tells a user that `stats_users` or `admin_users` name and `auth_file` knows. What has grown since it started is of
-/// the database, all users together.
+/// It answers only a user that is in `auth_file`, and in `stats_users` or `admin_users`. The counts since its start
+/// are for the database, with all users together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct PoolerFigures {
     /// `session`, `transaction` or `statement`.
     pub mode: String,
-    /// Clients that have a server connection or need none now.
+    /// Clients that have a server connection, or need none at present.
     pub clients: u32,
     /// Clients that wait for a server connection.
     pub waiting: u32,
-    /// For how long the one that is next has been waiting, in microseconds.
+    /// For how long the next client in the queue has been waiting, in microseconds.
     pub longest_wait_us: u64,
     /// Server connections that clients have.
     pub servers_used: u32,
-    /// Server connections that are free, or are just being looked at.
+    /// Server connections that are free, or that PgBouncer is just checking.
     pub servers_idle: u32,
     /// Server connections that are being made.
     pub servers_login: u32,
-    /// How many server connections there may be for each user of this database; 0 where that is not said.
+    /// How many server connections each user of this database may have; 0 if PgBouncer does not say.
     pub size: u32,
-    /// After how many seconds it ends a client that is idle; 0 is never, or not said.
+    /// After how many seconds it disconnects an idle client; 0 if never, or if PgBouncer does not say.
     pub client_idle_seconds: u64,
     /// Transactions since it started.
     pub transactions: u64,
@@ -45,19 +45,21 @@ pub struct PoolerFigures {
     pub wait_us: u64,
     /// How long statements have run since it started, in microseconds.
     pub query_us: u64,
-    /// Statements that clients had prepared since it started; PgBouncer counts them from 1.21 on.
+    /// Statements that clients have prepared since it started. PgBouncer counts them from 1.21 on.
     pub client_parses: u64,
-    /// How many of these had to be prepared on a server connection, which did not have them yet.
+    /// How many statements PgBouncer had to prepare on a server connection that did not have them yet.
     pub server_parses: u64,
 }
 
 impl PoolerFigures {
-    /// Asks the console of the PgBouncer at this endpoint, as this user, for two seconds at most: one whose users are
-    /// not in `auth_file` may never answer.
+    /// Asks the console of the PgBouncer at this endpoint, as this user. It waits at most two seconds: if the user
+    /// is not in `auth_file`, the console may never answer.
     ///
     /// # Errors
     ///
-    /// Why it does not tell: it is another pooler, or this user may not ask. No secret is in it.
+    /// Why there are no figures: it is another pooler, or this user may not ask. The text has no secret.
+    ///
+    /// Dropping the future closes the session. Costs a login and a few questions.
     pub async fn ask(endpoint: &Endpoint, patience: Duration) -> Result<Self, String> {
         let patience = patience.min(MOST_PATIENCE);
         let mut console = endpoint.clone();
@@ -74,7 +76,7 @@ impl PoolerFigures {
     }
 }
 
-/// In a few words: who waits, and what for.
+/// A short text: who waits, and for how long.
 impl fmt::Display for PoolerFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let longest = Duration::from_micros(self.longest_wait_us);
@@ -130,7 +132,7 @@ async fn figures(
     Ok(figures)
 }
 
-/// The console understands simple queries alone.
+/// The console understands only simple queries.
 async fn rows(client: &Client, what: &str) -> Result<Vec<SimpleQueryRow>, tokio_postgres::Error> {
     let messages = client.simple_query(what).await?;
     let rows = messages.into_iter().filter_map(|message| match message {
@@ -140,7 +142,7 @@ async fn rows(client: &Client, what: &str) -> Result<Vec<SimpleQueryRow>, tokio_
     Ok(rows.collect())
 }
 
-/// Versions of PgBouncer differ in the columns that they have.
+/// Versions of PgBouncer have different columns.
 fn text<'r>(row: &'r SimpleQueryRow, column: &str) -> &'r str {
     row.try_get(column).ok().flatten().unwrap_or_default()
 }
@@ -149,8 +151,8 @@ fn number<T: std::str::FromStr + Default>(row: &SimpleQueryRow, column: &str) ->
     text(row, column).parse().unwrap_or_default()
 }
 
-/// A console has nobody behind it that it could wait for.
+/// The console has no server behind it, so it can answer at once.
 const MOST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The database that is none, but PgBouncer's console.
+/// The name of PgBouncer's console, which looks like a database.
 const CONSOLE: &str = "pgbouncer";

@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 /// The TCP sockets of this machine, or of this container, that lead to the ports of a pool's servers.
 ///
-/// Each takes a port on this side, and there are so many of them to one address of a server. A socket that this side
-/// has closed waits for a minute (`TIME_WAIT`) before its port is free. Known on Linux alone.
+/// Each socket takes a port on this side, and the number of ports to one address of a server is limited. If this
+/// side has closed a socket, its port becomes free only after a minute (`TIME_WAIT`). Only Linux shows this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Ports {
     /// Sockets that are connected.
     pub established: u32,
-    /// Sockets that were closed by this side and wait.
+    /// Sockets that this side has closed and that wait (`TIME_WAIT`).
     pub time_wait: u32,
-    /// Sockets on their way to either.
+    /// Sockets that are just connecting or closing.
     pub other: u32,
     /// How many ports the system gives to outgoing connections.
     pub available: u32,
 }
 
 impl Ports {
-    /// Counts the sockets to these ports of servers. It reads a file of the kernel that has a line for each socket of
-    /// the machine: not for a thread that others wait for.
+    /// Counts the sockets to these ports of servers. It reads a file of the kernel with a line for each socket of
+    /// the machine, so call it on a thread for which nobody waits.
     pub(crate) fn to(servers: &[u16]) -> Option<Self> {
         let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
         let mut ports = Self {
@@ -38,7 +38,7 @@ impl Ports {
         Some(ports)
     }
 
-    /// The share of the ports that is taken.
+    /// Which share of the ports is taken.
     #[must_use]
     pub fn share(&self) -> f64 {
         match self.available {

@@ -16,7 +16,7 @@ use crate::monitor::ports::Ports;
 use crate::monitor::sample::{Figures, Sample, SampleFailure};
 use crate::monitor::server_figures::ServerFigures;
 
-/// Looks at a pool, and if the caller wants it at the pooler before its server; `None` if the pool is closed.
+/// Looks at a pool, and at the pooler before its server if the caller wants that. `None` if the pool is closed.
 pub(crate) async fn probe(pool: &Pool, asks_pooler: bool) -> Option<Sample> {
     let at = SystemTime::now();
     let patience = pool.profile().connect_timeout * 2;
@@ -56,7 +56,7 @@ pub(crate) async fn probe(pool: &Pool, asks_pooler: bool) -> Option<Sample> {
     })
 }
 
-/// The ports on the way to the server; on a thread of their own, since reading them takes as long as there are many.
+/// The ports that lead to the server. A thread of its own reads them, because that takes long if there are many.
 async fn ports(pool: &Pool) -> Option<Ports> {
     let hosts = plumbing::endpoint(pool).hosts;
     let ports = hosts.iter().filter_map(|host| match host {
@@ -71,8 +71,8 @@ async fn ports(pool: &Pool) -> Option<Ports> {
     counting.await.ok().flatten()
 }
 
-/// What the pooler says, where one was found that could be PgBouncer. It is asked beside the server, as it tells who
-/// waits for one that answers nobody.
+/// What the pooler says, if the pool has found one that could be PgBouncer. It is asked at the same time as the
+/// server, because it knows who waits for a server that answers nobody.
 async fn pooler(pool: &Pool, is_wanted: bool) -> Option<Result<PoolerFigures, String>> {
     match pool.status().pooler {
         Pooler::Shared { .. } | Pooler::Session if is_wanted => {

@@ -17,10 +17,10 @@ pub struct Sample {
     pub at: SystemTime,
     /// The numbers, or why there are none.
     pub outcome: Result<Figures, SampleFailure>,
-    /// The ports of this machine that connections to the server take; `None` where that is not known, and on Unix
+    /// The ports of this machine that connections to the server take. `None` if that is not known, and for Unix
     /// sockets.
     pub ports: Option<Ports>,
-    /// What the pooler says of itself, or why it does not; `None` where it was not asked.
+    /// What the pooler says about itself, or why it says nothing. `None` if it was not asked.
     pub pooler: Option<Result<PoolerFigures, String>>,
 }
 
@@ -46,7 +46,7 @@ pub struct Figures {
     pub wait_count: u64,
     /// How long these queued in total.
     pub wait_duration: Duration,
-    /// What the server was doing; `None` where it does not tell.
+    /// What the server was doing; `None` if it does not say.
     pub server: Option<ServerFigures>,
 }
 

@@ -7,23 +7,24 @@ use diesel::sql_types::{BigInt, Bool, Nullable};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 
-/// What the server was doing: how many sessions it has of how many, what those wait for, and what its database has
+/// What the server was doing: how many of its sessions are taken, what they wait for, and what its database has
 /// read.
 ///
-/// What others' sessions do is told to members of `pg_read_all_stats` alone; for everybody else these are `hidden`.
+/// The server shows other users' sessions only to members of `pg_read_all_stats`. For everybody else they are
+/// `hidden`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct ServerFigures {
     /// Sessions of clients, of all databases.
     pub sessions: u32,
-    /// How many the server lets in, those left out that are reserved.
+    /// How many sessions the server allows, without the reserved ones.
     pub max_connections: u32,
-    /// Sessions that run a statement and wait for nothing: they are on a processor, or want to be.
+    /// Sessions that run a statement and wait for nothing, except perhaps for a processor.
     pub running: u32,
     /// Sessions whose statement waits for a disk.
     pub waiting_for_io: u32,
-    /// Sessions whose statement waits for somebody else's lock.
+    /// Sessions whose statement waits for another session's lock.
     pub waiting_for_locks: u32,
     /// Sessions whose statement waits for something else: an internal lock, another process, its client.
     pub waiting_otherwise: u32,
@@ -41,13 +42,13 @@ pub struct ServerFigures {
     pub temporary_bytes: u64,
     /// Deadlocks in this database.
     pub deadlocks: u64,
-    /// The memory of a session that has done nothing yet, in bytes; each has at least that. `None` where this user may
-    /// not ask.
+    /// The memory of a session that has done nothing yet, in bytes. Each session has at least that. `None` if this
+    /// user may not ask.
     pub session_memory: Option<u64>,
 }
 
 impl ServerFigures {
-    /// Asks on a session. `None` where the server has no answer, which another one than PostgreSQL may not have.
+    /// Asks on a session. `None` if the server has no answer, as a server may that is not PostgreSQL.
     pub(crate) async fn ask(conn: &mut AsyncPgConnection) -> Option<Self> {
         let row: Row = diesel::sql_query(FIGURES).get_result(conn).await.ok()?;
         let session_memory = match row.tells_memory {
@@ -72,7 +73,7 @@ impl ServerFigures {
         })
     }
 
-    /// The share of the connections that clients may have which is taken.
+    /// The taken share of the connections that clients may have.
     #[must_use]
     pub fn share(&self) -> f64 {
         match self.max_connections {
@@ -82,13 +83,13 @@ impl ServerFigures {
     }
 }
 
-/// In a few words: what the sessions of the server do.
+/// A short text: what the sessions of the server do.
 impl fmt::Display for ServerFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} of {} connections: {} run, {} wait for the disk, {} for locks, {} otherwise; {} are idle in a \
-             transaction, {} idle, {} hidden",
+            "{} of {} connections: {} run, {} wait for the disk, {} for locks, {} for something else; {} are idle \
+             in a transaction, {} idle, {} hidden",
             self.sessions,
             self.max_connections,
             self.running,
@@ -149,7 +150,7 @@ fn small(count: i64) -> u32 {
     u32::try_from(count).unwrap_or_default()
 }
 
-/// A session that is hidden has no state and no kind.
+/// A hidden session has no state and no kind.
 const FIGURES: &str = "\
 SELECT s.*,
        current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8

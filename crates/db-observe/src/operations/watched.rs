@@ -1,4 +1,4 @@
-//! What the overseer and the handles of operations share.
+//! The state that the overseer shares with the handles of operations.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,7 +74,7 @@ impl Watched {
             let mut load = Load::measured(before, pool, between);
             let sample = self.monitor.latest(name);
             let server = sample.and_then(|sample| sample.outcome.ok()?.server);
-            // What is reserved is left out of it already.
+            // The number already leaves out the reserved connections.
             load.server = server.map(|server| (server.max_connections, 0));
             let advice = load.advice();
             (!advice.is_empty()).then(|| (name.to_string(), advice))

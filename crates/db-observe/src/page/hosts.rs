@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-/// Names of this machine, and others that were allowed.
+/// Names of this machine, and other allowed names.
 ///
-/// Every site that a browser on this machine visits could reach a page on a loopback port, through a name that the
+/// A site that a browser on this machine visits could reach a page on a loopback port, through a name that the
 /// site points at this machine. Such a name is not in this list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hosts(Vec<String>);

@@ -41,7 +41,7 @@ fn one(number: &f64) -> String {
     format!("{number:.1}")
 }
 
-/// With two digits behind the point where they say something.
+/// With two digits after the point, if they matter.
 fn as_short(number: &f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

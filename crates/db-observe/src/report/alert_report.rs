@@ -21,7 +21,7 @@ pub struct AlertReport {
     pub level: String,
     /// What is wrong.
     pub message: String,
-    /// When it was told.
+    /// When it was sent.
     pub at: String,
     /// When it began.
     pub started: String,

@@ -38,14 +38,14 @@ fn of_pool(pool: &PoolSnapshot, sources: &StatusSources<'_>) -> Option<String> {
     ))
 }
 
-/// What the server did at the same time, since what is the matter with a pool may be the matter with its server.
+/// What the server did at the same time, because the server may be the cause of the pool's problem.
 fn server(pool: &str, sources: &StatusSources<'_>) -> String {
     let Some(sample) = sources.monitor.latest(pool) else {
         return String::new();
     };
     let mut text = String::new();
     if let Some(server) = sample.figures().and_then(|figures| figures.server.as_ref()) {
-        text = format!(" The server had at the last look {server}.");
+        text = format!(" At the last look its server had {server}.");
     }
     if let Some(Ok(pooler)) = &sample.pooler {
         text = format!("{text} PgBouncer said: {pooler}.");

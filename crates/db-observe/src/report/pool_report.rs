@@ -103,9 +103,9 @@ pub struct PoolReport {
     pub server: Option<ServerFigures>,
     /// The ports of this machine that connections to the server took at the last look.
     pub ports: Option<Ports>,
-    /// What PgBouncer said of itself at the last look, if it is asked.
+    /// What PgBouncer said about itself at the last look, if it is asked.
     pub pooler: Option<PoolerFigures>,
-    /// Why PgBouncer has said nothing of itself.
+    /// Why PgBouncer has said nothing about itself.
     pub pooler_error: Option<String>,
     /// The present holders, the longest hold first; at most twenty.
     pub holders: Vec<HolderReport>,

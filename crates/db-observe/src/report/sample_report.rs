@@ -40,7 +40,7 @@ pub struct SummaryReport {
     pub valid_samples: usize,
     /// The share without numbers.
     pub error_rate: f64,
-    /// Means over those with numbers.
+    /// Means over the samples with numbers.
     pub mean_total: Option<f64>,
     /// Connections in use.
     pub mean_active: Option<f64>,

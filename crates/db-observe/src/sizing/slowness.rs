@@ -100,7 +100,7 @@ mod tests {
         entries.iter().map(entry).collect()
     }
 
-    /// A statement that takes twice as long is seen, once there is something to compare it with.
+    /// A statement that takes twice as long is noticed, once there is something to compare it with.
     #[test]
     fn a_slower_statement_is_seen() {
         let mut slowness = Slowness::default();

@@ -1,4 +1,4 @@
-//! Why a connection is closed: in one word, and in one event.
+//! Why a connection is closed. Each reason has one word, and each close has one event.
 
 use std::panic::Location;
 
@@ -13,13 +13,13 @@ pub(crate) enum CloseReason {
     InTransaction,
     /// The future of a helper's transaction was dropped between two of its statements.
     Abandoned,
-    /// A holder put an instrumentation of its own into diesel's slot, or another connection in its place.
+    /// A holder put its own instrumentation into diesel's slot, or replaced the connection with another one.
     Unobserved,
-    /// Something was left in its session that a reset does not undo, or the reset failed.
+    /// A reset cannot undo what was changed in its session, or the reset failed.
     Altered,
     /// Its holder panicked, or asked the pool to close it.
     Discarded,
-    /// What diesel or its holder has stored about it stays wrong: a type or a column has changed.
+    /// A type or a column has changed, and what diesel or its holder has stored about it stays wrong.
     Outdated,
     /// It did not answer its ping.
     Silent,

@@ -21,7 +21,7 @@ pub(crate) struct Closing {
     pub(crate) patience: Duration,
     pub(crate) live: Arc<LiveBackend>,
     pub(crate) reservation: Option<Reservation>,
-    /// It is held and never read: until the end, the backend counts as one that did not answer.
+    /// Nothing reads it. While it is held, the backend counts as one that did not answer.
     pub(crate) _ping: Option<Unanswered>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -31,7 +31,7 @@ impl Closing {
         let (conn, hand_back) = (self.conn.take(), self.hand_back.take());
         let ending = async {
             self.live.cancel().await;
-            // This ends the driver, whose stream then hands back the transport.
+            // This ends the driver. Its stream then hands back the transport.
             drop(conn);
             if let Some(hand_back) = hand_back {
                 await_end(hand_back).await;

@@ -1,4 +1,4 @@
-//! What a session is denied: its role may have been revoked.
+//! The server denies something to a session, perhaps because its role was revoked.
 
 use db_wire::Observed;
 use tokio_postgres::error::SqlState;
@@ -6,7 +6,8 @@ use tokio_postgres::error::SqlState;
 use crate::generation::Member;
 use crate::registry::Registry;
 
-/// Tells the owner of the credentials where the server denied something to a session that has the present ones (42501).
+/// Tells the owner of the credentials that the server has denied something (42501) to a session with the present
+/// ones.
 pub(crate) fn report(registry: &Registry, observed: &Observed, member: Option<&Member>) {
     let Some(logins) = &registry.logins else {
         return;

@@ -9,7 +9,7 @@ use crate::backend::{Backend, long_hold};
 use crate::totals::Totals;
 
 impl Backend {
-    /// Gives up its connection, which counts nowhere from now on.
+    /// Gives up its connection. From now on no count includes it.
     #[expect(clippy::expect_used, reason = "taken in `drop` and here alone")]
     pub(crate) fn detach(&mut self) -> AsyncPgConnection {
         // This tells the store that there is nothing left to keep.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use db_wire::TransactionStatus;
 
-/// One connection that somebody holds, at the moment when the pool looked.
+/// One connection that somebody holds, as the pool has seen it at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Hold {
@@ -76,8 +76,8 @@ impl fmt::Display for Hold {
 
 /// The part of a statement that an error or an event may show: one line, cut before the first literal.
 ///
-/// Placeholders stay. Text in quotes may be personal data or a password, and an error reaches more
-/// readers than a log does.
+/// Placeholders stay. Text in quotes may be personal data or a password, and more people read an error
+/// than a log.
 pub(crate) fn shown(sql: &[u8]) -> Option<Box<str>> {
     let literal = |at: usize| match sql[at] {
         b'\'' => true,

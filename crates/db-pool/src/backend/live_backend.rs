@@ -1,4 +1,4 @@
-//! What other code may know about a live backend, and may do to it, without disturbing its holder.
+//! What other code may know about a live backend and do to it, without disturbing its holder.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,7 @@ pub(crate) struct LiveBackend {
     /// The task that used it last, while the guard of an open transaction holds it.
     guarded_by: Mutex<Option<Poller>>,
     made: Instant,
-    /// How many bytes had passed at the first look at which none were new, and when that was.
+    /// How many bytes had passed when no new ones were seen for the first time, and when that was.
     quiet_since: Mutex<(u64, Instant)>,
     steering: Arc<Steering>,
 }
@@ -90,10 +90,10 @@ impl LiveBackend {
         !self.observed.is_closed()
     }
 
-    /// Stops what the connection is doing on the server, if it may be stopped.
+    /// Stops what the connection is doing on the server, if that may be stopped.
     ///
-    /// It never does so while a COMMIT is on its way, from the moment when the client asked for it. Under
-    /// synchronous replication a cancelled COMMIT reports success for changes that only the primary has.
+    /// It never does so after the client has asked for a COMMIT that is not answered yet. Under synchronous
+    /// replication a cancelled COMMIT reports success for changes that only the primary has.
     pub(crate) async fn cancel(&self) {
         let working = self.observed.is_working() || self.activity.is_unfinished();
         let committing = self.observed.is_committing() || self.activity.is_committing();
@@ -116,8 +116,7 @@ impl LiveBackend {
         now.saturating_duration_since(quiet.1)
     }
 
-    /// How long the server may be silent: as long as the bounds on the server let its statements run, and a little
-    /// longer.
+    /// How long the server may be silent: for as long as its own bounds let statements run, and a little longer.
     pub(crate) fn may_be_silent_for(
         &self,
         profile: &PoolProfile,
@@ -143,8 +142,9 @@ impl LiveBackend {
         self.steering.is_cut().is_some()
     }
 
-    /// Whether its statement has run for longer than `timeout`, and the server does not bound it. It says so at
-    /// most once a second for one statement: a cancel request may be lost, and each one takes a connection.
+    /// Whether its statement has run for longer than `timeout`, and the server does not bound it. It returns
+    /// `true` at most once a second for one statement: a cancel request may be lost, and each one takes a
+    /// connection.
     pub(crate) fn overruns(&self, timeout: Duration) -> bool {
         if !self.observed.is_working_unbounded() {
             return false;
@@ -164,7 +164,7 @@ impl LiveBackend {
         true
     }
 
-    /// Notes that the guard of this poller holds it, or that no guard does any more.
+    /// Notes that this poller's guard holds it, or that no guard holds it any more.
     pub(crate) fn guard(&self, poller: Option<Poller>) {
         *self
             .guarded_by

@@ -18,12 +18,14 @@ struct Counts {
     alive: u32,
     /// How many of them are being closed.
     leaving: u32,
+    /// How many more than `max` there may be: one while an older backend is replaced and the newer one comes first.
+    lent: u32,
 }
 
 impl Counts {
     /// How many have to go since the pool has shrunk.
     fn surplus(self) -> u32 {
-        (self.alive - self.leaving).saturating_sub(self.max)
+        (self.alive - self.leaving).saturating_sub(self.max + self.lent)
     }
 }
 
@@ -34,6 +36,7 @@ impl Slots {
                 max,
                 alive: 0,
                 leaving: 0,
+                lent: 0,
             }),
             surplus: AtomicU32::new(0),
         })
@@ -41,8 +44,27 @@ impl Slots {
 
     /// A slot, if fewer than `max` backends are alive. A backend that is being closed counts too.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Slot> {
+        self.take_below(|counts| counts.max)
+    }
+
+    /// The same with the room that is lent.
+    pub(crate) fn take_lent(self: &Arc<Self>) -> Option<Slot> {
+        self.take_below(|counts| counts.max + counts.lent)
+    }
+
+    /// Makes room for one more than `max`, if nobody else has borrowed it.
+    pub(crate) fn lend(self: &Arc<Self>) -> Option<Loan> {
+        let is_free = self.change(|counts| {
+            let is_free = counts.lent == 0;
+            counts.lent = 1;
+            is_free
+        });
+        is_free.then(|| Loan(Arc::clone(self)))
+    }
+
+    fn take_below(self: &Arc<Self>, bound: impl FnOnce(&Counts) -> u32) -> Option<Slot> {
         let free = self.change(|counts| {
-            let free = counts.alive < counts.max;
+            let free = counts.alive < bound(counts);
             counts.alive += u32::from(free);
             free
         });
@@ -81,6 +103,16 @@ impl Slots {
     }
 }
 
+/// Room for one more backend than `max`. When it is dropped, one backend too many has to go, if none has gone by then.
+#[derive(Debug)]
+pub(crate) struct Loan(Arc<Slots>);
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.0.change(|counts| counts.lent = 0);
+    }
+}
+
 /// The slot of one backend. It becomes free when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -97,7 +129,8 @@ impl Slot {
         }
     }
 
-    /// The same, if the backend is surplus. Exactly as many backends are told so as have to go.
+    /// The same, if the backend is surplus. It returns `true` for exactly as many backends as have to
+    /// go.
     pub(crate) fn leave_if_surplus(&mut self) -> bool {
         if self.leaving || self.slots.surplus() == 0 {
             return false;
@@ -144,5 +177,28 @@ mod tests {
         assert!(slots.take().is_some());
         slots.resize(3);
         assert_eq!(slots.alive(), 1);
+    }
+
+    /// One more than there is room for, and no more than one, until an older one has left.
+    #[test]
+    fn room_is_lent_to_one_backend_at_a_time() {
+        let slots = Slots::new(2);
+        let mut taken: Vec<_> = std::iter::from_fn(|| slots.take()).collect();
+        let loan = slots.lend().unwrap();
+        assert!(slots.lend().is_none());
+        taken.push(slots.take_lent().unwrap());
+        assert!(slots.take_lent().is_none() && slots.take().is_none());
+        assert_eq!((slots.alive(), slots.surplus()), (3, 0));
+        taken[0].leave();
+        drop(loan);
+        assert_eq!((slots.alive(), slots.surplus()), (3, 0));
+        // The next one has to wait until the server has closed the first one.
+        let loan = slots.lend().unwrap();
+        assert!(slots.take_lent().is_none());
+        taken.remove(0);
+        taken.push(slots.take_lent().unwrap());
+        // None has left in its place.
+        drop(loan);
+        assert_eq!(slots.surplus(), 1);
     }
 }

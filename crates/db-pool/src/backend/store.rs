@@ -1,4 +1,4 @@
-//! The bb8 side: the store of idle backends, and how it tells good ones from bad ones.
+//! The part that uses bb8: the store of idle backends, and how it recognizes bad ones.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 

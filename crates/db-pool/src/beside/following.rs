@@ -74,7 +74,7 @@ impl Following {
                 Ok(session) => {
                     refused = false;
                     self.hear(session).await;
-                    // A beginning that nobody has heard of yet stays a beginning.
+                    // A first gap that nobody has read yet stays a first gap.
                     if self.gap != Some(Gap::Beginning) {
                         self.gap = Some(Gap::Reconnected);
                     }
@@ -92,8 +92,8 @@ impl Following {
         }
     }
 
-    /// Waits until the pool may try to connect, and tries once. A server whose refusal is permanent is asked less and
-    /// less often.
+    /// Waits until the pool may try to connect, and tries once. If the server's refusal is permanent, it tries less
+    /// and less often.
     async fn connect(&self, refused: bool) -> Result<LoneSession, ConnectError> {
         let registry = &self.shared.registry;
         let urge = match refused {

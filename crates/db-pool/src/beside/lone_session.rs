@@ -44,7 +44,8 @@ struct Place {
 impl LoneSession {
     /// Logs in with the current credentials, within the connect timeout.
     ///
-    /// Where the server refuses all that are known it does not, and where somebody looks for others it waits for them.
+    /// If the server refuses all known credentials, it does not log in. If somebody is looking for others, it waits
+    /// for them.
     pub(crate) async fn open(shared: &Shared) -> Result<Self, ConnectError> {
         let mut permit = permit(&shared.registry).await?;
         permit.ready().await;
@@ -100,7 +101,7 @@ impl LoneSession {
         }
     }
 
-    /// The server's next message that was not asked for; `None` when the server has ended the session.
+    /// The server's next unsolicited message; `None` when the server has ended the session.
     pub(crate) async fn next(&mut self) -> Option<Result<AsyncMessage, tokio_postgres::Error>> {
         self.parts_mut().messages.next().await
     }
@@ -116,7 +117,7 @@ impl LoneSession {
     }
 }
 
-/// Lets the session log in as soon as it may, or says why it may not.
+/// Waits until the session may log in, or says why it may not.
 async fn permit(registry: &Registry) -> Result<LoginPermit, ConnectError> {
     let logins = registry.logins.as_ref();
     let listener = registry.changes.listen();
@@ -162,7 +163,7 @@ impl Drop for LoneSession {
         };
         let registry = Arc::clone(&place.registry);
         registry.spawn(async move {
-            // This ends the stream under them, which hands back its transport.
+            // This ends the stream under them. The stream then hands back its transport.
             drop((client, messages));
             let _in_time = timeout(CLOSE_TIMEOUT, await_end(hand_back)).await;
             drop(place);

@@ -38,7 +38,7 @@ pub(crate) async fn probe(
     let Err(source) = answer else {
         return Some(Ok(()));
     };
-    // A server that is full of our connections has just answered too.
+    // A server that has no connection left for us has answered too.
     let is_full = source.failure() == ConnectFailure::TooManyConnections;
     if is_full && registry.established() > 0 {
         return Some(Ok(()));

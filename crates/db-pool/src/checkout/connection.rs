@@ -70,9 +70,9 @@ impl Connection {
         self.observed().backend_pid()
     }
 
-    /// A token with which anybody can cancel what this connection is doing.
+    /// A token that other code can use to cancel what this connection is doing.
     ///
-    /// Use it instead of `AsyncPgConnection::cancel_token`, whose token works over TLS alone.
+    /// Use it instead of `AsyncPgConnection::cancel_token`, whose token works only over TLS.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
         CancelToken::new(self.backend().live().canceller().clone())
@@ -111,9 +111,9 @@ impl Connection {
 
     /// Takes the connection out of its pool for good. Its place is free at once.
     ///
-    /// From here on the caller alone is responsible for it: a rotation does not wait for it, closing the pool does not
-    /// end it, and its drop closes the socket without cancelling what it is doing. The server has one connection more
-    /// than `max` for each that was detached. What the pool set up in the session stays.
+    /// From here on only the caller is responsible for it. A rotation does not wait for it, and closing the pool
+    /// does not end it. Dropping it closes the socket without cancelling what it is doing. Each detached connection
+    /// is one more than `max` for the server. The session keeps the settings of the pool.
     #[expect(clippy::expect_used, reason = "taken here and in `drop` alone")]
     pub fn detach(mut self) -> AsyncPgConnection {
         let held = self.held.take().expect("held until the drop");
@@ -198,7 +198,7 @@ impl Drop for Connection {
             Verdict::Keep => held.give_back(),
             Verdict::Discard(reason) => held.throw_away(reason),
             Verdict::Settle => {
-                // Until it has settled it must not be used: if this task is dropped, the backend is closed.
+                // Nobody may use it before it has settled, so the backend is closed if this task is dropped.
                 held.backend.mark_for_closing(CloseReason::Busy);
                 let registry = Arc::clone(&held.shared.registry);
                 let settling = Settling::new(&registry);
@@ -239,14 +239,14 @@ impl Held {
 
     fn throw_away(mut self, reason: CloseReason) {
         self.backend.mark_for_closing(reason);
-        // Nobody is let through in its place until the server has closed it.
+        // The gate lets nobody through in its place until the server has closed it.
         self.backend.keep_until_closed(self.permit);
         drop(self.backend);
         self.shared.wake_keeper();
     }
 
-    /// Waits for the rest of an answer. The holder needed only its beginning, as with `first()` on many rows. The rest
-    /// is on its way, and it would be a waste to close the connection for it.
+    /// Waits for the rest of an answer. The holder needed only its beginning, as with `first()` on many rows. The
+    /// rest is on its way, so closing the connection would be a waste.
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
         self.backend.unmark();
@@ -260,7 +260,7 @@ impl Held {
 
     /// Removes what the holder left in the session, so that the next holder finds the configured state.
     async fn reset(mut self) {
-        // Until that is done it must not be used: if this task is dropped, the backend is closed.
+        // Nobody may use it before that is done, so the backend is closed if this task is dropped.
         self.backend.mark_for_closing(CloseReason::Altered);
         let registry = Arc::clone(&self.shared.registry);
         let is_clean = tokio::select! {

@@ -1,4 +1,5 @@
-//! Diagnosis: why a caller got no connection in time. It tells an engineer who is called at night where to look.
+//! Diagnosis: why a caller got no connection in time, so that an engineer who is called at night knows where to
+//! look.
 
 pub(crate) mod facts;
 
@@ -32,13 +33,13 @@ pub enum Diagnosis {
         /// How many.
         unanswered: u32,
     },
-    /// The server accepts connections and answers on none of them: its processes are stopped, or the network
+    /// The server accepts connections but answers on none of them: its processes are stopped, or the network
     /// holds its answers back.
     ServerSilent {
         /// How many connections wait for an answer.
         held: u32,
     },
-    /// The pooler before the server accepts logins and runs nothing.
+    /// The pooler before the server accepts logins but runs nothing.
     PoolerSilent {
         /// How many connections wait for an answer.
         held: u32,
@@ -63,7 +64,7 @@ pub enum Diagnosis {
         /// How many other callers were served while this one waited.
         served: u64,
     },
-    /// Connections are held for longer than `leak_threshold` by holders that do nothing with them.
+    /// Holders have kept connections for longer than `leak_threshold` and do nothing with them.
     Leaked {
         /// How many.
         count: u32,
@@ -113,13 +114,13 @@ impl fmt::Display for Diagnosis {
             ),
             Self::ServerSilent { held } => write!(
                 f,
-                "the server is silent, {held} connections wait for its answers and a new one gets none: look \
-                 whether its processes are stopped, its disk or the network hangs"
+                "the server is silent: {held} connections wait for an answer, and a new one gets none either; \
+                 check whether its processes are stopped, or its disk or the network hangs"
             ),
             Self::PoolerSilent { held } => write!(
                 f,
-                "the pooler is silent, {held} connections wait for its answers and a new one gets none: look \
-                 whether it is paused (PAUSE) or has no connection to its server"
+                "the pooler is silent: {held} connections wait for an answer, and a new one gets none either; \
+                 check whether it is paused (PAUSE), or has no connection to its server"
             ),
             Self::HeldByItself { own } => write!(
                 f,
@@ -128,30 +129,31 @@ impl fmt::Display for Diagnosis {
             ),
             Self::Connecting { dialling } => write!(
                 f,
-                "connecting takes longer than that, {dialling} under way: look at the network, or raise \
-                 checkout_timeout"
+                "connecting takes longer than the caller waited, with {dialling} attempts under way: look at \
+                 the network, or raise checkout_timeout"
             ),
             Self::Closing { closing } => write!(
                 f,
-                "the server is still closing what was given back in the middle of its work, {closing} in all"
+                "the server is still closing connections that came back in the middle of their work, {closing} \
+                 in all"
             ),
             Self::TooSmall { served } => write!(
                 f,
-                "it is too small for its load, which took {served} connections meanwhile: raise max, or \
-                 hold connections for shorter"
+                "it is too small for its load: {served} other callers were served meanwhile; raise max, or \
+                 hold connections for a shorter time"
             ),
             Self::Leaked { count, longest } => write!(
                 f,
-                "it leaks, {count} held idle for longer than leak_threshold; held longest: {longest}"
+                "it leaks, {count} held without use for longer than leak_threshold; held longest: {longest}"
             ),
             Self::LongTransaction { count, longest } => write!(
                 f,
-                "long transactions have {count} of its connections, shorten them or give them a pool of \
+                "long transactions hold {count} of its connections: shorten them, or give them a pool of \
                  their own; held longest: {longest}"
             ),
             Self::Withheld { count, longest } => write!(
                 f,
-                "{count} did not come back meanwhile; held longest: {longest}"
+                "{count} of its connections did not come back meanwhile; held longest: {longest}"
             ),
         }
     }

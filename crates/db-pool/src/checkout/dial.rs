@@ -28,7 +28,10 @@ pub(crate) fn dial_in_background(
     let logins = shared.registry.logins.as_ref();
     let (attempt, (slot, permit)) = shared.backoff.begin(urge, || {
         // In this order: a permit that is given back tells others, a slot does not.
-        let slot = shared.slots.take()?;
+        let slot = match urge {
+            Urge::Drain => shared.slots.take_lent()?,
+            Urge::Caller | Urge::Keeper => shared.slots.take()?,
+        };
         Some((slot, LoginPermit::take(logins)?))
     })?;
     let reservation = Reservation::new(slot, shared.registry.generations.join());
@@ -113,7 +116,8 @@ impl Dial {
                 } else {
                     shared.registry.logged_in(false);
                     attempt.failed(error.clone());
-                    // Before the caller hears of it, so that it waits for what the owner finds out.
+                    // This comes before the caller hears of the failure, so that it waits for the
+                    // owner's result.
                     permit.failed(&error);
                     drop(permit);
                     let _unheard = report.send(error);

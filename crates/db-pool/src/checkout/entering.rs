@@ -1,4 +1,5 @@
-//! Entering the gate. Meanwhile it finds out whether the cause is the load, or a server that answers nobody.
+//! Entering the gate. While a caller waits, this finds out whether the load is the cause, or a server that answers
+//! nobody.
 
 use std::panic::Location;
 use std::sync::Arc;

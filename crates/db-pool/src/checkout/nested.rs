@@ -43,7 +43,7 @@ pub(crate) fn scope<F: Future>(
     SCOPES.scope(scope, work)
 }
 
-/// Where the work that is being polled asked this pool for its connection, if it holds one.
+/// The source line where the polled work asked this pool for its connection, if it holds one.
 pub(crate) fn outer(pool: &Arc<Registry>) -> Option<&'static Location<'static>> {
     SCOPES
         .try_with(|innermost| {
@@ -56,7 +56,7 @@ pub(crate) fn outer(pool: &Arc<Registry>) -> Option<&'static Location<'static>> 
         .or_else(|| guarded(pool))
 }
 
-/// Where the guard that the current task used last was asked for, if none of the guard's statements is running.
+/// The source line of the guard that the current task used last, if none of the guard's statements is running.
 fn guarded(pool: &Registry) -> Option<&'static Location<'static>> {
     if pool.guards.load(Ordering::Acquire) == 0 {
         return None;

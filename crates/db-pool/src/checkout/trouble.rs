@@ -10,7 +10,7 @@ use crate::connect::connect_error::ConnectError;
 use crate::fingerprint::Fingerprint;
 use crate::shared::Shared;
 
-/// The same holds, with `?` for everything in their statements that may be a value, because many people may
+/// The same holds. In their statements `?` stands for everything that may be a value, because many people may
 /// read them.
 pub(crate) fn without_values(mut holds: Vec<Hold>) -> Vec<Hold> {
     for hold in &mut holds {
@@ -32,9 +32,8 @@ pub(crate) fn holds(shared: &Shared) -> Vec<Hold> {
     holds
 }
 
-/// The diagnosis that the caller that has waited longest would get. Without such a caller, it is a problem
-/// that nobody waits for yet: a server that is gone, connections that do not answer, a leak. `None` if nothing
-/// is wrong.
+/// The diagnosis for the caller that has waited longest. If nobody waits, it is a problem that will make
+/// callers wait: a server that is gone, connections that do not answer, or a leak. `None` if nothing is wrong.
 pub(crate) fn trouble(shared: &Shared, holds: &[Hold]) -> Option<Diagnosis> {
     let registry = &shared.registry;
     let failure = shared.backoff.last_failure();

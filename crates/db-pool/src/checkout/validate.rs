@@ -1,4 +1,4 @@
-//! Validation: whether a backend that was idle may be handed out.
+//! Validation: decides whether a backend that was idle may be handed out.
 
 use std::sync::Arc;
 use std::time::Duration;

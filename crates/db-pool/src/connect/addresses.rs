@@ -11,7 +11,7 @@ use tokio::net::lookup_host;
 
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 
-/// What earlier logins have shown about a host.
+/// What the pool knows about a host from earlier logins.
 #[derive(Debug, Default)]
 pub(crate) struct HostMemory {
     /// Whether the server last spoke TLS, for a URL that leaves TLS to the server.

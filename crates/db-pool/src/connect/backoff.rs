@@ -39,7 +39,7 @@ struct Failures {
     in_a_row: u32,
     last: ConnectError,
     failed_at: Instant,
-    /// When a waiting caller may try, and when the keeper may, for which nobody waits.
+    /// When a waiting caller may try, and when the keeper may. Nobody waits for the keeper's attempts.
     caller_from: Instant,
     keeper_from: Instant,
 }
@@ -51,6 +51,8 @@ pub(crate) enum Urge {
     Caller,
     /// The keeper wants one ready.
     Keeper,
+    /// The drain replaces an older one.
+    Drain,
 }
 
 /// Why no attempt may begin.
@@ -252,7 +254,7 @@ impl Attempts {
         let failures = self.failures.as_ref()?;
         Some(match urge {
             Urge::Caller => failures.caller_from,
-            Urge::Keeper => failures.keeper_from,
+            Urge::Keeper | Urge::Drain => failures.keeper_from,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A token with which anybody can cancel what a pooled connection is doing.
+//! A token that other code can use to cancel what a pooled connection is doing.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -17,7 +17,7 @@ use crate::connect::connector::Negotiation;
 
 /// Cancels what a connection of a pool is doing. It replaces tokio-postgres' token of that name.
 ///
-/// It also works after the connection has been returned, and then stops whatever the next holder does.
+/// It also works after the connection has been returned. Then it stops what the next holder does.
 #[derive(Clone)]
 pub struct CancelToken {
     canceller: Canceller,

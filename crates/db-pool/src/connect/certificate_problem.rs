@@ -9,18 +9,18 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CertificateProblem {
-    /// The server's is for another name than the one that was connected to.
+    /// The server's certificate is for another name than the host's.
     WrongName,
-    /// The server's has expired, or is not valid yet.
+    /// The server's certificate has expired, or is not valid yet.
     Expired,
-    /// No authority that is trusted here has signed the server's.
+    /// No trusted authority has signed the server's certificate.
     NotTrusted,
-    /// The server does not accept the client's, or wants one and got none.
+    /// The server does not accept the client's certificate, or it wants one and got none.
     ClientRefused,
 }
 
 impl CertificateProblem {
-    /// What one error of a chain says of it.
+    /// What one error of a chain says about the certificate.
     pub(crate) fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
         // An io::Error does not name what it wraps as its source.
         let wrapped = error

@@ -13,7 +13,7 @@ use crate::connect::tls;
 /// The certificates of an endpoint, as they were read last.
 pub(crate) struct Certificates {
     connector: Mutex<Result<Connector, ConnectError>>,
-    /// Others may be there by now: a handshake has failed with these.
+    /// A handshake has failed with these, so the files may have newer ones by now.
     are_doubtful: AtomicBool,
 }
 
@@ -26,7 +26,7 @@ impl Certificates {
         }
     }
 
-    /// Reads them anew; what was read before stays where that fails.
+    /// Reads them again. If that fails, the present ones stay.
     pub(crate) fn read_again(&self, endpoint: &Endpoint) {
         if let Ok(connector) = read(endpoint) {
             *self
@@ -36,14 +36,14 @@ impl Certificates {
         }
     }
 
-    /// Has them read anew before the next attempt, where this one has failed in its handshake.
+    /// If this attempt has failed in its handshake, lets the next one read them again.
     pub(crate) fn doubt(&self, error: &ConnectError) {
         if error.failure() == ConnectFailure::Tls {
             self.are_doubtful.store(true, Ordering::Relaxed);
         }
     }
 
-    /// What an attempt connects with.
+    /// The certificates for the next attempt.
     pub(crate) fn connector(&self, endpoint: &Endpoint) -> Result<Connector, ConnectError> {
         if self.are_doubtful.swap(false, Ordering::Relaxed) {
             self.read_again(endpoint);

@@ -37,7 +37,8 @@ pub enum ConnectFailure {
     TimedOut,
     /// The certificate, the key or the TLS handshake was refused by either side.
     Tls,
-    /// User, password or authentication method refused (28P01, 28000 of PAM or of a locked role, a pooler's 08P01).
+    /// The server refused user, password or authentication method (28P01; 28000 of PAM or of a locked role; a
+    /// pooler's 08P01).
     Authentication,
     /// No rule of the server's `pg_hba.conf` lets this user in from here (28000). Other credentials do not help.
     NotAdmitted,
@@ -101,7 +102,7 @@ impl ConnectError {
         match self.0.failure {
             ConnectFailure::Unreachable | ConnectFailure::TimedOut => {
                 let detail = self.0.detail.as_deref().unwrap_or("not reached");
-                let detail = format!("{detail}; its name has IPv6 addresses alone: {IPV6_ALONE}");
+                let detail = format!("{detail}; its name has only IPv6 addresses: {IPV6_ALONE}");
                 self.explained(detail)
             }
             _ => self,
@@ -214,7 +215,7 @@ impl ConnectError {
         self.0.sqlstate.as_ref()
     }
 
-    /// What is wrong with a certificate, where that is why the handshake failed.
+    /// What is wrong with a certificate, if the handshake failed because of it.
     #[must_use]
     pub fn certificate_problem(&self) -> Option<CertificateProblem> {
         self.0.certificate
@@ -235,7 +236,7 @@ impl ConnectError {
         )
     }
 
-    /// Whether the server was not reached, or is not of the kind that is wanted, so that it has said nothing of the
+    /// Whether the server was not reached, or is not of the wanted kind. Then it has said nothing about the
     /// credentials.
     #[must_use]
     pub fn is_unreached(&self) -> bool {
@@ -248,15 +249,28 @@ impl ConnectError {
         )
     }
 
-    /// Whether other credentials may be what the server wants.
+    /// Whether the server has refused the login of this user for what does not heal by itself: the credentials, or what
+    /// they may do.
+    #[must_use]
+    pub fn is_refusal_of_login(&self) -> bool {
+        matches!(
+            self.0.failure,
+            ConnectFailure::Authentication
+                | ConnectFailure::NotAdmitted
+                | ConnectFailure::NoSuchDatabase
+                | ConnectFailure::Rejected
+        )
+    }
+
+    /// Whether other credentials may help.
     #[must_use]
     pub fn is_refusal_of_credentials(&self) -> bool {
         self.0.failure == ConnectFailure::Authentication
     }
 }
 
-const IPV6_ALONE: &str = "if this machine has IPv4 only, use a host that has an IPv4 address, as the pooler of many \
-     providers does";
+const IPV6_ALONE: &str = "if this machine has only IPv4, use a host that has an IPv4 address; the poolers of many \
+     providers have one";
 
 /// What tokio-postgres says, in a type of its own, if it has asked for TLS and the server has none.
 const LACKS_TLS: &str = "server does not support TLS";
@@ -321,9 +335,9 @@ fn said_by_pooler(message: &str) -> Option<ConnectFailure> {
     Some(failure)
 }
 
-const CREDENTIALS_REFUSED: [&[&str]; 6] = [
-    &["SASL authentication failed"],
-    &["password authentication failed"],
+const CREDENTIALS_REFUSED: [&[&str]; 5] = [
+    // SASL, password, PAM, LDAP, ..
+    &["authentication failed"],
     &["no such user"],
     &["auth failed"],
     &["role \"", "\" does not exist"],
@@ -334,7 +348,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.0.failure {
             ConnectFailure::Unreachable => "is not reachable",
-            ConnectFailure::UnknownHost => "is not found, as its name is not resolved",
+            ConnectFailure::UnknownHost => "is not found: its name is not resolved",
             ConnectFailure::TimedOut => "did not answer within the connect timeout",
             ConnectFailure::Tls => "and this client do not agree on TLS",
             ConnectFailure::Authentication => "refuses these credentials",
@@ -342,13 +356,13 @@ impl fmt::Display for ConnectError {
             ConnectFailure::NoSuchDatabase => "has no such database",
             ConnectFailure::TooManyConnections => "has no connection left",
             ConnectFailure::Unavailable => "does not accept connections for now",
-            ConnectFailure::Pooler => "is a pooler's, behind which nobody hears notifications",
+            ConnectFailure::Pooler => "leads to a pooler, which passes no notifications on",
             ConnectFailure::Refused => "refuses the connection",
             ConnectFailure::Settings => "does not have the settings of this pool",
             ConnectFailure::Rejected => "refuses a session with these settings",
             ConnectFailure::NotPostgres => "was reached, and does not speak PostgreSQL",
             ConnectFailure::NoDescriptors => "was not reached: there is no file descriptor left",
-            ConnectFailure::Panicked => "was not reached: the establishing task panicked",
+            ConnectFailure::Panicked => "was not reached: the task that connects panicked",
         };
         write!(f, "{} {what}", self.0.address)?;
         if let (ConnectFailure::TimedOut, Some(stage)) = (self.0.failure, self.0.stage) {

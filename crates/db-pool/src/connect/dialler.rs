@@ -117,7 +117,7 @@ impl Dialler {
         found.clone()
     }
 
-    /// The pool's settings that are sent because the server does not have them by itself. Empty unless sessions are
+    /// The settings that the pool sends because the server does not have them by itself. Empty unless sessions are
     /// shared.
     pub(crate) fn assignments(&self) -> Vec<String> {
         let Some(found) = self.found() else {
@@ -178,33 +178,28 @@ impl Dialler {
     }
 
     /// Logs in with certificates that are read for it, and takes on the role of the pool as its sessions will.
-    pub(crate) async fn prove(&self, generation: &Generation) -> Result<(), ConnectError> {
+    pub(crate) async fn prove(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
         let afresh = login(&generation.endpoint, &self.profile);
         let mut dialled = self.dial_by(&afresh, generation).await?;
-        // Elsewhere the role is in the startup packet, and a login without the right to it is refused.
+        // Elsewhere the startup packet has the role, and the server refuses a login without the right to it.
         let said_later = matches!(self.pooler(), Pooler::Shared { .. });
         let Some(role) = self.profile.role.as_deref().filter(|_| said_later) else {
-            return Ok(());
+            return Ok(dialled);
         };
         let role = role.replace('"', "\"\"");
         let taking = format!("BEGIN; SET LOCAL ROLE \"{role}\"; ROLLBACK");
-        let taking = dialled.conn.batch_execute(&taking);
         let address = generation.endpoint.address();
-        within(
-            self.profile.connect_timeout,
-            &generation.endpoint,
-            &ConnectProgress::default(),
-            async {
-                taking.await.map_err(|error| {
-                    ConnectError::new(&address, ConnectFailure::Refused)
-                        .explained(error.to_string())
-                })
-            },
-        )
-        .await
+        let taking = async {
+            let taken = dialled.conn.batch_execute(&taking).await;
+            taken.map_err(|error| refused(&address, &dialled.link, &error))
+        };
+        let progress = ConnectProgress::default();
+        let bound = self.profile.connect_timeout;
+        within(bound, &generation.endpoint, &progress, taking).await?;
+        Ok(dialled)
     }
 
-    /// Logs in and asks for the identifier that the cluster was made with.
+    /// Logs in and asks for the cluster's identifier.
     pub(crate) async fn cluster(&self, generation: &Generation) -> Result<String, ConnectError> {
         let endpoint = &generation.endpoint;
         let mut dialled = (self.dial_by(&login(endpoint, &self.profile), generation)).await?;
@@ -267,19 +262,12 @@ impl Dialler {
                 AsyncPgConnection::try_from(client).await
             }
         };
-        let refused = |error: &dyn std::fmt::Display| {
-            let refused = ConnectError::new(&address, ConnectFailure::Refused);
-            match link.observed.last_error() {
-                Some(sent) => refused.because(&sent),
-                None => refused.explained(error.to_string()),
-            }
-        };
         let mut conn = adopted.map_err(|error| match error {
-            ConnectionError::CouldntSetupConfiguration(error) => refused(&error),
-            error => refused(&error),
+            ConnectionError::CouldntSetupConfiguration(error) => refused(&address, &link, &error),
+            error => refused(&address, &link, &error),
         })?;
         let set_up = self.set_up(&mut conn, &link, &found).await;
-        set_up.map_err(|error| refused(&error))?;
+        set_up.map_err(|error| refused(&address, &link, &error))?;
         let phases = link.clock.phases(link.observed.logged_in());
         tracing::debug!(
             target: "app_db::pool",
@@ -303,7 +291,7 @@ impl Dialler {
         })
     }
 
-    /// Finds out what is at the other end and what the server's settings are, once for each generation.
+    /// Finds out, once for each generation, what is at the other end and which settings the server has.
     async fn find(
         &self,
         opened: &mut Opened,
@@ -344,7 +332,7 @@ impl Dialler {
         let lacking = self.login.settings().lacking(&found.facts);
         let first = lacking.first()?;
         Some(format!(
-            "with wire = \"observe\" {} cannot be said before each statement, and a transaction-mode pooler shares the \
+            "with wire = \"observe\" {} cannot be sent before each statement, and a transaction-mode pooler shares the \
              session; give the role the setting (ALTER ROLE .. SET {first} = ..), or use wire = \"full\" or a pool with \
              via = \"direct\"",
             lacking.join(", ")
@@ -370,6 +358,15 @@ impl Dialler {
             conn.batch_execute(&settings.statements()).await?;
         }
         Ok(())
+    }
+}
+
+/// The error for a session that is open and cannot be set up, with what the server has said to it.
+fn refused(address: &str, link: &Link, error: &dyn std::fmt::Display) -> ConnectError {
+    let refused = ConnectError::new(address, ConnectFailure::Refused);
+    match link.observed.last_error() {
+        Some(sent) => refused.because(&sent),
+        None => refused.explained(error.to_string()),
     }
 }
 

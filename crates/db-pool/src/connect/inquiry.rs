@@ -125,6 +125,11 @@ async fn is_pgpool(opened: &mut Opened) -> Result<bool, tokio_postgres::Error> {
 ///
 /// Costs one round trip and the resolution of the hosts' names, and another round trip if something stands
 /// between.
+///
+/// # Errors
+///
+/// The connection has ended, or the server has refused the question. Dropping the future leaves an answer that the
+/// driver still has to read.
 pub async fn is_behind_pgpool(
     client: &Client,
     endpoint: &Endpoint,

@@ -22,11 +22,11 @@ use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::connect::startup_packet::{Accepted, StartupPacket};
 use crate::deadline::deadline;
 
-/// An endpoint, with what is known about how to log in there.
+/// An endpoint, and what is known about logging in there.
 pub(crate) struct Login {
     certificates: Certificates,
     settings: SessionSettings,
-    /// The same, where no startup packet may carry any of them.
+    /// The settings for a login whose startup packet may carry none of them.
     unannounced: SessionSettings,
     bounds: SocketBounds,
     /// Whether diesel-async takes the connections over.
@@ -94,7 +94,7 @@ impl Login {
         self.certificates.read_again(endpoint);
     }
 
-    /// What one attempt connects with.
+    /// The certificates for one attempt.
     fn connector(
         &self,
         endpoint: &Endpoint,
@@ -107,7 +107,8 @@ impl Login {
         })
     }
 
-    /// What has to hold in each session, by what the startup packet of the last login could carry.
+    /// The settings that each session must have. It depends on what the startup packet of the last login could
+    /// carry.
     pub(crate) fn settings(&self) -> &SessionSettings {
         match self.accepted.last() {
             StartupPacket::Bare => &self.unannounced,

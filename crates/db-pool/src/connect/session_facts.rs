@@ -1,4 +1,4 @@
-//! What the server says of a new session: its process, and what its settings are.
+//! What the server says about a new session: its process and its settings.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,12 +7,12 @@ use tokio_postgres::SimpleQueryMessage;
 
 /// What one simple query has found out about a session. It runs once for each generation of a pool.
 ///
-/// A direct session has the values of the startup packet, or those of the role and the database if the packet
-/// does not name them. Behind a pooler that shares sessions, the values belong to the server connection that
-/// happened to answer, and other clients may have altered them. So there each setting comes with the value to
-/// which RESET would return. That value belongs to the role or the database (or to the pooler, if it sends one
-/// when it connects), and is the same on every server connection made since the last ALTER ROLE. If a setting
-/// has another value, clients alter it here, and the pool does not rely on it.
+/// A direct session has the values of the startup packet. If the packet does not name a setting, the value
+/// comes from the role or the database. Behind a pooler that shares sessions, the values belong to the server
+/// connection that happened to answer, and other clients may have altered them. So there each setting comes
+/// with the value to which RESET would return. That value belongs to the role or the database (or to the
+/// pooler, if it sends one when it connects), and is the same on every server connection made since the last
+/// ALTER ROLE. If a setting has another value, clients alter it here, and the pool does not rely on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionFacts {
     backend_pid: Option<i32>,

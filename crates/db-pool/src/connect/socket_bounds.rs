@@ -1,4 +1,4 @@
-//! How long the kernel waits for a peer that is gone.
+//! For how long the kernel waits for a peer that is gone.
 
 use std::time::Duration;
 

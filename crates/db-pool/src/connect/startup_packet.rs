@@ -1,4 +1,4 @@
-//! What a startup packet carries besides the user and the database, where something on the way refuses it.
+//! What a startup packet carries besides user and database, and what it leaves out after a refusal.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -15,7 +15,7 @@ pub(crate) enum StartupPacket {
 }
 
 impl StartupPacket {
-    /// What to try after a refusal; a refusal does not always say which parameter it means.
+    /// What to try after a refusal. A refusal does not always name the parameter.
     pub(crate) fn after_refusal(self) -> Option<Self> {
         match self {
             Self::Whole => Some(Self::WithoutOptions),
@@ -25,7 +25,7 @@ impl StartupPacket {
     }
 }
 
-/// What an endpoint has accepted last, so that each refusal is met once.
+/// What an endpoint has accepted last, so that each refusal happens only once.
 #[derive(Debug, Default)]
 pub(crate) struct Accepted(AtomicU8);
 
@@ -37,7 +37,8 @@ impl Accepted {
             .unwrap_or(StartupPacket::Bare)
     }
 
-    /// Remembers a login that succeeded, and says so where it carried less than the one before.
+    /// Remembers a login that succeeded, and logs it if its packet carried less than the one
+    /// before.
     pub(crate) fn note(&self, packet: StartupPacket, address: &str) {
         if self.0.swap(packet as u8, Ordering::Relaxed) >= packet as u8 {
             return;

@@ -23,7 +23,7 @@ use crate::connect::tls::verifier::{Trust, Verifier};
 /// | `sslmode` | encrypted | chain | name |
 /// |---|---|---|---|
 /// | `disable` | no | | |
-/// | `allow`, `prefer` | where the server can | no | no |
+/// | `allow`, `prefer` | if the server can | no | no |
 /// | `require` | yes | only with a root certificate, as libpq does | no |
 /// | `verify-ca` | yes | yes | no |
 /// | `verify-full` | yes | yes | yes |

@@ -1,4 +1,4 @@
-//! A pool of any size stays whole, whichever future is dropped and wherever the server is at that moment.
+//! A pool of any size stays whole if any future is dropped, at any point of the server.
 //!
 //! Each test has one kind of victim, and tries every gate with every size. The victims are dropped while the
 //! server waits at the gate, or some turns of the runtime after it was let through. Other callers may have

@@ -1,4 +1,4 @@
-//! The pool stays whole, whichever future is dropped and after however many polls.
+//! The pool stays whole if any future is dropped after any number of polls.
 //!
 //! Each round polls a future once more than the round before and then drops it, until a round lets it
 //! finish. The server sends each of its messages separately, so that every await is reached.

@@ -70,7 +70,8 @@ fn a_day_of_rotations_leaves_nothing_behind() {
     });
 }
 
-/// Idle connections leave one after the other, and each serves until its turn comes.
+/// Idle connections leave one after the other, each serves until its turn comes, and the newer one is there before:
+/// a full pool never has fewer than its size, and never more than one more.
 #[test]
 fn idle_connections_are_spared_until_their_turn_comes() {
     on_paused_clock(async {
@@ -87,10 +88,36 @@ fn idle_connections_are_spared_until_their_turn_comes() {
             // Nobody who uses one ends it.
             drop(work.pool.get().await.unwrap());
             sleep(ms(250)).await;
+            let status = work.pool.status();
+            assert_eq!(status.idle, 10, "{status:?}");
             let left = rotation.retiring();
             assert!((9 - nth..=11 - nth).contains(&left), "{left} after {nth}");
         }
         sleep(ms(2_000)).await;
+        assert_eq!(rotation.retiring(), 0);
+        work.comes_to_rest().await;
+        work.is_whole(1).await;
+    });
+}
+
+/// A server without room for one more than the pool's size is asked for it once; then the older one goes first.
+#[test]
+fn where_there_is_no_room_the_older_one_goes_first() {
+    on_paused_clock(async {
+        let mut profile = sized(4);
+        profile.min_idle = 4;
+        let work = Workplace::new(profile);
+        assert!(work.pool.warm_up(ms(1_000)).await);
+        let rules = DrainRules {
+            spread: ms(2_000),
+            limit: None,
+        };
+        let rotation = rotate(&work.pool, 1, rules).await;
+        work.server.facts().refusal = Some("53300");
+        sleep(ms(5_000)).await;
+        assert!(rotation.retiring() < 4, "{}", rotation.retiring());
+        work.server.facts().refusal = None;
+        sleep(ms(20_000)).await;
         assert_eq!(rotation.retiring(), 0);
         work.comes_to_rest().await;
         work.is_whole(1).await;

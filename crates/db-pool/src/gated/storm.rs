@@ -1,7 +1,7 @@
 //! Anything at any time: callers, work, drops, gates, outages, rotations and sizes in random order.
 //!
-//! The number of a run decides everything in it. Whatever has happened, the pool is whole when the storm is
-//! over, and no caller has got another caller's session, answer or transaction.
+//! The number of a run decides everything in it. The pool must be whole when the storm is over, and no
+//! caller may have got another caller's session, answer or transaction.
 
 use std::time::Duration;
 

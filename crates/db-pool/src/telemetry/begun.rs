@@ -65,7 +65,7 @@ impl Begun {
         })
     }
 
-    /// Handles that diesel has ended a statement. Returns what was kept for it if the wire will not report it,
+    /// Notes that diesel has ended a statement. Returns what was kept for it if the wire will not report it,
     /// because the server was never asked.
     pub(crate) fn finished(&self, sql: &str, is_working: bool) -> Option<Kept> {
         self.change(|statements| {
@@ -92,7 +92,7 @@ impl Begun {
         })
     }
 
-    /// Drops everything, for a holder that has dropped a query.
+    /// Drops everything, because a holder has dropped a query.
     pub(crate) fn forget(&self) {
         if !self.is_empty() {
             let left = self.change(std::mem::take);

@@ -79,7 +79,7 @@ impl Activity {
         self.started.load(Ordering::Acquire) != self.finished.load(Ordering::Acquire)
     }
 
-    /// Whether a COMMIT was begun and is not finished, wherever on its way it is.
+    /// Whether a COMMIT was begun and is not finished, no matter how far it has come.
     pub(crate) fn is_committing(&self) -> bool {
         self.committing.load(Ordering::Acquire)
     }
@@ -173,7 +173,7 @@ impl Observer {
         &self.observed
     }
 
-    /// A token with which anybody can cancel what this connection is doing.
+    /// A token that other code can use to cancel what this connection is doing.
     #[must_use]
     pub fn cancel_token(&self) -> &CancelToken {
         &self.cancel_token

@@ -304,8 +304,8 @@ mod tests {
         );
     }
 
-    /// However many new statements come, only a limited number is counted separately, the expensive ones
-    /// among them. Nothing is lost.
+    /// Only a limited number of statements is counted separately, however many new ones come. The
+    /// expensive ones are among them, and nothing is lost.
     #[test]
     fn the_table_is_bounded_and_keeps_what_costs_most() {
         let table = StatementTable::new("p".into());

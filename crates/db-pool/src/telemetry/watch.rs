@@ -11,7 +11,7 @@ use crate::telemetry::statement_stats::Entry;
 use crate::totals::Totals;
 use db_wire::{Command, Watcher};
 
-/// Is told of every command of one connection. It runs on the task that drives the connection, between two
+/// Gets every command of one connection. It runs on the task that drives the connection, between two
 /// reads.
 struct Watch {
     registry: Arc<Registry>,

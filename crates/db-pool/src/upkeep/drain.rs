@@ -10,6 +10,7 @@ use crate::backend::live_backend::LiveBackend;
 use crate::backend::store::Stored;
 use crate::checkout::dial::dial_in_background;
 use crate::connect::backoff::{NotNow, Urge};
+use crate::connect::connect_error::ConnectFailure;
 use crate::generation::Generation;
 use crate::shared::Shared;
 
@@ -19,13 +20,13 @@ use crate::shared::Shared;
 pub struct DrainRules {
     /// The time over which idle ones are replaced one by one, at most half a second apart; zero ends them at once.
     pub spread: Duration,
-    /// After how long what is still held is cancelled; `None` waits for its return.
+    /// After how long the pool cancels connections that are still held; `None` waits until they come back.
     pub limit: Option<Duration>,
 }
 
-/// Spares the idle connections, so that each waits for its turn in the drain; returns how many.
+/// Keeps the idle connections until their turn in the drain, and returns how many there are.
 ///
-/// Called before the new credentials are in place: nobody else ends an idle connection in between.
+/// Call it before the new credentials are in place, so that nobody else ends an idle connection in between.
 pub(crate) fn spare_idle(shared: &Shared, spread: Duration) -> u32 {
     let mut spared = 0;
     if !spread.is_zero() {
@@ -43,10 +44,10 @@ pub(crate) fn spare_idle(shared: &Shared, spread: Duration) -> u32 {
 
 /// The background task of a rotation; one for each pool.
 ///
-/// Started when the new credentials are in place. Each idle connection is replaced in its turn, the new one first
-/// where the pool has room for it. Held ones are closed at their return by the pool itself; the task cancels what is
-/// held for longer than the limit. Ends when no older connection is left, when the next rotation takes its place, or
-/// with the pool.
+/// Started when the new credentials are in place. Each idle connection is replaced in its turn, the new one first: for
+/// that moment a full pool has one connection more than its size. Held ones are closed at their return by the pool
+/// itself; the task cancels what is held for longer than the limit. Ends when no older connection is left, when the
+/// next rotation takes its place, or with the pool.
 pub(crate) struct Drain {
     pool: Weak<Shared>,
     /// The generation that it makes room for.
@@ -55,6 +56,8 @@ pub(crate) struct Drain {
     /// The time between two replacements.
     step: Duration,
     limit: Option<Instant>,
+    /// Whether the server has no connection for one more than the pool's size, so that the older one goes first.
+    is_tight: bool,
 }
 
 impl Drain {
@@ -71,6 +74,7 @@ impl Drain {
             older,
             step: (rules.spread / spared.max(1)).min(LONGEST_STEP),
             limit: rules.limit.map(|limit| Instant::now() + limit),
+            is_tight: false,
         }
     }
 
@@ -106,11 +110,12 @@ impl Drain {
                     if shared.registry.generations.current().number != self.number {
                         return;
                     }
-                    if replace_one(&shared).await {
-                        next += self.step;
+                    if self.replace_one(&shared).await {
+                        // What has come late is not made up for: the server has to serve other logins too.
+                        next = Instant::now().max(next + self.step);
                         pause = SHORTEST_PAUSE;
                     } else {
-                        // The one whose turn it was is at work, or the server takes no login now.
+                        // The connection whose turn it was is in use, or the server accepts no login now.
                         next = Instant::now() + self.step.max(pause);
                         pause = LONGEST_PAUSE.min(pause * 2);
                     }
@@ -144,40 +149,47 @@ impl Drain {
         shared.sweep();
         futures_util::future::join_all(held.iter().map(|live| live.cancel())).await;
     }
-}
 
-/// Replaces one idle connection with older credentials; `false` where none was idle, or none could be made.
-async fn replace_one(shared: &Arc<Shared>) -> bool {
-    let mut any = false;
-    shared.store.sort_out(|idle| {
-        any = idle.iter().any(|stored| is_older(shared, stored));
-        Vec::new()
-    });
-    if !any {
-        return false;
-    }
-    match dial_in_background(shared, Urge::Keeper) {
-        Ok(report) => {
+    /// Replaces one idle connection with older credentials; `false` where none was idle, or none could be made.
+    async fn replace_one(&mut self, shared: &Arc<Shared>) -> bool {
+        let mut any = false;
+        shared.store.sort_out(|idle| {
+            any = idle.iter().any(|stored| is_older(shared, stored));
+            Vec::new()
+        });
+        if !any {
+            return false;
+        }
+        // Until the older one is on its way out.
+        let _loan = match self.is_tight {
+            true => None,
+            false => shared.slots.lend(),
+        };
+        match dial_in_background(shared, Urge::Drain) {
             // Closed without a failure: it has been stored.
-            if report.await.is_ok() {
-                return false;
+            Ok(report) => {
+                if let Ok(error) = report.await {
+                    let is_full = error.failure() == ConnectFailure::TooManyConnections;
+                    self.is_tight |= is_full && shared.occupied() >= shared.max();
+                    return false;
+                }
             }
+            // There is no room for another one before this one has gone.
+            Err(NotNow::UntilChange) if self.is_tight && shared.occupied() >= shared.max() => {}
+            Err(_not_now) => return false,
         }
-        // There is no room for another one before this one has gone.
-        Err(NotNow::UntilChange) if shared.occupied() >= shared.max() => {}
-        Err(_not_now) => return false,
+        let ended = shared.store.sort_out(|idle| {
+            let older = idle.iter().rposition(|stored| is_older(shared, stored));
+            let mut ended: Vec<_> = older.map(|at| idle.remove(at)).into_iter().collect();
+            for stored in &mut ended {
+                stored.mark_for_closing(CloseReason::Retired);
+            }
+            ended
+        });
+        drop(ended);
+        shared.wake_keeper();
+        true
     }
-    let ended = shared.store.sort_out(|idle| {
-        let older = idle.iter().rposition(|stored| is_older(shared, stored));
-        let mut ended: Vec<_> = older.map(|at| idle.remove(at)).into_iter().collect();
-        for stored in &mut ended {
-            stored.mark_for_closing(CloseReason::Retired);
-        }
-        ended
-    });
-    drop(ended);
-    shared.wake_keeper();
-    true
 }
 
 fn is_older(shared: &Shared, stored: &Stored) -> bool {
@@ -187,9 +199,9 @@ fn is_older(shared: &Shared, stored: &Stored) -> bool {
         .is_some_and(|member| generations.is_current(member))
 }
 
-/// A few connections are no herd, and need not wait for the end of the spread.
+/// A few connections do not overrun the server, and need not wait for the end of the spread.
 const LONGEST_STEP: Duration = Duration::from_millis(500);
 
-/// How soon the task looks again where it could replace none: twice as late each time.
+/// How soon the task looks again if it could replace none. The time doubles with each try.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -151,8 +151,8 @@ fn replenish(shared: &Arc<Shared>) {
     }
 }
 
-/// Logs in beside the pool where connections are spared because no login has worked, to find out whether one works
-/// now: a pool that is full of them would make no attempt by itself.
+/// If the pool keeps connections only because no login has worked, logs in beside the pool, to find out whether
+/// logins work now. A pool that is full of such connections would make no attempt by itself.
 fn find_out(shared: &Arc<Shared>) {
     let registry = &shared.registry;
     let has_owner = |logins: &Arc<Logins>| logins.are_stopped();

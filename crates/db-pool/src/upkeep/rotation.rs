@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use db_config::{Endpoint, Host};
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
+use crate::backend::closing::{CLOSE_TIMEOUT, await_end};
 use crate::connect::dialler::Dialled;
 use crate::error::PoolError;
 use crate::generation::Generation;
@@ -85,8 +87,8 @@ pub(crate) fn put_in_place(pools: Vec<(Arc<Shared>, Endpoint)>, rules: DrainRule
 
 /// Logs in once at each host with a new login, beside the pool.
 ///
-/// A pool takes whichever of its hosts answers, so that each of them must know the credentials; one that cannot be
-/// reached proves nothing, as long as another one can.
+/// A pool connects to any of its hosts that answers, so each host must know the credentials. A host that cannot be
+/// reached proves nothing, as long as another one can be reached.
 pub(crate) async fn prove(shared: &Shared, endpoint: &Endpoint) -> Result<Proof, PoolError> {
     let proof = Proof::begin(Arc::clone(&shared.registry));
     let singles = endpoint.hosts.iter().map(|host| {
@@ -116,16 +118,19 @@ pub(crate) async fn prove(shared: &Shared, endpoint: &Endpoint) -> Result<Proof,
 }
 
 /// The same at one host: the certificates are read anew for it, and the user must be able to take on the role of the
-/// pool.
+/// pool. It waits until the server has ended the session, so that it counts no more when a drain makes the next one.
 async fn prove_at(shared: &Shared, endpoint: Endpoint) -> Result<(), PoolError> {
     if shared.registry.is_closed() {
         return Err(shared.closed());
     }
     let proof = shared.dialler.prove(&Generation::beside(endpoint)).await;
-    proof.map_err(|source| PoolError::Connect {
+    let Dialled { conn, link, .. } = proof.map_err(|source| PoolError::Connect {
         pool: shared.name(),
         source,
-    })
+    })?;
+    drop(conn);
+    let _in_time = timeout(CLOSE_TIMEOUT, await_end(link.hand_back)).await;
+    Ok(())
 }
 
 /// Makes one connection that no pool counts.
@@ -143,7 +148,7 @@ pub(crate) async fn log_in_beside(
     })
 }
 
-/// The identifier that the cluster behind an endpoint was made with, which its standbys share.
+/// The identifier of the cluster behind an endpoint, which its standbys share.
 ///
 /// Costs a login and one round trip.
 pub(crate) async fn cluster_at(shared: &Shared, endpoint: Endpoint) -> Result<String, PoolError> {
@@ -155,7 +160,7 @@ pub(crate) async fn cluster_at(shared: &Shared, endpoint: Endpoint) -> Result<St
     })
 }
 
-/// The same endpoint at another host, where it is one TCP host.
+/// The same endpoint at another host, if it is one TCP host.
 pub(crate) fn moved(endpoint: &Endpoint, name: &str, port: u16) -> Endpoint {
     let mut endpoint = endpoint.clone();
     if let [Host::Tcp { .. }] = endpoint.hosts.as_slice() {

@@ -18,15 +18,16 @@ use crate::output;
 pub(super) struct Sessions {
     schema: u32,
     database: String,
-    /// Whether the server itself was asked. Otherwise the sessions may be those of a pooler.
+    /// Whether the server itself was asked. Otherwise the sessions may belong to a pooler.
     pub(super) is_direct: bool,
     max_connections: i64,
     reserved_connections: i64,
     /// How many sessions there are in each state.
     states: BTreeMap<String, u32>,
-    /// How many of them are of the pools of this configuration, by their application name.
+    /// How many of them belong to the pools of this configuration, by their application name.
     ours: u32,
-    /// How many of others are hidden from this user, who is no member of pg_read_all_stats.
+    /// How many sessions of other users the server hides, because this user is no member of
+    /// pg_read_all_stats.
     hidden: u32,
     /// How many were ended as asked.
     pub(super) ended: Option<u32>,
@@ -133,7 +134,7 @@ impl Sessions {
         }
         if !self.is_direct {
             text.push_str(
-                "there is no direct URL: behind a pooler these are the pooler's sessions\n",
+                "there is no direct URL: if a pooler answers, these are the pooler's sessions\n",
             );
         }
         if self.hidden > 0 {
@@ -190,7 +191,8 @@ impl Sessions {
     }
 }
 
-/// Ends the sessions of this database that have been idle for so long, but for our own; says how many.
+/// Ends the sessions of this database that have been idle for this time, except our own. Returns how
+/// many.
 pub(super) async fn end_idle(client: &Client, idle: Duration) -> Result<u32, CommandFailure> {
     let seconds = idle.as_secs_f64();
     let ended = client
@@ -207,7 +209,7 @@ fn failed(error: impl Into<Box<dyn std::error::Error>>) -> CommandFailure {
     CommandFailure::new(Exit::Failed, error)
 }
 
-/// What the server shows in the place of a statement that this user may not see.
+/// What the server shows instead of a statement that this user may not see.
 const HIDDEN: &str = "<insufficient privilege>";
 
 const FACTS: &str = "\
@@ -227,7 +229,7 @@ FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 ORDER BY cardinality(pg_blocking_pids(pid)) DESC, xact_start NULLS LAST, state, pid";
 
-/// By when it became idle, and not by when its last statement began.
+/// The time when it became idle counts, and not the time when its last statement began.
 const END_IDLE: &str = "\
 SELECT pg_terminate_backend(pid)
 FROM pg_stat_activity

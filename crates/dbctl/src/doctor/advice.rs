@@ -1,4 +1,4 @@
-//! Advice on what the examination found.
+//! Advice that follows from the examination.
 
 use std::collections::BTreeMap;
 
@@ -48,10 +48,8 @@ fn on_failure(endpoint: &Examined) -> Option<Advice> {
         }
         ConnectFailure::Authentication => "are user and password right",
         ConnectFailure::NoSuchDatabase => "is the database's name right, and has it been created",
-        ConnectFailure::Tls => "do sslmode and sslrootcert suit the server's certificate",
-        ConnectFailure::TooManyConnections => {
-            "does somebody take more connections than the server has"
-        }
+        ConnectFailure::Tls => "do sslmode and sslrootcert fit the server's certificate",
+        ConnectFailure::TooManyConnections => "who takes all connections of the server",
         _ => return None,
     };
     let message = format!("{what}? The URL is from {}", endpoint.origin);
@@ -84,7 +82,7 @@ fn on_role(endpoint: &Examined, direct_variable: &str) -> Vec<Advice> {
     }
     if endpoint.role != Role::Direct && !endpoint.alter_role.is_empty() {
         let message = format!(
-            "the pool says its settings in each transaction, since the pooler shares the sessions; with \
+            "the pool sends its settings with each transaction, because the pooler shares the sessions; with \
              `{}` the server has them by itself",
             endpoint.alter_role.join(" ")
         );
@@ -102,7 +100,7 @@ fn on_functions(config: &Config, endpoint: &Examined) -> Option<Advice> {
     let reaches_the_server = endpoint.role == Role::Pooled && endpoint.found == Pooler::None;
     let are_functions = *config.environment() == Environment::Lambda;
     (are_functions && reaches_the_server).then(|| {
-        let message = "each function takes a connection of the server, and many of them exhaust it: connect \
+        let message = "each function takes a connection of the server, and many functions exhaust the server: connect \
                        through a pooler";
         note(&endpoint.name, message)
     })
@@ -114,8 +112,8 @@ fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
     let shared = matches!(endpoint.found, Pooler::Shared { .. });
     if shared && pool.profile.pooler == PoolerMode::None {
         let message = format!(
-            "pool `{name}` has pooler = \"none\", but a pooler answers: set it to \"auto\", since statements \
-             and settings may reach other clients' sessions"
+            "pool `{name}` has pooler = \"none\", but a pooler answers: set it to \"auto\", because \
+             statements and settings may reach other clients' sessions"
         );
         return Some(problem(&endpoint.name, message));
     }
@@ -133,24 +131,24 @@ fn on_pool(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
              seen from here"
         ),
         (PoolerMode::Auto, false) if endpoint.found == Pooler::Pgpool => format!(
-            "pool `{name}` closes a connection whose session was altered, since no reset reaches the sessions \
+            "pool `{name}` closes a connection whose session was altered, because no reset reaches the sessions \
              on standbys; with load_balance_mode = on, reads may be behind what was just written"
         ),
         (PoolerMode::Session, false) if endpoint.found == Pooler::Pgpool => format!(
-            "pool `{name}` has pooler = \"session\", but Pgpool-II answers, whose standbys no reset reaches: \
-             set it to \"auto\""
+            "pool `{name}` has pooler = \"session\", but Pgpool-II answers, and no reset reaches the \
+             sessions on its standbys: set it to \"auto\""
         ),
         (PoolerMode::Session | PoolerMode::Transaction, false)
             if endpoint.found == Pooler::None =>
         {
             format!(
                 "pool `{name}` is configured for a pooler, but PostgreSQL itself answers: pooler = \"auto\" saves \
-             what that costs"
+             the cost of that"
             )
         }
         (PoolerMode::Auto, true) if endpoint.found == nameless => format!(
             "pool `{name}` parses each statement whenever it runs: PgBouncer keeps names from 1.21 on with \
-             max_prepared_statements; for one in session mode set pooler = \"session\""
+             max_prepared_statements; if it is in session mode, set pooler = \"session\""
         ),
         _ => return None,
     };
@@ -194,7 +192,7 @@ fn on_limit(same: &[&Examined]) -> Option<Advice> {
         )
     } else if own * 5 > max * 4 {
         format!(
-            "one instance takes up to {own} of the server's {max} connections: 10 to 20 % are better kept for \
+            "one instance takes up to {own} of the server's {max} connections: keep 10 to 20 % for \
              maintenance and emergencies"
         )
     } else if own > free {

@@ -79,7 +79,7 @@ pub(super) fn of(config: &Config) -> Result<Vec<ConfiguredEndpoint>, ConfigError
             direct,
         )),
         Err(error) if !direct.is_empty() => return Err(error),
-        // The advice speaks of it instead.
+        // The advice mentions it instead.
         Err(_only_migrations_need_it) => {}
     }
     for (url, nth) in config.replica_urls().iter().zip(1..) {

@@ -42,21 +42,21 @@ pub(super) struct Examined {
     /// How the first pool of this endpoint names its statements: `named` or `unnamed`.
     statements: Option<&'static str>,
     pub(super) pools: Vec<PoolReport>,
-    /// What makes the server have the first pool's settings by itself, where sessions are shared.
+    /// The statements that give the first pool's settings to the server, if sessions are shared.
     pub(super) alter_role: Vec<String>,
     pub(super) max_connections: Option<i64>,
     /// How many of these are reserved for superusers and special roles.
     pub(super) reserved_connections: Option<i64>,
     pub(super) free_connections: Option<i64>,
-    /// The server's own `idle_session_timeout`, where it has one.
+    /// The server's own `idle_session_timeout`, if it has one.
     pub(super) idle_session_timeout_ms: Option<i64>,
-    /// The session's own `statement_timeout`, where no pool sets one.
+    /// The session's own `statement_timeout`, if no pool sets one.
     pub(super) statement_timeout_ms: Option<i64>,
-    /// The session's own `idle_in_transaction_session_timeout`, where no pool sets one.
+    /// The session's own `idle_in_transaction_session_timeout`, if no pool sets one.
     pub(super) idle_in_transaction_session_timeout_ms: Option<i64>,
-    /// The server's own `transaction_timeout`, which PostgreSQL has from 17 on.
+    /// The server's own `transaction_timeout`, which PostgreSQL has since 17.
     pub(super) transaction_timeout_ms: Option<i64>,
-    /// What PgBouncer says of itself.
+    /// What PgBouncer says about itself.
     pub(super) pooler_figures: Option<PoolerFigures>,
     /// Why it says nothing.
     pooler_error: Option<String>,
@@ -81,7 +81,7 @@ pub(super) struct PoolReport {
     #[serde(skip)]
     pub(super) in_force: Pooler,
     statements: &'static str,
-    /// What it says before its statements, where a pooler shares the sessions.
+    /// What it sends before its statements, if a pooler shares the sessions.
     says: Option<SaidSettings>,
 }
 
@@ -136,7 +136,7 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
         }
         Err(_elapsed) => {
             examined.error = Some(format!("no answer within {bound:?}"));
-            // Behind PgBouncer it may be the queue that keeps the answer back.
+            // Behind PgBouncer the queue may hold the answer back.
             let figures = PoolerFigures::ask(&configured.endpoint, bound).await;
             examined.pooler_figures = figures.ok();
             return examined;
@@ -160,15 +160,15 @@ pub(super) async fn examine(configured: ConfiguredEndpoint) -> Examined {
     examined.tls = match configured.endpoint.tls.mode {
         _ if is_unix(&configured.endpoint) => Some(false),
         TlsMode::Disable => Some(false),
-        // The server speaks of the connection that reaches it. That is ours only if nothing is in
-        // between.
+        // The server describes the connection that reaches it. That is ours only if nothing is in between.
         TlsMode::Allow | TlsMode::Prefer => servers_tls.filter(|_| examined.found == Pooler::None),
         _ => Some(true),
     };
     examined
 }
 
-/// Which pooler is in between, as a pool finds out if nothing is configured, and which settings it says there.
+/// Finds out which pooler is in between, as a pool does if nothing is configured, and which settings the pool
+/// sends there.
 async fn find_pooler(
     endpoint: &Endpoint,
     name: &str,
@@ -180,7 +180,7 @@ async fn find_pooler(
     profile.checkout_timeout = profile.connect_timeout;
     profile.pooler = PoolerMode::Auto;
     profile.statements = Statements::Auto;
-    // What it lacks is asked for and not needed.
+    // The pool only reports which settings are lacking. With `observe` it would not connect without them.
     profile.wire = WireMode::Full;
     let pool = Pool::connect_lazy(endpoint.clone(), profile);
     let connected = pool.get().await;
@@ -261,7 +261,7 @@ impl Examined {
         self.statements = Some(naming(in_force(found, profile.pooler), profile.statements));
     }
 
-    /// Finds out what each pool has to say, and what it costs.
+    /// Finds out which settings each pool has to send, and what that costs.
     async fn listen_to_pools(&mut self, configured: &ConfiguredEndpoint) {
         for (pool, profile) in self.pools.iter_mut().zip(&configured.pools) {
             let found = find_pooler(&configured.endpoint, &pool.name, profile).await;
@@ -303,7 +303,7 @@ impl Examined {
             lines.push(("PgBouncer", figures.to_string()));
         }
         if let Some(error) = &self.pooler_error {
-            lines.push(("its console", format!("does not tell: {error}")));
+            lines.push(("its console", format!("gives no figures: {error}")));
         }
         if let Some(statements) = self.statements {
             let how = match statements {
@@ -328,7 +328,7 @@ impl Examined {
             self.free_connections,
         ) {
             let mut connections = format!(
-                "{} for clients ({max}, of which {reserved} are reserved), {free} of them free",
+                "{} for clients ({max}, less {reserved} reserved ones), {free} of them free",
                 max - reserved
             );
             if self.configured_max > 0 {

@@ -1,4 +1,4 @@
-//! Advice on what PgBouncer says of itself.
+//! Advice that follows from what PgBouncer says about itself.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::doctor::examined::{Examined, PoolReport};
 use crate::doctor::on_times::longest_idle;
 use crate::doctor::one_advice::{Advice, note, problem};
 
-/// Compares the pools with the PgBouncer that they connect through, where it tells of itself.
+/// Compares the pools with the PgBouncer that they connect through, if its console answers.
 pub(super) fn on_pgbouncer(endpoint: &Examined) -> Vec<Advice> {
     let mut advice = Vec::new();
     advice.extend(on_waiting(endpoint));
@@ -19,7 +19,7 @@ pub(super) fn on_pgbouncer(endpoint: &Examined) -> Vec<Advice> {
     advice
 }
 
-/// Who waits there waits where no pool sees it.
+/// No pool can see the clients that wait at PgBouncer.
 fn on_waiting(endpoint: &Examined) -> Option<Advice> {
     let figures = endpoint.pooler_figures.as_ref()?;
     let longest = Duration::from_micros(figures.longest_wait_us);
@@ -27,8 +27,8 @@ fn on_waiting(endpoint: &Examined) -> Option<Advice> {
         return None;
     }
     let message = format!(
-        "{} clients wait at PgBouncer for a server connection, the next of them for {longest:?}: it has {}, of \
-         which {} are in use; raise its pool size, or shorten transactions",
+        "{} clients wait at PgBouncer for a server connection, the next one for {longest:?}: it may have {}, and \
+         {} are in use; raise its pool size, or shorten transactions",
         figures.waiting, figures.size, figures.servers_used
     );
     Some(match longest >= LONG {
@@ -42,19 +42,20 @@ fn on_size(endpoint: &Examined) -> Option<Advice> {
     (size > 0 && i64::from(size) < endpoint.configured_max).then(|| {
         let message = format!(
             "the pools of one instance take up to {} connections of PgBouncer, which has {size} server connections \
-             for them: callers beyond these wait in its queue, where no pool sees them",
+             for them: further callers wait in its queue, which no pool can see",
             endpoint.configured_max
         );
         note(&endpoint.name, message)
     })
 }
 
-/// What a pool does for a pooler that shares sessions costs something, and is for nothing in session mode.
+/// A pool works around a pooler that shares sessions. That costs something, and is useless in session
+/// mode.
 fn on_mode(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
     let is_session = endpoint.pooler_figures.as_ref()?.mode == "session";
     (is_session && pool.profile.pooler == PoolerMode::Auto).then(|| {
         let message = format!(
-            "PgBouncer says that it is in session mode: pooler = \"session\" saves pool `{}` what sharing costs",
+            "PgBouncer says that it is in session mode: pooler = \"session\" saves pool `{}` what shared sessions cost",
             pool.name
         );
         note(&endpoint.name, message)

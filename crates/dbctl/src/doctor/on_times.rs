@@ -1,4 +1,4 @@
-//! Advice on how long the server and the pools have patience.
+//! Advice on the timeouts of the server and of the pools.
 
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ pub(super) fn on_times(endpoint: &Examined, pool: &PoolReport) -> Vec<Advice> {
     advice
 }
 
-/// Compares how long a pool leaves a connection idle with how long the server does: the one with the shorter time ends
-/// it, and if that is the server a caller finds out. What `min_idle` keeps is idle until `max_lifetime`.
+/// Compares how long the pool and the server leave a connection idle. The one with the shorter time ends it, and if
+/// that is the server, a caller meets a dead connection. Connections that `min_idle` keeps are idle until
+/// `max_lifetime`.
 fn on_idleness(endpoint: &Examined, pool: &PoolReport) -> Option<Advice> {
     let servers = endpoint.idle_session_timeout_ms.and_then(duration)?;
     let (key, longest) = longest_idle(pool);
@@ -44,7 +45,7 @@ pub(super) fn longest_idle(pool: &PoolReport) -> (&'static str, Option<Duration>
     }
 }
 
-/// A server that ends transactions before the pool ends one of their statements.
+/// Finds a server that ends transactions before the pool ends one of their statements.
 fn on_transactions(endpoint: &Examined, profile: &PoolProfile) -> Option<Advice> {
     let servers = endpoint.transaction_timeout_ms.and_then(duration)?;
     let pools = profile.statement_timeout?;
@@ -58,7 +59,7 @@ fn on_transactions(endpoint: &Examined, profile: &PoolProfile) -> Option<Advice>
     })
 }
 
-/// A statement, or a transaction that its holder has forgotten, that nobody ends.
+/// Finds out whether nobody ends a statement, or a transaction that its holder has forgotten.
 fn on_endless_work(endpoint: &Examined, profile: &PoolProfile) -> Vec<Advice> {
     let endless = [
         (
@@ -76,7 +77,7 @@ fn on_endless_work(endpoint: &Examined, profile: &PoolProfile) -> Vec<Advice> {
         let is_bounded = pools.is_some() || servers.is_some();
         (!is_bounded).then(|| {
             let message = format!(
-                "pool `{}` has no {key}, and neither has the server: what hangs holds its locks for ever",
+                "pool `{}` has no {key}, and neither has the server: work that hangs keeps its locks for ever",
                 profile.name
             );
             note(&endpoint.name, message)

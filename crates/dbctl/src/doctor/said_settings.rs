@@ -1,4 +1,4 @@
-//! What a pool says to the server before its statements because a pooler shares the sessions, and what it costs.
+//! The settings that a pool sends before its statements because a pooler shares the sessions, and what that costs.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,17 @@ use app_db::db_pool::connect_client;
 use serde::Serialize;
 use tokio::time::timeout;
 
-/// The settings that a pool says in each transaction. There are none where the server has them by itself.
+/// The settings that a pool sends in each transaction. There are none if the server has them by itself.
 #[derive(Serialize)]
 pub(super) struct SaidSettings {
-    /// As SQL has them behind `SET`.
+    /// The settings as SQL has them after `SET`.
     settings: Vec<String>,
     /// How many bytes of SQL they are.
     bytes: usize,
     /// By how many microseconds they make a short transaction longer, as measured just now. Unknown if the server did
     /// not answer in time.
     microseconds: Option<f64>,
-    /// What makes the server have them by itself.
+    /// The statements that give these settings to the server.
     pub(super) alter_role: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ async fn cost(endpoint: &Endpoint, said: &str, bound: Duration) -> Option<f64> {
         times.sort_by(f64::total_cmp);
         times[times.len() / 2]
     });
-    // A difference that is lost in the noise is none. Rounded to a tenth.
+    // A difference that the noise hides counts as none. Rounded to a tenth.
     Some(((with - without).max(0.0) * 10.0).round() / 10.0)
 }
 

@@ -1,12 +1,13 @@
 //! `dbctl migrate lint`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use app_db::{Config, Migrator};
 use clap::Args;
 use db_lint::{Changes, Format, Linter, Rule, SchemaRs, Sizes};
 
 use crate::command_failure::CommandFailure;
+use crate::count::Count;
 use crate::exit::Exit;
 use crate::migrate::diesel_files;
 use crate::output;
@@ -47,7 +48,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     if let Some(since) = &arguments.since {
         linter = linter.with_changes(Changes::since(&directory, since)?);
     }
-    if let Some(schema) = schema(arguments)? {
+    if let Some(schema) = schema(arguments.schema_rs.as_deref())? {
         linter = linter.with_schema(schema);
     }
     if arguments.server {
@@ -63,13 +64,48 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
         output::data(rendered)?;
     }
     let (errors, warnings) = (report.errors(), report.warnings());
-    output::progress(format_args!("{errors} errors, {warnings} warnings"));
+    output::progress(format_args!(
+        "{}, {}",
+        Count(errors, "error", "errors"),
+        Count(warnings, "warning", "warnings")
+    ));
     Ok(if errors > 0 { Exit::Lint } else { Exit::Done })
 }
 
+/// Prints what is dangerous in the migrations that `migrator` would apply now, and returns whether any of it is an
+/// error. It is for people, and so it goes where progress does.
+pub(super) async fn find_in_pending(
+    migrator: &Migrator,
+    config: &Config,
+) -> Result<bool, CommandFailure> {
+    let plan = migrator.plan().await?;
+    let paths: Vec<PathBuf> = plan
+        .iter()
+        .map(|migration| migration.path.clone())
+        .collect();
+    let mut linter = Linter::new(Migrator::configured_directory(config)?)?
+        .with_only(paths.iter().map(PathBuf::as_path))
+        .with_sizes(Sizes::of(plan));
+    if let Some(schema) = schema(None)? {
+        linter = linter.with_schema(schema);
+    }
+    let report = linter.run()?;
+    let text = Format::Text.render(&report);
+    if !text.is_empty() {
+        output::progress(text);
+    }
+    let (errors, warnings) = (report.errors(), report.warnings());
+    output::progress(format_args!(
+        "{}, {}",
+        Count(errors, "error", "errors"),
+        Count(warnings, "warning", "warnings")
+    ));
+    Ok(errors > 0)
+}
+
 /// The file that was named, or the usual one if it is there.
-fn schema(arguments: &Arguments) -> Result<Option<SchemaRs>, CommandFailure> {
-    if let Some(path) = &arguments.schema_rs {
+fn schema(named: Option<&Path>) -> Result<Option<SchemaRs>, CommandFailure> {
+    if let Some(path) = named {
         return Ok(Some(SchemaRs::read(path)?));
     }
     let path = diesel_files::read()?.schema_rs;

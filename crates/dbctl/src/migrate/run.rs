@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::command_failure::{CommandFailure, chain};
+use crate::count::Count;
 use crate::exit::Exit;
 use crate::output;
 use crate::progress::Progress;
@@ -111,8 +112,10 @@ impl Told {
         };
         match finished.len() {
             0 => output::progress("nothing to do"),
-            1 => output::progress(format_args!("1 migration {done}")),
-            count => output::progress(format_args!("{count} migrations {done}")),
+            count => {
+                let migrations = Count(count, "migration", "migrations");
+                output::progress(format_args!("{migrations} {done}"));
+            }
         }
         Ok(Exit::Done)
     }

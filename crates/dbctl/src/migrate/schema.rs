@@ -7,6 +7,7 @@ use clap::Args;
 use db_lint::{SchemaRs, compare};
 
 use crate::command_failure::CommandFailure;
+use crate::count::Count;
 use crate::exit::Exit;
 use crate::migrate::diesel_files;
 use crate::output;
@@ -30,6 +31,11 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandFailure> {
     let files = diesel_files::read()?;
     let path = arguments.file.as_ref().unwrap_or(&files.schema_rs);
+    if arguments.file.is_none() && !path.exists() {
+        let path = path.display();
+        let problem = format!("there is no {path}: name the file by `--file`, or in diesel.toml");
+        return Err(CommandFailure::new(Exit::Configuration, problem));
+    }
     let schema = SchemaRs::read(path)?;
     let columns = migrator.columns().await?;
     let differences = compare(&schema, &columns, |table| files.leaves_out(table));
@@ -48,7 +54,8 @@ pub(super) async fn run(
     }
     let count = differences.len();
     output::progress(format_args!(
-        "{count} differences between {} and the database",
+        "{} between {} and the database",
+        Count(count, "difference", "differences"),
         path.display()
     ));
     let fails = arguments.check && count > 0;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::process::{Output, Stdio};
 
 use app_db::db_config::{ExposeSecret, Host};
-use app_db::{Config, Endpoint};
+use app_db::{Config, CurrentCredentials, Endpoint};
 use clap::Args;
 use tokio::process::Command;
 
@@ -20,7 +20,10 @@ pub(crate) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, CommandFailure> {
-    let endpoint = config.direct_url()?.endpoint();
+    let endpoint = Endpoint::from(config.direct_url()?);
+    let endpoint = &CurrentCredentials::fetch(config)
+        .await?
+        .applied_to(endpoint);
     if arguments.sql {
         let dump = print(&mut pg_dump(endpoint), PG_DUMP_MISSING).await?;
         output::data(repeatable(&dump).trim())?;

@@ -47,7 +47,7 @@ pub(super) async fn run(
         tell_of_the_session(&migrator.lock_info().await?, through_proxy);
     }
     let any = |state: fn(MigrationState) -> bool| status.iter().any(|m| state(m.state));
-    Ok(if check && any(|state| state == MigrationState::Drifted) {
+    Ok(if any(|state| state == MigrationState::Drifted) {
         Exit::OutOfOrder
     } else if check && any(MigrationState::is_pending) {
         Exit::Pending

@@ -1,8 +1,10 @@
 //! `dbctl migrate verify`.
 
 use app_db::{DirectUrl, Migrator, VerifiedMigration};
+use db_lint::Changes;
 
 use crate::command_failure::CommandFailure;
+use crate::count::Count;
 use crate::exit::Exit;
 use crate::output;
 
@@ -10,10 +12,15 @@ use crate::output;
 pub(super) async fn run(
     migrator: &Migrator,
     scratch: Option<&str>,
+    changes: Option<&Changes>,
     json: bool,
 ) -> Result<Exit, CommandFailure> {
     let scratch = scratch.map(DirectUrl::parse).transpose()?;
-    let verified = migrator.verify(scratch.as_ref()).await?;
+    let verified = migrator
+        .verify_some(scratch.as_ref(), |migration| {
+            changes.is_none_or(|changes| changes.has(&migration.path))
+        })
+        .await?;
     if json {
         output::json(&verified)?;
     } else {
@@ -24,8 +31,8 @@ pub(super) async fn run(
     let one_way = verified.migrations.iter().filter(|m| !m.reversible).count();
     let wrong = verified.migrations.iter().filter(|m| !m.is_clean()).count();
     output::progress(format_args!(
-        "{} migrations verified: {wrong} not taken back by their down.sql, {one_way} without one",
-        verified.migrations.len()
+        "{} verified: {wrong} not taken back by their down.sql, {one_way} without one",
+        Count(verified.migrations.len(), "migration", "migrations")
     ));
     Ok(if verified.is_clean() {
         Exit::Done

@@ -1,4 +1,5 @@
-//! The screen of `dbctl top`: the terminal is ours while it lives, and as before when it is dropped.
+//! The screen of `dbctl top`. It takes over the terminal while it lives, and restores it when it is
+//! dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -263,7 +263,7 @@ mod tests {
         assert!(!screen.contains('\u{1b}'));
     }
 
-    /// Neither a small screen nor a large one is a reason to fail.
+    /// Drawing fails on neither a small screen nor a large one.
     #[test]
     fn any_size_can_be_drawn() {
         for (width, height) in [(1, 1), (20, 5), (80, 3), (300, 100)] {

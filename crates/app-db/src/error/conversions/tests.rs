@@ -130,7 +130,7 @@ enum Service {
     Query(#[from] QueryError),
 }
 
-/// What every closure of the README does: the error goes into a `QueryResult`, and by `?` out of it.
+/// What every closure of the README does: the error goes into a `QueryResult`, and `?` takes it out again.
 fn through_query_result(error: Error) -> Result<(), Error> {
     let work = || -> QueryResult<()> { Err(error)? };
     Ok(work()?)
@@ -199,7 +199,7 @@ fn every_variant_keeps_its_kind_in_a_box_in_anyhow_and_in_a_callers_own_enum() {
     assert_eq!(Error::kind_of(&std::fmt::Error), None);
 }
 
-/// What is in diesel's own error is not lost where the caller boxes something else there.
+/// The content of diesel's own error is not lost if the caller boxes something else there.
 #[test]
 fn a_foreign_error_in_diesels_stays_there() {
     let foreign = QueryError::QueryBuilderError("not ours".into());
@@ -247,7 +247,7 @@ fn a_query_error_has_the_kind_of_what_the_server_said() {
     assert_eq!(error.sqlstate().unwrap().code(), "08007");
 }
 
-/// faults 1.12: what `main` prints that returns the error is what the README shows.
+/// faults 1.12: a `main` that returns the error prints what the README shows.
 #[test]
 fn debug_is_the_report() {
     for (error, _) in every_variant() {

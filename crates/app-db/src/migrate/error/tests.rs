@@ -13,6 +13,6 @@ fn a_wait_for_the_lock_names_its_holder() {
     };
     assert_eq!(
         format!("{error:?}"),
-        "gave up after 2s waiting for another migrator: backend 42 (dbctl)"
+        "gave up after 2.0s waiting for another migrator: backend 42 (dbctl)"
     );
 }

@@ -53,15 +53,18 @@ pub(super) const KEYS: &[Key] = &[
         kind: duration(MS, DAY, None),
         built_in: BuiltIn::Same("60s"),
         purpose: "",
-        too_high: "A secret is fetched more often than need be; at half of its life at the earliest.",
-        too_low: "A source that is down for a moment is down when the secret expires; a fifth of its life is kept.",
+        too_high: "A secret is fetched more often than necessary, but not before half of its life \
+                   is over.",
+        too_low: "A source that is down for a moment may still be down when the secret expires. A \
+                   fifth of the secret's life always remains.",
     },
     Key {
         path: "credentials.refresh",
         kind: KeyKind::Choice(&["timer", "lazy"]),
         built_in: BuiltIn::Each(["timer", "timer", "timer", "timer", "timer", "lazy"]),
-        purpose: "When a secret is renewed. `timer`: in the background, so that no login waits for it. `lazy`: before \
-                  a login if it is due, where nothing runs between requests.",
+        purpose: "When a secret is renewed. `timer`: in the background, so that no login waits for \
+                   it. `lazy`: before a login, if it is due; for functions, where nothing runs \
+                   between requests.",
         too_high: "",
         too_low: "",
     },
@@ -86,7 +89,7 @@ pub(super) const KEYS: &[Key] = &[
         kind: KeyKind::Count { min: 1, max: 1_000 },
         built_in: BuiltIn::Same("3"),
         purpose: "",
-        too_high: "Refused logins lock the user out, where the server counts them.",
-        too_low: "A secret that the server learns of late is found out late.",
+        too_high: "Refused logins lock the user out, if the server counts them.",
+        too_low: "If the server learns of a new secret late, the pool notices late that it works.",
     },
 ];

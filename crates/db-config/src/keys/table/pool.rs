@@ -9,8 +9,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.via",
         kind: KeyKind::Choice(&["pooled", "direct"]),
         built_in: BuiltIn::Same("pooled"),
-        purpose: "The URL of the pool. LISTEN and session locks need `direct`, which costs the \
-                   server a connection each.",
+        purpose: "The URL of the pool. LISTEN and session locks need `direct`, where each \
+                   connection costs the server one.",
         too_high: "",
         too_low: "",
     },
@@ -64,8 +64,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.sizing",
         kind: KeyKind::Choice(&["fixed", "adaptive"]),
         built_in: BuiltIn::Same("fixed"),
-        purpose: "Who decides how large the pool is. `adaptive`: the load, from `max` as the start up to \
-                   `ceiling`, where the service runs an `Operations` task.",
+        purpose: "Who decides how large the pool is. `adaptive`: the load, from `max` at the start \
+                   up to `ceiling`, if the service runs an `Operations` task.",
         too_high: "",
         too_low: "",
     },
@@ -78,7 +78,8 @@ pub(super) const KEYS: &[Key] = &[
         },
         built_in: BuiltIn::Same("unlimited"),
         purpose: "",
-        too_high: "A flood of requests reaches the queue: how many connections may be asked for in a second.",
+        too_high: "A flood of requests reaches the queue. The number is how many connections \
+                   callers may ask for in a second.",
         too_low: "Honest requests are refused at once.",
     },
     Key {
@@ -166,8 +167,8 @@ pub(super) const KEYS: &[Key] = &[
         kind: duration(SECOND, WEEK, Some("never")),
         built_in: BuiltIn::Same("1h"),
         purpose: "",
-        too_high: "Where a statement has no `statement_timeout`, a caller waits for a server that is silent and \
-                   will not answer.",
+        too_high: "A caller whose statement has no `statement_timeout` waits long for a server \
+                   that is silent.",
         too_low: "A long statement without `statement_timeout` is given up on a healthy server.",
     },
     Key {
@@ -176,14 +177,16 @@ pub(super) const KEYS: &[Key] = &[
         built_in: BuiltIn::Same("60s"),
         purpose: "",
         too_high: "A connection that is never given back goes unseen until the pool runs dry.",
-        too_low: "The log warns of honest work: at or below `statement_timeout`, of single statements.",
+        too_low: "The log warns of ordinary work; at or below `statement_timeout` even of single \
+                   statements.",
     },
     Key {
         path: "profile.pooler",
         kind: KeyKind::Choice(&["auto", "none", "session", "transaction"]),
         built_in: BuiltIn::Same("auto"),
-        purpose: "What stands before the server. `none` before a transaction-mode pooler: errors \
-                   and settings of other clients. `transaction` without one: slower than need be.",
+        purpose: "What stands before the server. `none` before a transaction-mode pooler: callers \
+                   get errors and settings of other clients. `transaction` without one: slower \
+                   than necessary.",
         too_high: "",
         too_low: "",
     },
@@ -191,8 +194,9 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.statements",
         kind: KeyKind::Choice(&["auto", "named", "unnamed"]),
         built_in: BuiltIn::Same("auto"),
-        purpose: "How statements are named on the server. `named` before a pooler that does not keep \
-                   names: errors and other clients' rows. `unnamed`: each run parses again.",
+        purpose: "How statements are named on the server. `named` before a pooler that does not \
+                   keep names: errors, and other clients' rows. `unnamed`: the server parses each \
+                   run again.",
         too_high: "",
         too_low: "",
     },
@@ -200,8 +204,9 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.wire",
         kind: KeyKind::Choice(&["full", "observe"]),
         built_in: BuiltIn::Same("full"),
-        purpose: "`observe`: every statement passes as diesel sends it. It saves no round trip, and behind a \
-                   pooler that shares sessions it neither says settings nor refuses what others would see.",
+        purpose: "`observe`: every statement passes as diesel sends it. That saves no round trip. \
+                   Behind a pooler that shares sessions the pool then sends no settings, and lets \
+                   statements through that change the sessions of other clients.",
         too_high: "",
         too_low: "",
     },
@@ -214,14 +219,15 @@ pub(super) const KEYS: &[Key] = &[
         built_in: BuiltIn::Same("256"),
         purpose: "",
         too_high: "Each connection keeps as many plans on the server, which costs memory there.",
-        too_low: "Statements are parsed again and again; 0 does so for every UPDATE.",
+        too_low: "The server parses statements again and again; with 0 it does so for every \
+                   UPDATE.",
     },
     Key {
         path: "profile.defer_begin",
         kind: KeyKind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("on"),
-        purpose: "Whether BEGIN travels with the first statement. `off`: a round trip more for each \
-                   transaction, and one for the COMMIT of each that only reads.",
+        purpose: "Whether BEGIN travels with the first statement. `off`: one more round trip for \
+                   each transaction, and another one for COMMIT if it only reads.",
         too_high: "",
         too_low: "",
     },
@@ -229,10 +235,10 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.reset",
         kind: KeyKind::Choice(&["auto", "always", "never"]),
         built_in: BuiltIn::Same("auto"),
-        purpose: "When a session is reset as its connection comes back. `auto`: after a statement that may \
-                   have changed it. `always`: where triggers or views do so; a round trip that nobody waits \
-                   for. `never`: borrowers find what others left, and a SET through a transaction-mode \
-                   pooler is let through.",
+        purpose: "When a session is reset after its connection came back. `auto`: if a statement \
+                   may have changed it. `always`: for triggers or views that change it; a round \
+                   trip that nobody waits for. `never`: holders find what others left, and a SET \
+                   passes through a transaction-mode pooler.",
         too_high: "",
         too_low: "",
     },

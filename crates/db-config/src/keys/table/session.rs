@@ -81,7 +81,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.timezone",
         kind: KeyKind::Text,
         built_in: BuiltIn::Same("UTC"),
-        purpose: "The session's time zone; another than UTC shifts what `now()::date` means.",
+        purpose: "The session's time zone. It decides which day `now()::date` is.",
         too_high: "",
         too_low: "",
     },
@@ -105,8 +105,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.statement_statistics",
         kind: KeyKind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("on"),
-        purpose: "Whether statements are counted by fingerprint: up to 20 kB for each of 200 of them in \
-                   each pool.",
+        purpose: "Whether statements are counted by fingerprint. That takes up to 20 kB for each \
+                   of 200 of them in each pool.",
         too_high: "",
         too_low: "",
     },

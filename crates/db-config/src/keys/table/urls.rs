@@ -40,9 +40,9 @@ pub(super) const KEYS: &[Key] = &[
             "verify-full",
             "verify-full",
         ]),
-        purpose: "How a server on another machine is reached when the URL has no `sslmode`. \
-                   Stricter than the server can do: no connection. Laxer: the password can be \
-                   read on the way.",
+        purpose: "The `sslmode` for a server on another machine, if the URL has none. Stricter \
+                   than what the server can do: no connection. Laxer: the password can be read on \
+                   the way.",
         too_high: "",
         too_low: "",
     },

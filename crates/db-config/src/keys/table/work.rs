@@ -18,8 +18,8 @@ pub(super) const KEYS: &[Key] = &[
         kind: KeyKind::Percent { max: 1_000 },
         built_in: BuiltIn::Same("20%"),
         purpose: "",
-        too_high: "When every transaction conflicts, retries multiply the load: the share of further attempts \
-                   that may come to nothing, in one pool.",
+        too_high: "When every transaction conflicts, retries multiply the load. The share says how \
+                   many transactions of a pool may be retried while nothing commits.",
         too_low: "Conflicts reach callers although another attempt would have settled them.",
     },
     Key {

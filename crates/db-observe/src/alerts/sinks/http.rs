@@ -33,7 +33,7 @@ pub(crate) struct PostAddress {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
-/// The address is not a URL to which one can post.
+/// Nobody can post to this URL.
 #[derive(Debug, thiserror::Error)]
 #[error("the address of a sink is no http or https URL, or it has a user in it")]
 #[non_exhaustive]
@@ -110,8 +110,8 @@ fn chain(error: &dyn Error) -> String {
 fn tls() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
-        // A certificate that is not understood is ignored: no server's certificate is signed with
-        // it.
+        // A certificate that rustls does not understand is ignored: it has signed no server's
+        // certificate.
         let _unknown = roots.add(certificate);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

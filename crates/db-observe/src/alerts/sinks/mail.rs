@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::alerts::alert::Alert;
 use crate::alerts::sinks::not_sent::NotSent;
 
-/// Recipients, and the SMTP server that mails them.
+/// Recipients, and the SMTP server that sends them mail.
 #[derive(Clone)]
 pub struct Mail {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -36,7 +36,7 @@ pub enum MailError {
     /// An address is not valid.
     #[error("{address:?} is no mail address")]
     Address {
-        /// What was given.
+        /// The address as given.
         address: String,
     },
     /// There is no recipient.

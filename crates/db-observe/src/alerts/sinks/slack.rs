@@ -14,7 +14,7 @@ pub struct Slack(PostAddress);
 #[derive(Serialize)]
 struct Message {
     text: String,
-    /// A name in a statement is no markup, and no link to be looked into.
+    /// A name in a statement is neither markup nor a link that Slack may fetch.
     mrkdwn: bool,
     unfurl_links: bool,
 }
@@ -39,8 +39,8 @@ impl Slack {
     }
 }
 
-/// Escapes the three characters that have a meaning for Slack, and `@`, with which Slack and similar services call
-/// everybody (`@here`, `@channel`): a space of no width behind it makes it text.
+/// Escapes the three characters that have a meaning for Slack. It also puts a space without width after each `@`,
+/// because Slack and similar services call everybody for `@here` and `@channel`.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -93,7 +93,7 @@ impl Notification {
                 labels,
                 annotations,
                 starts_at: time(alert.started),
-                // Go's zero time stands for an end that has not come yet.
+                // Go's zero time means that the alert has not ended.
                 ends_at: match alert.state {
                     AlertState::Firing => "0001-01-01T00:00:00Z".to_owned(),
                     AlertState::Resolved => time(alert.at),

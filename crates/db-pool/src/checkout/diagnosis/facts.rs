@@ -1,4 +1,4 @@
-//! From the facts at the moment when a caller's time is up to the cause.
+//! Finds the cause from the facts at the moment when a caller's time is up.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Facts {
                 _ => Diagnosis::CannotGrow { open, failure },
             };
         }
-        // For a caller in the queue, a place that is changing hands just now looks free.
+        // To a caller in the queue, a place that is just changing hands looks free.
         if self.stage == WaitStage::Connecting || (held < self.max && self.served == 0) {
             return match (self.unanswered, self.dialling) {
                 (0, 0) => Diagnosis::Closing {
@@ -76,7 +76,7 @@ impl Facts {
             .cloned()
     }
 
-    /// Every connection is held: says by whom, or that there are too many callers.
+    /// Every connection is held. Says who holds them, or that there are too many callers.
     fn blame(self) -> Diagnosis {
         if let Some(own) = self.held_by_itself() {
             return Diagnosis::HeldByItself { own };

@@ -210,7 +210,7 @@ impl Model {
                 let rules = Reconnect::default();
                 let most = match urge {
                     Urge::Caller => rules.base_delay,
-                    Urge::Keeper => rules.max_delay,
+                    Urge::Keeper | Urge::Drain => rules.max_delay,
                 };
                 let failed_at = self.failed_at.expect("only a failure sets a delay");
                 assert!(at > Instant::now() && at <= failed_at + most);

@@ -1,0 +1,1 @@
+alter table orders add constraint positive check (amount > 0);

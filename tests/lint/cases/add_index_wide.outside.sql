@@ -1,0 +1,1 @@
+create index concurrently orders_wide on orders (a, b, c, d);

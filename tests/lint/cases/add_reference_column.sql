@@ -1,0 +1,1 @@
+alter table orders add column buyer_id bigint references buyers (id);

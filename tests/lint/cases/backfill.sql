@@ -1,0 +1,2 @@
+alter table orders add column state text;
+update orders set state = 'old';

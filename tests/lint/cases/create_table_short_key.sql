@@ -1,0 +1,1 @@
+create table parts (id integer primary key);

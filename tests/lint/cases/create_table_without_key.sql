@@ -1,0 +1,1 @@
+create table parts (maker text);

@@ -1,0 +1,2 @@
+-- squawk-ignore ban-drop-column
+alter table orders drop column note;

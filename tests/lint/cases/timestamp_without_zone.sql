@@ -1,0 +1,1 @@
+create table parts (id bigint primary key, made timestamp not null);

@@ -1,0 +1,1 @@
+alter table orders add check (amount > 0) not valid;
