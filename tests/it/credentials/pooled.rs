@@ -43,7 +43,7 @@ async fn no_work_fails_behind_a_pooler_while_the_server_is_ahead_of_the_file() {
         .await;
         let status = &database.status()[0];
         let (aged, done) = (status.closed.by_age, work.done());
-        // Every connection outlives its second.
+        // Every connection outlives its two seconds.
         tokio::time::sleep(Duration::from_secs(3)).await;
         wait_until("work goes on", SOON, async || work.done() > done + 100).await;
         let status = &database.status()[0];

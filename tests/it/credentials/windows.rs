@@ -59,9 +59,9 @@ impl Work {
     }
 }
 
-/// Connections of these live for less than a second, and are made anew all the time.
+/// Connections of these live for less than two seconds, and are made anew all the time.
 pub(super) const SHORT_LIVED: [(&str, &str); 3] = [
-    ("APP_DB__PROFILE__MAX_LIFETIME", "1s"),
+    ("APP_DB__PROFILE__MAX_LIFETIME", "2s"),
     ("APP_DB__PROFILE__IDLE_TIMEOUT", "1s"),
     ("APP_DB__PROFILE__MAX", "6"),
 ];
@@ -95,7 +95,7 @@ async fn no_work_fails_while_the_server_is_ahead_of_the_file() {
     let aged = database.status()[0].closed.by_age;
     let done = work.done();
     tokio::time::sleep(apart().saturating_sub(began.elapsed())).await;
-    // However slow the machine is, connections have outlived their second.
+    // However slow the machine is, connections have outlived their two seconds.
     wait_until("work goes on", SOON, async || work.done() > done + 100).await;
     let status = &database.status()[0];
     assert_eq!(status.closed.by_age, aged, "{status:?}");

@@ -75,7 +75,7 @@ async fn a_listener_goes_past_the_pooler_or_says_that_it_cannot() {
     assert!(said.contains("pool `listen`"), "{said}");
     let source = std::error::Error::source(&error).map(ToString::to_string);
     let said = format!("{said} {}", source.unwrap_or_default());
-    assert!(said.contains("is a pooler's"), "{said}");
+    assert!(said.contains("leads to a pooler"), "{said}");
     assert!(said.contains("set DATABASE_URL_DIRECT"), "{said}");
     // It has left no LISTEN in a session of the pooler's.
     let left = "select count(*) from pg_stat_activity where query like 'LISTEN%' and backend_type = 'client backend'";

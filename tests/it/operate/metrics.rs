@@ -32,7 +32,12 @@ pub(super) async fn used() -> (TestDatabase, Database) {
             database.write(async move |conn| bump(conn, id).await).await;
         done.unwrap();
     }
-    run(database.pool("write").unwrap(), "select 1/0").await;
+    let pool = database.pool("write").unwrap();
+    run(pool, "select 1/0").await;
+    harness::wait_until("the connection is back", crate::SOON, async || {
+        pool.status().idle == 1
+    })
+    .await;
     (db, database)
 }
 

@@ -24,8 +24,12 @@ impl CurrentCredentials {
     ///
     /// Dropping the future gives up the fetch. Call it inside a tokio runtime.
     pub async fn fetch(config: &Config) -> Result<Self, Error> {
-        let pools = config.pooled_url().map(Endpoint::from);
-        let endpoint = pools.or_else(|_| config.direct_url().map(Endpoint::from))?;
+        // Without either URL, the first one is the one that is missing.
+        let endpoint = match (config.pooled_url(), config.direct_url()) {
+            (Ok(pooled), _) => Endpoint::from(pooled),
+            (Err(_missing), Ok(direct)) => Endpoint::from(direct),
+            (Err(missing), Err(_)) => return Err(missing.into()),
+        };
         let delivery = Configured::read(config, &endpoint.user)?.fetch().await?;
         Ok(Self {
             user: endpoint.user,
