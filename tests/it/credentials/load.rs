@@ -43,6 +43,14 @@ async fn serve(database: Database, until: Instant, served: Arc<AtomicU64>) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "`just rotation` shows it")]
+fn tell(served: u64, seconds: u64, rotations: u64) {
+    let per_second = served / seconds;
+    println!(
+        "{served} requests in {seconds} s ({per_second}/s), {rotations} rotations, none failed"
+    );
+}
+
 async fn rotate_under_load(db: &TestDatabase, port: u16, second: Option<&TestRole>) {
     let secrets = Secrets::new();
     let path = secrets.put("secret", &json(db.role().name(), &db.password()));
@@ -87,10 +95,7 @@ async fn rotate_under_load(db: &TestDatabase, port: u16, second: Option<&TestRol
         "{status:?}"
     );
     assert!(served > rate * seconds, "{served} in {length:?}");
-    let per_second = served / seconds;
-    println!(
-        "{served} requests in {seconds} s ({per_second}/s), {rotations} rotations, none failed; {status}"
-    );
+    tell(served, seconds, rotations);
     database.rests().await;
 }
 
