@@ -192,7 +192,7 @@ impl SideTable {
     ) -> Option<String> {
         let Self { table, history, .. } = self;
         let code = sqlstate.map_or_else(|| "NULL".to_owned(), |code| literal(code.code()));
-        let began = began(elapsed);
+        let began = began(elapsed, "statement_timestamp()");
         (self.writable && self.exists && self.complete).then(|| {
             format!(
                 "INSERT INTO {table} AS t \
@@ -249,7 +249,7 @@ impl SideTable {
         format!(
             "UPDATE {} SET duration_ms = {milliseconds}, started_at = {} WHERE version = '{version}'",
             self.table,
-            began(elapsed)
+            began(elapsed, "noted_at")
         )
     }
 
@@ -306,10 +306,10 @@ impl SideTable {
     }
 }
 
-/// When that began which has taken so long, by the server's clock.
-fn began(elapsed: Duration) -> String {
+/// When work began that had taken so long by a time of the server's clock. The time is not after `noted_at`.
+fn began(elapsed: Duration, ended: &str) -> String {
     let milliseconds = elapsed.as_millis();
-    format!("clock_timestamp() - {milliseconds} * interval '1 millisecond'")
+    format!("{ended} - {milliseconds} * interval '1 millisecond'")
 }
 
 /// A text for SQL, whatever `standard_conforming_strings` says.
