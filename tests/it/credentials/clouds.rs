@@ -1,5 +1,5 @@
-//! The commands of the clouds in docs/rotation.md, with programs in the place of those of the clouds: what is asked of them,
-//! and that what they print is understood.
+//! The commands of the clouds in docs/rotation.md, with our own programs in the clouds' place: what a command is asked,
+//! and whether its output is understood.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -135,7 +135,7 @@ async fn the_log_names_whom_a_migration_waits_for() {
     assert_eq!(events.iter().filter(warns).count(), 1, "{events:?}");
     holder.batch_execute("COMMIT").await.unwrap();
 
-    // The limit may be that of one migration.
+    // One migration may set a limit of its own.
     let limited =
         alter().with_metadata("run_in_transaction = true\n[dbctl]\nlock_timeout = \"500ms\"");
     let (captured, _guard) = Captured::begin();

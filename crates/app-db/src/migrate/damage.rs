@@ -42,7 +42,7 @@ pub enum Damage {
         /// Whether the statements that have run were edited since, so that no run goes on behind them.
         edited: bool,
     },
-    /// A pending migration that has failed, and of which nothing has stayed.
+    /// A pending migration that failed. The server has rolled all of it back.
     #[non_exhaustive]
     Failed {
         /// The version as recorded.

@@ -16,7 +16,7 @@ pub(super) struct Notes {
     pub(super) durations: BTreeMap<String, Duration>,
     /// The versions that are unfinished.
     pub(super) unfinished: BTreeMap<String, Progress>,
-    /// The versions of which nothing has stayed, because they failed.
+    /// The versions that failed and were rolled back as a whole.
     pub(super) failed: BTreeMap<String, Failure>,
 }
 

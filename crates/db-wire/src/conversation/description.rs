@@ -131,7 +131,7 @@ fn check(conversation: &mut Conversation, exchange: &mut Exchange, id: Statement
     }
 }
 
-/// Cuts the rows of this run to so many columns, and those of later runs until the server describes them again.
+/// Sets how many columns of each row pass: in this run, and in later runs until the server describes the rows again.
 fn narrow(
     conversation: &mut Conversation,
     exchange: &mut Exchange,

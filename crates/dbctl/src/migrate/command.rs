@@ -100,7 +100,7 @@ pub(crate) enum Command {
     /// Apply, revert and apply every migration in a scratch database, and compare the catalogue
     #[command(alias = "verify-down")]
     Verify {
-        /// The URL of an empty database, instead of one that is created beside that of the direct URL
+        /// The URL of an empty database. Without it, one is created on the server of the direct URL
         #[arg(long, value_name = "URL")]
         scratch_url: Option<String>,
         /// Revert only migrations that have changed since this revision of git; apply the others once
@@ -193,7 +193,7 @@ pub(crate) struct Chosen {
     /// Apply so many at most
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) step: Option<u32>,
-    /// Apply those of one phase: `expand` before the new code starts, `contract` after the old code is gone
+    /// Apply the migrations of one phase: `expand` before the new code starts, `contract` after the old code is gone
     #[arg(long, value_name = "PHASE")]
     pub(super) phase: Option<Phase>,
     /// Apply pending migrations that are older than an applied one too
