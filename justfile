@@ -132,7 +132,7 @@ demo *ARGS: _build-demo
 
 # `./run demo` builds with this, and then becomes the demo.
 _build-demo: _setup-servers
-    @cargo build --profile {{ demo_profile }} -p app-db -p db-tests --example ledger --bin demo
+    @cargo build --profile {{ demo_profile }} -p ledger -p db-tests --bin ledger --bin demo
 
 # Check the crates with the lowest versions of their dependencies; `--resolve` only resolves to them.
 lowest *ARGS:

@@ -43,7 +43,7 @@ impl Ledger {
     /// it finds only the configuration given here. Waits until it serves.
     pub(crate) async fn start(folder: &Path, url: &Path, log: &Path) -> Result<Self, DemoError> {
         let program = std::env::current_exe().doing(|| "finding the demo itself".to_owned())?;
-        let program = program.with_file_name("examples").join("ledger");
+        let program = program.with_file_name("ledger");
         let errors = File::create(log).doing(|| format!("writing {}", log.display()))?;
         let process = Command::new(&program)
             .env_clear()
