@@ -8,9 +8,9 @@ use crate::protocol::message::put_fatal;
 use crate::request::Request;
 use crate::server_error::{OUTCOME_UNKNOWN, ServerError};
 
-/// The server will send nothing more. A COMMIT, or a statement outside a transaction, may have taken effect.
-/// The wire tells its client so in the server's place: with only the end of the stream, it would look like a
-/// statement that was rolled back.
+/// The server will send nothing more. A COMMIT, or a statement outside a transaction, may have taken effect. The wire
+/// tells its client so in the server's place. A client that sees only the end of the stream would believe that the
+/// server has rolled back.
 pub(crate) fn connection_lost(conversation: &mut Conversation) {
     end(conversation, None);
 }

@@ -34,7 +34,7 @@ pub(crate) enum Fate {
 /// How far the current message has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Some bytes of its header: `filled` of them.
+    /// The first `filled` bytes of its header are here.
     Header { bytes: [u8; HEADER], filled: usize },
     /// `left` bytes of its body are still to come.
     Body { tag: u8, left: usize, fate: Fate },
