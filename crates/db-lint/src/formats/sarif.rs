@@ -127,5 +127,5 @@ fn uri(path: &str) -> String {
     uri
 }
 
-/// GitHub shows as many.
+/// GitHub shows at most this many.
 const MOST_RESULTS: usize = 5000;
