@@ -224,8 +224,8 @@ impl<'a> Loading<'a> {
             .collect()
     }
 
-    /// Warns of variables such as `APP_DB_POOLS_MAX`, which are probably typing errors. It does no more, because such a
-    /// variable may belong to another program.
+    /// Warns of variables such as `APP_DB_POOLS_MAX`, which are probably typing errors. This is only a warning, because
+    /// such a variable may belong to another program.
     fn warn_of_near_prefixes(&mut self) {
         let near = self
             .variables

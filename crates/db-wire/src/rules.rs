@@ -8,7 +8,7 @@ use crate::sql::local_settings::LocalSettings;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "a caller writes out the rules that it sets, the rest by `..Rules::default()`"
+    reason = "a caller writes the rules that it sets, and takes the others from `..Rules::default()`"
 )]
 pub struct Rules {
     /// Whether every statement passes as its client sends it. The wire then only watches, and ignores the rules below

@@ -42,7 +42,7 @@ pub(super) fn render(report: &Report) -> String {
                 .collect(),
         }],
     };
-    // In one line, because GitHub takes no more than 10 MB.
+    // In one line, because GitHub takes at most 10 MB.
     serde_json::to_string(&log).unwrap_or_default()
 }
 

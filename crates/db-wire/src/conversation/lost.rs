@@ -53,9 +53,9 @@ pub(super) fn may_have_taken_effect(conversation: &Conversation, exchange: &Exch
         }
 }
 
-/// Whether the outcome of the request stays unknown in spite of the error. An error from PostgreSQL itself says
-/// that the request was undone; for a COMMIT it does so only once ReadyForQuery follows. An error from a pooler
-/// may say no more than that the pooler has lost the server.
+/// Whether the outcome of the request stays unknown in spite of the error. An error from PostgreSQL itself says that
+/// the request was undone; for a COMMIT it does so only once ReadyForQuery follows. An error from a pooler may only say
+/// that the pooler has lost the server.
 pub(super) fn proves_nothing(exchange: &Exchange, error: &ServerError) -> bool {
     match exchange.request {
         Request::Commit => !error.is_for_idleness(),

@@ -7,7 +7,7 @@
 /// The size of a tag and a length.
 pub(crate) const HEADER: usize = 5;
 
-/// The longest possible message: PostgreSQL allocates no more than 1 GB (MaxAllocSize, utils/memutils.h).
+/// The longest possible message: PostgreSQL allocates at most 1 GB (MaxAllocSize, utils/memutils.h).
 pub(crate) const MAX_LENGTH: u32 = 0x4000_0000;
 
 /// The longest message that is kept whole. The messages that the wire must understand are much shorter.

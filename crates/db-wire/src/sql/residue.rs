@@ -15,7 +15,7 @@ use crate::sql::tokens::{Sql, Token, Tokens};
 #[repr(u8)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "the code that gives a session on decides for each"
+    reason = "the code that hands a session on decides about each"
 )]
 pub enum Residue {
     /// Nothing that outlasts the transaction.
