@@ -1,4 +1,4 @@
-//! The merged configuration, and what it can be asked.
+//! The merged configuration, and the questions that it answers.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -125,7 +125,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When the source needs another key that is not set. Loading finds that too; code may set one key after the other.
+    /// When the source needs another key that is not set. Loading reports that too, but code may set the keys one after
+    /// the other.
     pub fn credentials(&self) -> Result<CredentialSettings, ConfigError> {
         credential_settings::read(&self.layers, &self.surroundings).map_err(ConfigError::from)
     }
@@ -183,7 +184,7 @@ impl Config {
     /// # Errors
     ///
     /// When `T` wants something that the table does not hold. The error has the key and the place of its value, without
-    /// the value. The values are in no other output either.
+    /// the value. No other output has the values either.
     pub fn own<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         self.own.read(name).map_err(ConfigError::from)
     }
@@ -242,7 +243,7 @@ impl Config {
     /// Adds a warning for each merged value that is probably a mistake.
     pub(crate) fn warn(&mut self) {
         self.warnings.extend(checks::doubts(&self.layers));
-        // A directory is mounted by Kubernetes, where other users of a container are nobody.
+        // A directory gets no warning: Kubernetes mounts it into a container, which has no other users.
         if let Ok(CredentialOrigin::File(path)) = self.credentials().map(|set| set.source) {
             let warning = secret_file::warning(&path);
             self.warnings

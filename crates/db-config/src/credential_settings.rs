@@ -30,7 +30,7 @@ pub struct CredentialSettings {
     pub drain_spread: Duration,
     /// After how long connections with old credentials are cancelled; `None` is never.
     pub drain_limit: Option<Duration>,
-    /// How many logins may be refused with one secret. After that it is tried only once in five minutes.
+    /// How many logins the server may refuse with one secret. After that the pool tries it only once in five minutes.
     pub attempts: u32,
 }
 
@@ -224,7 +224,7 @@ struct Table {
     attempts: u32,
 }
 
-/// Variables that a program may need, in capitals; proxies are written in small letters as well.
+/// Variables that a program may need, in capitals. The names of proxies may also be in small letters.
 const ALLOWED: [&str; 15] = [
     "ALL_PROXY",
     "HOME",

@@ -116,8 +116,7 @@ fn hidden(text: &str, first: usize) -> Vec<String> {
         .map(|(at, name)| {
             let line = first + at;
             format!(
-                ".env:{line}: the quote that opens in line {first} includes this line, so {name} is not \
-                 set by it"
+                ".env:{line}: the quote that opens in line {first} includes this line, so it does not set {name}"
             )
         })
         .collect()

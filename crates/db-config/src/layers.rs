@@ -43,7 +43,7 @@ impl Layers {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// The name of the pool of each configured value, so a pool may come several times.
+    /// For each configured value, the name of its pool. So a pool may come several times.
     pub(crate) fn configured_pools(&self) -> impl Iterator<Item = &str> {
         self.configured
             .iter()
@@ -85,7 +85,8 @@ impl Layers {
     }
 }
 
-/// Replaces a built-in value by a configured bound if it is on the wrong side of it.
+/// Replaces a built-in value with a configured bound if the value is on the wrong side of the
+/// bound.
 fn fit(table: &mut BTreeMap<String, Value>, key: &str, bound: &str, wrong: Ordering, how: &str) {
     let (Some(limit), Some(value)) = (table.get(bound), table.get(key)) else {
         return;

@@ -116,7 +116,7 @@ impl<'a> Loading<'a> {
         self.problems.extend(contradictions);
         let surroundings = CredentialSurroundings::of(&self.variables, self.dir);
         let incomplete = credential_settings::read(&layers, &surroundings).err();
-        // A value that is wrong is not missing as well.
+        // A wrong value is not reported as missing too.
         let is_told = |key: &str| self.problems.iter().any(|problem| problem.key == key);
         let incomplete = incomplete.filter(|problem| !is_told(&problem.key));
         self.problems.extend(incomplete);
@@ -224,8 +224,8 @@ impl<'a> Loading<'a> {
             .collect()
     }
 
-    /// `APP_DB_POOLS_MAX` is probably a typing error. It is no more than a warning, because such a
-    /// variable may belong to another program.
+    /// Warns of variables such as `APP_DB_POOLS_MAX`, which are probably typing errors. This is only a warning, because
+    /// such a variable may belong to another program.
     fn warn_of_near_prefixes(&mut self) {
         let near = self
             .variables

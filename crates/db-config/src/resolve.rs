@@ -23,7 +23,7 @@ pub(crate) struct Urls {
 }
 
 impl Urls {
-    /// Every URL trusts these certificates too.
+    /// Makes every URL trust these certificates too.
     pub(crate) fn trust(&mut self, pem: &[u8]) {
         let replicas = self.replicas.iter_mut().map(PooledUrl::endpoint_mut);
         let pooled = self.pooled.as_mut().ok().map(PooledUrl::endpoint_mut);

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// The text of a secret: for parsing, for comparing, or for a URL that is a secret itself.
 #[expect(
     clippy::disallowed_methods,
-    reason = "all that this crate reads of a secret, it reads here"
+    reason = "this is the only place where the crate reads a secret"
 )]
 pub(crate) fn revealed(secret: &SecretString) -> &str {
     secret.expose_secret()

@@ -152,7 +152,7 @@ fn parse(url: &str) -> Result<Endpoint, ConfigError> {
     let origin = Origin::new("the given URL");
     let params = Params::parse("url", origin.clone(), url).map_err(ConfigError::of)?;
     if params.text("passfile").is_some() && !params.is_given("password") {
-        let message = "`passfile`: it is read by Config::load only; give the password itself";
+        let message = "`passfile`: only Config::load reads it; give the password itself";
         return Err(Problem::new("url", origin, message).into());
     }
     interpret(&params, &Defaults::default()).map_err(ConfigError::of)

@@ -1,4 +1,5 @@
-//! The comments of a file, as the parser sees them: not in a string, nor in the body of a function.
+//! The comments of a file, as the parser sees them. A string or the body of a function contains
+//! none.
 
 use squawk_syntax::{SourceFile, SyntaxElement, SyntaxKind};
 

@@ -56,7 +56,8 @@ impl Linter {
         self
     }
 
-    /// Looks only at migrations that have changed, and finds changed files that must not change.
+    /// Looks only at migrations that have changed, and also finds changes of files that must not
+    /// change.
     #[must_use]
     pub fn with_changes(mut self, changes: Changes) -> Self {
         self.changes = Some(changes);

@@ -23,8 +23,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Asks git what has changed below `directory` since this branch left `since`: in commits, in files that
-    /// are not committed, and by new files.
+    /// Asks git what has changed below `directory` since this branch left `since`: in commits, in files that are not
+    /// committed, and in new files.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Changes {
     pub(crate) fn edited(&self, directory: &Path) -> Vec<Finding> {
         let finding = |file: &PathBuf| {
             let message = format!(
-                "The file is not the same as in {}, from which it may be applied already.",
+                "The file differs from the one in {}, which may already be applied somewhere.",
                 self.since
             );
             Finding::of_file(&rules::EDITED, directory.join(file), message)

@@ -18,7 +18,7 @@ impl Sizes {
         Self(plan)
     }
 
-    /// Makes a finding about a small table a warning, and says in any case how large the table is.
+    /// Turns a finding about a small table into a warning, and always says how large the table is.
     pub(crate) fn weigh(&self, finding: &mut Finding, rule: &Rule) {
         if !rule.by_size {
             return;

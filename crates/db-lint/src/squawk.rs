@@ -76,7 +76,7 @@ fn finding(path: &Path, text: &str, violation: Violation) -> Option<Finding> {
     let rule = rules::find(&violation.code.to_string()).ok()?;
     let mut message = violation.message;
     if let Some(unknown) = message.strip_prefix("unknown name ") {
-        // A rule of ours, which squawk does not know, is no mistake.
+        // Squawk does not know our rules, so the name of one of them is not a mistake.
         message = rules::find(unknown).err()?.to_string();
     }
     let (start, end) = (

@@ -1,5 +1,5 @@
-//! `-- squawk-ignore RULE` and `-- squawk-ignore-file RULE`: squawk drops what they name, and a report lists it as
-//! allowed.
+//! `-- squawk-ignore RULE` and `-- squawk-ignore-file RULE`: squawk drops the findings of the rules that they name, and
+//! a report lists those as allowed.
 
 use crate::comments::{Comment, comments};
 use crate::finding::line_and_column;
@@ -28,7 +28,7 @@ impl<'a> Ignores<'a> {
         self.0.is_empty()
     }
 
-    /// What the comment says that ignores a finding: its reason, or which kind of comment it is.
+    /// The reason of the comment that ignores a finding, or the kind of the comment if it gives no reason.
     pub(crate) fn reason(&self, text: &str, code: &str, offset: usize) -> String {
         let (line, _) = line_and_column(text, offset);
         let names = |ignore: &&Ignore<'_>| ignore.rules.is_empty() || ignore.rules.contains(&code);

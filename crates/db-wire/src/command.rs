@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 /// One finished command, as the wire saw it.
 #[expect(
     clippy::exhaustive_structs,
-    reason = "a watcher's own tests make commands; a new field is to be considered there"
+    reason = "a watcher's own tests make commands, and must consider a new field"
 )]
 pub struct Command<'c> {
     /// The text with its placeholders.

@@ -89,9 +89,10 @@ pub(crate) struct Conversation {
     meaning_borrowed: bool,
     /// The same for objects that plans do not follow.
     objects_borrowed: bool,
-    /// The clock of the statement cache when a statement first left something behind in the session.
+    /// The clock of the statement cache at the time when a statement first left something behind in the session.
     dirty_since: u64,
-    /// What texts leave behind that are prepared under a name but not kept. Texts that leave nothing are not listed.
+    /// What each text leaves behind that the client has prepared under a name and the cache does not keep. Texts that
+    /// leave nothing are not listed.
     unkept: HashMap<Box<[u8]>, Residue>,
     /// Bind and Execute of the only exchange that may be repeated.
     retained: Vec<u8>,

@@ -5,9 +5,8 @@ use std::time::Instant;
 
 /// The beginning of a text and when it was sent.
 ///
-/// It is written with every statement and read almost never. So it is one buffer for the life of the
-/// connection: a short copy under an uncontended lock costs less than one more owner of a shared text,
-/// and needs no allocation.
+/// It is written with every statement and read almost never. So it is one buffer for the life of the connection: a
+/// short copy under an uncontended lock costs less than one more reference to a shared text, and needs no allocation.
 #[derive(Default)]
 pub struct LastStatement(Mutex<Sent>);
 

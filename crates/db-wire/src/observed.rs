@@ -21,8 +21,8 @@ use crate::unsent_begin::UnsentBegin;
 
 /// The facts that the wire gathers about one connection.
 ///
-/// The stream writes them as bytes pass, and everybody who holds the connection can read them. On the path of a
-/// statement everything is atomic, except its text. Errors and parameters are rare, and lie behind a mutex.
+/// The stream writes them as bytes pass, and everybody who holds the connection can read them. What each statement
+/// changes is atomic, except its text. Errors and parameters are rare, and lie behind a mutex.
 #[derive(Debug, Default)]
 pub struct Observed {
     status: AtomicU8,
@@ -123,8 +123,8 @@ impl Observed {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether a statement runs that the pool's `statement_timeout` does not bound on the server: one outside a
-    /// transaction, on a session that is shared with other clients.
+    /// Whether a statement is running that the pool's `statement_timeout` does not bound on the server: a statement
+    /// outside a transaction, on a session that other clients share.
     #[must_use]
     pub fn is_working_unbounded(&self) -> bool {
         self.unbounded.load(Ordering::Acquire) && self.is_working()

@@ -8,29 +8,30 @@ use crate::sql::local_settings::LocalSettings;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "a caller writes out the rules that it sets, the rest by `..Rules::default()`"
+    reason = "a caller writes the rules that it sets, and takes the others from `..Rules::default()`"
 )]
 pub struct Rules {
-    /// Whether every statement passes as its client sends it: the wire watches and does not rewrite. The rules below
-    /// that rewrite, hold back or refuse statements are then not in force.
+    /// Whether every statement passes as its client sends it. The wire then only watches, and ignores the rules below
+    /// that rewrite, hold back or refuse statements.
     pub observes_only: bool,
     /// How statements are named on the server.
     pub naming: Naming,
     /// How many texts are kept prepared; 0 prepares each statement as its client asks.
     pub statement_cache: usize,
-    /// Whether BEGIN travels with the first statement, and a read-only COMMIT is not waited for.
+    /// Whether BEGIN travels with the first statement, and the wire does not wait for the COMMIT of a transaction that
+    /// has only read.
     pub defer_begin: bool,
-    /// Settings that the session cannot have. They are put into each transaction.
+    /// Settings that the session cannot keep. The wire puts them into each transaction.
     pub local_settings: Option<LocalSettings>,
-    /// Whether the session is shared with others, so that LISTEN and session locks are refused.
+    /// Whether other clients share the session, so that the wire refuses LISTEN and session locks.
     pub shared_session: bool,
-    /// Whether a SET is refused too if other clients of the session would see it.
+    /// Whether the wire also refuses a SET that other clients of the session would see.
     pub refuses_set: bool,
     /// Whether the pooler keeps IntervalStyle for each of its clients, as PgBouncer does since 1.20.
     pub keeps_interval_style: bool,
     /// The text with which the pool resets the session, if it resets it.
     pub reset: Option<Arc<str>>,
-    /// Whether a session that its holder may have altered is closed, because no reset undoes everything.
+    /// Whether the pool closes a session that its holder may have altered, because no reset undoes everything.
     pub closes_altered: bool,
     /// Whether a transaction that names no isolation level is SERIALIZABLE.
     pub serializable_by_default: bool,

@@ -30,7 +30,7 @@ struct Fields {
     rider: Rider,
 }
 
-/// What somebody has attached to an error on its way through diesel. It is no part of the server's message.
+/// What somebody has attached to an error on its way through diesel. It is not part of the server's message.
 #[derive(Clone, Debug, Default)]
 struct Rider(Option<Arc<dyn Any + Send + Sync>>);
 

@@ -46,7 +46,7 @@ impl Steering {
     }
 
     /// Ends the connection from outside, whatever its server does. The wire tells the client this reason in the
-    /// server's place, and also that the outcome is unknown, if it is. Only the first call has an effect.
+    /// server's place, and also says so if the outcome is unknown. Only the first call has an effect.
     pub fn cut(&self, why: String) {
         if self.cut.set(why).is_ok() {
             let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +79,7 @@ impl Steering {
 
     /// Lets COMMIT travel with the next statement of the transaction, which the client says is the last.
     ///
-    /// It applies to the next request that runs something. If that is no SELECT, INSERT, UPDATE, DELETE, MERGE,
+    /// It applies to the next request that runs something. If that request is no SELECT, INSERT, UPDATE, DELETE, MERGE,
     /// VALUES, TABLE or WITH, or runs outside a transaction, the call has no effect, and COMMIT goes out when the
     /// client sends it.
     pub fn commit_with_next(&self) {
@@ -91,7 +91,8 @@ impl Steering {
         self.commits_next.store(false, Ordering::Release);
     }
 
-    /// Takes out whether COMMIT travels with the request that is being handled.
+    /// Whether COMMIT travels with the request that is being handled. The answer is true only once for each call of
+    /// [`Steering::commit_with_next`].
     pub(crate) fn take_commit(&self) -> bool {
         self.commits_next.load(Ordering::Acquire) && self.commits_next.swap(false, Ordering::AcqRel)
     }

@@ -58,9 +58,10 @@ impl UnsentBegin {
         is_unbegun
     }
 
-    /// Takes out what is announced, once `tell` has told the status that follows from it.
+    /// Takes out the announcement, once `tell` has told the status that follows from it.
     ///
-    /// The lock is held meanwhile: a statement of an earlier holder may be closed while the next one announces.
+    /// It holds the lock meanwhile, because a statement of an earlier holder may be closed while the next holder
+    /// announces.
     pub(crate) fn take(&self, tell: impl FnOnce(u8)) -> Option<Announced> {
         if self.shown.load(Ordering::Acquire) == NOTHING {
             return None;

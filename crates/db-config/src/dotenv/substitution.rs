@@ -45,7 +45,7 @@ pub(super) fn read(
     while let Some(c) = chars.next_if(|c| c.is_alphanumeric()) {
         name.push(c);
     }
-    // dotenvy ends the name at a `_`, which a shell does not, and treats a backslash as its own.
+    // Unlike a shell, dotenvy ends the name at a `_`, and it treats a backslash in its own way.
     if !name.is_empty() && matches!(chars.peek(), Some('_' | '\\')) {
         return Err("write `${NAME}` where a `_` or a backslash follows");
     }

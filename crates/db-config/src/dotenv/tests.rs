@@ -68,8 +68,8 @@ fn a_quoted_value_that_takes_in_a_line_of_ours_is_a_warning() {
     assert_eq!(
         warnings,
         [
-            ".env:3: the quote that opens in line 2 includes this line, so APP_ENV is not set by it",
-            ".env:5: the quote that opens in line 2 includes this line, so DATABASE_URL is not set by it"
+            ".env:3: the quote that opens in line 2 includes this line, so it does not set APP_ENV",
+            ".env:5: the quote that opens in line 2 includes this line, so it does not set DATABASE_URL"
         ]
     );
 }

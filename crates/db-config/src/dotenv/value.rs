@@ -16,7 +16,7 @@ impl<'a> Value<'a> {
     /// Takes the value at the start of a text. The length includes the comment and the line break.
     ///
     /// Only a quote at the start of a value spans lines. A quote that is never closed, or is closed
-    /// before something that is no comment, spoils its own line and no other.
+    /// before something that is no comment, spoils only its own line.
     pub(super) fn first_of(text: &'a str) -> (Result<Self, &'static str>, usize) {
         let line_length = text.find('\n').map_or(text.len(), |end| end + 1);
         let start = text[..line_length].trim_start();

@@ -123,7 +123,8 @@ impl KeyKind {
                 let words = words.iter().map(|word| Value::from(*word));
                 Ok(ValueKind::Array(words.collect()))
             }
-            // Not quoted either: an argument may be a password, which belongs elsewhere.
+            // The value is not quoted: an argument may be a password, although a password belongs
+            // elsewhere.
             (KeyKind::Arguments, _) => Err(format!("expected {self}")),
             (KeyKind::Variable, Found::Text(text)) if is_variable(text.trim()) => {
                 Ok(ValueKind::String(text.trim().to_owned()))
@@ -233,7 +234,7 @@ fn list(text: &str) -> Option<Vec<String>> {
     words.iter().map(word).collect()
 }
 
-/// Whether a program can be given this: no text for it ends in the middle.
+/// Whether a program can get this argument, which a NUL would cut short.
 fn is_argument(text: &str) -> bool {
     !text.contains('\0')
 }

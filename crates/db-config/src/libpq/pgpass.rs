@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::endpoint::{Endpoint, Host};
 use crate::secret_file;
 
-/// The password for the endpoint, if the file has one. The error says why the file is ignored.
+/// The password for the endpoint, if the file has one. The error says why this crate ignores the
+/// file.
 pub(crate) fn password(
     file: &Path,
     endpoint: &Endpoint,

@@ -93,7 +93,8 @@ impl Params {
         self.even_empty(name).filter(|value| !value.is_empty())
     }
 
-    /// The value of a parameter, even if it is empty. That is no word and no number, as in libpq.
+    /// The value of a parameter, even if it is empty. As in libpq, an empty text is no word and no
+    /// number.
     pub(crate) fn even_empty(&self, name: &str) -> Option<&str> {
         let (value, _) = self.given.get(name)?;
         Some(revealed(value))

@@ -1,4 +1,4 @@
-//! Rules about the transaction that a migration runs in, or does not.
+//! Rules about the transaction of a migration, and about migrations without one.
 
 use crate::checks::up_file::UpFile;
 use crate::finding::Finding;
@@ -130,7 +130,7 @@ fn enum_values(up: &UpFile<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Rows that are changed beside a change of a table that others use.
+/// Changes of rows in the same transaction as a change of a table that others use.
 fn backfills(up: &UpFile<'_>) -> Vec<Finding> {
     let created = created_tables(up.statements);
     let is_new = |name: Option<String>| name.is_some_and(|name| created.contains(&name));

@@ -1,4 +1,4 @@
-//! Statements that hold a whole table of others, or empty it, and that squawk lets through.
+//! Statements that lock or empty a whole table that others use, and that squawk lets through.
 
 use crate::checks::up_file::UpFile;
 use crate::finding::Finding;

@@ -22,8 +22,8 @@ pub struct Difference {
 
 /// Compares what `schema.rs` declares with the columns of the database.
 ///
-/// Tables that the file does not declare are differences too, unless `is_left_out` says that they are left out
-/// on purpose. Its argument is the name, with the schema if that is not the first of the `search_path`.
+/// A table that the file does not declare is a difference too, unless `is_left_out` says that the file leaves it out on
+/// purpose. Its argument is the table's name, with the schema if that is not the first of the `search_path`.
 #[must_use]
 pub fn compare(
     schema: &SchemaRs,
@@ -40,7 +40,7 @@ pub fn compare(
     for table in &schema.tables {
         let mut name = full_name(table.schema.as_deref(), &table.name);
         if let (false, Some(schema)) = (there.contains_key(&name), &table.schema) {
-            // The schema that is declared may be the first of the path.
+            // The declared schema may be the first of the `search_path`.
             let of_path = there.contains_key(&table.name) && schema == "public";
             name = if of_path { table.name.clone() } else { name };
         }
@@ -96,7 +96,7 @@ fn compare_columns(
     }
 }
 
-/// A type as the server names it, if that is known, and as it is shown.
+/// A type with the server's name for it, if that is known, and with the name to show.
 struct DeclaredType {
     known: Option<String>,
     shown: String,

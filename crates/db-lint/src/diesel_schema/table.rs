@@ -88,7 +88,7 @@ impl DeclaredColumn {
         };
         match (segment.ident.to_string().as_str(), inner) {
             ("Nullable", Some(inner)) => {
-                // The elements of an array may always be NULL, also in a column that is NOT NULL.
+                // The elements of an array may always be NULL, even in a column that is NOT NULL.
                 self.nullable |= !self.is_array;
                 self.read(inner);
             }

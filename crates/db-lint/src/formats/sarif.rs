@@ -42,7 +42,7 @@ pub(super) fn render(report: &Report) -> String {
                 .collect(),
         }],
     };
-    // In one line, because GitHub takes no more than 10 MB.
+    // In one line, because GitHub takes at most 10 MB.
     serde_json::to_string(&log).unwrap_or_default()
 }
 
@@ -127,5 +127,5 @@ fn uri(path: &str) -> String {
     uri
 }
 
-/// GitHub shows as many.
+/// GitHub shows at most this many.
 const MOST_RESULTS: usize = 5000;

@@ -4,7 +4,7 @@ use crate::rules::rule::Rule;
 use crate::rules::rule::Severity::Warning;
 use crate::rules::table::{ALWAYS, LOCKS, table};
 
-/// With a recipe for each.
+/// These rules, with a recipe for each.
 pub(super) static OPT_IN: [Rule; 27] = table([
     (
         "require-table-schema",
@@ -24,7 +24,7 @@ pub(super) static OPT_IN: [Rule; 27] = table([
         "ban-drop-trigger",
         Warning,
         ALWAYS,
-        "What the trigger did is not done any more.",
+        "Nothing does the trigger's work any longer.",
         "Move it into the code and deploy first.",
     ),
     (
@@ -52,14 +52,14 @@ pub(super) static OPT_IN: [Rule; 27] = table([
         "ban-disable-trigger",
         Warning,
         ALWAYS,
-        "What the trigger did is not done meanwhile.",
+        "Nothing does the trigger's work meanwhile.",
         "Enable it again in the same migration.",
     ),
     (
         "ban-replica-identity",
         Warning,
         ALWAYS,
-        "Logical replicas may not find their rows any more.",
+        "Logical replicas may no longer find their rows.",
         "Check every subscription first.",
     ),
     (
@@ -74,7 +74,7 @@ pub(super) static OPT_IN: [Rule; 27] = table([
         Warning,
         ALWAYS,
         "The old code may lose a right that it needs.",
-        "Deploy code that does without it first.",
+        "First deploy code that does without it.",
     ),
     (
         "ban-replace-view-function",
@@ -144,7 +144,7 @@ pub(super) static OPT_IN: [Rule; 27] = table([
         Warning,
         ALWAYS,
         "Writes of the old code may be refused.",
-        "Deploy code that keeps the restriction first.",
+        "First deploy code that keeps the restriction.",
     ),
     (
         "ban-add-enum-value",
@@ -171,7 +171,7 @@ pub(super) static OPT_IN: [Rule; 27] = table([
         "ban-detach-inheritance",
         Warning,
         ALWAYS,
-        "Queries of the parent do not see the rows any more.",
+        "Queries of the parent no longer see the rows.",
         "Remove the queries that need them first.",
     ),
     (

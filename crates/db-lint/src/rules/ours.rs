@@ -43,8 +43,8 @@ pub(crate) static SEVERAL: Rule = rule(
     "several-statements-without-transaction",
     Severity::Warning,
     "Several statements run outside a transaction, so after a failure the first ones stay done.",
-    "Give each statement a migration of its own. `dbctl migrate run` goes on behind what has run, but diesel's \
-     own tool starts again from the top.",
+    "Give each statement a migration of its own. `dbctl migrate run` goes on after the statements that have run, but \
+     diesel's own tool starts again from the top.",
 );
 
 pub(crate) static EXISTS: Rule = rule(
@@ -125,21 +125,22 @@ pub(crate) static TRUNCATE: Rule = rule(
     "truncated-table",
     Severity::Error,
     "The rows of the table are gone, and `down.sql` cannot bring them back.",
-    "Delete from the service, in batches that commit, or say by `dbctl:allow` why nobody needs the rows.",
+    "Delete from the service, in batches that commit, or say with `dbctl:allow` why nobody needs the rows.",
 );
 
 pub(crate) static JSON: Rule = rule(
     "json-column-added",
     Severity::Warning,
     "The type json has no equality, so SELECT DISTINCT and GROUP BY over the whole table fail from now on.",
-    "Take jsonb.",
+    "Use jsonb.",
 );
 
 pub(crate) static SECRET: Rule = rule(
     "secret-in-migration",
     Severity::Error,
     "The file has a secret, which everybody who has the repository can read.",
-    "Create the role without a password, and set it from where secrets are kept. Treat the secret as known: change it.",
+    "Create the role without a password, and set the password from the place where you keep secrets. Treat the secret \
+     as known: change it.",
 );
 
 pub(crate) static PRIVILEGE: Rule = rule(
@@ -159,7 +160,8 @@ pub(crate) static EDITED: Rule = rule(
 pub(crate) static OUT_OF_ORDER: Rule = rule(
     "migration-out-of-order",
     Severity::Error,
-    "A new migration is older than one of the other branch. Where that one is applied, a run refuses the new one.",
+    "A new migration is older than one of the other branch. Where that one is applied, `dbctl migrate run` refuses the \
+     new one.",
     "Give the directory a newer version, as `dbctl migrate new` does.",
 );
 

@@ -1,4 +1,4 @@
-//! What squawk's rules mean here, with a recipe for each.
+//! The meaning of squawk's rules here, with a recipe for each.
 
 use crate::rules::rule::Rule;
 use crate::rules::rule::Severity::{Error, Warning};
@@ -24,7 +24,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "require-concurrent-reindex",
         Error,
         LOCKS,
-        "A plain REINDEX blocks writes to the table, and reads by the index.",
+        "A plain REINDEX blocks writes to the table, and reads through the index.",
         "REINDEX .. CONCURRENTLY in a migration of its own, with `run_in_transaction = false`.",
     ),
     (
@@ -87,7 +87,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "changing-column-type",
         Error,
         LOCKS,
-        "A change of type may rewrite the whole table while everything waits, and breaks code that reads the old one.",
+        "A change of type may rewrite the whole table while everything waits, and breaks code that reads the old type.",
         "Add a column of the new type, write both, fill old rows in batches, switch, and drop the old column later.",
     ),
     (
@@ -95,7 +95,8 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         Error,
         ALWAYS,
         "The old code does not know the new name.",
-        "Add a column, write both, switch the code, and drop the old one later. Or rename in the code alone (`#[sql_name]`).",
+        "Add a column, write both, switch the code, and drop the old one later. Or rename only in the code \
+         (`#[sql_name]`).",
     ),
     (
         "renaming-table",
@@ -137,21 +138,21 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         Warning,
         ALWAYS,
         "Code that reads the column may not expect NULL.",
-        "Deploy code that accepts NULL first.",
+        "First deploy code that accepts NULL.",
     ),
     (
         "ban-drop-constraint",
         Warning,
         ALWAYS,
         "Rows that the constraint would refuse can come in.",
-        "Deploy code that does not rely on it first.",
+        "First deploy code that does not rely on it.",
     ),
     (
         "ban-drop-default",
         Warning,
         ALWAYS,
         "Inserts of the old code may leave the column out.",
-        "Deploy code that writes the column first.",
+        "First deploy code that writes the column.",
     ),
     (
         "ban-drop-domain",
@@ -178,8 +179,8 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "ban-drop-generated-expression",
         Warning,
         ALWAYS,
-        "The column is not computed any more.",
-        "Deploy code that writes the column first.",
+        "The server no longer computes the column.",
+        "First deploy code that writes the column.",
     ),
     (
         "ban-drop-schema",
@@ -283,7 +284,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "prefer-bigint-over-int",
         Warning,
         ALWAYS,
-        "An int runs out at two thousand million.",
+        "An int runs out at 2147483647.",
         "Use bigint, which does not run out.",
     ),
     (
@@ -318,7 +319,7 @@ pub(super) static SQUAWKS: [Rule; 51] = table([
         "prefer-text-field",
         Warning,
         ALWAYS,
-        "Another length of a varchar is a change of the table.",
+        "Another length for a varchar needs a change of the table.",
         "Use text, with a CHECK of the length if it matters.",
     ),
     (

@@ -1,4 +1,4 @@
-//! Does the wire survive any two peers, and does it matter where their bytes are cut?
+//! Does the wire survive any two peers, and treat their bytes in the same way wherever they are cut?
 //!
 //! The input is a script of what client and server send: well-formed messages, which reach deep states,
 //! and arbitrary bytes, which cover many errors. The target plays it twice: once whole, once cut into

@@ -4,8 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Copying {
     No,
-    /// The server takes rows. It ignores a Sync until the rows have ended. So after a COPY that was
-    /// run by Execute, it answers two Syncs once.
+    /// The server takes rows, and ignores a Sync until the rows have ended. So after a COPY that an
+    /// Execute began, it gives one answer to two Syncs.
     In {
         extended: bool,
     },

@@ -149,7 +149,8 @@ fn results_may_be_read_anew(told: &[u8], now: &[u8]) -> bool {
     results.is_some_and(|((_, told), (_, now))| may_be_read_anew(told, now))
 }
 
-/// The same with the description of a portal. It has only the rows, in the formats that the client asks for.
+/// Does what [`check`] does, with the description of a portal. That one has only the rows, in the formats that the
+/// client asks for.
 fn check_portal(conversation: &mut Conversation, exchange: &mut Exchange, id: StatementId) {
     let now = conversation.described.as_slice();
     let Some(record) = conversation.statements.get_mut(id) else {
@@ -186,8 +187,9 @@ fn rows_still_fit(told: &[u8], now: &[u8]) -> bool {
 }
 
 /// Whether a program that was written for the older rows can read the newer ones after it has received the new
-/// description: user-defined types may have been dropped and created again. Rows that differ in another way must not
-/// be read without an error: diesel would read a float4 as the int4 that the program states.
+/// description. It can if only user-defined types differ, which may have been dropped and created again. Rows that
+/// differ in another way must not be read without an error: diesel would read a float4 as the int4 that the program
+/// states.
 fn may_be_read_anew(told: &[u8], now: &[u8]) -> bool {
     let anew = |told: &Column<'_>, now: &Column<'_>| {
         read_alike(told, now) || (told.is_of_the_user() && now.is_of_the_user())
@@ -214,8 +216,8 @@ fn begin_alike(
     told.len() <= now.len() && pairs().all(|(told, now)| alike(told, now))
 }
 
-/// Whether an answer with the newer description can be read by the older one: it has the same parameters, and the
-/// same columns at the beginning. The wire cuts further columns off each row.
+/// Whether a client that was told the older description can read an answer with the newer one: both have the same
+/// parameters, and the newer columns begin with the older ones. The wire cuts further columns off each row.
 fn still_fits(told: &[u8], now: &[u8]) -> bool {
     let fits = || {
         let ((told_parameters, told_result), (parameters, result)) = (halves(told)?, halves(now)?);
@@ -269,7 +271,7 @@ struct Column<'d> {
     oid: &'d [u8],
 }
 
-/// Whether both have the same name and their values are read in the same way.
+/// Whether both have the same name and a client reads their values in the same way.
 fn read_alike(one: &Column<'_>, other: &Column<'_>) -> bool {
     let texts = is_a_text(one.oid) && is_a_text(other.oid);
     one.name == other.name && (one.oid == other.oid || texts)

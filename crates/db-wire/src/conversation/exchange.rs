@@ -15,7 +15,7 @@ pub(crate) enum Expect {
     /// The wire's own answer, without its ReadyForQuery.
     Local {
         messages: Box<[u8]>,
-        /// The status to tell with it; without one, the server's own.
+        /// The status to tell with it. Without one, the wire tells the server's status.
         status: Option<u8>,
     },
     /// The server's answer, with the parts that the wire has added to the request.
@@ -57,7 +57,7 @@ pub(crate) struct Exchange {
     pub(crate) extended: bool,
     /// It begins the transaction that the client believes it is in.
     pub(crate) begins: bool,
-    /// It was this BEGIN that failed.
+    /// That BEGIN failed.
     pub(crate) begin_failed: bool,
     /// Its outcome decides what must be put before the next statement.
     pub(crate) controls: bool,
@@ -78,7 +78,7 @@ pub(crate) struct Exchange {
     pub(crate) mismatch: bool,
     /// A program that receives the new description can read the rows correctly.
     pub(crate) read_anew: bool,
-    /// Its rows have more values than the client was told columns: the wire passes only this many.
+    /// Its rows have more values than the columns that the client was told of. The wire passes only this many.
     pub(crate) narrow: Option<u16>,
     /// Its text shows that it changes nothing. If the connection is lost in the middle of the answer,
     /// nothing has changed.
@@ -213,7 +213,7 @@ impl Exchange {
         }
     }
 
-    /// The server skips what is left of the request.
+    /// Ends the exchange early, and returns the parts that the server has not answered.
     pub(crate) fn cut_short(&mut self) -> Vec<Part> {
         let parts = std::mem::take(&mut self.parts);
         self.begin_failed |= parts.iter().any(|part| part.is_begin());

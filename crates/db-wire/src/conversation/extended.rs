@@ -140,8 +140,8 @@ pub(super) fn send_execute(
         && (exchange.reads_alone || conversation.is_untouched())
         && bind.len() <= MAX_RETAINED;
 
-    // A statement without rows, whose parameters have stated types, cannot be misread. Behind a pooler the description
-    // that the client was told may turn out to be wrong. Then nothing may be committed.
+    // A client cannot misread a statement without rows whose parameters have stated types. Behind a pooler, any other
+    // description that the client was told may turn out to be wrong, and then nothing may be committed.
     let check = (to_parse || rules.shared_session) && !has_no_rows;
     let run = frames[1];
     let to_the_end = run.body(inbox).ends_with(&[0; 4]);
@@ -161,7 +161,7 @@ pub(super) fn send_execute(
     if to_parse {
         put_parse(out, name, &tail);
     }
-    // To describe the rows of a portal is cheaper than to describe a statement, which a pooler has to look up.
+    // Describing the rows of a portal is cheaper than describing a statement, which a pooler has to look up.
     if check && !by_portal {
         put_describe(out, name);
         exchange.parts.push(Part::Check(id));
@@ -196,7 +196,7 @@ pub(super) fn send_execute(
     conversation.expect_answer(exchange);
 }
 
-/// Close of a statement. Its text may stay, under another name or without one.
+/// Close of a statement. The wire may keep its text, under another name or without one.
 pub(super) fn send_close(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     match frames[0]
         .body(inbox)

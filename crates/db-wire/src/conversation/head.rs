@@ -49,7 +49,7 @@ pub(super) fn put_head(
         put_statement(out, statement);
         exchange.parts.push(Part::Statement { is_begin: false });
     }
-    // They come after the pool's settings, because they override them.
+    // These come after the pool's settings, which they override.
     for setting in opening.iter().flat_map(|opening| &opening.settings) {
         put_statement(out, setting);
         exchange.parts.push(Part::Statement { is_begin: false });

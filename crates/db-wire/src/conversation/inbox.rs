@@ -1,4 +1,4 @@
-//! The bytes that a client has sent of a request that is not complete yet, or that has to wait.
+//! The bytes of a client's request that is not complete yet, or that has to wait.
 
 use crate::protocol::frame::{BadLength, HEADER, MAX_LENGTH};
 use crate::protocol::outbox::empty;

@@ -90,8 +90,8 @@ pub(super) fn send_reset(conversation: &mut Conversation, rules: &Rules, sql: &[
     true
 }
 
-/// Names now resolve again as they did before anything was left behind. So only descriptions from
-/// after that time are forgotten.
+/// Names now resolve again as they did before a statement left something behind. So the wire
+/// forgets only the descriptions from after that time.
 pub(super) fn session_was_reset(conversation: &mut Conversation) {
     if conversation.observed.residue() > Residue::Nothing {
         conversation

@@ -8,9 +8,9 @@ use crate::protocol::message::put_fatal;
 use crate::request::Request;
 use crate::server_error::{OUTCOME_UNKNOWN, ServerError};
 
-/// The server will send nothing more. A COMMIT, or a statement outside a transaction, may have taken effect.
-/// The wire tells its client so in the server's place: with only the end of the stream, it would look like a
-/// statement that was rolled back.
+/// The server will send nothing more. A COMMIT, or a statement outside a transaction, may have taken effect. The wire
+/// tells its client so in the server's place. A client that sees only the end of the stream would believe that the
+/// server has rolled back.
 pub(crate) fn connection_lost(conversation: &mut Conversation) {
     end(conversation, None);
 }
@@ -53,9 +53,9 @@ pub(super) fn may_have_taken_effect(conversation: &Conversation, exchange: &Exch
         }
 }
 
-/// Whether the outcome of the request stays unknown in spite of the error. An error from PostgreSQL itself says
-/// that the request was undone; for a COMMIT it does so only once ReadyForQuery follows. An error from a pooler
-/// may say no more than that the pooler has lost the server.
+/// Whether the outcome of the request stays unknown in spite of the error. An error from PostgreSQL itself says that
+/// the request was undone; for a COMMIT it does so only once ReadyForQuery follows. An error from a pooler may only say
+/// that the pooler has lost the server.
 pub(super) fn proves_nothing(exchange: &Exchange, error: &ServerError) -> bool {
     match exchange.request {
         Request::Commit => !error.is_for_idleness(),

@@ -129,7 +129,7 @@ pub(super) fn completed(
         conversation.statements.names_lost();
     }
     if is_ddl_tag(tag) {
-        // The change may be undone until the transaction ends; then the old descriptions hold again.
+        // Until the transaction ends, a rollback may undo the change, and the old descriptions hold again.
         exchange.changes_meaning = true;
         exchange.changes_objects |= outdates_plans(tag);
     }
@@ -230,8 +230,8 @@ fn is_stale(error: &ServerError) -> bool {
     refused_plan || *error.sqlstate() == SqlState::INVALID_SQL_STATEMENT_NAME
 }
 
-/// Whether a type is gone that this connection has looked up or planned with: it was dropped, and perhaps created
-/// again under another number. The test of the message is safe, because messages of internal errors are never
+/// Whether a type that this connection has looked up or planned with is gone: somebody dropped it, and perhaps created
+/// it again under another number. The test of the message is safe, because messages of internal errors are never
 /// translated.
 fn has_lost_a_type(error: &ServerError) -> bool {
     let looked_up = *error.sqlstate() == SqlState::INTERNAL_ERROR

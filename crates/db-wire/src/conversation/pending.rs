@@ -9,7 +9,7 @@ use crate::conversation::exchange::{Exchange, Expect};
 pub(crate) struct Pending(VecDeque<Expect>);
 
 impl Pending {
-    /// A plan that begins with this exchange.
+    /// A queue that begins with this exchange.
     pub(crate) fn new(first: Exchange) -> Self {
         Self(VecDeque::from([Expect::Remote(first)]))
     }
@@ -42,7 +42,7 @@ impl Pending {
         self.0.iter().all(|expected| expected.is_settled(status))
     }
 
-    /// Whether a query is unanswered that ran before the BEGIN of its transaction. Until it has succeeded, only
+    /// Whether a query that ran before the BEGIN of its transaction is still unanswered. Until it has succeeded, only
     /// queries of the same kind may follow.
     pub(crate) fn has_lone_read(&self) -> bool {
         self.exchanges().any(|exchange| exchange.reads_alone)

@@ -18,8 +18,8 @@ use crate::rules::Rules;
 use crate::sql::reads::Reads;
 use crate::sql::transactions::{is_partial_rollback, may_commit};
 
-const NAMELESS: &str = "this pipeline cannot be sent through a pooler without names; \
-     set `statements = \"named\"` for its pool";
+const NAMELESS: &str = "this pipeline needs several named statements, and this pool sends no names through its pooler; \
+                        set `statements = \"named\"` for its pool";
 
 /// Sends a request of another shape, and uses the server's names for the statements that the server
 /// knows.
@@ -67,7 +67,7 @@ pub(super) fn other(
         }
     }
     conversation.to_server.end().extend_from_slice(&body);
-    // Without a Parse nothing here tells what runs. No text is better than the text of another statement.
+    // Without a Parse the wire does not know here what runs. No text is better than the text of another statement.
     let parse = frames.iter().find(|frame| frame.tag == b'P');
     let text = parse.and_then(|parse| split_text(parse.body(inbox)));
     let text = text.map_or(&b""[..], |(_name, text)| text);

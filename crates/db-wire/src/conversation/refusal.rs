@@ -29,7 +29,7 @@ pub(super) fn needs_settings(rules: &Rules) -> Option<String> {
     let names = rules.local_settings.as_ref()?.names();
     let first = names.first()?;
     Some(format!(
-        "this statement must stand alone, and this pool has to say {} before each statement, as a \
+        "this statement must stand alone, and this pool has to send {} before each statement, because a \
          transaction-mode pooler shares the session; give the role the setting (ALTER ROLE .. SET {first} = ..), or \
          use a pool with via = \"direct\"",
         names.join(", ")

@@ -37,8 +37,8 @@ impl Fresh<'_> {
     }
 }
 
-/// Takes what the server has written, in place. Returns how many bytes at the start of `fresh` are the client's,
-/// moved together. What does not fit there follows in `to_client`.
+/// Handles in place what the server has written. Moves the client's bytes together at the start of `fresh`, and returns
+/// how many they are. Bytes that do not fit there follow in `to_client`.
 pub(crate) fn server_sent(
     conversation: &mut Conversation,
     fresh: &mut [u8],
@@ -360,7 +360,7 @@ fn settle(conversation: &mut Conversation, exchange: &mut Exchange) {
     }
 }
 
-/// Trusts nothing that was learnt before the meaning of texts changed, in this exchange or at the end of a transaction.
+/// Forgets what was learnt before the meaning of texts changed, in this exchange or at the end of a transaction.
 fn meaning_has_changed(conversation: &mut Conversation, exchange: &Exchange) {
     if exchange.changes_objects {
         conversation.objects_borrowed = true;

@@ -110,7 +110,7 @@ fn must_follow(conversation: &Conversation, bytes: &[u8], frames: &[Frame]) -> b
     reads != Some(Reads::Alone)
 }
 
-/// During a COPY the server takes every message for rows, and answers none. A client that sends other requests
+/// During a COPY the server takes every message for rows, and answers no message. A client that sends other requests
 /// without ending the rows, as diesel-async does, would wait for ever.
 fn end_abandoned_copy(conversation: &mut Conversation) {
     let Copying::In { extended } = conversation.copying else {
@@ -180,7 +180,8 @@ fn request(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) {
     }
 }
 
-/// A Flush makes the server answer before the Sync: sends what there is. Returns `false` if it must not be sent.
+/// Sends what there is of the request, because a Flush makes the server answer before the Sync. Returns `false` if it
+/// must not be sent.
 fn flush(conversation: &mut Conversation, inbox: &[u8], frames: &[Frame]) -> bool {
     if conversation.is_broken() || conversation.is_committed() {
         return false;

@@ -179,7 +179,7 @@ fn send_simple(
         head.push(b';');
         commands += 1;
     }
-    // They come after the pool's settings, because they override them.
+    // These come after the pool's settings, which they override.
     for setting in opening.iter().flat_map(|opening| &opening.settings) {
         head.extend_from_slice(setting);
         head.push(b';');

@@ -17,8 +17,8 @@ pub(crate) enum Phase {
 /// once.
 ///
 /// They would override the time zone of the startup packet. As named statements they would fail
-/// behind a transaction-mode pooler, before the connection has done anything. What they ask for is
-/// already set.
+/// behind a transaction-mode pooler, before the connection has done anything. The startup packet
+/// has already set what they ask for.
 #[derive(Debug, Default)]
 pub(crate) struct SetUp {
     answered: usize,

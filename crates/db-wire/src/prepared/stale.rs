@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// These texts. Each is stored as in a Parse, with its parameter types.
+/// Texts whose plans the server has refused, each as in a Parse, with its parameter types.
 #[derive(Debug, Default)]
 pub(crate) struct Stale {
     /// The descriptions that clients were given, until somebody asks again.

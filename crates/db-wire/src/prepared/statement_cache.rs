@@ -45,9 +45,10 @@ pub(crate) struct Record {
     pub(crate) note: Arc<Note>,
     /// ParameterDescription and RowDescription or NoData, as the client received them.
     pub(crate) description: Option<Box<[u8]>>,
-    /// The portal's description of the rows, with the formats that the client asks for, if that one fits.
+    /// The portal's description of the rows, in the formats that the client asks for. Kept only if the client can read
+    /// them.
     pub(crate) portal: Option<Box<[u8]>>,
-    /// The server has added columns since the client was told. The wire passes only this many.
+    /// The rows have got more columns since the client was told of them. The wire passes only this many.
     pub(crate) narrow: Option<u16>,
     /// Whether the client states the type of each parameter, so that the server infers none.
     pub(crate) typed: bool,
@@ -227,7 +228,7 @@ impl StatementCache {
         }
     }
 
-    /// Handles that the client closed a name. Returns `false` if there was no such name.
+    /// Removes a name that the client has closed. Returns `false` if there was no such name.
     pub(crate) fn release(&mut self, name: &[u8]) -> bool {
         let Some(id) = self.by_name.remove(name) else {
             return false;
@@ -275,9 +276,8 @@ impl StatementCache {
         self.stale.make_nameless(tail);
     }
 
-    /// Handles that this session has changed an object that plans do not follow. Each text is prepared again at its
-    /// next use. A pooler that keeps names would give the old plan for the text, so that no text has a name there any
-    /// more.
+    /// Has each text prepared again at its next use, because this session has changed an object that plans do not
+    /// follow. A pooler that keeps names would give the old plan for a text, so no text has a name there any more.
     pub(crate) fn plans_outdated(&mut self) {
         self.names_lost();
         if self.shared && !self.stale.is_all_nameless() {
@@ -294,8 +294,8 @@ impl StatementCache {
         self.stale.take_told(&tail)
     }
 
-    /// Handles that the server has refused to prepare the text, or to describe it after it had parsed it. Nobody
-    /// has received its name yet.
+    /// Removes a text that the server has refused to prepare, or to describe after it had parsed it. The client has not
+    /// yet been told that its name exists.
     pub(crate) fn refuse(&mut self, id: StatementId, parsed: bool) {
         let Some(record) = self.get_mut(id) else {
             return;
@@ -336,8 +336,8 @@ impl StatementCache {
         }
     }
 
-    /// Handles that the server has lost some or all prepared statements of this connection. Each is prepared again
-    /// at its next use. To close a name that the server does not know is no error.
+    /// Has each text prepared again at its next use, because the server has lost some or all prepared statements of
+    /// this connection. Closing a name that the server does not know is no error.
     pub(crate) fn names_lost(&mut self) {
         for record in self.records.iter_mut().flatten() {
             self.to_close.extend(record.take_prepared());

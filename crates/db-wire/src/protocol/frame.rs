@@ -7,7 +7,7 @@
 /// The size of a tag and a length.
 pub(crate) const HEADER: usize = 5;
 
-/// The longest possible message: PostgreSQL allocates no more than 1 GB (MaxAllocSize, utils/memutils.h).
+/// The longest possible message: PostgreSQL allocates at most 1 GB (MaxAllocSize, utils/memutils.h).
 pub(crate) const MAX_LENGTH: u32 = 0x4000_0000;
 
 /// The longest message that is kept whole. The messages that the wire must understand are much shorter.
@@ -34,7 +34,7 @@ pub(crate) enum Fate {
 /// How far the current message has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Some bytes of its header: `filled` of them.
+    /// The first `filled` bytes of its header are here.
     Header { bytes: [u8; HEADER], filled: usize },
     /// `left` bytes of its body are still to come.
     Body { tag: u8, left: usize, fate: Fate },

@@ -9,7 +9,7 @@ pub(crate) fn put(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 5);
     out.push(tag);
-    // A message from the other side fits, and so does a message that is made from it here.
+    // The length fits: the wire makes its messages from those of its peers, which are short enough.
     out.extend_from_slice(&(length as u32 + 4).to_be_bytes());
     for part in parts {
         out.extend_from_slice(part);

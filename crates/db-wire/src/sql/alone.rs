@@ -3,7 +3,7 @@
 use crate::sql::statements::{first, only};
 use crate::sql::tokens::{Sql, Token, Tokens};
 
-/// Whether nothing may be put before it, because it would be refused or do something else.
+/// Whether nothing may be put before it, because the server would then refuse it or do something else.
 pub(crate) fn must_stand_alone(sql: Sql<'_>) -> bool {
     let Some(statement) = only(sql) else {
         return false;
@@ -23,7 +23,8 @@ pub(crate) fn must_stand_alone(sql: Sql<'_>) -> bool {
         || is_concurrent(statement, first)
 }
 
-/// Whether the server refuses it outside a transaction block (25P01). What the wire puts before it must not make one.
+/// Whether the server refuses it outside a transaction block (25P01). The wire must put nothing before it that makes
+/// such a block.
 pub(crate) fn needs_a_block(sql: Sql<'_>) -> bool {
     const NEEDS: &[&[u8]] = &[b"DECLARE", b"SAVEPOINT", b"RELEASE", b"LOCK"];
     only(sql).is_some_and(|statement| first(statement).is_any(NEEDS))

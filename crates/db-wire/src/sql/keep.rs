@@ -1,11 +1,11 @@
 //! Which statements may be kept prepared, because nothing can change what they mean.
 //!
-//! The server plans a prepared SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, TABLE, or a WITH of these, again when
-//! its tables, the search path or the role have changed. It refuses the statement (0A000) if the result has other
-//! columns. A utility command is not planned again: FETCH, EXECUTE, SHOW and EXPLAIN keep the columns that they had
-//! when they were prepared. And the server reads a string constant when it parses the statement: `'now'`, a date
-//! under another `DateStyle`, a time in another zone keep the value that they had then. So does a comparison with NULL. diesel's DSL binds its
-//! values, so its statements are kept.
+//! The server plans a prepared SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, TABLE, or a WITH of these, again when its
+//! tables, the search path or the role have changed. It refuses the statement (0A000) if the result has other columns.
+//! A utility command is not planned again: FETCH, EXECUTE, SHOW and EXPLAIN keep the columns that they had when they
+//! were prepared. And the server reads a string constant when it parses the statement: `'now'`, a date under another
+//! `DateStyle` and a time in another zone keep the value that they had then. It also decides then what a comparison
+//! with NULL means. diesel's DSL binds its values, so its statements are kept.
 
 use crate::sql::statements::{first, only};
 use crate::sql::tokens::{Sql, Token, Tokens};

@@ -1,18 +1,18 @@
-//! Settings that the session cannot have, because it is shared with other clients.
+//! Settings that the session cannot keep, because other clients share it.
 //!
-//! In a transaction each is sent as SET LOCAL after BEGIN. A SET takes no snapshot, so the client's SET TRANSACTION
-//! may still follow. Outside a transaction the wire puts before the statement only settings that change a result. The
-//! pool itself watches the statement's timeout and cancels, and a statement outside a transaction cannot be idle in
-//! one.
+//! In a transaction each is sent as SET LOCAL after BEGIN. A SET takes no snapshot, so the client's SET TRANSACTION may
+//! still follow. Outside a transaction the wire puts only settings that change a result before the statement. The pool
+//! itself watches the timeout of such a statement and cancels it, and a timeout for idle transactions cannot concern
+//! it.
 
 use crate::sql::transactions::{Begin, Isolation};
 
-/// Settings that the wire puts into each transaction, and before each statement outside of one that needs them.
+/// Settings that the wire puts into each transaction, and before each statement outside a transaction that needs them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSettings {
     /// The statements that follow a BEGIN, one SET LOCAL each.
     in_transaction: Vec<Vec<u8>>,
-    /// The statements before a text that may itself begin a transaction, one SET each. Here all settings are set.
+    /// The statements before a text that may itself begin a transaction, one SET for each of all settings.
     before_begin: Vec<Vec<u8>>,
     /// The statements before any other simple query, one SET each.
     before_simple: Vec<Vec<u8>>,
@@ -66,8 +66,8 @@ impl LocalSettings {
             .collect();
         let called =
             (!calls.is_empty()).then(|| format!("SELECT {}", calls.join(", ")).into_bytes());
-        // A statement that must stand alone had better run without a bound on its lock waits than not at all. Its
-        // statement_timeout still holds.
+        // A statement that must stand alone runs without a bound on its lock waits, because that is better than a
+        // refusal. Its statement_timeout still holds.
         let names = in_front.iter().map(|(name, _)| name.clone());
         let names = names.filter(|name| !name.eq_ignore_ascii_case("lock_timeout"));
         // A statement that stands alone may run at any isolation level, but must not write in a pool that only reads.
@@ -308,8 +308,8 @@ mod tests {
         }
     }
 
-    /// A default is set when a transaction begins, and not again. A timeout that the pool itself watches is put before
-    /// nothing.
+    /// The wire sets a default when a transaction begins, and not again. It puts no timeout that the pool itself
+    /// watches before a statement.
     #[test]
     fn defaults_of_transactions_are_said_by_begin() {
         let defaults = settings(&[

@@ -1,11 +1,11 @@
 //! What a text may leave behind in the session: settings, locks, channels, temporary tables.
 //!
-//! The verdict is that a text leaves nothing only if every command and every function in it is known to be
-//! harmless. So a wrong verdict costs a reset and never a leak. It sees only the text. It does not see what
-//! the server does because of the text: triggers, defaults (`nextval` of a serial column), views, rules,
-//! policies, operators, casts and domains that call functions, a function of a row that is written like one of
-//! its columns, and user functions with a built-in name, which win if the search path puts pg_catalog last. If
-//! one of these changes the session, the service needs `reset = "always"`.
+//! A text counts as leaving nothing only if every command and every function in it is known to be harmless. So a text
+//! that the wire does not understand costs a reset, and is not a leak. But the wire sees only the text. It does not see
+//! what the server does because of the text: triggers, defaults (`nextval` of a serial column), views, rules, policies,
+//! operators, casts and domains that call functions, a function of a row that is written like one of its columns, and
+//! user functions with a built-in name, which win if the search path puts pg_catalog last. If one of these changes the
+//! session, the service needs `reset = "always"`.
 
 use crate::sql::harmless::{is_harmless_function, is_syntax};
 use crate::sql::tokens::{Sql, Token, Tokens};
@@ -15,7 +15,7 @@ use crate::sql::tokens::{Sql, Token, Tokens};
 #[repr(u8)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "the code that gives a session on decides for each"
+    reason = "the code that hands a session on decides about each"
 )]
 pub enum Residue {
     /// Nothing that outlasts the transaction.
@@ -182,7 +182,7 @@ impl<'s> ResidueReader<'s> {
         }
     }
 
-    /// Whether this keyword comes later, which only an upsert has.
+    /// Whether this keyword, which only an upsert has, comes later.
     fn comes_to(&self, keyword: &[u8]) -> bool {
         self.tokens.clone().any(|token| token.is(keyword))
     }

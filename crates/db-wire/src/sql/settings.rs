@@ -1,4 +1,5 @@
-//! Which statements change what later statements mean. After one, nothing that is kept can be trusted.
+//! Which statements change what later statements mean. After such a statement, the wire can trust nothing that it
+//! keeps.
 //!
 //! The meaning of a kept statement depends on how its names are resolved and on the settings that parsing reads.
 //! The server checks for changes of the search path, of the role and of the objects that it has resolved. It does
@@ -28,8 +29,8 @@ pub(crate) fn is_ddl_tag(tag: &[u8]) -> bool {
         .any(|word| tag.starts_with(word))
 }
 
-/// Whether plans that were made before the command that this DDL tag names may be wrong afterwards. The server makes a
-/// plan anew when a relation changes. It does not do so for everything else: a function that was called while the plan
+/// Whether the command that this DDL tag names may have made earlier plans wrong. The server makes a plan anew when a
+/// relation changes. It does not always do so when something else changes: a function that was called while the plan
 /// was made, the overload that a name meant, a type in a constant.
 pub(crate) fn outdates_plans(tag: &[u8]) -> bool {
     const FOLLOWED: [&[u8]; 7] = [

@@ -1,4 +1,4 @@
-//! Everything that a statement's text decides. It is decided once.
+//! Everything that the wire decides from a statement's text. It decides once for each text.
 
 use crate::rules::Rules;
 use crate::sql::alone::{must_stand_alone, needs_a_block, runs_a_procedure};
@@ -21,7 +21,7 @@ pub(crate) struct Traits {
     pub(crate) changes_meaning: bool,
     /// Nothing may be put before it, because the server would then refuse it or do something else.
     pub(crate) stands_alone: bool,
-    /// It is refused outside a transaction block.
+    /// The server refuses it outside a transaction block.
     pub(crate) needs_a_block: bool,
     /// It may commit in the middle of its work, if it stands alone.
     pub(crate) runs_a_procedure: bool,

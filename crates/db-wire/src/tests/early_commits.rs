@@ -191,8 +191,8 @@ fn what_cannot_take_a_commit_along_is_sent_as_ever() {
     assert_eq!(outside.client(&["B s1", "E", "S"]).len(), 6);
 }
 
-/// Behind a pooler the rows of a query may turn out to differ from what its client was told. Then the query must
-/// fail, so COMMIT does not travel with it. With a statement without rows it does.
+/// Behind a pooler the rows of a query may turn out to differ from what its client was told. Then the query must fail,
+/// so COMMIT does not travel with it. It does travel with a statement without rows.
 #[test]
 fn behind_a_pooler_a_query_with_rows_is_not_committed_along() {
     for naming in [Naming::Named, Naming::Unnamed] {

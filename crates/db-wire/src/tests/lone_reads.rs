@@ -67,8 +67,8 @@ fn begin_goes_out_before_what_needs_it() {
     }
 }
 
-/// At another isolation level a query would see data that it must not see, and a transaction that may write is
-/// a transaction from the start.
+/// At another isolation level a query would see data that it must not see, and a transaction that may write begins as a
+/// transaction.
 #[test]
 fn only_read_committed_and_read_only_lets_queries_go_alone() {
     let serializable = Rules {

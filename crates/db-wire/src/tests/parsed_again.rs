@@ -3,8 +3,8 @@
 use super::named;
 use super::peers::{NOTHING, Peers};
 
-/// Columns were added to the table of a statement that diesel keeps: each run has the columns that the client was told,
-/// also the runs that the server does not describe again.
+/// Columns were added to the table of a statement that diesel keeps: each run has the columns that the client was told
+/// of, even a run that the server does not describe again.
 #[test]
 fn every_run_of_a_text_with_added_columns_is_cut() {
     let mut peers = Peers::new(named());
@@ -25,7 +25,7 @@ fn every_run_of_a_text_with_added_columns_is_cut() {
     assert_eq!(peers.client(&["B s1", "E", "S"]), ["B s1", "E", "S"]);
     let told = peers.server(&["2", "D one,two", "C SELECT 1", "Z I"]);
     assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
-    // A pipeline of another shape is not cut, but refused.
+    // The wire refuses a pipeline of another shape, and does not cut its rows.
     assert_eq!(peers.client(&["B s1>p", "B s1>q", "S"])[0], "D s1");
     let told = peers.server(&["t", "T a:23,b:25", "2", "2", "Z I"]);
     assert_eq!(told, ["E 0A000", "Z I"]);

@@ -135,7 +135,7 @@ fn another_table_and_more_columns_fit() {
     assert_eq!(told, ["2", "D one", "C SELECT 1", "Z I"]);
 }
 
-/// A held statement that fails fails with the server's own error.
+/// If a held statement fails, the client gets the server's own error.
 #[test]
 fn an_error_of_the_statements_own_passes() {
     let mut peers = Peers::new(unnamed());

@@ -9,8 +9,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.via",
         kind: KeyKind::Choice(&["pooled", "direct"]),
         built_in: BuiltIn::Same("pooled"),
-        purpose: "The URL of the pool. LISTEN and session locks need `direct`, where each \
-                   connection costs the server one.",
+        purpose: "Which URL the pool uses. LISTEN and session locks need `direct`, where each connection of the pool \
+                  takes one of the server.",
         too_high: "",
         too_low: "",
     },
@@ -143,7 +143,7 @@ pub(super) const KEYS: &[Key] = &[
             other: "7500",
         },
         purpose: "",
-        too_high: "The memory of a server process grows with its caches; 0 is never.",
+        too_high: "The memory of a server process grows with its caches; 0 sets no bound.",
         too_low: "Connections are made again and again.",
     },
     Key {
@@ -169,7 +169,7 @@ pub(super) const KEYS: &[Key] = &[
         purpose: "",
         too_high: "A caller whose statement has no `statement_timeout` waits long for a server \
                    that is silent.",
-        too_low: "A long statement without `statement_timeout` is given up on a healthy server.",
+        too_low: "The pool gives up a long statement without `statement_timeout` on a healthy server.",
     },
     Key {
         path: "profile.leak_threshold",
@@ -248,14 +248,14 @@ pub(super) const KEYS: &[Key] = &[
         built_in: BuiltIn::Same("30s"),
         purpose: "",
         too_high: "A dead peer is noticed late, and a firewall forgets the connection.",
-        too_low: "Packets without use on every idle connection.",
+        too_low: "Every idle connection sends useless packets.",
     },
     Key {
         path: "profile.tcp_user_timeout",
         kind: duration(SECOND, HOUR, Some("the system's default")),
         built_in: BuiltIn::Same("30s"),
         purpose: "",
-        too_high: "A caller waits for a peer that acknowledges nothing any more.",
+        too_high: "A caller waits for a peer that no longer acknowledges anything.",
         too_low: "A short break of the network ends connections.",
     },
 ];

@@ -41,7 +41,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "profile.search_path",
         kind: KeyKind::Text,
         built_in: BuiltIn::Unset,
-        purpose: "The schemas to look in, separated by commas; the role's own when unset.",
+        purpose: "The schemas to look in, separated by commas; when unset, the role's own setting applies.",
         too_high: "",
         too_low: "",
     },
@@ -98,15 +98,15 @@ pub(super) const KEYS: &[Key] = &[
         kind: duration(MS, DAY, None),
         built_in: BuiltIn::Unset,
         purpose: "",
-        too_high: "Slow statements of this pool go unseen; `slow_query.threshold` when unset.",
+        too_high: "Slow statements of this pool go unseen; when unset, `slow_query.threshold` applies.",
         too_low: "The log fills with statements that are slow by their nature, such as reports.",
     },
     Key {
         path: "profile.statement_statistics",
         kind: KeyKind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("on"),
-        purpose: "Whether statements are counted by fingerprint. That takes up to 20 kB for each \
-                   of 200 of them in each pool.",
+        purpose: "Whether the pool counts statements by fingerprint. That takes up to 20 kB for each of 200 \
+                  fingerprints in each pool.",
         too_high: "",
         too_low: "",
     },

@@ -10,7 +10,7 @@ pub(super) const KEYS: &[Key] = &[
         kind: KeyKind::Count { min: 1, max: 100 },
         built_in: BuiltIn::Same("3"),
         purpose: "",
-        too_high: "Conflicts multiply the load when there is most of it.",
+        too_high: "Conflicts multiply the load when it is highest.",
         too_low: "Conflicts that a second attempt would settle reach the caller.",
     },
     Key {
@@ -28,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
         built_in: BuiltIn::Same("10ms"),
         purpose: "",
         too_high: "A retried transaction is slow.",
-        too_low: "The rivals meet again.",
+        too_low: "The same transactions conflict again.",
     },
     Key {
         path: "retry.max_delay",
@@ -36,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
         built_in: BuiltIn::Same("1s"),
         purpose: "",
         too_high: "Late attempts outlive the request that wants them.",
-        too_low: "The delay stops growing before the rivals are apart.",
+        too_low: "The delay stops growing while the same transactions still conflict.",
     },
     Key {
         path: "reconnect.attempts",
@@ -44,7 +44,7 @@ pub(super) const KEYS: &[Key] = &[
         built_in: BuiltIn::Same("10"),
         purpose: "",
         too_high: "Callers wait for a server that is gone instead of being told so.",
-        too_low: "A restart of the server is answered with errors instead of a wait.",
+        too_low: "During a restart of the server, callers get errors instead of a wait.",
     },
     Key {
         path: "reconnect.base_delay",
@@ -74,8 +74,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "slow_query.bind_values",
         kind: KeyKind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("off"),
-        purpose: "Whether a slow statement is logged with the values bound to it, which may be anybody's \
-                   data. `on` is an error everywhere but in dev and test.",
+        purpose: "Whether a slow statement is logged with the values bound to it, which may be anybody's data. `on` is \
+                  an error outside dev and test.",
         too_high: "",
         too_low: "",
     },
@@ -123,8 +123,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "migrations.migrate_on_start",
         kind: KeyKind::Choice(&["on", "off"]),
         built_in: BuiltIn::Same("off"),
-        purpose: "Whether a service applies the pending migrations before it opens its pools. `on` is an error \
-                  everywhere but in dev and test.",
+        purpose: "Whether a service applies the pending migrations before it opens its pools. `on` is an error outside \
+                  dev and test.",
         too_high: "",
         too_low: "",
     },

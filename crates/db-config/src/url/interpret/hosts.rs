@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::endpoint::Host;
 use crate::url::param_reader::ParamReader;
 
-/// Returns the servers. Without any it is the one behind the default socket, as with libpq.
+/// Returns the servers. If none is named, it returns the one behind the default socket, as libpq
+/// does.
 pub(super) fn read(reader: &mut ParamReader<'_>) -> Vec<Host> {
     let names = list(reader, "host");
     let addrs = addresses(reader);
@@ -34,8 +35,8 @@ pub(super) fn read(reader: &mut ParamReader<'_>) -> Vec<Host> {
     hosts
 }
 
-/// The directory of the default socket. Distributions move it to `/var/run/postgresql`, and without
-/// sockets it is `localhost`.
+/// The directory of the default socket. Distributions move it to `/var/run/postgresql`. A system
+/// without sockets has `localhost` instead.
 fn default_host() -> &'static str {
     match (cfg!(unix), Path::new(SOCKET_DIR).is_dir()) {
         (true, true) => SOCKET_DIR,

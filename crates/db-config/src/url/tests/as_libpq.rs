@@ -1,4 +1,4 @@
-//! Parameters whose meaning in libpq is not the one that first comes to mind.
+//! Parameters that mean something unexpected in libpq.
 
 use super::*;
 use crate::revealed::revealed;
