@@ -19,7 +19,7 @@ use crate::migrate::error::MigrateError;
 /// Refuses a connection if the server process that serves it is not the one that greeted it.
 ///
 /// PgBouncer and similar poolers invent the process number in BackendKeyData, so one comparison decides.
-/// Pgpool-II passes the server's number on, but answers a command of its own. Neon's proxy invents the
+/// Pgpool-II passes the server's number on, but answers its own command. Neon's proxy invents the
 /// number too, although it keeps one server connection for each client on hosts without `-pooler`. For such
 /// hosts, and if the caller accepts a proxy, a second connection has to get its own server process.
 pub(super) async fn refuse(client: &Client, server: &DirectServer) -> Result<(), MigrateError> {

@@ -247,8 +247,8 @@ impl Held {
         self.shared.wake_keeper();
     }
 
-    /// Waits for the rest of an answer of which the holder needed only the beginning, as with `first()` on many
-    /// rows. The rest is on its way, so closing the connection would be a waste.
+    /// Waits for the rest of an answer. The holder needed only the beginning, as with `first()` on many rows. The
+    /// rest is on its way, so closing the connection would be a waste.
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
         self.backend.unmark();

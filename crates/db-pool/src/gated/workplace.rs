@@ -24,7 +24,7 @@ pub(super) struct Workplace {
     pub(super) pool: Pool,
 }
 
-/// A profile of `max` connections, none of which is made ahead or ends because of its age.
+/// A profile of `max` connections. The pool makes none ahead, and ends none because of its age.
 pub(super) fn sized(max: u32) -> PoolProfile {
     // Reading the table takes longer than most test cases.
     static PROFILE: LazyLock<PoolProfile> = LazyLock::new(|| PoolProfile::of(&Environment::Test));

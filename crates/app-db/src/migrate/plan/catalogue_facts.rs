@@ -155,8 +155,8 @@ pub(super) const OF_COLUMN: &str = "SELECT CASE WHEN f.conrelid = $1 THEN f.conf
      WHERE f.contype = 'f' AND ((f.conrelid = $1 AND a.attnum = ANY (f.conkey)) \
      OR (f.confrelid = $1 AND a.attnum = ANY (f.confkey)))";
 
-/// The relations that the query of a view reads: those that it names, also through other views, and those
-/// that inherit from them.
+/// The relations that the query of a view reads: the ones that it names, also through other views, and
+/// their descendants.
 pub(super) const BEHIND_VIEW: &str = "WITH RECURSIVE behind(oid) AS ( \
      SELECT $1::oid UNION SELECT next.oid FROM behind, LATERAL ( \
      SELECT d.refobjid AS oid FROM pg_catalog.pg_rewrite r \

@@ -1,4 +1,4 @@
-//! The relations that a statement locks: those that it names, and those that are linked to them.
+//! The relations that a statement locks: the ones that it names, and the ones that are linked to these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
