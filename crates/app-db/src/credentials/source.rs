@@ -84,7 +84,7 @@ impl Fetched {
         self
     }
 
-    /// Like [`expires_at`](Self::expires_at), counted from now.
+    /// Like [`expires_at`](method@Self::expires_at), counted from now.
     #[must_use]
     pub fn expires_in(self, left: Duration) -> Self {
         match SystemTime::now().checked_add(left) {
