@@ -168,7 +168,7 @@ impl Database {
 
     /// Begins a READ WRITE transaction on the primary, and returns it.
     ///
-    /// Unlike [`Database::write`], nothing runs it again after a conflict. It is rolled back unless
+    /// Nothing runs it again after a conflict, unlike work in [`Database::write`]. It is rolled back unless
     /// [`OpenTransaction::commit`] is called. `db.transaction()..begin()` takes options.
     ///
     /// # Errors

@@ -145,7 +145,7 @@ impl Migrator {
 
     /// A migrator for the configured direct URL, with the directory and the limits under `migrations`.
     ///
-    /// If no setting names the directory, `diesel.toml` may name it. In production one run does not apply both
+    /// If no setting names the directory, `diesel.toml` may name it. In production, one run does not apply both
     /// phases of a deploy; see [`allow_both_phases`](Self::allow_both_phases).
     ///
     /// If the direct URL has the same user as the pooled one, the migrator asks the source of the credentials

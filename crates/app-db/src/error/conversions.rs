@@ -28,7 +28,8 @@ impl Error {
                 return Some(ours.kind());
             }
             match error.downcast_ref::<QueryError>() {
-                // A kind found there contains one of our errors, or a cause that says more.
+                // This variant may contain one of our errors or a cause that says more, so the search goes on
+                // inside it.
                 None | Some(QueryError::QueryBuilderError(_)) => None,
                 Some(query) => Some(kind_of_query(query)),
             }

@@ -104,7 +104,7 @@ async fn examine(
         )
         .await;
         facts.read_own(own);
-        // The next message closes it on the same server connection.
+        // The next message closes the statement on the same server connection.
         drop(prepared);
         let ended = client.batch_execute("ROLLBACK").await;
         let renamed = |answer: Vec<_>| texts(&answer).any(|name| name.starts_with(RENAMED));

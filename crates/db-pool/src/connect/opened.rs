@@ -33,8 +33,8 @@ impl Opened {
         }
     }
 
-    /// The client, and the driver, which the caller must poll meanwhile. Only while nobody else has
-    /// the connection.
+    /// The client, and the driver, which the caller must poll meanwhile. Call it before the
+    /// connection is handed on.
     pub(crate) fn parts(&mut self) -> (&Client, BoxFuture<'_, Result<(), tokio_postgres::Error>>) {
         match self {
             Self::Tcp(client, connection, _) => (client, Box::pin(connection)),
