@@ -38,8 +38,7 @@ impl Database {
     /// Opens the pools that the configuration names, and makes one connection to prove that the write
     /// pool works.
     ///
-    /// If `migrations.migrate_on_start` is on, as it may be in dev and test, it applies the pending
-    /// migrations first.
+    /// If `migrations.migrate_on_start` is on, which dev and test allow, it applies the pending migrations first.
     ///
     /// Before it resolves, it makes the `min_idle` connections of every pool, for at most five seconds
     /// and as far as the server accepts them. The pools make the rest in the background.
@@ -47,7 +46,7 @@ impl Database {
     /// # Errors
     ///
     /// [`Error::Config`] lists every problem of the configuration. [`Error::Pool`] says that the server refused, or
-    /// was not reached within five seconds. It is no error if a replica is down; [`Database::health`] reports that.
+    /// was not reached within five seconds. A replica that is down is no error; [`Database::health`] reports it.
     ///
     /// Dropping the future closes the pools that were opened. Call it inside a tokio runtime.
     #[track_caller]
@@ -63,7 +62,8 @@ impl Database {
     /// Opens the pools without a server, for a service that starts while its server is down.
     ///
     /// The pools connect when they are first used, and make their `min_idle` connections in the background. While
-    /// the server is down, a call waits for `checkout_timeout`, and [`Database::health`] says what is missing.
+    /// the server is down, a call waits for `checkout_timeout`, and [`Database::health`] says which pool is
+    /// unhealthy.
     ///
     /// # Errors
     ///
@@ -95,10 +95,10 @@ impl Database {
         self
     }
 
-    /// Whether the schema is the one that this service was written for, for a readiness probe.
+    /// Whether the schema fits this service's migrations, for a readiness probe.
     ///
-    /// It asks through the write pool, needs only SELECT, and takes no lock. A schema that is ahead of the service
-    /// is ready, because an older service has to work with it after a rollback.
+    /// It asks through the write pool, needs only SELECT, and takes no lock. A schema that is newer than the service
+    /// counts as ready, because an older service has to work with it after a rollback.
     ///
     /// ```no_run
     /// # async fn probe(db: &app_db::Database) -> Result<(), app_db::Error> {
@@ -125,8 +125,8 @@ impl Database {
     /// Without a replica it runs on the primary: in the pool `[database.pools.read]` if that is
     /// configured, so that reads and writes do not starve each other, and otherwise in the write pool.
     ///
-    /// Writing fails with 25006 in every environment. Conflicts are retried as in [`Database::write`];
-    /// a replica reports its own conflicts as 40001 too.
+    /// Writing fails with 25006. Conflicts are retried as in [`Database::write`]; a replica also reports its own
+    /// conflicts as 40001.
     ///
     /// # Errors
     ///
@@ -166,9 +166,9 @@ impl Database {
         self.transaction().run(work)
     }
 
-    /// Begins a READ WRITE transaction on the primary, and hands it out.
+    /// Begins a READ WRITE transaction on the primary, and returns it.
     ///
-    /// Nothing runs it again after a conflict, as [`Database::write`] does. It is rolled back unless
+    /// Nothing runs it again after a conflict, unlike work in [`Database::write`]. It is rolled back unless
     /// [`OpenTransaction::commit`] is called. `db.transaction()..begin()` takes options.
     ///
     /// # Errors
@@ -211,9 +211,9 @@ impl Database {
 
     /// Runs work in a transaction of the write pool and always rolls it back.
     ///
-    /// This is for tests. Each test sees the database as it found it, and several tests can run on one
-    /// database at once. The work runs once, gets a plain `&mut AsyncPgConnection`, and may nest
-    /// transactions of diesel, which are savepoints here.
+    /// This is for tests. Each test sees the database as it found it, and several tests can run on one database at
+    /// once. The work runs once, gets a plain `&mut AsyncPgConnection`, and may nest diesel's transactions, which
+    /// are savepoints here.
     ///
     /// Without a COMMIT some things never happen: the server does not check deferred constraints
     /// (`SET CONSTRAINTS ALL IMMEDIATE` checks them) and sends no NOTIFY, and the actions of
@@ -275,8 +275,8 @@ impl Database {
         async move { Ok(connection.await?) }
     }
 
-    /// Like [`Database::get`], but waits for the given time instead of `checkout_timeout`. Zero means: at once or
-    /// not at all.
+    /// Like [`Database::get`], but waits for the given time instead of `checkout_timeout`. Zero means that it does
+    /// not wait.
     ///
     /// # Errors
     ///
@@ -290,7 +290,7 @@ impl Database {
         async move { Ok(connection.await?) }
     }
 
-    /// A connection of the write pool, if one is free now. It does not queue.
+    /// A connection of the write pool, if one is free now. This does not queue.
     ///
     /// # Errors
     ///
@@ -325,17 +325,17 @@ impl Database {
     ///
     /// When the server listens, the stream first yields [`Heard::Gap`](crate::Heard::Gap). It yields another one
     /// each time its connection was lost or replaced. Before a gap you may have missed notifications, so look at the
-    /// tables that they are about. From there on you miss none.
+    /// tables that they concern. After it you miss none until the next gap.
     ///
-    /// Each call makes a connection of its own through `DATABASE_URL_DIRECT`, because a pooler passes no
+    /// Each call opens its own connection through `DATABASE_URL_DIRECT`, because a pooler does not pass
     /// notifications on. The connection belongs to no pool and does not count against `max`. Neither
     /// [`Database::health`] nor [`Rotation::drained`](crate::Rotation::drained) waits for the holder of the stream:
     /// a rotation replaces the connection at once. Names are used as written, as in `pg_notify`; `LISTEN Orders`
     /// without quotes would be `orders`.
     ///
     /// The stream ends when [`Database::shutdown`] is called, or the last handle of the database is dropped.
-    /// Dropping it ends the listening. While nobody reads it, it keeps 16,384 notifications. It drops further ones,
-    /// and reports a gap.
+    /// Dropping it ends the listening. While nobody reads it, it keeps up to 16,384 notifications, drops further
+    /// ones, and reports a gap.
     ///
     /// ```no_run
     /// use app_db::{Database, Error, Heard};

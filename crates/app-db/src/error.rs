@@ -1,4 +1,4 @@
-//! Errors of a database and of the work that runs on it.
+//! Errors of a database and of work on it.
 
 pub(crate) mod conversions;
 pub(crate) mod exhausted;
@@ -60,7 +60,7 @@ pub enum Error {
     /// still running, a nested transaction was still open, or the work had ended the transaction
     /// itself.
     ///
-    /// The helper committed nothing. If the work ran a COMMIT of its own, what that COMMIT wrote stays.
+    /// The helper committed nothing. If the work ran its own COMMIT, the effects of that COMMIT stay.
     #[error("the work returned a success while {0}; the helper has committed nothing")]
     Unfinished(&'static str),
     /// Every attempt conflicted with another transaction, and no further attempt was allowed.
@@ -80,10 +80,10 @@ pub enum Error {
     /// committed, so it is safe to run the transaction again.
     #[error("the connection was lost before COMMIT, so nothing was committed")]
     Lost(#[source] QueryError),
-    /// COMMIT was sent, and no answer came: the connection was lost, or the time was over. The work may be
-    /// committed or not.
+    /// COMMIT was sent, and no answer came: the connection was lost, or the time was over. The work may or may
+    /// not be committed.
     ///
-    /// The helper never retries it. The caller can look for what the work wrote, or ask for
+    /// The helper never retries it. The caller can look for the rows that the work wrote, or set
     /// [`Transaction::resolve_commit`](crate::Transaction::resolve_commit), which asks the server.
     #[error("COMMIT was sent and not answered, so its outcome is unknown")]
     CommitUnknown(#[source] QueryError),
@@ -132,7 +132,7 @@ impl Error {
             Self::Query(error) => kind_of_query(error),
             Self::Silent(_) | Self::Lost(_) | Self::CommitAborted(_) => Kind::Down,
             Self::Conflict { .. } => Kind::Conflict,
-            // Conflicts used up the time, and not the statements.
+            // Conflicts, and not the statements, used up the time.
             Self::TimedOut { last_conflict, .. } => match last_conflict {
                 Some(_) => Kind::Conflict,
                 None => Kind::Busy,
@@ -143,7 +143,7 @@ impl Error {
         }
     }
 
-    /// The server's SQLSTATE, if the server gave one and it was kept; 08007 if nobody knows the outcome.
+    /// The server's SQLSTATE, if the server sent one and the error kept it; 08007 if the outcome is unknown.
     #[must_use]
     pub fn sqlstate(&self) -> Option<SqlState> {
         match self {

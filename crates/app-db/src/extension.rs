@@ -6,8 +6,8 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager
 
 /// Gives a plain connection access to what its pool knows about it.
 pub trait ConnectionExt {
-    /// The last error that the server reported on this connection, with its exact SQLSTATE, constraint
-    /// and routine. It does not matter which error type the failure has become since.
+    /// The last error that the server reported on this connection, with its exact SQLSTATE, constraint and routine.
+    /// The error type that the failure has become since does not matter.
     ///
     /// `None` if there was no error, if the connection belongs to no pool, or if the caller has
     /// replaced its instrumentation.
@@ -15,9 +15,8 @@ pub trait ConnectionExt {
 
     /// A token that other code can use to cancel what this connection is doing, while this work waits for it.
     ///
-    /// The token of `AsyncPgConnection::cancel_token` works only over TLS. It knows neither Unix sockets nor
-    /// connections without TLS. `None` if the connection belongs to no pool, or if the caller has replaced its
-    /// instrumentation.
+    /// Unlike the token of `AsyncPgConnection::cancel_token`, it also works over Unix sockets and without TLS.
+    /// `None` if the connection belongs to no pool, or if the caller has replaced its instrumentation.
     fn pool_cancel_token(&mut self) -> Option<CancelToken>;
 
     /// Registers an action that runs once the transaction around this work is known to be committed. Outside a
@@ -27,14 +26,15 @@ pub trait ConnectionExt {
     /// that awaits the transaction. So an action must not block. If an action panics, the others run first and then
     /// the panic goes on.
     ///
-    /// It works inside [`Database::write`](crate::Database::write), [`Transaction`](crate::Transaction) and
+    /// This works inside [`Database::write`](crate::Database::write), [`Transaction`](crate::Transaction) and
     /// [`OpenTransaction`](crate::OpenTransaction), and in diesel's own `conn.transaction` on a connection from
     /// [`Database::get`](crate::Database::get). An action is dropped without running after a rollback, a retry or
-    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown). If SQL text began the transaction, nobody recognises
-    /// its COMMIT, and the action is dropped with a warning.
+    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown). If SQL text began the transaction, the library does
+    /// not recognise its COMMIT, and drops the action with a warning.
     fn after_commit(&mut self, action: impl FnOnce() + Send + 'static);
 
-    /// Says that the next statement is the last of its transaction: COMMIT travels with it, and saves a round trip.
+    /// Says that the next statement is the last of its transaction: COMMIT travels with it, which saves a round
+    /// trip.
     ///
     /// ```no_run
     /// # use app_db::ConnectionExt;
@@ -44,11 +44,11 @@ pub trait ConnectionExt {
     /// # }
     /// ```
     ///
-    /// It works in [`Database::write`](crate::Database::write), in [`Transaction`](crate::Transaction), and in a
-    /// plain `conn.transaction`. If the statement fails, the server skips COMMIT and the work can roll back as ever.
-    /// A conflict at COMMIT, or a deferred constraint, is the error of that statement.
+    /// This works in [`Database::write`](crate::Database::write), in [`Transaction`](crate::Transaction), and in a
+    /// plain `conn.transaction`. If the statement fails, the server skips COMMIT and the work can roll back as
+    /// usual. A conflict at COMMIT, or a violated deferred constraint, is the error of that statement.
     ///
-    /// Once the statement has succeeded the transaction is committed. A further statement fails with 25000. If the
+    /// Once the statement has succeeded, the transaction is committed. A further statement fails with 25000. If the
     /// work returns an error then, the helpers report [`Error::AfterCommit`](crate::Error::AfterCommit), and a plain
     /// transaction fails with 2D000. If the connection is lost meanwhile, the outcome is unknown, as after a lost
     /// COMMIT.
@@ -91,7 +91,7 @@ impl ConnectionExt for AsyncPgConnection {
         let status = AnsiTransactionManager::transaction_manager_status_mut(self);
         let depth = status.transaction_depth().ok().flatten();
         let is_outermost = depth.is_some_and(|depth| depth.get() == 1);
-        // diesel calls a connection broken if it is in a transaction, unless a test has begun that transaction.
+        // diesel calls a connection in a transaction broken, unless a test has begun that transaction.
         let is_for_a_test = !AnsiTransactionManager::is_broken_transaction_manager(self);
         if is_outermost
             && !is_for_a_test

@@ -59,9 +59,9 @@ pub use include_dir;
 
 /// Puts a folder of migrations into the program, so that no files have to be shipped with it.
 ///
-/// The folder has the layout of diesel. `$CARGO_MANIFEST_DIR` stands for the folder of the crate's
-/// `Cargo.toml`. cargo notices a change of a file. It notices a new directory only when it compiles the file
-/// with this macro again.
+/// The folder has diesel's layout. `$CARGO_MANIFEST_DIR` stands for the folder of the crate's `Cargo.toml`.
+/// cargo notices a changed file, but notices a new directory only when it compiles the file with this macro
+/// again.
 ///
 /// It returns `Result<MigrationSource, MigrateError>`.
 ///

@@ -19,7 +19,7 @@ pub struct Listener(Listening);
 #[derive(Debug)]
 enum Listening {
     To(db_pool::Listener),
-    /// Told once.
+    /// The error, which the stream yields once.
     Refused(Option<Error>),
 }
 

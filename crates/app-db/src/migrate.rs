@@ -1,7 +1,7 @@
 //! Migrations in diesel's layout and diesel's table, run on the direct URL.
 //!
-//! Unlike diesel's own runner it lets only one migrator run at a time, retries after a lock timeout, checks
-//! every file before it changes anything, and reports errors with file, line and what is left behind.
+//! Unlike diesel's own runner, it lets only one migrator run at a time, retries after a lock timeout, and checks
+//! every file before it changes anything. Its errors name the file, the line and what is left behind.
 
 mod apply;
 mod approved_plan;
@@ -92,17 +92,17 @@ pub use self::verify::{Verification, VerifiedMigration};
 
 /// Applies and reverts migrations.
 ///
-/// A migrator has a connection of its own to the server itself. A [`PooledUrl`](db_config::PooledUrl) does
-/// not type-check, and a direct URL that leads to a pooler is refused.
+/// A migrator has its own connection to the server itself. A [`PooledUrl`](db_config::PooledUrl) does not
+/// type-check, and a direct URL that leads to a pooler is refused.
 ///
 /// Only one migrator at a time changes a database. The others wait for it and then find nothing left to do.
 /// Each migration runs in a transaction together with the record that it has run, unless its
 /// `metadata.toml` says `run_in_transaction = false`. A failed migration is rolled back. The migrations
 /// before it stay.
 ///
-/// The future of every method may be dropped at any point. The server then rolls back the current migration
-/// and releases the lock. A migration outside a transaction keeps the statements that have run, and the next
-/// run goes on behind them.
+/// The future of every method may be dropped at any point. The server then rolls back the current migration and
+/// releases the lock. A migration outside a transaction keeps the statements that have run, and the next run
+/// continues after them.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -129,8 +129,8 @@ pub struct Migrator {
 }
 
 impl Migrator {
-    /// A migrator with the built-in settings: a lock timeout of 2 s, tried again for 10 min, a statement
-    /// timeout of 15 min, and a wait of up to 5 min for another migrator.
+    /// A migrator with the built-in settings: a lock timeout of 2 s, retries for 10 min, a statement timeout of 15
+    /// min, and a wait of up to 5 min for another migrator.
     ///
     /// ```compile_fail
     /// use app_db::{MigrationSource, Migrator, PooledUrl};
@@ -145,11 +145,11 @@ impl Migrator {
 
     /// A migrator for the configured direct URL, with the directory and the limits under `migrations`.
     ///
-    /// Where nothing sets the directory, `diesel.toml` may name it. In production one run does not go through
-    /// both phases of a deploy; see [`allow_both_phases`](Self::allow_both_phases).
+    /// If no setting names the directory, `diesel.toml` may name it. In production, one run does not apply both
+    /// phases of a deploy; see [`allow_both_phases`](Self::allow_both_phases).
     ///
     /// If the direct URL has the same user as the pooled one, the migrator asks the source of the credentials
-    /// (`database.credentials`) before each of its logins, however late. Another user logs in with the password of
+    /// (`database.credentials`) before each login, also late in a run. Another user logs in with the password of
     /// the direct URL.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl Migrator {
         migrates.then(|| Self::from_config(config)).transpose()
     }
 
-    /// The same with the source of credentials that the pools have, for a user who goes by a source.
+    /// Takes the source of credentials from the pools, if this migrator's user has one.
     pub(crate) fn sourced_as(mut self, pools: &Configured) -> Self {
         if let Some(credentials) = &mut self.server.credentials {
             *credentials = pools.clone();
@@ -190,7 +190,7 @@ impl Migrator {
         self
     }
 
-    /// The folder of the migrations: what the configuration names, or else what `diesel.toml` does.
+    /// The folder of the migrations, as the configuration or else `diesel.toml` names it.
     ///
     /// # Errors
     ///
@@ -240,13 +240,12 @@ impl Migrator {
         }
     }
 
-    /// The name of the database that it migrates.
+    /// The name of the database to migrate.
     pub fn database(&self) -> &str {
         &self.server.endpoint.dbname
     }
 
-    /// Every migration that the source or the server knows, by version. It changes nothing and takes no
-    /// lock.
+    /// Every migration that the source or the server knows, by version. This changes nothing and takes no lock.
     ///
     /// # Errors
     ///
@@ -261,8 +260,7 @@ impl Migrator {
         Ok(report::compare(&migrations, &applied, &notes))
     }
 
-    /// Fails unless every migration of the source is applied. It is for services that must not start
-    /// before.
+    /// Fails unless every migration of the source is applied. Use it in a service that must not start earlier.
     ///
     /// # Errors
     ///

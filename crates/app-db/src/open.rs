@@ -1,5 +1,5 @@
-//! What a [`Database`](crate::Database) does to open its pools: read the configuration, check the limits of
-//! the server, warm up.
+//! How a [`Database`](crate::Database) opens its pools: it reads the configuration, checks the limits of
+//! the server, and warms up.
 
 pub(crate) mod limits;
 pub(crate) mod opening;

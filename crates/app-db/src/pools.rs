@@ -32,7 +32,8 @@ pub(crate) struct Pools {
     /// Counts the reads, which take the read pools in turn.
     turn: AtomicUsize,
     further: BTreeMap<String, FurtherPool>,
-    /// Hands out no connection: listeners connect beside it, with its endpoint and its credentials.
+    /// This pool hands out no connection: listeners connect beside it, with its endpoint and its
+    /// credentials.
     listening: Result<FurtherPool, ConfigError>,
     pub(crate) retry: Retry,
     /// The transactions of the write pool pay their retries from this budget; the reads of all replicas
@@ -44,7 +45,7 @@ pub(crate) struct Pools {
     pub(crate) keyring: Keyring,
     /// The logins of all pools that had the write pool's user when they were opened.
     logins: Arc<Logins>,
-    /// Identifies the cluster of the write pool, once somebody had to know.
+    /// Identifies the cluster of the write pool. Set when it is first needed.
     cluster: OnceLock<String>,
     /// Orders rotations, the opening of further pools, and closing.
     order: Mutex<()>,
@@ -54,7 +55,7 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// Makes the pools without a connection. It needs no server.
+    /// Creates the pools without a connection. This needs no server.
     pub(crate) fn new(plan: Plan, keyring: Keyring, logins: Arc<Logins>) -> Self {
         let user = plan.write.0.user.clone();
         let open = |endpoint, profile| open(&endpoint, profile, &user, &logins);
@@ -97,7 +98,7 @@ impl Pools {
         self.readers.iter().for_each(log_profile);
     }
 
-    /// The pool for the next read, and the budget from which its transactions pay their retries.
+    /// The pool for the next read, and the retry budget of its transactions.
     pub(crate) fn reader(&self) -> (&Pool, &RetryBudget) {
         match self.readers.len() {
             0 => (&self.write, &self.write_budget),
@@ -158,7 +159,7 @@ impl Pools {
             .collect()
     }
 
-    /// All pools that are open and not closed, at one instant.
+    /// All open pools at one instant.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let pools = self.open_pools();
         let mut pools: Vec<_> = pools.iter().map(Pool::snapshot).collect();
@@ -177,7 +178,7 @@ impl Pools {
         Snapshot { pools, retries }
     }
 
-    /// The open pools, and the one of listeners if there was a listener.
+    /// The open pools, and the pool of the listeners if a listener has opened it.
     fn with_listening(&self) -> Vec<Pool> {
         let mut pools = self.open_pools();
         let listening = self.listening.as_ref().ok();
@@ -204,7 +205,7 @@ impl Pools {
     }
 }
 
-/// A pool that shares the logins of the main user, if it is one of that user's.
+/// Opens a pool, which shares the main user's logins if it logs in as that user.
 fn open(endpoint: &Endpoint, profile: PoolProfile, user: &str, logins: &Arc<Logins>) -> Pool {
     match endpoint.user == user {
         true => plumbing::connect_with(endpoint, profile, Arc::clone(logins)),

@@ -1,4 +1,4 @@
-//! How health is written for machines: times in seconds, errors as their reports.
+//! The JSON form of health: times in seconds, errors as their reports.
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 

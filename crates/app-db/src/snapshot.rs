@@ -2,7 +2,7 @@
 
 use db_pool::{PoolSnapshot, SqlState};
 
-/// All open pools at one instant: what metrics, pages, alerts and sizing are made from.
+/// All open pools at one instant. Metrics, pages, alerts and sizing read it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {

@@ -1,4 +1,4 @@
-//! Transactions: the caller describes one, then runs it, and it runs again after a conflict.
+//! Transactions: the caller describes one and runs it, and a conflict makes it run again.
 
 pub(crate) mod after_commit;
 pub(crate) mod attempt;
@@ -96,7 +96,7 @@ impl<'db> Transaction<'db> {
         self
     }
 
-    /// How many attempts are made at most if the transaction conflicts. 0 is refused.
+    /// The most attempts for a transaction that conflicts. 0 is refused.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.retry.attempts = attempts;
         if attempts == 0 {
@@ -105,8 +105,8 @@ impl<'db> Transaction<'db> {
         self
     }
 
-    /// How long the whole may take: waiting for a connection, every attempt, every delay. Zero is
-    /// refused.
+    /// How long everything together may take: the wait for a connection, every attempt, every delay.
+    /// Zero is refused.
     pub fn timeout(mut self, bound: Duration) -> Self {
         self.timeout = self.accept(some_time("timeout", bound));
         self
@@ -141,11 +141,12 @@ impl<'db> Transaction<'db> {
     ///
     /// The result is `Ok` if it was committed and [`Error::CommitAborted`] if it was rolled back. It is
     /// [`Error::CommitUnknown`] only if the server cannot be asked within ten seconds, if another
-    /// server has taken its place, or if the server crashed meanwhile and its records no longer tell
-    /// this transaction from a later one. [`Transaction::timeout`] bounds the asking too.
+    /// server has taken its place, or if the server crashed meanwhile and its records no longer
+    /// distinguish this transaction from a later one. [`Transaction::timeout`] also bounds these
+    /// questions.
     ///
-    /// It costs one round trip before COMMIT, in which the transaction gets its id. A transaction that
-    /// writes nothing uses up an id too. It needs PostgreSQL 13.
+    /// It costs one round trip before COMMIT, in which the transaction gets its id. Even a transaction
+    /// that writes nothing uses up an id. It needs PostgreSQL 13.
     pub fn resolve_commit(mut self) -> Self {
         self.resolves_commit = true;
         self
@@ -168,10 +169,10 @@ impl<'db> Transaction<'db> {
     /// random time. The transaction commits if the work returns `Ok`, and rolls back if the work
     /// returns `Err`.
     ///
-    /// The server decides what a conflict is, and it does not matter which error the work makes of it.
-    /// A conflict that the work has rolled back to a savepoint is over. It counts again only if the
-    /// work returns that same error, or the 25P02 of a nested transaction that swallowed it. The helper
-    /// recognises both in an error of diesel, in [`Error`], and in a box with either.
+    /// The server decides what a conflict is; the error that the work makes of it does not matter. A
+    /// conflict that the work has rolled back to a savepoint is over. It counts again only if the work
+    /// returns that same error, or the 25P02 of a nested transaction that swallowed it. The helper
+    /// recognises both in a diesel error, in [`Error`], and in a box with either.
     ///
     /// # Errors
     ///
@@ -232,7 +233,7 @@ impl<'db> Transaction<'db> {
     ///
     /// As [`Transaction::run`]; a conflict is reported with `attempts: 1`.
     ///
-    /// Dropping the future has the same effect too.
+    /// Dropping the future has the same effect as there.
     #[track_caller]
     pub fn run_once<T, E>(self, work: impl Work<T, E>) -> impl Future<Output = Result<T, E>> + Send
     where
@@ -271,8 +272,8 @@ impl<'db> Transaction<'db> {
         let Some(bound) = self.timeout else {
             return running.await;
         };
-        // The attempt must say how far it has come before it is dropped: after that its connection
-        // belongs to somebody else.
+        // The attempt must report its progress before it is dropped, as its connection then belongs to
+        // another caller.
         let mut running = pin!(running);
         match timeout(bound, running.as_mut()).await {
             Ok(outcome) => outcome,
@@ -294,7 +295,7 @@ impl<'db> Transaction<'db> {
         if let Some(observer) = Observer::of(&mut conn) {
             observer.set_attempt(progress.attempt());
             if self.resolves_commit {
-                // The id of the transaction has to be known before COMMIT.
+                // The helper has to know the transaction's id before COMMIT.
                 observer.keep_commit();
             }
         }

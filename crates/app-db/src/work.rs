@@ -4,9 +4,9 @@ use diesel_async::AsyncPgConnection;
 
 /// Anything that runs on one connection: `async |conn| …` or an `async fn(&mut AsyncPgConnection)`.
 ///
-/// It is implemented for all such functions: write it as a bound, and do not implement it. Work that may be
+/// All such functions implement it: write it as a bound, and do not implement it yourself. Work that may be
 /// repeated is `Work + Clone`. Each attempt runs a clone, so that it cannot see what an earlier attempt
-/// left.
+/// left in its captures.
 ///
 /// | written so | compiles | otherwise write |
 /// |---|---|---|

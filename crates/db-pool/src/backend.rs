@@ -1,7 +1,7 @@
 //! A backend: one live connection with everything the pool knows about it.
 //!
 //! bb8 stores a backend while nobody holds it; a [`Connection`](crate::Connection) carries it while
-//! somebody does. When a backend is dropped, anywhere, its session is ended in the background. Its place
+//! somebody does. Wherever a backend is dropped, the pool ends its session in the background. Its place
 //! in the pool becomes free only when the server has closed it.
 
 pub(crate) mod close_reason;
@@ -63,7 +63,7 @@ pub(crate) struct Backend {
     /// A holder's settings stay for the next holder.
     keeps_settings: bool,
     born: Instant,
-    /// When its lifetime ends, and after how many uses. Each is shortened by up to a quarter, at random:
+    /// When its lifetime ends, and after how many uses. Each is shortened at random by up to a quarter:
     /// connections that are made together must not all end together.
     ends: Option<Instant>,
     most_uses: u32,
@@ -75,7 +75,7 @@ pub(crate) struct Backend {
     held_since: Instant,
     idle_since: Instant,
     uses: u32,
-    /// Until when it may stay although its credentials have been replaced.
+    /// Until when it may stay after its credentials have been replaced.
     spared_until: Option<Instant>,
     close_reason: Option<CloseReason>,
     /// Present while the pool waits for the answer to a ping.
@@ -195,8 +195,8 @@ impl Backend {
         self.close_reason.get_or_insert(reason);
     }
 
-    /// Marks it for closing until it answers. If the code that asks is dropped meanwhile, the backend is
-    /// closed.
+    /// Marks it for closing until it answers, so that it is closed if the code that asks is dropped
+    /// meanwhile.
     pub(crate) fn mark_until_it_answers(&mut self) {
         self.mark_for_closing(CloseReason::Silent);
         self.ping = Some(Unanswered::new(&self.registry));
@@ -207,7 +207,7 @@ impl Backend {
         self.ping = None;
     }
 
-    /// Lets it stay until then, although its credentials have been replaced.
+    /// Lets it stay until then after its credentials have been replaced.
     pub(crate) fn spare_until(&mut self, until: Instant) {
         self.spared_until = Some(until);
     }
@@ -261,7 +261,7 @@ impl Backend {
         (!self.registry.spares()).then_some(worn)
     }
 
-    /// Whether its credentials have been replaced, and its turn in the drain is over.
+    /// Whether its credentials have been replaced and its grace in the drain is over.
     fn is_retired(&self, now: Instant) -> bool {
         let is_current = |member| self.registry.generations.is_current(member);
         !self.member().is_some_and(is_current) && self.spared_until.is_none_or(|until| now >= until)
@@ -330,7 +330,7 @@ impl Backend {
         Observer::of(self.conn_mut()).is_some_and(|observer| observer.is_the_one_of(&in_slot))
     }
 
-    /// Makes the same decision without looking at what is left in the session.
+    /// Makes the same decision without a look at the state of the session.
     pub(crate) fn judge(&mut self, now: Instant) -> Verdict {
         if std::thread::panicking() {
             return Verdict::Discard(CloseReason::Discarded);

@@ -13,8 +13,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// A listener asks for the next change, then looks, then waits. So it misses nothing that happens
-    /// in between.
+    /// A listener asks for the next change, then looks, then waits. So it misses no change in between.
     pub(crate) fn listen(&self) -> Listener<'_> {
         self.listeners.fetch_add(1, Ordering::SeqCst);
         Listener(self)
@@ -24,8 +23,9 @@ impl Changes {
         self.told.notify_waiters();
     }
 
-    /// The same, at no cost if nobody listens. Use it only for changes under a lock that listeners also
-    /// take when they look. Then either they see the change, or this sees them.
+    /// Announces a change, at no cost if nobody listens. Use it only for changes under a lock that
+    /// listeners also take when they look. Then either a listener sees the change, or this call sees
+    /// the listener.
     pub(crate) fn tell_listeners(&self) {
         if self.listeners.load(Ordering::SeqCst) > 0 {
             self.tell();
@@ -33,11 +33,11 @@ impl Changes {
     }
 }
 
-/// Somebody who waits for changes.
+/// A caller that waits for changes.
 pub(crate) struct Listener<'c>(&'c Changes);
 
 impl Listener<'_> {
-    /// The next change. It must be enabled before looking.
+    /// The next change. The caller must enable the future before it looks.
     pub(crate) fn next(&self) -> Notified<'_> {
         self.0.told.notified()
     }

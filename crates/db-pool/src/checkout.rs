@@ -40,10 +40,10 @@ pub(crate) struct Checkout {
     caller: &'static Location<'static>,
     queued: Queued,
     deadline: Instant,
-    /// Whether the caller has stood in the queue, and whether a connection had to be made for it.
+    /// Whether the caller has stood in the queue, and whether the pool had to make a connection for it.
     has_queued: bool,
     has_dialled: bool,
-    /// The caller prefers a quick answer to a connection: the first failure to connect is its answer.
+    /// Whether the caller takes the first failure to connect as its answer, instead of waiting on.
     wants_an_answer: bool,
 }
 
@@ -83,7 +83,7 @@ impl Checkout {
         checkout.hand_out(permit, now).await
     }
 
-    /// The same for a caller that does not queue.
+    /// Hands out a connection to a caller that does not queue.
     pub(crate) async fn at_once(
         shared: Arc<Shared>,
         caller: &'static Location<'static>,
@@ -129,8 +129,8 @@ impl Checkout {
         })
     }
 
-    /// Hands out an idle connection, or looks for one. The future that looks is in a box: a future is
-    /// copied each time it is passed on, and most callers never need this one.
+    /// Hands out an idle connection, or looks for one. The future that looks is boxed: a future is copied
+    /// each time it is passed on, and most callers never need this one.
     async fn hand_out(self, permit: Permit, now: Instant) -> Result<Connection, PoolError> {
         let shared = &self.shared;
         let first = match shared.registry.turns.is_empty() {
@@ -156,7 +156,7 @@ impl Checkout {
         let registry = &shared.registry;
         let mut turn = Turn::new(registry, permit.number());
         let mut dialling: Option<oneshot::Receiver<ConnectError>> = None;
-        // Whether a connection was made for this caller and went to an older caller.
+        // Whether the connection that was made for this caller went to an older caller.
         let mut given_away = false;
         if let Some(stored) = first
             && let Some(fit) = proved(&shared, stored, self.deadline).await
@@ -185,8 +185,8 @@ impl Checkout {
                         dialling = Some(report);
                     }
                     Err(not_now) => {
-                        // No connection lives, and none can be made for now: the caller is told the last
-                        // failure at once.
+                        // No connection lives, and the pool can make none for now: the caller gets the
+                        // last failure at once.
                         let failure = match self.wants_an_answer {
                             true => shared.backoff.last_failure(),
                             false => shared.refusal(),

@@ -1,4 +1,4 @@
-//! What can go wrong between asking for a connection and holding one.
+//! The errors between asking for a connection and holding one.
 
 use std::fmt;
 use std::panic::Location;
@@ -14,7 +14,7 @@ use crate::connect::connect_error::ConnectError;
 use crate::rate_limit::RateLimited;
 use crate::status::Status;
 
-/// Whose fault an error is, and therefore what a caller can do about it.
+/// The kind of an error, which tells the caller what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -28,7 +28,7 @@ pub enum Kind {
     Down,
     /// Transactions kept conflicting until the attempts were used up.
     Conflict,
-    /// The connection was lost while COMMIT was on its way. The work may be committed or not.
+    /// The connection was lost while COMMIT was on its way. The work may or may not be committed.
     OutcomeUnknown,
     /// The transaction is committed, although its work failed afterwards. Running it again would do it twice.
     Committed,
@@ -120,10 +120,10 @@ pub enum PoolError {
         /// What is wrong with their names, and what was expected.
         problem: String,
     },
-    /// A checkout from inside work that holds a connection of the same pool, while none was free.
+    /// A checkout inside work that holds a connection of the same pool, while no other connection was free.
     ///
-    /// If as many callers did this at once as the pool has connections, they would wait for each other for
-    /// ever. Use the connection of the work instead, or check out after the work is over.
+    /// If every connection's holder did this at once, they would wait for each other for ever. Use the
+    /// connection of the work instead, or check out after the work is over.
     #[error(
         "pool `{pool}` has no connection free for {inner}, inside work that holds one since {outer}; \
          use that one, because waiting for another one could deadlock"
@@ -145,7 +145,7 @@ pub enum PoolError {
         #[source]
         source: ConnectError,
     },
-    /// New credentials came with a host of another cluster. The pool stays connected to its present cluster.
+    /// New credentials came with a host of another cluster. The pool stays with its present cluster.
     #[error(
         "pool `{pool}` cannot move to {address}: its present connections lead to another cluster"
     )]
@@ -163,7 +163,7 @@ pub enum PoolError {
     },
 }
 
-/// The error with all its causes, in one line, because `main` prints an error that it returns with `Debug`.
+/// The error with all its causes in one line, because a `main` that returns the error prints it with `Debug`.
 impl fmt::Debug for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&with_causes(self))
@@ -171,7 +171,7 @@ impl fmt::Debug for PoolError {
 }
 
 impl PoolError {
-    /// Whose fault it is.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
@@ -186,7 +186,7 @@ impl PoolError {
                 ..
             } if status.open == 0 => Kind::Down,
             Self::Timeout { diagnosis, .. } if diagnosis.is_silence() => Kind::Down,
-            // `Nested` is a defect of the program that shows only under load, and passes when the load does.
+            // `Nested` is a defect of the program that shows only under load, and passes with the load.
             Self::Timeout { .. }
             | Self::QueueFull { .. }
             | Self::InUse { .. }

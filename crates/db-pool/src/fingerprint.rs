@@ -23,7 +23,7 @@ pub(crate) struct Fingerprint {
     pub(crate) hash: u64,
     /// The folded text on one line, shortened if it is very long.
     pub(crate) text: Arc<str>,
-    /// What it does and to which table, as in `SELECT users`.
+    /// The verb and the table, as in `SELECT users`.
     pub(crate) summary: Arc<str>,
 }
 
@@ -51,7 +51,7 @@ impl Fingerprint {
     }
 }
 
-/// White space makes no difference, nor does the case of words that the server folds.
+/// Neither white space nor the case of words that the server folds makes a difference.
 fn hash(pieces: &[Piece<'_>]) -> u64 {
     let mut digest = Sha256::new();
     for piece in pieces {

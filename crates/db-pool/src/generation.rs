@@ -1,4 +1,5 @@
-//! Generations: which credentials a connection was made with, and how many such connections live.
+//! Generations: the credentials of connections, numbered, and how many connections of each
+//! generation live.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -104,7 +105,7 @@ impl Generations {
     pub(crate) fn join(&self) -> Member {
         loop {
             let member = self.current().join();
-            // A rotation in between may have found no member to wait for.
+            // A rotation in the meantime may have found no member to wait for.
             if self.is_current(&member) {
                 return member;
             }

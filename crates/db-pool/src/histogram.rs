@@ -1,4 +1,4 @@
-//! A histogram of durations, for quantiles that are counted and not estimated from a mean.
+//! A histogram of durations, for quantiles from counts and not from a mean.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::serialized::seconds;
 
 /// How often each duration occurred, in microseconds and to two significant digits.
 ///
-/// Recording takes a lock for some tens of nanoseconds. It begins with about a kilobyte and grows with the
-/// longest duration, to some 30 kB for an hour.
+/// Recording takes a lock for some tens of nanoseconds. The histogram begins with about a kilobyte and
+/// grows with the longest duration, to some 30 kB for an hour.
 pub(crate) struct Histogram(Mutex<hdrhistogram::Histogram<u64>>);
 
 /// Durations in microseconds, each with how often it was recorded.
 pub type Recorded = Vec<(u64, u64)>;
 
-/// The content of a [`Histogram`], in the numbers that people ask for.
+/// The content of a [`Histogram`] in a few numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Quantiles {
@@ -45,7 +45,7 @@ impl Histogram {
         let micros = u64::try_from(duration.as_micros())
             .unwrap_or(A_DAY)
             .min(A_DAY);
-        // It resizes itself, so it refuses nothing below its maximum.
+        // The histogram resizes itself, so it refuses nothing below its maximum.
         let _in_range = self.lock().record(micros);
     }
 

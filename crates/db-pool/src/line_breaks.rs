@@ -1,4 +1,4 @@
-//! Characters that a log must not show as they are.
+//! Characters that a log must escape.
 
 use std::fmt::Write;
 

@@ -2,8 +2,8 @@
 //! refusals.
 //!
 //! The owner fetches and replaces the credentials. A pool asks for a permit before each login. The first refusal
-//! stops all logins, so that wrong credentials are not tried once for each missing connection. From then on only the
-//! owner tries, until it says that logins work again.
+//! stops all logins, so that the pools do not try wrong credentials once for each missing connection. From then on
+//! only the owner tries, until it reports that logins work again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -20,9 +20,9 @@ pub struct Logins {
     /// How many logins may be refused with one set of credentials, and so how many may be in flight.
     attempts: u32,
     state: Mutex<State>,
-    /// Tells the owner that something was asked of it.
+    /// Wakes the owner for a request.
     asked: Notify,
-    /// Tells logins that wait for a renewal that it is over.
+    /// Wakes logins that wait for a renewal when it is over.
     renewed: Notify,
 }
 
@@ -30,13 +30,14 @@ pub struct Logins {
 struct State {
     verdict: Verdict,
     in_flight: u32,
-    /// How often the server has refused the present credentials since they worked last.
+    /// How often the server has refused the present credentials since they last worked.
     refused: u32,
     /// What the server said last.
     why: Option<ConnectError>,
-    /// Numbers the credentials: a login that began with earlier ones says nothing about the present ones.
+    /// The number of the present credentials: a login that began with earlier ones says nothing about them.
     version: u64,
-    /// Until then the credentials count as just proved, and a cold pool may open as many connections as it wants.
+    /// Until then the credentials count as freshly proved, and a cold pool may open as many connections as it
+    /// wants.
     fresh_until: Instant,
     /// From then on a login waits until the owner has renewed the credentials.
     due: Option<Instant>,
@@ -56,7 +57,7 @@ enum Verdict {
     Refused,
 }
 
-/// What the owner is asked to look into.
+/// What the owner has to look into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "app-db takes it apart")]
 pub struct Wanted {
@@ -108,7 +109,7 @@ impl Logins {
         }
     }
 
-    /// The present credentials work: a login of the owner's was accepted.
+    /// Notes that the present credentials work: the server has accepted a login of the owner.
     pub fn work(&self) {
         self.change(|state| {
             state.verdict = Verdict::Working;
@@ -116,7 +117,7 @@ impl Logins {
         });
     }
 
-    /// Other credentials, which are proved, replace the present ones.
+    /// Notes that other, proved credentials replace the present ones.
     pub fn are_replaced(&self) {
         self.change(|state| {
             state.verdict = Verdict::Working;
@@ -126,12 +127,13 @@ impl Logins {
         });
     }
 
-    /// The server refuses all credentials that the owner has: nobody tries to log in, and callers are told why.
+    /// Notes that the server refuses all credentials that the owner has: nobody tries to log in, and callers get
+    /// the reason.
     pub fn are_refused(&self) {
         self.change(|state| state.verdict = Verdict::Refused);
     }
 
-    /// The renewal for which logins wait is over. From `due` on they wait for the next one.
+    /// Notes that the renewal for which logins wait is over. From `due` on, logins wait for the next one.
     pub fn are_due(&self, due: Option<Instant>) {
         let mut state = self.lock();
         state.due = due;
@@ -140,7 +142,7 @@ impl Logins {
         self.renewed.notify_waiters();
     }
 
-    /// How many logins of the pools the server has refused since the present credentials worked last.
+    /// How many logins of the pools the server has refused since the present credentials last worked.
     #[must_use]
     pub fn refusals(&self) -> u32 {
         self.lock().refused
@@ -182,19 +184,19 @@ impl Logins {
         Some(state.version)
     }
 
-    /// Why no login is tried, if the owner has nothing left to try.
+    /// Why the pools do not try to log in, if the owner has nothing left to try.
     pub(crate) fn refusal(&self) -> Option<ConnectError> {
         let state = self.lock();
         let is_final = matches!(state.verdict, Verdict::Refused);
         is_final.then(|| state.why.clone()).flatten()
     }
 
-    /// Whether the owner still looks into a refusal, so that there is hope.
+    /// Whether the owner is still looking into a refusal.
     pub(crate) fn are_asked(&self) -> bool {
         matches!(self.lock().verdict, Verdict::Asking)
     }
 
-    /// The server denied something to a session with the present credentials.
+    /// Notes that the server denied something to a session with the present credentials.
     pub(crate) fn denied(&self) {
         self.lock().wanted.denial = true;
         self.asked.notify_one();
@@ -236,7 +238,7 @@ struct Counted {
 }
 
 impl LoginPermit {
-    /// Lets one login go ahead, if it may. A pool without an owner of its credentials asks nobody.
+    /// Lets one login go ahead, if it may. A pool without an owner of its credentials needs no permission.
     pub(crate) fn take(logins: Option<&Arc<Logins>>) -> Option<Self> {
         let Some(logins) = logins else {
             return Some(Self(None));
@@ -265,7 +267,7 @@ impl LoginPermit {
         }
         state.refused += 1;
         state.why = Some(why.clone());
-        // The owner hears only of the first refusal. Other logins that were in flight with it show nothing new.
+        // Only the first refusal wakes the owner. Other logins that were in flight with it show nothing new.
         if matches!(state.verdict, Verdict::Working) {
             state.verdict = Verdict::Asking;
             state.wanted.refusal = true;
@@ -289,5 +291,5 @@ impl Drop for LoginPermit {
     }
 }
 
-/// How long credentials count as just proved.
+/// How long credentials count as freshly proved.
 const FRESH: Duration = Duration::from_secs(2);

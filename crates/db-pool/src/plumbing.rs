@@ -1,4 +1,4 @@
-//! What app-db needs from pools in addition to their public interface. It is no part of that interface.
+//! The functions that app-db needs from pools beyond their public interface.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub use crate::upkeep::drain::DrainRules;
 pub use crate::upkeep::rotation::Proof;
 pub use db_wire::{Observed, Unresolved};
 
-/// The same as [`Pool::get`] on behalf of other code. `caller` is named if the connection is held for too long.
+/// Like [`Pool::get`], on behalf of other code. Reports of a long hold name `caller`.
 pub fn get_for(
     pool: &Pool,
     caller: &'static Location<'static>,
@@ -55,7 +55,7 @@ pub fn scope<F: Future>(
     nested::scope(&pool.shared().registry, caller, work)
 }
 
-/// The same as [`Pool::connect_lazy`] for a pool that shares its credentials with others.
+/// Like [`Pool::connect_lazy`], for a pool that shares its credentials with others.
 #[must_use]
 pub fn connect_with(endpoint: &Endpoint, profile: PoolProfile, logins: Arc<Logins>) -> Pool {
     Pool::with_logins(endpoint, profile, Some(logins))
@@ -73,29 +73,28 @@ pub async fn first_connection(
     pool.first_connection(caller).await
 }
 
-/// Where and as whom a pool connects now.
+/// The endpoint of a pool: where, and as which user, it connects now.
 #[must_use]
 pub fn endpoint(pool: &Pool) -> Endpoint {
     let generation = pool.shared().registry.generations.current();
     generation.endpoint.clone()
 }
 
-/// The same endpoint at another host and port, if it is one TCP host.
+/// The endpoint at another host and port, if it has a single TCP host.
 #[must_use]
 pub fn moved(endpoint: &Endpoint, host: &str, port: u16) -> Endpoint {
     rotation::moved(endpoint, host, port)
 }
 
-/// Logs in once at each host with a new login, on connections beside the pool. This is the first half of a rotation
-/// over several pools. It reads the certificates again.
+/// Logs in once at each host with a new login, on connections beside the pool, with freshly read certificates. This
+/// is the first half of a rotation over several pools.
 ///
 /// # Errors
 ///
-/// [`PoolError::Connect`] when they do not work, [`PoolError::Closed`]. Dropping the future closes
-/// the connections.
+/// [`PoolError::Connect`] if a login fails, [`PoolError::Closed`]. Dropping the future closes the connections.
 ///
-/// While the proof is kept, waiting callers do not fail because the server refuses the present credentials. Keep it
-/// until the new ones are in place.
+/// While the caller keeps the proof, waiting callers do not fail because the server refuses the present credentials.
+/// Keep it until the new ones are in place.
 pub async fn prove(pool: &Pool, endpoint: &Endpoint) -> Result<Proof, PoolError> {
     rotation::prove(pool.shared(), endpoint).await
 }
@@ -110,7 +109,7 @@ pub async fn cluster_at(pool: &Pool, endpoint: Endpoint) -> Result<String, PoolE
     rotation::cluster_at(pool.shared(), endpoint).await
 }
 
-/// Puts proved logins in place for all of these pools. This is the second half.
+/// Puts proved logins in place for all of these pools. This is the second half of a rotation over several pools.
 ///
 /// It awaits nothing, so no dropped future can leave some of the pools with the old credentials.
 pub fn put_in_place(pools: Vec<(Pool, Endpoint)>, rules: DrainRules) -> Rotation {
@@ -130,10 +129,10 @@ pub fn logins_work(pools: &[Pool]) {
     pools.iter().for_each(|pool| pool.shared().logins_work());
 }
 
-/// Finds out within the patience whether the server answers, even if the pool is full. `None` if nobody has answered.
+/// Finds out within the patience whether the server answers, even if the pool is full. `None` if it has not answered.
 ///
-/// It takes no connection away from a caller. If none is idle it asks on a session beside the pool, which is kept for
-/// a minute.
+/// It takes no connection away from a caller. If none is idle, it asks on a session beside the pool, which the pool
+/// keeps for a minute.
 ///
 /// # Errors
 ///
@@ -151,7 +150,7 @@ pub fn listen(pool: &Pool, channels: &[String]) -> Result<Listener, PoolError> {
     following::listen(pool.shared(), channels)
 }
 
-/// How many sessions there are beside the connections of the pool, closing ones included.
+/// How many sessions there are beside the connections of the pool, including sessions that are being closed.
 #[must_use]
 pub fn sessions_beside(pool: &Pool) -> u32 {
     pool.shared().registry.beside.load(Ordering::Acquire)
@@ -208,14 +207,14 @@ pub async fn session_beside(pool: &Pool) -> Result<SessionBeside, PoolError> {
     Ok(SessionBeside(dialled))
 }
 
-/// An SQL text on one line, with `?` for its values. Of a very long text it is the beginning.
+/// An SQL text on one line, with `?` for its values; only the beginning of a very long text.
 #[must_use]
 pub fn without_values(sql: &str) -> Arc<str> {
     Fingerprint::of(sql.as_bytes()).text
 }
 
-/// Reports every time of a pool to this listener from now on, if it is the first listener. It runs where the times
-/// are measured, so its own time adds to each checkout.
+/// Reports every time of a pool to this listener from now on, if it is the first listener. The listener runs where
+/// the times are measured, so its own time adds to each checkout.
 pub fn listen_to_times(pool: &Pool, listener: TimeListener) -> bool {
     pool.shared().registry.times.listen(listener)
 }
@@ -232,15 +231,15 @@ pub fn begin_close(pool: &Pool) {
     pool.shared().begin_close();
 }
 
-/// Whether a setting may have another value than the wanted one in sessions behind a pool. `None` before the first
+/// Whether sessions behind a pool may have another value of a setting than the wanted one. `None` before the first
 /// connection.
 #[must_use]
 pub fn setting_differs(pool: &Pool, name: &str, wanted: &str) -> Option<bool> {
     Some(pool.shared().dialler.facts()?.differs(name, wanted))
 }
 
-/// The settings that a pool sends in each transaction, because its sessions are shared and the server does not have
-/// the settings by itself. They are in the form that SQL has after `SET`. Empty before the first connection.
+/// The settings that a pool sends in each transaction, because its sessions are shared and the server itself lacks
+/// the settings. They have the form of SQL after `SET`. Empty before the first connection.
 #[must_use]
 pub fn assignments(pool: &Pool) -> Vec<String> {
     pool.shared().dialler.assignments()
@@ -251,7 +250,7 @@ pub fn assignments(pool: &Pool) -> Vec<String> {
 pub struct ConnectionLimits {
     /// Its `max_connections`.
     pub max: i64,
-    /// How many of them are kept for superusers and reserved roles.
+    /// How many of them the server keeps for superusers and reserved roles.
     pub reserved: i64,
 }
 

@@ -26,7 +26,7 @@ use crate::upkeep::warm_up::warm_up;
 
 /// A cloneable handle to one pool.
 ///
-/// When the last handle is gone and no connection is held, the idle connections are closed.
+/// When the last handle is gone and nobody holds a connection, the pool closes its idle connections.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -41,10 +41,10 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`PoolError::Connect`] when the server refuses or cannot be reached within five seconds; at once if waiting
+    /// [`PoolError::Connect`] if the server refuses or cannot be reached within five seconds; at once if waiting
     /// cannot help, as with a wrong password.
     ///
-    /// Dropping the future closes what was opened.
+    /// Dropping the future closes the connections that it opened.
     #[track_caller]
     pub fn connect(
         endpoint: impl Into<Endpoint>,
@@ -77,14 +77,14 @@ impl Pool {
 
     /// Opens a pool that connects when it is first used. It needs no server.
     ///
-    /// Inside a tokio runtime it begins at once to make `min_idle` connections. Outside a runtime it begins with its
-    /// first use, on the runtime of that use. Its tasks and connections end there too, so that runtime must outlive
-    /// the pool.
+    /// Inside a tokio runtime, the pool begins at once to make `min_idle` connections. Outside a runtime, it begins
+    /// with its first use, on the runtime of that use. Its tasks and connections end with that runtime, so the runtime
+    /// must outlive the pool.
     pub fn connect_lazy(endpoint: impl Into<Endpoint>, profile: PoolProfile) -> Self {
         Self::with_logins(&endpoint.into(), profile, None)
     }
 
-    /// The same for a pool that shares its credentials with others.
+    /// Opens a pool that shares its credentials with others.
     pub(crate) fn with_logins(
         endpoint: &Endpoint,
         profile: PoolProfile,
@@ -98,29 +98,29 @@ impl Pool {
         }
     }
 
-    /// Checks a connection out, in the order in which callers asked.
+    /// Checks out a connection. Callers are served in the order in which they asked.
     ///
     /// # Errors
     ///
-    /// [`PoolError::Timeout`] after the profile's `checkout_timeout`, which bounds connecting too;
-    /// [`PoolError::QueueFull`] at once when as many wait as `max_waiting` allows; [`PoolError::Connect`] at once when
-    /// no connection lives and the server's refusal is permanent, or the [breaker](crate::Breaker) is open;
+    /// [`PoolError::Timeout`] after the profile's `checkout_timeout`, which also bounds connecting;
+    /// [`PoolError::QueueFull`] at once when as many callers wait as `max_waiting` allows; [`PoolError::Connect`] at
+    /// once when no connection lives and the server's refusal is permanent, or the [breaker](crate::Breaker) is open;
     /// [`PoolError::Nested`] at once inside work that holds a connection of this pool, when none is free;
     /// [`PoolError::Closed`].
     ///
-    /// Dropping the future gives up the place in the queue and loses nothing. With an idle connection it costs no
-    /// round trip, unless that connection was idle for longer than `validate_after`.
+    /// Dropping the future gives up the place in the queue and loses nothing. An idle connection costs no round trip,
+    /// unless it was idle for longer than `validate_after`.
     #[track_caller]
     pub fn get(&self) -> impl Future<Output = Result<Connection, PoolError>> + Send + use<> {
         let patience = self.shared.registry.settings.checkout_timeout();
         Checkout::queueing(Arc::clone(&self.shared), patience, Location::caller())
     }
 
-    /// The same as [`Pool::get`], but the caller waits for `patience` instead of `checkout_timeout`.
+    /// Like [`Pool::get`], but the caller waits for `patience` instead of `checkout_timeout`.
     ///
-    /// Zero means at once: the caller gets a connection that is idle and needs no ping, or
-    /// [`PoolError::Timeout`]. A ping or a login that such a caller has begun goes on without it, so that
-    /// the next caller finds its connection.
+    /// With zero, the caller does not wait: it gets a connection that is idle and needs no ping, or
+    /// [`PoolError::Timeout`]. A ping or a login that such a caller has begun goes on without it, so that the next
+    /// caller finds the connection.
     ///
     /// # Errors
     ///
@@ -133,10 +133,10 @@ impl Pool {
         Checkout::queueing(Arc::clone(&self.shared), patience, Location::caller())
     }
 
-    /// Checks a connection out without queueing: it succeeds only if fewer than `max` are in use and nobody waits.
+    /// Checks out a connection without queueing: this succeeds only if fewer than `max` are in use and nobody waits.
     ///
     /// It may still take time, up to `checkout_timeout`: the pool pings a connection that was idle for long, and makes
-    /// one if none is idle. It is for a caller that has a fallback. While no connection lives, such a caller gets the
+    /// one if none is idle. It is for callers that have a fallback. While no connection lives, such a caller gets the
     /// first failure to connect as its answer; `get` keeps trying until the breaker opens (`reconnect.attempts`).
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Pool {
     /// Replaces the credentials without dropping work in flight.
     ///
     /// The pool first proves the new credentials with a login. Then it makes every new connection with them, closes
-    /// older connections that are idle, and closes the ones in use when they come back.
+    /// older connections that are idle, and closes older connections in use when they come back.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl Pool {
         ))
     }
 
-    /// Changes how many connections may be alive.
+    /// Changes the maximum of live connections.
     ///
     /// Growing takes effect at once. Shrinking closes idle connections at once, and connections in use when
     /// they come back; the pool makes no new one until enough are gone. No waiting caller is sent away, and
@@ -187,7 +187,7 @@ impl Pool {
     ///
     /// The closure gets the settings in force. Idle connections follow the new settings at once. Connections in use
     /// are not disturbed, and follow them when they come back. Callers that already wait keep their
-    /// `checkout_timeout`. Two changes at the same time happen one after the other. It never waits for anything else.
+    /// `checkout_timeout`. Two concurrent changes happen one after the other. This method waits for nothing else.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl Pool {
         self.shared.registry.settings.read(self.shared.max())
     }
 
-    /// Everything that is known about the pool at this instant; never waits.
+    /// All facts about the pool at this instant; never waits.
     ///
     /// It costs some microseconds and two short locks for each connection in use.
     #[must_use]
@@ -215,19 +215,19 @@ impl Pool {
 
     /// Waits until `min_idle` connections are open, so that the first requests need not log in.
     ///
-    /// Returns whether they are. It returns `false` as soon as an attempt to connect fails, when the patience is over,
-    /// and when the pool is closed. In the first two cases the pool keeps trying, and serves with the connections that
-    /// it has.
+    /// Returns whether they are open. It returns `false` as soon as an attempt to connect fails, when the patience is
+    /// over, or when the pool is closed. In the first two cases the pool keeps trying, and serves with the connections
+    /// that it has.
     ///
-    /// Dropping the future loses nothing. It costs as many logins as are missing, a few of them at a time.
+    /// Dropping the future loses nothing. This costs one login for each missing connection, a few at a time.
     pub async fn warm_up(&self, patience: Duration) -> bool {
         warm_up(&self.shared, patience).await
     }
 
-    /// What the statements of this pool have cost, by fingerprint, the most expensive first.
+    /// The cost of this pool's statements by fingerprint, the most expensive first.
     ///
-    /// The list has the 200 most expensive fingerprints, and all others together. It takes a lock for each of them in
-    /// turn, as statements do when they end. It is empty if `statement_statistics` is off.
+    /// The list has the 200 most expensive fingerprints, and one entry for all others. The call takes a lock for each
+    /// of them in turn, as statements do when they end. The list is empty if `statement_statistics` is off.
     #[must_use]
     pub fn statements(&self) -> Vec<StatementStats> {
         self.shared.registry.statements.stats()
@@ -250,7 +250,7 @@ impl Pool {
         &self.shared.registry.name
     }
 
-    /// The profile with which the pool was made.
+    /// The profile of the pool.
     #[must_use]
     pub fn profile(&self) -> &PoolProfile {
         &self.shared.profile
@@ -275,7 +275,7 @@ impl Pool {
         generation.endpoint.dbname.clone()
     }
 
-    /// Where the pool connects to, without user and secret.
+    /// The address that the pool connects to, without user and secret.
     #[must_use]
     pub fn address(&self) -> String {
         self.shared
@@ -288,9 +288,9 @@ impl Pool {
 
     /// Closes the pool: sends waiting callers away, waits for held connections, then cancels them.
     ///
-    /// Returns when the server has closed every connection, or shortly after the grace. A connection that
-    /// is still held then is cancelled on the server and counted, and is closed when its holder drops it.
-    /// Closing twice is fine.
+    /// Returns when the server has closed every connection, or shortly after the grace. If a connection is still held
+    /// then, the pool cancels its statement on the server, counts the connection, and closes it when its holder drops
+    /// it. Closing twice is fine.
     ///
     /// Dropping the future leaves the pool closed, and does not cancel the connections that are still held.
     pub async fn close(&self, grace: Duration) -> Closed {

@@ -1,4 +1,4 @@
-//! The runtime of a pool: the one in which it is first used.
+//! The runtime of a pool: the runtime of its first use.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -13,13 +13,13 @@ use crate::time_buckets::{TimeBuckets, TimeHistogram};
 #[non_exhaustive]
 pub struct Times {
     /// From asking for a connection to having it, including the queue, connecting and a ping. Only callers that
-    /// got one count.
+    /// got a connection count.
     pub checked_out: TimeBuckets,
     /// From having a connection to giving it back.
     pub held: TimeBuckets,
-    /// From the name of the host to a session that is ready.
+    /// From the resolution of the host's name to a ready session.
     pub connected: TimeBuckets,
-    /// The parts of that by their names: `dns`, `tcp`, `tls`, `authentication` and `set_up`.
+    /// The parts of `connected` by their names: `dns`, `tcp`, `tls`, `authentication` and `set_up`.
     pub phases: [(&'static str, TimeBuckets); 5],
     /// Statements that succeeded, each until its last row. None are counted if `statement_statistics` is off.
     pub ran: TimeBuckets,
@@ -41,13 +41,13 @@ pub enum TimeEvent<'e> {
     Ran(Duration, Option<&'e SqlState>),
 }
 
-/// Gets every time of a pool, at the place where it is measured. It must neither block nor take long.
+/// Receives every time of a pool where it is measured. It must neither block nor take long.
 pub type TimeListener = Box<dyn Fn(TimeEvent<'_>) + Send + Sync>;
 
 /// Where times are recorded.
 #[derive(Default)]
 pub(crate) struct PoolTimes {
-    /// Does not include callers that did not wait, because they are counted elsewhere.
+    /// Without callers that did not wait, which are counted elsewhere.
     waited: TimeHistogram,
     held: TimeHistogram,
     connected: TimeHistogram,
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!((&*other.0, other.1.count()), (OTHER, 68));
     }
 
-    /// A listener is told of every time, even of times that count as zero.
+    /// A listener gets every time, even times that count as zero.
     #[test]
     fn a_listener_hears_of_every_time() {
         let times = PoolTimes::default();

@@ -1,4 +1,4 @@
-//! The numbers of a pool: how many connections, how long they live, what their sessions are set to.
+//! The profile of a pool: how many connections it has, how long they live, and how it sets up their sessions.
 
 mod setters;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 /// How a pool behaves.
 ///
-/// Made from the built-in table of an environment ([`PoolProfile::of`]) or from the configuration
+/// It comes from the built-in table of an environment ([`PoolProfile::of`]) or from the configuration
 /// ([`PoolProfile::from_config`]). The fields are public, for a service that computes one of them. `config/README.md`
 /// says what goes wrong when a value is too high or too low.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,16 +19,16 @@ pub struct PoolProfile {
     /// The pool's name in logs and errors.
     #[serde(skip, default = "unnamed")]
     pub name: Arc<str>,
-    /// Which URL the pool connects by.
+    /// Which URL the pool connects with.
     pub via: Via,
     /// The maximum of live connections; a connection that is being closed counts.
     pub max: u32,
     /// The largest `max` that [`Pool::resize`](crate::Pool::resize) may set. If code sets a higher `max`, that is the
     /// ceiling.
     pub ceiling: u32,
-    /// How many idle connections are kept ready.
+    /// How many idle connections the pool keeps ready.
     pub min_idle: u32,
-    /// How many connections may be idle. Further connections are closed when they come back; `None` is any number.
+    /// How many connections may be idle. The pool closes further ones when they come back; `None` is any number.
     #[serde(deserialize_with = "count_or_unlimited")]
     pub max_idle: Option<u32>,
     /// Whether the size follows the load, if something adapts it (db-observe's `Operations`).
@@ -36,7 +36,7 @@ pub struct PoolProfile {
     /// How many connections may be asked for in a second; `None` is any number.
     #[serde(deserialize_with = "count_or_unlimited")]
     pub rate_limit: Option<u32>,
-    /// How many callers may wait for a connection. The next one is refused at once; `None` is any number.
+    /// How many callers may wait for a connection. The pool refuses the next one at once; `None` is any number.
     #[serde(deserialize_with = "count_or_unlimited")]
     pub max_waiting: Option<u32>,
     /// How long a caller waits for a connection, connecting included.
@@ -48,10 +48,10 @@ pub struct PoolProfile {
     /// After how long an idle connection beyond `min_idle` is closed; `None` is never.
     #[serde(with = "db_config::duration::optional")]
     pub idle_timeout: Option<Duration>,
-    /// After how long a connection is replaced, less up to a quarter at random; `None` is never.
+    /// After how long a connection is replaced; up to a quarter is taken off at random. `None` is never.
     #[serde(with = "db_config::duration::optional")]
     pub max_lifetime: Option<Duration>,
-    /// After how many checkouts a connection is replaced, less up to a quarter at random; 0 is never.
+    /// After how many checkouts a connection is replaced; up to a quarter is taken off at random. 0 is never.
     pub max_uses: u32,
     /// How long a connection may have been idle and still be handed out without a ping.
     #[serde(with = "db_config::duration")]
@@ -59,42 +59,41 @@ pub struct PoolProfile {
     /// How long that ping may take.
     #[serde(with = "db_config::duration")]
     pub validation_timeout: Duration,
-    /// How long the server may be silent on a statement that no `statement_timeout` bounds, before the connection is
-    /// closed; `None` is for ever. For a statement with a `statement_timeout` the bound is that time and at most five
-    /// seconds.
+    /// How long the server may be silent on a statement without a `statement_timeout` before the pool closes the
+    /// connection; `None` is for ever. For a statement with a `statement_timeout`, the bound is that time plus at
+    /// most five seconds.
     #[serde(with = "db_config::duration::optional")]
     pub answer_timeout: Option<Duration>,
-    /// After how long a hold of a connection is reported as too long; `None` reports none.
+    /// After how long the pool reports a hold of a connection as too long; `None` reports none.
     #[serde(with = "db_config::duration::optional")]
     pub leak_threshold: Option<Duration>,
     /// What stands between this pool and the server.
     pub pooler: PoolerMode,
-    /// Whether statements are rewritten at all.
+    /// Whether the wire rewrites statements at all.
     pub wire: WireMode,
     /// How statements are named on the server.
     pub statements: Statements,
-    /// How many texts each connection keeps prepared; 0 is none except those in diesel's own cache.
+    /// How many texts each connection keeps prepared; at 0 only diesel's own cache keeps some.
     pub statement_cache: u32,
     /// Whether BEGIN travels with the first statement of its transaction.
     #[serde(deserialize_with = "on_or_off")]
     pub defer_begin: bool,
     /// When a session is reset on the return of its connection.
     pub reset: Reset,
-    /// The idle time before the first TCP keepalive probe, unless the URL says otherwise; zero leaves the system's
-    /// own.
+    /// The idle time before the first TCP keepalive probe, unless the URL sets it; zero keeps the system's default.
     #[serde(with = "db_config::duration")]
     pub keepalive_idle: Duration,
-    /// How long sent data may stay unacknowledged before the kernel gives up the connection, unless the URL says
-    /// otherwise; zero leaves the system's own.
+    /// How long sent data may stay unacknowledged before the kernel gives up the connection, unless the URL sets it;
+    /// zero keeps the system's default.
     #[serde(with = "db_config::duration")]
     pub tcp_user_timeout: Duration,
-    /// The session's `statement_timeout`; `None` leaves the server's own.
+    /// The session's `statement_timeout`; `None` keeps the server's default.
     #[serde(default, with = "db_config::duration::optional")]
     pub statement_timeout: Option<Duration>,
-    /// The session's `lock_timeout`; `None` leaves the server's own.
+    /// The session's `lock_timeout`; `None` keeps the server's default.
     #[serde(default, with = "db_config::duration::optional")]
     pub lock_timeout: Option<Duration>,
-    /// The session's `idle_in_transaction_session_timeout`; `None` leaves the server's own.
+    /// The session's `idle_in_transaction_session_timeout`; `None` keeps the server's default.
     #[serde(default, with = "db_config::duration::optional")]
     pub idle_in_transaction_session_timeout: Option<Duration>,
     /// The name shown in `pg_stat_activity`, unless the URL has one.
@@ -102,7 +101,7 @@ pub struct PoolProfile {
     /// The session's `search_path`, unless the URL has one.
     #[serde(default)]
     pub search_path: Option<String>,
-    /// The role whose rights the sessions have; the user's own when unset.
+    /// The role whose rights the sessions have; if unset, the user's own rights.
     #[serde(default)]
     pub role: Option<String>,
     /// The session's `default_transaction_isolation`.
@@ -114,26 +113,26 @@ pub struct PoolProfile {
     pub timezone: String,
     /// The session's `client_encoding`; diesel understands UTF8 only.
     pub client_encoding: String,
-    /// Whether statements are counted by fingerprint.
+    /// Whether the pool counts statements by fingerprint.
     #[serde(deserialize_with = "on_or_off")]
     pub statement_statistics: bool,
     /// When and how often the pool tries again to connect.
     #[serde(skip)]
     pub reconnect: Reconnect,
-    /// After which duration a statement is logged as slow; `None` logs none.
+    /// After which duration the pool logs a statement as slow; `None` logs none.
     #[serde(
         rename = "slow_query_threshold",
         default,
         with = "db_config::duration::optional"
     )]
     pub slow_query: Option<Duration>,
-    /// Whether the slow-query log shows bound values. Only the configuration sets it: it knows the environment, and
-    /// refuses the value outside dev and test.
+    /// Whether the slow-query log shows bound values. Only the configuration sets this, as it knows the environment
+    /// and refuses the value outside dev and test.
     #[serde(skip)]
     pub(crate) slow_query_binds: bool,
 }
 
-/// Which URL a pool connects by.
+/// Which URL a pool connects with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -166,17 +165,17 @@ pub enum PoolerMode {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum WireMode {
-    /// It saves round trips, sends settings that the server lacks, and refuses statements that a shared session
+    /// The wire saves round trips, sends settings that the server lacks, and refuses statements that a shared session
     /// cannot support.
     #[default]
     Full,
-    /// It passes every statement as diesel sends it, and observes.
+    /// The wire passes on every statement as diesel sends it, and only observes.
     ///
-    /// No round trip is saved then. Behind a pooler that shares sessions, the wire refuses or restores nothing that
-    /// other clients would see, statements keep diesel's names, and no setting travels with a transaction. So a pool
-    /// cannot connect if the server does not have the pool's `search_path`, `role` or isolation level by itself, and
-    /// its `lock_timeout` and `idle_in_transaction_session_timeout` are not in force. Literals in a query that diesel
-    /// keeps prepared keep the meaning that they had under the settings of the holder that prepared it.
+    /// This saves no round trip. Behind a pooler that shares sessions, the wire neither refuses nor restores changes
+    /// that other clients would see, statements keep diesel's names, and no setting travels with a transaction. So a
+    /// pool cannot connect unless the server itself has the pool's `search_path`, `role` and isolation level, and the
+    /// pool's `lock_timeout` and `idle_in_transaction_session_timeout` have no effect. Literals in a query that
+    /// diesel keeps prepared keep the meaning that they had under the settings of the holder that prepared it.
     Observe,
 }
 
@@ -197,12 +196,12 @@ pub enum Sizing {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Statements {
-    /// By name if the server or a proven pooler keeps names; otherwise not at all.
+    /// By name if the server or a proven pooler keeps names; otherwise without names.
     #[default]
     Auto,
     /// By name.
     Named,
-    /// Not at all: each is parsed in the batch that runs it, which works through any pooler.
+    /// Without names: the server parses each statement in the batch that runs it, which works through any pooler.
     Unnamed,
 }
 
@@ -216,7 +215,7 @@ pub enum Reset {
     Auto,
     /// Each time.
     Always,
-    /// Never: holders find what others left.
+    /// Never: a holder finds the settings that earlier holders left.
     Never,
 }
 
@@ -270,7 +269,7 @@ impl PoolProfile {
     ///
     /// # Errors
     ///
-    /// Every value that cannot be read, with its key and origin.
+    /// The error names every value that cannot be read, with its key and origin.
     pub fn from_config(config: &Config, pool: &str) -> Result<Self, ConfigError> {
         let profile = config.section_over(&format!("pools.{pool}"), "profile");
         Self::read(config, profile, pool)

@@ -25,7 +25,7 @@ pub struct RateLimit {
 pub struct RateLimited {
     /// How many may begin in a second.
     pub per_second: u32,
-    /// After which time there will be a token, if nobody else takes it.
+    /// When the next token comes, if nobody else takes it.
     pub retry_after: Duration,
 }
 

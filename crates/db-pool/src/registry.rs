@@ -1,6 +1,6 @@
-//! What a pool knows about all its backends, and what its backends know about their pool.
+//! The registry: what a pool knows about its backends, and what the backends know about their pool.
 //!
-//! The store holds backends, and backends hold this. The pool holds both, so there is no cycle.
+//! The store holds backends, and backends hold the registry. The pool holds both, so there is no cycle.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -34,13 +34,14 @@ pub(crate) struct Registry {
     pub(crate) times: PoolTimes,
     pub(crate) statements: StatementTable,
     pub(crate) changes: Arc<Changes>,
-    /// What the pool shares with other pools that have the same credentials. A pool of its own has no owner to ask.
+    /// The logins that the pool shares with other pools of the same credentials. A pool with its own credentials
+    /// has none.
     pub(crate) logins: Option<Arc<Logins>>,
-    /// Whether the last login failed. Then a connection that is closed now could not be made again.
+    /// Whether the last login failed. Then the pool could not replace a connection that it closes.
     no_login_works: AtomicBool,
-    /// Whether the pool has kept a connection for that reason since the keeper looked last.
+    /// Whether the pool has kept a connection for that reason since the keeper's last look.
     any_spared: AtomicBool,
-    /// Whose turn it is to get one.
+    /// Whose turn it is to get a connection.
     pub(crate) turns: Turns,
     /// How many connections are established and not yet closed by the server.
     pub(crate) established: AtomicU32,
@@ -50,8 +51,8 @@ pub(crate) struct Registry {
     pub(crate) settling: AtomicU32,
     /// How many rotations are proving new credentials.
     pub(crate) proving: AtomicU32,
-    /// How many connections have been pinged and have not answered. A connection that the pool has given up
-    /// on counts until its place is free.
+    /// How many connections the pool has pinged without an answer. A connection that the pool has given up on
+    /// counts until its place is free.
     pub(crate) unanswered: AtomicU32,
     /// Whether the server answered when waiting callers asked for a sign of life.
     pub(crate) sign_of_life: SignOfLife,
@@ -59,7 +60,7 @@ pub(crate) struct Registry {
     pub(crate) in_use: AtomicU32,
     /// How many have ever been handed out.
     pub(crate) handed_out: AtomicU64,
-    /// Connections that were made before this moment know types and columns that have changed since.
+    /// Whether any live connection may have outdated descriptions of types and columns.
     any_outdated: AtomicBool,
     outdated_before: Mutex<Option<tokio::time::Instant>>,
     /// Set once, when the pool begins to close, and before `closing`.
@@ -118,8 +119,8 @@ impl Registry {
         }
     }
 
-    /// Notes that one connection has outdated descriptions. Connections that were made before `now` may have
-    /// the same ones.
+    /// Notes that one connection has outdated descriptions. Connections that were made before `now` may have the
+    /// same ones.
     pub(crate) fn outdate(&self, now: tokio::time::Instant) {
         *self
             .outdated_before
@@ -128,7 +129,7 @@ impl Registry {
         self.any_outdated.store(true, Ordering::Release);
     }
 
-    /// Whether a connection that was made then may have outdated descriptions.
+    /// Whether a connection that was made at `made` may have outdated descriptions.
     pub(crate) fn is_outdated(&self, made: tokio::time::Instant) -> bool {
         self.any_outdated.load(Ordering::Acquire)
             && self
@@ -143,7 +144,7 @@ impl Registry {
         self.no_login_works.store(!works, Ordering::Release);
     }
 
-    /// Whether to keep a connection that should be closed, because no other one could be made at present.
+    /// Whether to keep a connection that should be closed, because the pool could not make another one now.
     pub(crate) fn spares(&self) -> bool {
         let spares = self.no_login_works.load(Ordering::Acquire);
         if spares {
@@ -152,7 +153,7 @@ impl Registry {
         spares
     }
 
-    /// Whether the pool has kept any for that reason since this was asked last.
+    /// Whether the pool has kept any for that reason since the last call.
     pub(crate) fn has_spared(&self) -> bool {
         self.any_spared.swap(false, Ordering::AcqRel) && self.no_login_works.load(Ordering::Acquire)
     }
@@ -167,7 +168,7 @@ impl Registry {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Gives the pool the current runtime, unless it has one.
+    /// Gives the pool the current runtime, unless the pool has one.
     pub(crate) fn begin(&self) {
         self.runtime.begin();
     }
@@ -229,9 +230,9 @@ impl Registry {
         self.times.checked_out(waited);
     }
 
-    /// Notes that a connection came back, and tells a pool that is closing, which waits for the last one.
-    /// Either this sees the closing, or the closing sees the count: both write before they look, and `SeqCst`
-    /// gives one order for all of it.
+    /// Notes that a connection came back, and tells a closing pool, which waits for the last one. Either this
+    /// call sees that the pool is closing, or the close sees the new count: both write before they look, and
+    /// `SeqCst` puts all of it in one order.
     pub(crate) fn connection_returned(&self, held: Duration) {
         self.times.held(held);
         self.in_use.fetch_sub(1, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! How the pool's facts are serialized for machines: times in seconds, names as they are displayed.
+//! The JSON form of the pool's facts: times in seconds, names as displayed.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Settings: what can change about a pool while it is in use.
+//! The settings of a pool that can change while it is in use.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,24 +11,24 @@ use crate::profile::PoolProfile;
 pub struct PoolSettings {
     /// The maximum of live connections, up to the profile's `ceiling`.
     pub max: u32,
-    /// How many idle connections are kept ready.
+    /// How many idle connections the pool keeps ready.
     pub min_idle: u32,
     /// How many connections may be idle; `None` is any number.
     pub max_idle: Option<u32>,
     /// After how long an idle connection beyond `min_idle` is closed; `None` is never.
     pub idle_timeout: Option<Duration>,
-    /// After how long a connection is replaced, less up to a quarter at random; `None` is never.
+    /// After how long a connection is replaced; up to a quarter is taken off at random. `None` is never.
     pub max_lifetime: Option<Duration>,
     /// How long a caller waits for a connection, connecting included.
     pub checkout_timeout: Duration,
-    /// After how long a hold of a connection is reported as too long; `None` reports none.
+    /// After how long the pool reports a hold of a connection as too long; `None` reports none.
     pub leak_threshold: Option<Duration>,
-    /// After which duration a statement is logged as slow; `None` logs none.
+    /// After which duration the pool logs a statement as slow; `None` logs none.
     pub slow_query: Option<Duration>,
 }
 
 impl PoolSettings {
-    /// Everything that is wrong with them. Each problem says what was expected.
+    /// Everything that is wrong with the settings. Each problem says what was expected.
     pub(crate) fn problems(&self, ceiling: u32) -> Vec<String> {
         let Self {
             max,
@@ -70,7 +70,7 @@ impl PoolSettings {
 }
 
 impl PoolProfile {
-    /// The settings with which a pool of this profile begins.
+    /// The initial settings of a pool with this profile.
     #[must_use]
     pub fn settings(&self) -> PoolSettings {
         LiveSettings::new(self).read(self.max)
@@ -79,8 +79,8 @@ impl PoolProfile {
 
 /// The settings in force, except `max`. Each can be read without a lock.
 ///
-/// They are changed together, under the lock for changes of size. A reader of two of them may see only one new
-/// value while they change. That is as if this one had changed a moment earlier.
+/// They change together, under the lock for changes of size. A reader of two of them may see only one new
+/// value during a change, as if that one had changed a moment earlier.
 #[derive(Debug)]
 pub(crate) struct LiveSettings {
     min_idle: AtomicU32,
@@ -90,7 +90,7 @@ pub(crate) struct LiveSettings {
     checkout_timeout: AtomicTime,
     leak_threshold: AtomicTime,
     slow_query: AtomicTime,
-    /// Raised with each change, so that values computed from a setting are computed again.
+    /// Raised with each change, so that values derived from a setting are computed again.
     version: AtomicU32,
 }
 
@@ -154,7 +154,7 @@ impl LiveSettings {
         }
     }
 
-    /// Puts new settings in place that have been checked.
+    /// Puts new settings in place. The caller has checked them.
     pub(crate) fn write(&self, settings: &PoolSettings) {
         self.min_idle.store(settings.min_idle, Ordering::Relaxed);
         let max_idle = settings.max_idle.unwrap_or(ANY);
@@ -197,7 +197,7 @@ impl AtomicTime {
 /// The number that stands for "any number".
 const ANY: u32 = u32::MAX;
 
-/// The number that stands for "never": as nanoseconds it is five hundred years.
+/// The number that stands for "never": as nanoseconds, more than five hundred years.
 const NEVER: u64 = u64::MAX;
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) backoff: Arc<Backoff>,
     pub(crate) keeper: Notify,
-    /// The channel to the prober, once there was a probe.
+    /// The channel to the prober; set with the first probe.
     pub(crate) questions: OnceLock<mpsc::UnboundedSender<Question>>,
     pub(crate) rate_limit: Option<RateLimit>,
     /// Orders changes of size and of other settings.
@@ -63,7 +63,7 @@ impl Shared {
             dialler: Dialler::new(endpoint, &profile),
             gate: Gate::new(max, profile.max_waiting),
             slots: Slots::new(max),
-            // A drain makes the newer one before it ends the older one.
+            // A drain makes the newer connection before it ends the older one.
             store: Store::new(profile.ceiling + 1),
             backoff: Arc::new(Backoff::new(
                 Arc::clone(&profile.name),
@@ -149,14 +149,14 @@ impl Shared {
         self.registry.settings.min_idle().min(self.max())
     }
 
-    /// Whether a connection that comes back now would be one more than may be idle, and nobody waits
-    /// for it.
+    /// Whether `max_idle` connections are idle already and nobody waits for the one that comes back
+    /// now.
     pub(crate) fn has_idle_enough(&self) -> bool {
         let most = self.registry.settings.max_idle();
         most.is_some_and(|most| self.store.idle() >= most && self.gate.waiting() == 0)
     }
 
-    /// Closes every idle backend that must not stay, and keeps the others in their order.
+    /// Closes every idle backend that must not stay, and keeps the order of the others.
     pub(crate) fn sweep(&self) {
         let overdue = self.store.sort_out(|idle| {
             let now = Instant::now();
@@ -174,7 +174,8 @@ impl Shared {
 
     /// Why a caller need not wait: no attempt to connect would help it now.
     ///
-    /// It is for callers that may not begin an attempt, and has no meaning while a connection lives.
+    /// This is for callers that may not begin an attempt. The answer does not matter while a
+    /// connection lives.
     pub(crate) fn refusal(&self) -> Option<ConnectError> {
         let logins = self.registry.logins.as_ref();
         logins
@@ -182,7 +183,7 @@ impl Shared {
             .or_else(|| self.backoff.refusal())
     }
 
-    /// Whether no living connection could come back, and nobody looks for credentials that work.
+    /// Whether no live connection could come back, and nobody is looking for working credentials.
     pub(crate) fn is_hopeless(&self) -> bool {
         let alive = |live: &Arc<LiveBackend>| live.is_alive();
         let asked = |logins: &Arc<Logins>| logins.are_asked();
@@ -191,7 +192,7 @@ impl Shared {
             && !self.registry.live_backends().iter().any(alive)
     }
 
-    /// Forgets that logins have failed: one has succeeded beside the pool.
+    /// Forgets failed logins, because a login beside the pool has succeeded.
     pub(crate) fn logins_work(&self) {
         self.backoff.forget();
         self.registry.logged_in(true);

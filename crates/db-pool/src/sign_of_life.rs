@@ -1,11 +1,11 @@
-//! A sign of life from the server. The pool asks for one when callers wait without result.
+//! A sign of life from the server. The pool asks for one when callers wait in vain.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Whether the server was asked for a sign of life, and when, if it has not answered.
+/// When the pool asked the server for a sign of life, while the server has not answered.
 #[derive(Debug, Default)]
 pub(crate) struct SignOfLife(Mutex<Asked>);
 
@@ -16,7 +16,7 @@ struct Asked {
 }
 
 impl SignOfLife {
-    /// Whether the server was asked long enough ago and has not answered.
+    /// Whether the pool asked long enough ago and the server has not answered.
     pub(crate) fn is_missing(&self) -> bool {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asked
@@ -46,5 +46,5 @@ impl SignOfLife {
     }
 }
 
-/// No conclusion is drawn before this time has passed, because a busy machine answers late.
+/// The pool draws no conclusion before this time has passed, because a busy machine answers late.
 pub(crate) const LEAST: Duration = Duration::from_millis(250);

@@ -1,5 +1,4 @@
-//! Everything that is known about a pool at one instant. It is the only source of metrics, pages, alerts and
-//! sizing.
+//! All facts about a pool at one instant. Metrics, pages, alerts and sizing read only this.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +15,7 @@ use crate::settings::PoolSettings;
 use crate::shared::Shared;
 use crate::status::Status;
 
-/// A pool at one instant, with everything that it has counted.
+/// A pool at one instant, with all its counts.
 ///
 /// Counts only grow, except the counts of what exists now.
 #[derive(Clone, Debug)]
@@ -26,7 +25,7 @@ pub struct PoolSnapshot {
     pub status: Status,
     /// The settings in force.
     pub settings: PoolSettings,
-    /// The largest `max` that it can get.
+    /// The largest `max` that it can have.
     pub ceiling: u32,
     /// What decides its size.
     pub sizing: Sizing,
@@ -34,17 +33,17 @@ pub struct PoolSnapshot {
     pub database: String,
     /// The server's host (or folder of the Unix socket) and port, if the pool has only one.
     pub server: Option<(String, u16)>,
-    /// The same in one text, with all hosts; without user and secret.
+    /// All hosts in one text, without user and secret.
     pub address: String,
     /// Connections that are being made.
     pub dialling: u32,
     /// Connections that have come back and wait for the rest of an answer, or for the reset of their session.
     pub settling: u32,
-    /// Connections that are being closed, and that the server has not closed yet.
+    /// Connections that the pool is closing, and that the server has not closed yet.
     pub closing: u32,
     /// Connections ever handed out.
     pub handed_out: u64,
-    /// Connections handed out to callers for whom a connection had to be made.
+    /// Connections that the pool had to make for the caller.
     pub handed_out_new: u64,
     /// Connections handed out to callers that had to queue and then got an existing connection.
     pub handed_out_queued: u64,
@@ -102,7 +101,7 @@ pub(crate) fn snapshot(shared: &Shared) -> PoolSnapshot {
     let holds = without_values(holds(shared));
     let endpoint = registry.generations.current();
     let endpoint = &endpoint.endpoint;
-    // It is read before the times: a caller that is counted there and not here would give a negative count.
+    // This is read before the times: a caller that is counted there and not here would give a negative count.
     let handed_out = registry.handed_out();
     let status = shared.status();
     PoolSnapshot {

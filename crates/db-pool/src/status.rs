@@ -1,4 +1,4 @@
-//! What a pool looks like at one instant.
+//! The status of a pool at one instant.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,13 +31,13 @@ pub struct Status {
     pub breaker: Breaker,
     /// The maximum of live connections; [`Pool::resize`](crate::Pool::resize) changes it.
     pub max: u32,
-    /// Connections alive: idle, in use, or being closed.
+    /// Live connections: idle, in use, or being closed.
     pub open: u32,
     /// Connections that nobody holds.
     pub idle: u32,
     /// Connections handed out.
     pub in_use: u32,
-    /// Callers in the queue: every connection is in use or being closed.
+    /// Callers in the queue, who wait because every connection is in use or being closed.
     pub waiting: u32,
     /// Connections of older generations that are still alive.
     pub retiring: u32,
@@ -109,7 +109,7 @@ pub struct CheckoutCounts {
     pub timed_out: u64,
     /// Callers refused because as many as `max_waiting` were in the queue.
     pub refused: u64,
-    /// Callers inside work that held a connection of the same pool, refused or not. It also counts callers that
+    /// Callers inside work that held a connection of the same pool, refused or not. This includes callers that
     /// had to queue while their task held a connection in a diesel transaction.
     pub nested: u64,
 }

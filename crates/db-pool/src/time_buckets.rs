@@ -1,4 +1,4 @@
-//! Times in the buckets with which metrics are exported, so that an exporter only has to read.
+//! Times in the buckets of exported metrics, so that an exporter only has to read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ pub(crate) struct TimeHistogram {
     nanos: AtomicU64,
 }
 
-/// How often something took how long since the pool began: counts by bucket, and the sum.
+/// The durations of one kind of action since the pool began: counts by bucket, and the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TimeBuckets {
@@ -31,7 +31,7 @@ impl TimeHistogram {
             }
             _ => A_DAY,
         };
-        // The search begins with the shortest, where most times are.
+        // The search begins with the shortest bound, where most times are.
         let bucket = NANOS.iter().position(|bound| nanos <= *bound);
         let bucket = bucket.unwrap_or(BUCKETS - 1);
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl TimeHistogram {
         }
     }
 
-    /// The same for `all` times that were counted elsewhere. The recorded ones are the times above zero.
+    /// The buckets of `all` times, which are counted elsewhere. Only times above zero are recorded here.
     pub(crate) fn read_among(&self, all: u64) -> TimeBuckets {
         let mut read = self.read();
         read.counts[0] += all.saturating_sub(read.count());
@@ -116,7 +116,7 @@ impl TimeBuckets {
 
 const BUCKETS: usize = 12;
 
-/// 0.1 ms to 10 s. For a database's operations OpenTelemetry recommends these from 1 ms on. It recommends none
+/// 0.1 ms to 10 s. From 1 ms on, these are OpenTelemetry's recommendation for database operations. It has none
 /// for connections, whose times are mostly shorter.
 const NANOS: [u64; BUCKETS - 1] = [
     100_000,

@@ -1,4 +1,4 @@
-//! What a pool has counted since it began.
+//! The counts of a pool since it began.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +22,7 @@ pub(crate) struct Totals {
     pub(crate) too_many_connections: AtomicU64,
     /// Callers that queued and got a connection.
     pub(crate) served_after_queueing: AtomicU64,
-    /// Callers for whom a connection had to be made.
+    /// Callers that got a newly made connection.
     pub(crate) served_new: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) refused: AtomicU64,

@@ -262,7 +262,7 @@ async fn repair_lists_what_is_wrong_with_the_way_out_of_each() {
     let text = dbctl.run("migrate repair").await.ended_with(0).stdout;
     for way_out in [
         "dbctl migrate repair --accept 1",
-        "`dbctl migrate run` goes on behind them",
+        "`dbctl migrate run` continues after them",
         "DROP INDEX CONCURRENTLY public.a_others",
         "drops it and builds it again (2_b)",
     ] {

@@ -179,7 +179,7 @@ async fn a_run_applies_what_was_planned_or_nothing() {
         .run(run)
         .await
         .ended_with(5)
-        .says("2_b is pending, and is not in it");
+        .says("2_b is pending, but not planned");
     assert_eq!(made(&database).await, 0);
     // What is applied already may stand in it, and the same flags go with it.
     fs::remove_dir_all(dbctl.path("migrations/2_b")).unwrap();
@@ -188,7 +188,7 @@ async fn a_run_applies_what_was_planned_or_nothing() {
         .run(&format!("{run} --to 1"))
         .await
         .ended_with(5)
-        .says("3_c is in it, and is not pending");
+        .says("3_c is planned, but not pending");
     dbctl
         .run(run)
         .await
@@ -204,7 +204,7 @@ async fn a_run_applies_what_was_planned_or_nothing() {
         .run(run)
         .await
         .ended_with(5)
-        .says(&format!("it is of the database {}", database.name()));
+        .says(&format!("it is for the database {}", database.name()));
     fs::write(elsewhere.path("plan.json"), "{}").unwrap();
     elsewhere
         .run(run)

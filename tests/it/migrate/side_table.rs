@@ -201,7 +201,7 @@ async fn an_unfinished_one_whose_files_are_gone_can_be_forgotten() {
     std::fs::rename(dbctl.path("migrations/1_a"), dbctl.path("migrations/2_b")).unwrap();
     let listed = dbctl.run("migrate repair").await.ended_with(0).stdout;
     assert!(
-        listed.contains("forget it by `dbctl migrate repair --restart 1`"),
+        listed.contains("forget it with `dbctl migrate repair --restart 1`"),
         "{listed}"
     );
     dbctl.run("migrate repair --restart 1").await.ended_with(0);

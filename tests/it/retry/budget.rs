@@ -186,7 +186,7 @@ async fn options_that_cannot_be_meant_are_refused() {
         (
             described().timeout(zero),
             vec![zero_of("timeout")],
-            "timeout is zero, expected a time in which something can be done",
+            "timeout is zero, expected a positive time",
         ),
         (
             described().label("nightly\u{202e}degrof"),
@@ -211,9 +211,9 @@ async fn options_that_cannot_be_meant_are_refused() {
                 zero_of("lock_timeout"),
                 label,
             ],
-            "statement_timeout is zero, expected a time in which something can be done; \
+            "statement_timeout is zero, expected a positive time; \
              attempts is 0, expected at least 1; \
-             lock_timeout is zero, expected a time in which something can be done; \
+             lock_timeout is zero, expected a positive time; \
              the label \"night\\nly\\u{1b}[31m\" has a control character",
         ),
     ] {

@@ -1,4 +1,4 @@
-//! A look at the credentials that changes nothing.
+//! Checks the credentials and changes nothing.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::credentials::secret::Secret;
 use crate::error::Error;
 use crate::open::plan::Plan;
 
-/// What the source of the credentials delivers, and what the servers say to it.
+/// What the source of the credentials delivers, and whether the servers accept it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CredentialCheck {
-    /// A value of `credentials.source`.
+    /// The configured value of `credentials.source`.
     pub source: &'static str,
-    /// The user that is delivered.
+    /// The user that the source names.
     pub user: String,
     /// How long the secret is valid, if it expires.
     pub expires_in: Option<Duration>,
-    /// Whether sessions end with it.
+    /// Whether the server ends the sessions when the secret expires.
     pub is_lease: bool,
-    /// The host that the secret is for, if it says so.
+    /// The host that the secret names, if it names one.
     pub host: Option<String>,
     /// One login for each pool and each secret.
     pub logins: Vec<CheckedLogin>,
@@ -37,11 +37,11 @@ pub struct CheckedLogin {
     pub pool: String,
     /// Where it connects.
     pub address: String,
-    /// The user that has logged in.
+    /// The user of this login.
     pub user: String,
-    /// Whether it was the secret that stands by in case that the first is refused.
+    /// Whether this login used the fallback secret, which is tried when the server refuses the first.
     pub is_fallback: bool,
-    /// Why it was refused.
+    /// Why the login failed.
     pub error: Option<PoolError>,
 }
 
@@ -53,7 +53,7 @@ impl CredentialCheck {
     /// [`Error::Config`], and [`Error::Credentials`] if the source delivers nothing. A refused login is no error: it is
     /// in [`CredentialCheck::logins`].
     ///
-    /// Dropping the future closes what was opened. Call it inside a tokio runtime.
+    /// Dropping the future closes the connections that it opened. Call it inside a tokio runtime.
     pub async fn run(config: &Config) -> Result<Self, Error> {
         let plan = Plan::read(config)?;
         let user = plan.write.0.user.clone();
@@ -103,7 +103,7 @@ impl CredentialCheck {
         Ok(check)
     }
 
-    /// Whether every pool can log in with what the source delivers; what stands by is not looked at.
+    /// Whether every pool can log in with the first secret of the source; logins with the fallback do not count.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         let mut firsts = self.logins.iter().filter(|login| !login.is_fallback);

@@ -16,15 +16,15 @@ use crate::credentials::source::{
     CredentialSource, CredentialsError, CredentialsProblem, Fetched, MOST,
 };
 
-/// A program without a shell, standard input and most of the environment.
+/// Runs a program directly, without a shell, without standard input and without most of the environment.
 ///
-/// What it writes to standard error is lost, as it may quote the secret. It is killed together with what it has
-/// started: when it has taken too long, when it has printed too much, and when it has ended.
+/// The source discards the program's standard error, which may quote the secret. It kills the program and every process
+/// that the program started: when the program takes too long, when it prints too much, and when it ends.
 #[derive(Debug)]
 pub(super) struct CommandSource {
     argv: Vec<String>,
     environment: CommandEnvironment,
-    /// The user of a secret that names none.
+    /// The user for a secret that names no user.
     user: String,
 }
 
@@ -37,7 +37,7 @@ impl CommandSource {
         }
     }
 
-    /// The program alone: an argument may be anything.
+    /// The program without its arguments, as an argument may be secret.
     pub(super) fn origin(&self) -> String {
         let program = self.argv.first().map_or("", String::as_str);
         format!("the command `{program}`")
@@ -83,7 +83,8 @@ impl CredentialSource for CommandSource {
                 group.child.wait().await
             }
             status = group.child.wait() => {
-                // What it left behind may hold its output open; what it has printed itself is there by now.
+                // A process that the program left behind may hold the output open; the program's own output is already
+                // in the pipe.
                 let _open = timeout(LEFTOVER, printed.read_all(&mut stdout)).await;
                 status
             }
@@ -111,7 +112,7 @@ fn shown(status: ExitStatus) -> String {
     }
 }
 
-/// What a program has printed, in memory that never moves and is wiped.
+/// The output of a program, in memory that never moves and is wiped.
 struct Printed {
     buffer: Zeroizing<Vec<u8>>,
     length: usize,
@@ -127,7 +128,7 @@ impl Default for Printed {
 }
 
 impl Printed {
-    /// Reads until the end, or until it is too much. Dropping the future loses nothing.
+    /// Reads until the output ends or is too long. Dropping the future loses nothing.
     async fn read_all(&mut self, stdout: &mut ChildStdout) {
         while !self.is_too_long()
             && let Ok(count @ 1..) = stdout.read(&mut self.buffer[self.length..]).await
@@ -145,10 +146,10 @@ impl Printed {
     }
 }
 
-/// A program with all that it has started; killed when this is dropped.
+/// A program and all processes that it started; dropping this kills them.
 struct Group {
     child: Child,
-    /// The number of the program and of its group, which the child forgets once it has ended.
+    /// The id of the process and of its group. `Child` forgets it when the program ends.
     id: Option<Pid>,
 }
 
@@ -162,11 +163,11 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            // There may be nobody left in it.
+            // The group may be empty already.
             let _gone = kill_process_group(id, Signal::KILL);
         }
     }
 }
 
-/// How long what a program has printed may still take to arrive after its end.
+/// How long the source still reads output after the program has ended.
 const LEFTOVER: Duration = Duration::from_millis(100);

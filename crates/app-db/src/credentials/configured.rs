@@ -1,4 +1,4 @@
-//! The source that is configured.
+//! The configured source.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::credentials::source::{AnySource, CredentialSource, CredentialsError, 
 /// Where the credentials come from, and how they are renewed.
 #[derive(Clone)]
 pub(crate) struct Configured {
-    /// `None` where they are in the URL.
+    /// `None` if the credentials are in the URL.
     pub(crate) source: Option<Arc<dyn AnySource>>,
-    /// A value of `credentials.source`.
+    /// The configured value of `credentials.source`.
     pub(crate) name: &'static str,
-    /// The source as it stands in a sentence: ``the file `/run/secrets/db` ``.
+    /// The source as error texts name it: ``the file `/run/secrets/db` ``.
     origin: Arc<str>,
     pub(crate) rules: RenewalRules,
 }
@@ -41,14 +41,14 @@ pub(crate) struct RenewalRules {
     pub(crate) poll: Duration,
     pub(crate) refresh_before: Duration,
     pub(crate) is_lazy: bool,
-    /// Whether asking again costs next to nothing, so that a lazy renewal may do it before logins.
+    /// Whether asking the source again is cheap enough for a lazy renewal to do it before logins.
     pub(crate) is_watched: bool,
     pub(crate) drain: DrainRules,
     pub(crate) attempts: u32,
 }
 
 impl Configured {
-    /// Reads the configuration; `user` is the one of a secret that names none.
+    /// Reads the configuration; `user` is the user for a secret that names none.
     pub(crate) fn read(config: &Config, user: &str) -> Result<Self, ConfigError> {
         let settings = config.credentials()?;
         let rules = RenewalRules::of(&settings);
@@ -84,7 +84,7 @@ impl Configured {
         })
     }
 
-    /// The same with a source of the service's own.
+    /// Replaces the source with one that the service brings.
     pub(crate) fn with(mut self, source: impl CredentialSource) -> Self {
         self.source = Some(Arc::new(source));
         self.name = "provider";
@@ -92,7 +92,7 @@ impl Configured {
         self
     }
 
-    /// Whether code has to bring the source, and has not.
+    /// Fails if the configuration expects the service to bring a source, and the service has brought none.
     pub(crate) fn check(self) -> Result<Self, CredentialsError> {
         if self.name == "provider" && self.source.is_none() {
             let missing = "`credentials.source` is \"provider\"; expected the service to call \
@@ -102,7 +102,7 @@ impl Configured {
         Ok(self)
     }
 
-    /// Asks the source once; `None` where there is none to ask.
+    /// Asks the source once; `None` if there is no source.
     pub(crate) async fn fetch(&self) -> Result<Option<Delivery>, CredentialsError> {
         match &self.source {
             Some(source) => fetch(source, &self.origin, self.rules.timeout)

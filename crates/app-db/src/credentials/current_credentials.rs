@@ -1,4 +1,4 @@
-//! What the source delivers at this moment, for programs that log in without pools.
+//! The current credentials, for programs that log in without pools.
 
 use db_config::{Config, Endpoint};
 
@@ -6,12 +6,12 @@ use crate::credentials::configured::Configured;
 use crate::credentials::secret::Secret;
 use crate::error::Error;
 
-/// What the source of the credentials delivers at this moment, for a program that logs in without pools.
+/// The credentials that the source delivers now, for a program that logs in without pools.
 #[derive(Debug)]
 pub struct CurrentCredentials {
-    /// The user whose secret it is, as the URLs name it.
+    /// The user whose secret this is, as the URLs name it.
     user: String,
-    /// `None` where the URL has it, or only code could fetch it.
+    /// `None` if the URL has the secret, or if only a source of the service could fetch it.
     secret: Option<Secret>,
 }
 
@@ -24,7 +24,7 @@ impl CurrentCredentials {
     ///
     /// Dropping the future gives up the fetch. Call it inside a tokio runtime.
     pub async fn fetch(config: &Config) -> Result<Self, Error> {
-        // Without either URL, the first one is the one that is missing.
+        // If neither URL is configured, the error names the first.
         let endpoint = match (config.pooled_url(), config.direct_url()) {
             (Ok(pooled), _) => Endpoint::from(pooled),
             (Err(_missing), Ok(direct)) => Endpoint::from(direct),
@@ -37,7 +37,7 @@ impl CurrentCredentials {
         })
     }
 
-    /// The endpoint with this secret, if it is one of that user.
+    /// The endpoint with this secret, if the endpoint is for the secret's user.
     #[must_use]
     pub fn applied_to(&self, endpoint: Endpoint) -> Endpoint {
         match &self.secret {

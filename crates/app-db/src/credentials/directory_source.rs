@@ -13,12 +13,12 @@ use crate::credentials::source::{CredentialSource, CredentialsError, Credentials
 use crate::credentials::stamp::{LastSeen, Stamp};
 use crate::credentials::values::{aside, read_if_there, unreadable};
 
-/// The files `username`, `password`, `host`, `port` and `uri` of a directory: what Kubernetes mounts of a Secret of the
-/// type `basic-auth`, what CloudNativePG puts into one, and a Service Binding.
+/// Reads the files `username`, `password`, `host`, `port` and `uri` of a directory: a mounted Kubernetes Secret of the
+/// type `basic-auth`, a Secret of CloudNativePG, or a Service Binding.
 #[derive(Debug)]
 pub(super) struct DirectorySource {
     place: Place,
-    /// The user of a secret that names none.
+    /// The user for a secret that names no user.
     user: String,
     poll: Duration,
     seen: Arc<LastSeen>,
@@ -117,7 +117,7 @@ fn is_postgresql(kind: &str) -> bool {
     )
 }
 
-/// Reads until nothing has changed between the first file and the last.
+/// Reads again until nothing changes between the first file and the last.
 fn read(place: &Place, user: &str, seen: &LastSeen) -> Result<Fetched, CredentialsError> {
     let mut tries = 0;
     loop {
@@ -138,7 +138,7 @@ fn read(place: &Place, user: &str, seen: &LastSeen) -> Result<Fetched, Credentia
     }
 }
 
-/// Reads the files of one version: Kubernetes puts each into a folder of its own, and moves a symbolic link.
+/// Reads the files of one version: Kubernetes puts each version into its own folder and moves a symbolic link.
 fn read_version(directory: &Path, user: &str) -> Result<Fetched, CredentialsError> {
     let shown = origin(directory);
     let version = version(directory).map_err(|error| unreadable(&shown, &error))?;
@@ -196,7 +196,7 @@ fn read_version(directory: &Path, user: &str) -> Result<Fetched, CredentialsErro
     Ok(fetched)
 }
 
-/// The folder that the files of the present version are in.
+/// The folder with the files of the current version.
 fn version(directory: &Path) -> io::Result<PathBuf> {
     let linked = directory.join(DATA);
     match linked.canonicalize() {
@@ -220,7 +220,7 @@ fn origin(path: &Path) -> String {
 /// The link that Kubernetes moves from one version to the next.
 const DATA: &str = "..data";
 
-/// How often a directory is read that changes while it is read.
+/// How often the source reads a directory that changes during the read.
 const TRIES: u32 = 5;
 
 #[cfg(test)]
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// case R43: user and password that are swapped together are never read one of each.
+    /// case R43: the source never reads the user of one version with the password of another.
     #[test]
     fn user_and_password_are_of_one_version() {
         let secrets = tempfile::tempdir().unwrap();
@@ -272,10 +272,10 @@ mod tests {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             });
-            // Also where an assertion fails.
+            // Ends the swapping even if an assertion fails.
             let _ending = Ending(&done);
             while whole < 10_000 || versions.len() < 50 {
-                // A version that is removed before it is read is no answer; there is a next one.
+                // A version that is removed before it is read is no answer; the next version follows.
                 let Ok(fetched) = read(&place, "nobody", &seen) else {
                     continue;
                 };

@@ -1,4 +1,4 @@
-//! One fetch, from which neither a hang nor a panic gets out.
+//! One fetch, which contains a hang or a panic of the source.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,11 +14,11 @@ use crate::credentials::source::{AnySource, CredentialsError, CredentialsProblem
 pub(crate) struct Delivery {
     pub(crate) secret: Secret,
     pub(crate) fallback: Option<Secret>,
-    /// How long the secret is valid from its fetch on.
+    /// How long the secret is valid, counted from the start of the fetch.
     pub(crate) life: Option<Duration>,
 }
 
-/// Fetches once, within a time; `origin` is the source as it stands in a sentence.
+/// Fetches once within `patience`; `origin` names the source in error texts.
 pub(crate) async fn fetch(
     source: &Arc<dyn AnySource>,
     origin: &str,
@@ -26,7 +26,7 @@ pub(crate) async fn fetch(
 ) -> Result<Delivery, CredentialsError> {
     let began = Instant::now();
     let asked = Arc::clone(source);
-    // In a task of its own: a panic ends that one.
+    // The source runs in its own task, so that a panic ends only that task.
     let mut fetching = Owned(tokio::spawn(async move { asked.fetch_any().await }));
     let failed = |problem| CredentialsError::of(origin, problem);
     let fetched = match timeout(patience, &mut fetching.0).await {
@@ -41,7 +41,8 @@ pub(crate) async fn fetch(
     delivery(fetched, began).ok_or_else(|| failed(CredentialsProblem::Expired))
 }
 
-/// Turns the server's clock into ours: from here on only the time that passes counts. `None` for what has expired.
+/// Turns the expiry time into an `Instant`, so that a later change of the clock has no effect. `None` if the secret has
+/// expired.
 fn delivery(fetched: Fetched, began: Instant) -> Option<Delivery> {
     let life = match fetched.expires_at {
         Some(at) => Some(at.duration_since(SystemTime::now()).ok()?),

@@ -9,11 +9,11 @@ use crate::credentials::source::{CredentialSource, CredentialsError, Fetched};
 use crate::credentials::stamp::{LastSeen, Stamp};
 use crate::credentials::values::{aside, read, read_if_there};
 
-/// One file with the secret; beside it may be the one to come, `<file>.next`.
+/// Reads the secret from one file; the next secret may stand beside it, in `<file>.next`.
 #[derive(Debug)]
 pub(super) struct FileSource {
     path: PathBuf,
-    /// The user of a secret that names none.
+    /// The user for a secret that names no user.
     user: String,
     poll: Duration,
     seen: Arc<LastSeen>,
@@ -64,7 +64,7 @@ fn stamp(path: &Path) -> Stamp {
     Stamp::of([path.to_owned(), next(path)])
 }
 
-/// The file of the secret that comes after this one.
+/// The file with the next secret.
 fn next(path: &Path) -> PathBuf {
     let mut next = path.as_os_str().to_owned();
     next.push(".next");

@@ -1,4 +1,4 @@
-//! The formats of a secret in one piece: JSON, a URL, or the password alone.
+//! The formats of a secret in one text: JSON, a URL, or only the password.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,14 +11,13 @@ use serde_json::Value;
 use crate::credentials::source::{CredentialsError, CredentialsProblem, Fetched};
 use crate::credentials::timestamp;
 
-/// Reads a secret. `user` is the one that it is for where it does not say so.
+/// Reads a secret. `user` is the user for a secret that names none.
 ///
-/// What begins with `{` has to be one of these, so that half of a file is never taken for a password:
+/// A text that begins with `{` has to be one of these, so that half of a file is never taken for a password:
 ///
 /// - ours: `{"version": 1, "username", "password", "expires_at", "fallback", "host", "port"}`
 /// - AWS Secrets Manager: `{"username", "password", "host", "port", "dbname"}`
-/// - Vault: `{"lease_duration", "data": {"username", "password"}}`, with `data` once more inside for its store of keys
-///   and values
+/// - Vault: `{"lease_duration", "data": {"username", "password"}}`; its key-value store nests another `data` inside
 pub(super) fn read(text: &str, user: &str, origin: &str) -> Result<Fetched, CredentialsError> {
     let text = trimmed(text);
     if text.trim().is_empty() {
@@ -33,7 +32,7 @@ pub(super) fn read(text: &str, user: &str, origin: &str) -> Result<Fetched, Cred
     Ok(Fetched::new(Credentials::new(user, text)))
 }
 
-/// A secret without the marks that an editor leaves at its ends; blanks are part of it.
+/// The secret without the byte order mark and the line ends that an editor adds; spaces belong to the secret.
 pub(super) fn trimmed(text: &str) -> &str {
     text.trim_start_matches('\u{feff}')
         .trim_end_matches(['\r', '\n'])
@@ -50,7 +49,7 @@ fn is_url(text: &str) -> bool {
 /// Reads user, password and host of a URL.
 pub(super) fn read_url(text: &str, origin: &str) -> Result<Fetched, CredentialsError> {
     let url = PooledUrl::parse(text).map_err(|error| {
-        // It names the parts that are wrong, and quotes none that may be secret.
+        // The parser's error names the wrong parts, and quotes none that may be secret.
         CredentialsError::of(origin, CredentialsProblem::Malformed).explained(error.to_string())
     })?;
     let endpoint = Endpoint::from(url);
@@ -68,7 +67,7 @@ pub(super) fn read_url(text: &str, origin: &str) -> Result<Fetched, CredentialsE
 fn read_json(text: &str, user: &str, origin: &str) -> Result<Fetched, CredentialsError> {
     let malformed =
         |why: String| CredentialsError::of(origin, CredentialsProblem::Malformed).explained(why);
-    // The error's own text quotes values, so that only its place is told.
+    // The text of serde's error quotes values, so only the position is reported.
     let document: Document = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         malformed(format!(
@@ -154,7 +153,7 @@ struct Part {
     password: Option<Text>,
 }
 
-/// A text that is wiped when it is dropped.
+/// A string that is wiped when it is dropped.
 struct Text {
     secret: SecretString,
     is_empty: bool,
@@ -265,7 +264,7 @@ mod tests {
         );
     }
 
-    /// case R49: what is wrong is told without quoting any of it.
+    /// case R49: the error says what is wrong and quotes nothing of the secret.
     #[test]
     fn what_is_wrong_is_told_without_the_secret() {
         for (text, problem) in [

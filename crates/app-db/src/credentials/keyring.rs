@@ -1,4 +1,4 @@
-//! The keyring: the secrets that are known, shared by the pools and the renewal.
+//! The keyring: the known secrets, which the pools and the renewal share.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::credentials::secret::Secret;
 use crate::credentials::source::CredentialsProblem;
 use crate::credentials::status::{CredentialState, CredentialStatus};
 
-/// The secrets that are known, and what the renewal has counted.
+/// The known secrets, and the counts of the renewal.
 #[derive(Debug)]
 pub(crate) struct Keyring {
     source: &'static str,
     drain: DrainRules,
-    /// Whether the host of a secret is where the pools connect; unset before the first delivery.
+    /// Whether the pools take the host from the secret; unset before the first delivery.
     follows: OnceLock<bool>,
     known: Mutex<Known>,
     counts: Mutex<Counts>,
@@ -59,7 +59,7 @@ impl Keyring {
         self.counts().fetched.is_none()
     }
 
-    /// Takes in what the source has delivered for pools that connect there; `true` if it is new.
+    /// Takes in a delivery for pools that connect to `present`; `true` if its secret is new.
     pub(crate) fn delivered(&self, delivery: &Delivery, present: &Endpoint) -> bool {
         self.follows.get_or_init(|| {
             let follows = delivery.secret.is_for(present);
@@ -87,29 +87,30 @@ impl Keyring {
         counts.last_problem = Some(problem);
     }
 
-    /// Every secret but the one in place, the likeliest first.
+    /// Every secret except the current one, the likeliest first.
     pub(crate) fn others(&self) -> Vec<Candidate> {
         self.known().others()
     }
 
-    /// The same without what was in place before: nothing speaks for it.
+    /// Only the secret that the source has delivered last: nothing suggests that the others work.
     pub(crate) fn newly_delivered(&self) -> Vec<Candidate> {
         let mut others = self.others();
         others.retain(|other| other.rank == Rank::Latest);
         others
     }
 
-    /// Each secret whose time has come.
+    /// Every secret that may be tried again now.
     ///
-    /// The server has refused the present secret this often at logins of the pools. Some of these logins may have
-    /// ended only now.
+    /// `refused_at_login` says how often the server has refused the current secret when the pools logged in. Some of
+    /// these logins may have ended only now.
     pub(crate) fn due(&self, refused_at_login: u32) -> Vec<Candidate> {
         let mut known = self.known();
         known.refused_at_login(refused_at_login, Instant::now());
         known.due(Instant::now())
     }
 
-    /// All that is worth trying for somebody who asks; the one in place too where no login works.
+    /// Every secret that is worth trying when the service asks for a renewal; includes the current one if no login
+    /// works.
     pub(crate) fn all(&self, is_stopped: bool) -> Vec<Candidate> {
         match is_stopped {
             true => {
@@ -122,7 +123,7 @@ impl Keyring {
         }
     }
 
-    /// When a secret may be tried again.
+    /// The next time at which a secret may be tried again.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.known().next()
     }
@@ -131,12 +132,12 @@ impl Keyring {
         self.known().is_current(secret)
     }
 
-    /// Notes how often the server has refused the present secret at logins of the pools.
+    /// Notes how often the server has refused the current secret when the pools logged in.
     pub(crate) fn refused_at_login(&self, times: u32) {
         self.known().refused_at_login(times, Instant::now());
     }
 
-    /// The server has refused this one to the renewal.
+    /// Notes that the server has refused this secret to the renewal.
     pub(crate) fn refused(&self, secret: &Secret) {
         self.counts().refusals += 1;
         self.known().refused(secret, Instant::now());
@@ -162,7 +163,7 @@ impl Keyring {
         self.known().published(secret, rank);
     }
 
-    /// How fast connections leave that were made with the secret in place: before its lease ends, if it is one.
+    /// How fast connections leave that were made with the current secret. If it is a lease, they leave before it ends.
     pub(crate) fn drain(&self) -> DrainRules {
         let known = self.known();
         let lease = known.current.secret.expires;
@@ -213,7 +214,7 @@ impl Keyring {
     }
 }
 
-/// How fast connections leave whose role has lost its rights: what is idle is of no use to anybody.
+/// Drain rules for connections whose role has lost its rights: idle connections leave at once, as nobody can use them.
 pub(crate) fn at_once(rules: DrainRules) -> DrainRules {
     DrainRules {
         spread: Duration::ZERO,

@@ -1,4 +1,4 @@
-//! The secrets that are known, and when each may be tried: decisions alone, without a server.
+//! The known secrets, and when each may be tried: only decisions, no input or output.
 
 use std::time::Duration;
 
@@ -6,40 +6,40 @@ use tokio::time::Instant;
 
 use crate::credentials::secret::Secret;
 
-/// The secrets that may be the one that the server wants.
+/// The secrets that the server may accept.
 #[derive(Debug)]
 pub(crate) struct Known {
-    /// The one in place.
+    /// The secret that the pools use.
     pub(crate) current: Candidate,
-    /// The others, the likeliest first: what the source has delivered last, what it has named beside it, and what was
-    /// in place before.
+    /// The others, the likeliest first: the latest from the source, its fallback, and the one that the pools used
+    /// before.
     others: Vec<Candidate>,
-    /// How often the server has refused the one in place to logins of the pools.
+    /// How often the server has refused the current secret when the pools logged in.
     at_login: u32,
     attempts: u32,
 }
 
-/// One secret, and how the server has taken it.
+/// One secret, and how the server has answered it.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) secret: Secret,
     pub(crate) rank: Rank,
-    /// How often the server has refused it since it was delivered, or worked last.
+    /// How often the server has refused it since it was delivered or last worked.
     refused: u32,
-    /// When it may be tried again; `None` while nobody wants to.
+    /// When it may be tried again; `None` if no attempt is planned.
     again: Option<Instant>,
-    /// Whether it has been told that it does not work.
+    /// Whether the log already says that it does not work.
     is_told: bool,
 }
 
-/// What a secret is among the others; the likeliest first.
+/// The rank of a secret among the others; the likeliest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// The source has delivered it last.
+    /// The source's latest secret.
     Latest,
-    /// The source has named it beside that.
+    /// The fallback that the source named beside its latest secret.
     Fallback,
-    /// It was in place before.
+    /// The secret that the pools used before.
     Former,
 }
 
@@ -54,7 +54,7 @@ impl Candidate {
         }
     }
 
-    /// Whether nobody has told yet that it does not work.
+    /// Whether the log does not say yet that it does not work.
     pub(crate) fn is_untold(&self) -> bool {
         !self.is_told
     }
@@ -70,12 +70,12 @@ impl Known {
         }
     }
 
-    /// Takes in what the source has delivered; `true` if its first secret is new.
+    /// Takes in a delivery; `true` if its first secret is new.
     pub(crate) fn delivered(&mut self, secret: &Secret, fallback: Option<&Secret>) -> bool {
         let is_fallback = |other: &Candidate| fallback.is_some_and(|it| it.is(&other.secret));
         self.others
             .retain(|other| other.rank != Rank::Fallback || is_fallback(other));
-        // What is delivered again keeps the count of its refusals.
+        // A fallback that is delivered again keeps its count of refusals.
         let mut known = self.others.iter();
         let is_known = known.any(|other| other.rank == Rank::Fallback);
         if let Some(fallback) = fallback.filter(|fallback| !fallback.is(&self.current.secret))
@@ -84,7 +84,7 @@ impl Known {
             self.insert(Candidate::new(fallback.clone(), Rank::Fallback));
         }
         if secret.is(&self.current.secret) {
-            // A lease that is renewed has another end.
+            // A renewed lease has a new end.
             self.current.secret.expires = secret.expires;
             self.current.rank = Rank::Latest;
             self.others.retain(|other| other.rank != Rank::Latest);
@@ -101,7 +101,7 @@ impl Known {
         true
     }
 
-    /// This secret replaces the URL's.
+    /// Replaces the URL's secret with this one.
     pub(crate) fn begin_with(&mut self, secret: Secret) {
         self.others.retain(|other| !other.secret.is(&secret));
         self.current = Candidate::new(secret, Rank::Latest);
@@ -112,7 +112,7 @@ impl Known {
         self.others.clone()
     }
 
-    /// Each secret whose time has come: the others, and the one in place too where no login works.
+    /// Every secret whose next attempt is due: the others, and the current one if the server has refused it.
     pub(crate) fn due(&self, now: Instant) -> Vec<Candidate> {
         let all = self.others.iter().chain([&self.current]);
         all.filter(|one| one.again.is_some_and(|again| again <= now))
@@ -120,7 +120,7 @@ impl Known {
             .collect()
     }
 
-    /// When the next one may be tried.
+    /// When the next attempt is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         let all = self.others.iter().chain([&self.current]);
         all.filter_map(|one| one.again).min()
@@ -130,7 +130,7 @@ impl Known {
         secret.is(&self.current.secret)
     }
 
-    /// The server has refused this secret once more.
+    /// Notes that the server has refused this secret once more.
     pub(crate) fn refused(&mut self, secret: &Secret, now: Instant) {
         let at_login = match self.is_current(secret) {
             true => self.at_login,
@@ -144,7 +144,7 @@ impl Known {
         }
     }
 
-    /// Notes how often the server has refused the present secret at logins of the pools since it worked last.
+    /// Notes how often the server has refused the current secret, since it last worked, when the pools logged in.
     pub(crate) fn refused_at_login(&mut self, times: u32, now: Instant) {
         if times > self.at_login {
             self.at_login = times;
@@ -153,7 +153,7 @@ impl Known {
         }
     }
 
-    /// Nothing was learned of this secret: the server was not reached.
+    /// Notes that nothing was learned about this secret, for example because the server was not reached.
     pub(crate) fn untold(&mut self, secret: &Secret, now: Instant) {
         if let Some(one) = self.find(secret) {
             one.is_told = true;
@@ -161,7 +161,7 @@ impl Known {
         }
     }
 
-    /// This secret is no good for the database, whatever the server says of it.
+    /// Notes that this secret leads to another cluster, so that it is not tried again.
     pub(crate) fn rejected(&mut self, secret: &Secret) {
         if let Some(one) = self.find(secret) {
             one.is_told = true;
@@ -169,14 +169,15 @@ impl Known {
         }
     }
 
-    /// The one in place works.
+    /// Notes that the current secret works.
     pub(crate) fn works(&mut self) {
         (self.current.refused, self.current.again) = (0, None);
         self.at_login = 0;
         self.rest();
     }
 
-    /// What stands by is kept in case that the one in place is refused, and is not tried before.
+    /// Puts the fallback and the former secret in reserve: they are tried only after the server refuses the current
+    /// one.
     fn rest(&mut self) {
         for other in &mut self.others {
             if other.rank != Rank::Latest {
@@ -185,7 +186,7 @@ impl Known {
         }
     }
 
-    /// This secret takes the place of the one that was there.
+    /// Notes that this secret has replaced the current one.
     pub(crate) fn published(&mut self, secret: Secret, rank: Rank) {
         let mut before = std::mem::replace(&mut self.current, Candidate::new(secret, rank));
         before.refused += std::mem::take(&mut self.at_login);
@@ -196,7 +197,7 @@ impl Known {
             return;
         }
         if rank != Rank::Latest && before.rank == Rank::Latest {
-            // It is still what the source delivers, and may work again.
+            // The source still delivers it, and it may work again.
             before.is_told = true;
             return self.insert(before);
         }
@@ -218,7 +219,7 @@ impl Known {
     }
 }
 
-/// Twice as long after each refusal, and long after as many as are allowed: the server may lock the user out.
+/// Doubles after each refusal, and becomes long after `attempts` refusals, as the server may lock the user out.
 fn delay(refused: u32, attempts: u32) -> Duration {
     if refused >= attempts {
         return LONG;
@@ -245,7 +246,7 @@ mod tests {
         known.others().iter().map(|other| other.rank).collect()
     }
 
-    /// The server is asked after one second, two, four, and every five minutes then.
+    /// A refused secret is tried after one second, two, four, and then every five minutes.
     #[tokio::test(start_paused = true)]
     async fn a_secret_is_tried_less_and_less_often() {
         let mut known = Known::new(secret("old"), 4);
@@ -257,13 +258,13 @@ mod tests {
             delays.push((known.next().unwrap() - now).as_secs());
         }
         assert_eq!(delays, [1, 2, 4, 300, 300, 300]);
-        // What is delivered again is not new, and what is new begins anew.
+        // A secret that is delivered again is not new; a new one starts with no refusals.
         assert!(!known.delivered(&secret("new"), None));
         assert!(known.delivered(&secret("newer"), None));
         assert_eq!((known.next(), known.others().len()), (None, 1));
     }
 
-    /// One that stands by comes again with each delivery, and is tried no more often for that.
+    /// A fallback comes again with each delivery, and is not tried more often for that.
     #[tokio::test(start_paused = true)]
     async fn a_fallback_that_is_delivered_again_keeps_its_count() {
         let mut known = Known::new(secret("in place"), 2);
@@ -273,7 +274,7 @@ mod tests {
             known.refused(&secret("by"), now);
         }
         assert_eq!(known.next(), Some(now + LONG));
-        // Another one begins anew.
+        // Another fallback starts with no refusals.
         known.delivered(&secret("in place"), Some(&secret("other")));
         assert_eq!((known.next(), known.others().len()), (None, 1));
     }
@@ -290,7 +291,7 @@ mod tests {
         known.published(secret("one"), Rank::Former);
         assert!(known.is_current(&secret("one")));
         assert_eq!(passwords(&known), [Rank::Latest, Rank::Fallback]);
-        // It is tried again, but late.
+        // The fallback is tried again, but late.
         assert_eq!(known.next(), Some(now + LONG));
         assert!(!known.delivered(&secret("two"), None));
         known.published(secret("three"), Rank::Latest);

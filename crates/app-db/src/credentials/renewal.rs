@@ -1,4 +1,4 @@
-//! The renewal: fetches credentials when they are due, and finds some that work when the server refuses them.
+//! The renewal: fetches credentials when they are due, and looks for others when the server refuses them.
 //!
 //! One task for all pools that share the credentials. A fetch that fails, hangs or panics changes nothing.
 
@@ -21,8 +21,8 @@ use crate::pools::Pools;
 
 /// The background task of a database.
 ///
-/// Started when the pools are opened. Woken by new content of a file, by the coming end of a secret, by a login that
-/// the server refuses, by a session that it denies something, and by `Database::refresh`. Ends when the database is
+/// It starts when the pools are opened. It wakes when a file has new content, when a secret is about to expire, when
+/// the server refuses a login or denies a session something, and on `Database::refresh`. It ends when the database is
 /// shut down or its last handle is dropped.
 pub(crate) struct Renewal {
     pools: Weak<Pools>,
@@ -30,23 +30,23 @@ pub(crate) struct Renewal {
     logins: Arc<Logins>,
     heard: Requests,
     schedule: Schedule,
-    /// Whether the window has been told of: no known credentials are accepted.
+    /// Whether the log already says that the server accepts none of the known credentials.
     window: bool,
 }
 
 /// Why the renewal acts.
 #[derive(Debug)]
 enum Wake {
-    /// The content of the source may have changed, or is due.
+    /// The source may have new content, or a fetch is due.
     Due,
     Wanted(Wanted),
-    /// It is time to try something again that the server has refused.
+    /// A secret that the server has refused may be tried again.
     Again,
     Asked(Request),
 }
 
 impl Renewal {
-    /// Starts the task for pools that have begun with this delivery.
+    /// Starts the task for pools that were opened with this delivery.
     pub(crate) fn start(
         pools: &Arc<Pools>,
         configured: Configured,
@@ -71,7 +71,7 @@ impl Renewal {
             schedule,
             window: false,
         };
-        // On the runtime of the pools; a pool that is closed does not wait for it.
+        // The task runs on the runtime of the pools; closing a pool does not wait for it.
         plumbing::spawn(&pools.write, async {
             tokio::spawn(renewal.run());
         });
@@ -113,7 +113,7 @@ impl Renewal {
         }
     }
 
-    /// When the timer runs out; a lazy renewal has none.
+    /// When the next fetch is due; a lazy renewal has no timer.
     fn timer(&self) -> Option<Instant> {
         self.schedule.due.filter(|_| !self.configured.rules.is_lazy)
     }
@@ -134,7 +134,7 @@ impl Renewal {
         }
         let is_new = *fetched.as_ref().unwrap_or(&false);
         let candidates = match wake {
-            // Both what is due and what is new.
+            // Both the secrets that are due and the new ones.
             Wake::Again => pools.keyring.due(self.logins.refusals()),
             Wake::Asked(_) => pools.keyring.all(self.logins.are_stopped()),
             _ if is_refused => pools.keyring.others(),
@@ -153,7 +153,7 @@ impl Renewal {
             self.schedule.denial_was_ordinary();
         }
         self.settle(pools, &tried);
-        // Not before they are in place: a login that waits takes what is there then.
+        // Only now may logins go on that wait: a login takes the credentials that it finds.
         self.logins.are_due(self.schedule.before_login);
         pools
             .keyring
@@ -187,7 +187,7 @@ impl Renewal {
         let present = plumbing::endpoint(&pools.write);
         let mut is_new = pools.keyring.delivered(&delivery, &present);
         if is_first && is_new {
-            // As where the pools are opened with it: the server may not be there yet.
+            // The pools take it unproven, as at their opening: the server may not be up yet.
             pools.begin_with(&delivery.secret).await;
             is_new = false;
         }
@@ -211,7 +211,7 @@ impl Renewal {
         }
     }
 
-    /// Tries one after the other until the server accepts one.
+    /// Tries the candidates one after the other until the server accepts one.
     async fn try_each(
         &mut self,
         pools: &Pools,
@@ -235,8 +235,8 @@ impl Renewal {
                     return Tried::Published(rotation);
                 }
                 Err(error) => {
-                    // A right, a database, a setting that it lacks counts as much as a wrong password: each attempt
-                    // is a login that is refused.
+                    // A missing right, database or setting counts as much as a wrong password: the server refuses a
+                    // login each time.
                     let refusal = error.connect_error();
                     if refusal.is_some_and(ConnectError::is_refusal_of_login) {
                         pools.keyring.refused(secret);
@@ -259,7 +259,7 @@ impl Renewal {
         tried
     }
 
-    /// Lets logins go on, or says that none can.
+    /// Lets logins go on, or stops them and says why.
     fn settle(&mut self, pools: &Pools, tried: &Tried) {
         let was_stopped = self.logins.are_stopped();
         match tried {
@@ -292,10 +292,10 @@ impl Renewal {
     }
 }
 
-/// What trying has come to.
+/// The outcome of [`Renewal::try_each`].
 enum Tried {
     Nothing,
-    /// The last of them.
+    /// None worked; the error of the last one.
     Refused(PoolError),
     CurrentWorks,
     Published(Rotation),

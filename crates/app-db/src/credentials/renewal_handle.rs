@@ -1,4 +1,4 @@
-//! The way to the renewal, for the handle of the database.
+//! How the handle of the database reaches the renewal.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
 
-/// What [`Database::refresh`](crate::Database::refresh) has come to.
+/// The outcome of [`Database::refresh`](crate::Database::refresh).
 #[derive(Debug)]
 #[expect(
     clippy::exhaustive_enums,
     reason = "either there is something new or there is not"
 )]
 pub enum Refresh {
-    /// What is in place is still what is known.
+    /// The source had nothing new; the pools keep their credentials.
     Unchanged,
-    /// Other credentials are in place.
+    /// The pools use other credentials now.
     Rotated(Rotation),
 }
 
-/// Somebody waits for the outcome of a renewal.
+/// A request for a renewal, whose sender waits for the outcome.
 pub(crate) type Request = oneshot::Sender<Result<Refresh, Error>>;
 
-/// The owner of the renewal: the task ends when this is dropped.
+/// Owns the renewal: dropping this ends the task.
 #[derive(Debug)]
 pub(crate) struct RenewalHandle {
     requests: mpsc::Sender<Request>,
@@ -31,15 +31,15 @@ pub(crate) struct RenewalHandle {
     pool: Arc<str>,
 }
 
-/// What the renewal hears of its owner.
+/// What the renewal receives from its owner.
 pub(crate) struct Requests {
     pub(crate) requests: mpsc::Receiver<Request>,
-    /// Becomes true, or ends, when the renewal is to end.
+    /// Becomes true, or loses its sender, when the renewal has to end.
     pub(crate) closing: watch::Receiver<bool>,
 }
 
 impl RenewalHandle {
-    /// The handle of a renewal of this pool's credentials, and what the renewal hears.
+    /// The handle for the renewal of this pool's credentials, and the receiving side for the renewal.
     pub(crate) fn new(pool: &str) -> (Self, Requests) {
         let (sender, requests) = mpsc::channel(1);
         let (closer, closing) = watch::channel(false);

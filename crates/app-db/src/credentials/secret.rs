@@ -11,7 +11,7 @@ pub(crate) struct Secret {
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
     pub(crate) expires: Option<Instant>,
-    /// Whether sessions end with it.
+    /// Whether the server ends the sessions when the secret expires.
     pub(crate) is_lease: bool,
 }
 
@@ -26,13 +26,13 @@ impl Secret {
         }
     }
 
-    /// Whether a login with one is a login with the other.
+    /// Whether a login with one is the same as a login with the other.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.credentials.are(&other.credentials)
             && (&self.host, self.port) == (&other.host, other.port)
     }
 
-    /// The endpoint with this secret; at its host too, where `follows` says so.
+    /// The endpoint with this secret; if `follows` is set, also with the secret's host.
     pub(crate) fn applied_to(&self, endpoint: &Endpoint, follows: bool) -> Endpoint {
         let endpoint = endpoint.with_credentials(&self.credentials);
         match (&self.host, follows) {
@@ -44,7 +44,7 @@ impl Secret {
         }
     }
 
-    /// Whether the secret is for the one host of an endpoint, or does not say for which.
+    /// Whether the secret names the endpoint's only host, or no host at all.
     pub(crate) fn is_for(&self, endpoint: &Endpoint) -> bool {
         let Some(host) = &self.host else {
             return true;

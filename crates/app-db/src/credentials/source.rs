@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 
 /// Where user and password come from.
 ///
-/// Files, directories and commands are configured by `[database.credentials]`. This trait is for everything else: pass
-/// a value to [`Database::connect_with_credentials`](crate::Database::connect_with_credentials).
+/// `[database.credentials]` configures files, directories and commands. This trait is for everything else: pass a value
+/// to [`Database::connect_with_credentials`](crate::Database::connect_with_credentials).
 ///
 /// ```
 /// use app_db::{CredentialSource, Credentials, CredentialsError, Fetched};
@@ -29,16 +29,17 @@ use futures_util::future::BoxFuture;
 /// # async fn sign() -> Result<String, std::io::Error> { Ok("token".to_owned()) }
 /// ```
 pub trait CredentialSource: Send + Sync + 'static {
-    /// Fetches what is valid now.
+    /// Fetches the credentials that are valid now.
     ///
     /// One call runs at a time, whatever the number of pools. A call that takes longer than `credentials.timeout` is
-    /// dropped; that, an error and a panic leave the credentials as they are, and the next call comes later each time.
+    /// dropped. A dropped call, an error and a panic leave the credentials as they are, and the next call comes later
+    /// each time.
     fn fetch(&self) -> impl Future<Output = Result<Fetched, CredentialsError>> + Send;
 
     /// Resolves when the next call of [`fetch`](Self::fetch) may deliver something new; never by default.
     ///
-    /// It is dropped and called again at will, so that it has to compare with what the last `fetch` has seen. It is
-    /// not called where `credentials.refresh` is `lazy`.
+    /// The renewal drops the future and calls this again at any time, so it has to compare with what the last `fetch`
+    /// saw. The renewal does not call it if `credentials.refresh` is `lazy`.
     fn changed(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -52,13 +53,13 @@ pub struct Fetched {
     pub credentials: Credentials,
     /// When the server stops accepting them for new logins.
     pub expires_at: Option<SystemTime>,
-    /// Others that may be valid in their place: those before, or those to come.
+    /// Others that may be valid instead: the previous or the next ones.
     pub fallback: Option<Credentials>,
-    /// Whether sessions end along with them, as with a role that is dropped when its lease ends.
+    /// Whether the server ends the sessions when they expire, as with a role that is dropped at the end of its lease.
     pub is_lease: bool,
-    /// The host that they are for, if they say so.
+    /// The host that the source names, if it names one.
     pub host: Option<String>,
-    /// The port that they are for, if they say so.
+    /// The port that the source names, if it names one.
     pub port: Option<u16>,
 }
 
@@ -76,14 +77,14 @@ impl Fetched {
         }
     }
 
-    /// The server stops accepting them for new logins then; sessions live on.
+    /// Sets when the server stops accepting them for new logins; open sessions live on.
     #[must_use]
     pub fn expires_at(mut self, at: SystemTime) -> Self {
         self.expires_at = Some(at);
         self
     }
 
-    /// The same, counted from now.
+    /// Like [`expires_at`](method@Self::expires_at), counted from now.
     #[must_use]
     pub fn expires_in(self, left: Duration) -> Self {
         match SystemTime::now().checked_add(left) {
@@ -92,7 +93,7 @@ impl Fetched {
         }
     }
 
-    /// The server stops accepting them after this time, and ends their sessions.
+    /// Sets after how long the server stops accepting them and ends their sessions.
     #[must_use]
     pub fn leased_for(self, left: Duration) -> Self {
         let mut leased = self.expires_in(left);
@@ -100,7 +101,7 @@ impl Fetched {
         leased
     }
 
-    /// Others are tried where these are refused.
+    /// Sets others, which are tried when the server refuses these.
     #[must_use]
     pub fn or(mut self, fallback: Credentials) -> Self {
         self.fallback = Some(fallback);
@@ -108,10 +109,10 @@ impl Fetched {
     }
 }
 
-/// Why a source delivered nothing. Its text has no secret, as far as the source keeps to that.
+/// Why a source delivered nothing. The text has no secret, unless the source puts one in.
 #[derive(Clone, Debug)]
 pub struct CredentialsError {
-    /// What was asked, as it stands in a sentence: ``the file `/run/secrets/db` ``.
+    /// The source as error texts name it: ``the file `/run/secrets/db` ``.
     origin: Arc<str>,
     problem: CredentialsProblem,
     detail: Option<Arc<str>>,
@@ -122,23 +123,23 @@ pub struct CredentialsError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CredentialsProblem {
-    /// There is none.
+    /// The service has brought no source.
     Missing,
     /// It cannot be read.
     Unreadable,
-    /// There is nothing in it.
+    /// It is empty.
     Empty,
-    /// It has no password, or the like.
+    /// It lacks the password or another part.
     Incomplete,
-    /// It is not in a format that is understood.
+    /// It has an unknown format.
     Malformed,
     /// It is longer than any secret.
     TooLong,
-    /// What it delivers is not valid any more.
+    /// It delivers credentials that have expired.
     Expired,
     /// It took too long.
     TimedOut,
-    /// It says that it failed.
+    /// It returned an error.
     Failed,
     /// It panicked.
     Panicked,
@@ -165,7 +166,7 @@ impl CredentialsError {
         }
     }
 
-    /// There is no source, for this reason.
+    /// The error for a source that is missing.
     pub(crate) fn missing(why: &'static str) -> Self {
         Self::of(ORIGIN, CredentialsProblem::Missing).explained(why)
     }
@@ -181,7 +182,7 @@ impl CredentialsError {
         self.problem
     }
 
-    /// Whose fault it is: the configuration is wrong, or a store is down.
+    /// Whether the configuration is wrong or a store is down.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.problem {
@@ -238,8 +239,8 @@ impl<S: CredentialSource> AnySource for S {
     }
 }
 
-/// A source that has no better name.
+/// The name of a source without a better one.
 pub(crate) const ORIGIN: &str = "the source of the credentials";
 
-/// The most bytes that a source delivers.
+/// The largest secret, in bytes.
 pub(crate) const MOST: usize = 64 * 1024;

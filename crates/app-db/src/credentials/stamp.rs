@@ -1,4 +1,4 @@
-//! Stamps: what a file system says of files without their contents, to notice that one was replaced.
+//! Stamps: the metadata of files, which shows that one was replaced without a look at its contents.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// The marks of several files; a file that is not there has none.
+/// The marks of several files; a missing file has no mark.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<(PathBuf, Option<Mark>)>);
 
@@ -19,10 +19,10 @@ struct Mark {
     inode: u64,
     size: u64,
     written: (i64, i64),
-    /// It tells that the rights of a file have changed, and that one was put in the place of another.
+    /// Changes when the file's permissions change, and when another file replaces it.
     changed: (i64, i64),
-    /// Whether it was changed only just now: what is written within the same tick of the file system's clock has the same
-    /// times. A file that has come of age counts as another one, so that it is read once more.
+    /// Whether the file changed only just now. Two writes within one tick of the file system's clock have the same
+    /// times, so the mark of a young file changes once more when the file comes of age, and the source reads it again.
     is_young: bool,
 }
 
@@ -54,7 +54,7 @@ impl Stamp {
         Self(files.into_iter().map(mark).collect())
     }
 
-    /// The marks of all files in a directory, and where it really is.
+    /// The marks of all files in a directory, and of the directory behind its symbolic links.
     pub(super) fn of_directory(directory: &Path) -> Self {
         let Ok(resolved) = directory.canonicalize() else {
             return Self::default();
@@ -66,24 +66,24 @@ impl Stamp {
     }
 }
 
-/// The stamp that was taken when a source was read last.
+/// The stamp from the last read of a source.
 #[derive(Debug, Default)]
 pub(super) struct LastSeen(Mutex<Stamp>);
 
 impl LastSeen {
-    /// Taken before reading: what is written meanwhile is noticed by the next look.
+    /// Keeps a stamp that was taken before the read, so that the next look notices a write during the read.
     pub(super) fn set(&self, stamp: Stamp) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
     }
 
-    /// Looks every so often, and resolves when the stamp is another one.
+    /// Looks about every `poll`, and resolves when the stamp differs.
     pub(super) async fn differs(
         &self,
         poll: Duration,
         stamp: impl Fn() -> Stamp + Clone + Send + 'static,
     ) {
         loop {
-            // A little less each time, so that the instances of a service do not log in anew at once.
+            // A random part is taken off, so that the instances of a service do not all log in at the same time.
             sleep(poll.mul_f64(0.75 + fastrand::f64() / 4.0)).await;
             let Ok(now) = spawn_blocking(stamp.clone()).await else {
                 continue;
@@ -95,15 +95,15 @@ impl LastSeen {
     }
 }
 
-/// Longer than a tick of any file system's clock that tells fractions of a second.
+/// Longer than a tick of any file system clock with fractions of a second.
 const COMES_OF_AGE: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A file that is read just after it was written is read once more: whatever was written into it since then, within
-    /// the same tick and with the same size, is noticed.
+    /// A file that was read just after a write is read once more, so that a second write within the same tick and of
+    /// the same size is noticed.
     #[tokio::test]
     async fn a_young_file_is_looked_at_once_more() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The end of a secret's life, as JSON has it.
+//! The expiry time of a secret in JSON.
 
 use std::time::{Duration, SystemTime};
 

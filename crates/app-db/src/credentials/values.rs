@@ -1,4 +1,4 @@
-//! The values of a secret, as files have them.
+//! Reads the values of a secret from files.
 
 use std::io;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) fn read(path: &Path, origin: &str) -> Result<Zeroizing<String>, Crede
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// The same where the file may be missing.
+/// Like [`read`], but the file may be missing.
 pub(super) fn read_if_there(
     path: &Path,
     origin: &str,
@@ -40,7 +40,7 @@ pub(super) fn unreadable(origin: &str, error: &io::Error) -> CredentialsError {
     }
 }
 
-/// Reads off the threads of the runtime: a file system may hang.
+/// Runs a read on a blocking thread, as a file system may hang.
 pub(super) async fn aside<T: Send + 'static>(
     reading: impl FnOnce() -> Result<T, CredentialsError> + Send + 'static,
     origin: &str,

@@ -1,4 +1,4 @@
-//! What the handle does with credentials.
+//! The methods of the handle for credentials.
 
 use db_config::{Config, Credentials};
 use db_pool::{Rotation, plumbing};
@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::open::opening::Opening;
 
 impl Database {
-    /// Like [`Database::connect`], with credentials from a source of the service's own. It does not matter what
-    /// `credentials.source` says.
+    /// Like [`Database::connect`], with credentials from the service's own source, whatever `credentials.source`
+    /// says.
     ///
     /// # Errors
     ///
@@ -34,16 +34,15 @@ impl Database {
 
     /// Replaces the credentials in every pool that logs in as the rotated user.
     ///
-    /// If some pools already log in as the user of the new credentials, they get the new credentials, also pools
-    /// that are not open yet. Otherwise every pool that uses the user of the write pool changes to the new user.
-    /// First a login for each pool proves the new credentials. Either all of these pools change, or none.
+    /// If some pools, open or not, already log in as the user of the new credentials, these pools get the new
+    /// credentials. Otherwise every pool that uses the write pool's user changes to the new user. First a login
+    /// for each pool proves the new credentials. Either all of these pools change, or none.
     ///
     /// # Errors
     ///
     /// [`Error::Pool`] if the new credentials do not work. Nothing has changed then.
     ///
-    /// Dropping the future early leaves either the old credentials in place or the new ones, never a
-    /// mixture.
+    /// Dropping the future early leaves either the old or the new credentials in place, never a mixture.
     pub async fn rotate(&self, credentials: Credentials) -> Result<Rotation, Error> {
         self.pools.rotate(credentials).await
     }
@@ -65,7 +64,7 @@ impl Database {
         self.renewal.refresh().await
     }
 
-    /// Where the credentials come from, how old they are, and what the server thinks of them. It never waits.
+    /// Where the credentials come from, how old they are, and whether the server accepts them. This never waits.
     #[must_use]
     pub fn credentials(&self) -> CredentialStatus {
         let generation = self.pools.write.status().generation;

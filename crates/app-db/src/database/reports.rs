@@ -1,4 +1,4 @@
-//! What the handle reports about its pools.
+//! The reports of the handle about its pools.
 
 use db_pool::{Pool, StatementStats, Status};
 
@@ -10,7 +10,7 @@ impl Database {
     /// Probes all open pools at the same time.
     ///
     /// It answers within 250 ms, however full or slow a pool is. A probe takes no connection away from a caller. It
-    /// uses an idle connection, or a session beside the pool, which the pool keeps for as long as somebody probes.
+    /// uses an idle connection, or a session beside the pool, which the pool keeps as long as probes go on.
     ///
     /// Dropping the future loses nothing.
     pub async fn health(&self) -> Health {
@@ -25,13 +25,13 @@ impl Database {
         Health { write, others }
     }
 
-    /// The counts of every open pool at this instant, the write pool first. It never waits.
+    /// The counts of every open pool at this instant, the write pool first. This never waits.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
         self.pools.open_pools().iter().map(Pool::status).collect()
     }
 
-    /// Everything that is known about every open pool at this instant, the write pool first. It never waits.
+    /// All facts about every open pool at this instant, the write pool first. This never waits.
     ///
     /// Closed pools are left out.
     #[must_use]
@@ -45,8 +45,7 @@ impl Database {
         self.pools.open_pools()
     }
 
-    /// What the statements of each open pool have cost, grouped by fingerprint, the most expensive
-    /// first.
+    /// The cost of the statements of each open pool, grouped by fingerprint, the most expensive first.
     ///
     /// It never waits for a statement. [`Pool::statements`] says how many it keeps.
     #[must_use]
@@ -57,7 +56,7 @@ impl Database {
         statements
     }
 
-    /// Forgets what the statements have cost so far.
+    /// Resets the cost of all statements.
     pub fn reset_statements(&self) {
         self.pools
             .open_pools()

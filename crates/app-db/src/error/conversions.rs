@@ -1,4 +1,4 @@
-//! How an error keeps its kind on its way through diesel's error, a box, and an error of the caller's own.
+//! How an error keeps its kind inside diesel's error, a box, or the caller's own error.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ impl Error {
                 return Some(ours.kind());
             }
             match error.downcast_ref::<QueryError>() {
-                // It contains an error of ours, or a cause that says more.
+                // This variant may contain one of our errors or a cause that says more, so the search goes on
+                // inside it.
                 None | Some(QueryError::QueryBuilderError(_)) => None,
                 Some(query) => Some(kind_of_query(query)),
             }
@@ -57,7 +58,8 @@ tokio::task_local! {
 }
 
 /// If the diesel error was made from one of ours, the result is that error again. Any other one becomes
-/// [`Error::Query`]. Inside work that a helper runs it then has what the server said, with the exact SQLSTATE.
+/// [`Error::Query`]. Inside work that a helper runs, it then also has the server's error with the exact
+/// SQLSTATE.
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
         let error = match error {

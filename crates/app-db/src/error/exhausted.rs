@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What ran out, so that a transaction that had conflicted was not retried.
+/// The limit that ended the retries of a conflicting transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exhausted {

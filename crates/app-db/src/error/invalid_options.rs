@@ -40,7 +40,7 @@ pub enum InvalidOption {
     #[error("attempts is 0, expected at least 1")]
     NoAttempts,
     /// A timeout of zero.
-    #[error("{0} is zero, expected a time in which something can be done")]
+    #[error("{0} is zero, expected a positive time")]
     ZeroTimeout(&'static str),
     /// A label that would break a log line or reverse its text.
     #[error("the label {0:?} has a control character")]

@@ -14,7 +14,7 @@ use crate::migrate::settings::MigrationSettings;
 use crate::migrate::statements::MigrationStatement;
 use crate::migrate::step::Step;
 
-/// What all migrations of one command are run with.
+/// What all migrations of one command share.
 pub(super) struct Applier<'a> {
     pub(super) session: &'a MigratorSession,
     pub(super) settings: &'a MigrationSettings,
@@ -39,7 +39,7 @@ impl Applier<'_> {
                 return Err(error);
             };
             self.wait_or_fail(*failed, &mut retry).await?;
-            // Prepared statements and session locks outlive the ROLLBACK.
+            // Prepared statements and session locks survive the ROLLBACK.
             if !self.session.reset().await? {
                 let migration = steps.first().map(Step::title).unwrap_or_default();
                 return Err(MigrateError::LockLost { migration });
@@ -88,7 +88,7 @@ impl Applier<'_> {
         for step in steps {
             let began = Instant::now();
             self.run_statements(step).await?;
-            // What the file has set must not reach the record: a role, or `default_transaction_read_only`.
+            // A role or `default_transaction_read_only` that the file sets must not affect the record.
             self.session.clear().await?;
             self.record(step, began.elapsed()).await?;
         }
@@ -116,8 +116,7 @@ impl Applier<'_> {
             if done < first && statement.verb() != "set" {
                 continue;
             }
-            // A concurrent build that is cut short leaves an invalid index. While it waits it blocks
-            // nobody.
+            // A concurrent build that is cut short leaves an invalid index. A waiting build blocks nobody.
             let timeouts = if statement.concurrent {
                 UNLIMITED
             } else {
@@ -127,7 +126,7 @@ impl Applier<'_> {
             self.set(timeouts, step).await?;
             self.listener.tell(|| step.event(done, &statement));
             let before = self.before(&statement, step).await?;
-            // Others may have done a part of their work when they fail.
+            // Other statements may have done part of their work when they fail.
             let is_atomic = !statement.concurrent
                 && !controls_transactions
                 && !matches!(statement.verb(), "call" | "do" | "vacuum");
@@ -166,7 +165,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// How many statements an interrupted run has done, and need not run again but for what they set.
+    /// How many statements an interrupted run has done. Of these, only the ones that set something run again.
     async fn first_statement(&self, step: &Step<'_>) -> Result<usize, MigrateError> {
         let mut notes = self.session.side_table.read(&self.session.client).await?;
         let Some(progress) = notes.unfinished.remove(step.version()) else {
@@ -190,8 +189,7 @@ impl Applier<'_> {
         table.progress(step.noted(), &step.progress(done))
     }
 
-    /// A role that the file has set may not be allowed to note it. Then the next run starts from further
-    /// above.
+    /// The file may have set a role that may not write the note. Then the next run starts from an earlier statement.
     async fn note(&self, step: &Step<'_>, note: Option<String>) {
         if let Some(note) = note
             && let Err(error) = self.session.client.batch_execute(&note).await
@@ -217,7 +215,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Sends a statement, and sees meanwhile what it waits for.
+    /// Sends a statement, and watches meanwhile what it waits for.
     pub(super) async fn send(
         &self,
         statement: &MigrationStatement<'_>,
@@ -226,9 +224,9 @@ impl Applier<'_> {
         self.watch.during(self.settings.lock_timeout, sent).await
     }
 
-    /// The same together with the note that it has run, so that a run that is killed leaves both or neither. The server
-    /// makes one transaction of them. It sends the statement alone if it cannot run in a transaction, or if the role
-    /// that the file has set may not write the note: of the first attempt nothing has stayed then.
+    /// Sends a statement in one batch with the note that it has run. The server makes one transaction of them, so a
+    /// killed run leaves both or neither. If the statement cannot run in a transaction, or the role that the file has
+    /// set may not write the note, the server rolls the batch back and the migrator sends the statement alone.
     async fn send_with(
         &self,
         statement: &MigrationStatement<'_>,
@@ -251,7 +249,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Waits before the next attempt. It fails if the error does not pass, or the time is used up.
+    /// Waits before the next attempt. Fails if a retry cannot help, or if the time is used up.
     pub(super) async fn wait_or_fail(
         &self,
         mut failed: FailedMigration,
@@ -335,7 +333,7 @@ impl Applier<'_> {
     }
 }
 
-/// What the server says of a statement that is to run alone.
+/// The errors with which the server refuses the batch of statement and note, but perhaps not the statement alone.
 const ALONE: [SqlState; 3] = [
     SqlState::ACTIVE_SQL_TRANSACTION,
     SqlState::INSUFFICIENT_PRIVILEGE,

@@ -1,4 +1,4 @@
-//! A plan that somebody has read and approved, which a run has to match.
+//! A plan that a person has approved, which a run has to match.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::migrate::checksum::checksum;
 use crate::migrate::error::MigrateError;
 use crate::migrate::source::Migration;
 
-/// What `dbctl migrate plan --json` has printed, as far as a run can be held to it: which migrations, in which
+/// The part of the output of `dbctl migrate plan --json` that a run has to match: which migrations, in which
 /// order, with which text, and whether in a transaction. Sizes and locks may have changed since.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ApprovedPlan {
@@ -25,8 +25,8 @@ struct ApprovedMigration {
 }
 
 impl ApprovedPlan {
-    /// Fails unless `pending` is what was planned. Planned ones that are applied already do not count, so that
-    /// a run can be repeated.
+    /// Fails unless `pending` is what was planned. Planned migrations that are already applied do not count,
+    /// so a run can be repeated.
     pub(super) fn require(
         &self,
         database: &str,
@@ -48,7 +48,7 @@ impl ApprovedPlan {
         if self.database != database {
             let planned = &self.database;
             return Some(format!(
-                "it is of the database {planned}, this is {database}"
+                "it is for the database {planned}, this is {database}"
             ));
         }
         let mut planned = self
@@ -64,13 +64,13 @@ impl ApprovedPlan {
                     }
                 }
                 Some(planned) if planned.version < migration.version => {
-                    return Some(format!("{} is in it, and is not pending", planned.title()));
+                    return Some(format!("{} is planned, but not pending", planned.title()));
                 }
-                _ => return Some(format!("{title} is pending, and is not in it")),
+                _ => return Some(format!("{title} is pending, but not planned")),
             }
         }
         let left = planned.next()?;
-        Some(format!("{} is in it, and is not pending", left.title()))
+        Some(format!("{} is planned, but not pending", left.title()))
     }
 }
 
@@ -131,15 +131,15 @@ mod tests {
             (
                 vec![a, ("2_b", ""), c],
                 vec![],
-                "2_b is pending, and is not in it",
+                "2_b is pending, but not planned",
             ),
             (
                 vec![a, c, ("4_d", "")],
                 vec![],
-                "4_d is pending, and is not in it",
+                "4_d is pending, but not planned",
             ),
-            (vec![a], vec![], "3_c is in it, and is not pending"),
-            (vec![c], vec![], "1_a is in it, and is not pending"),
+            (vec![a], vec![], "3_c is planned, but not pending"),
+            (vec![c], vec![], "1_a is planned, but not pending"),
             (
                 vec![a, ("3_c", "select 4")],
                 vec![],
@@ -150,6 +150,6 @@ mod tests {
             assert_eq!(found.as_deref(), Some(problem));
         }
         let other = plan.difference("other", &[], &BTreeMap::new());
-        assert!(other.unwrap().contains("of the database app"));
+        assert!(other.unwrap().contains("for the database app"));
     }
 }

@@ -1,9 +1,9 @@
-//! How far to go back.
+//! How far a command reverts.
 
 /// How far to revert.
 pub(super) enum Back<'a> {
-    /// So many migrations.
+    /// This many migrations.
     Count(usize),
-    /// Everything newer than this version, which stays.
+    /// Every migration that is newer than this version; the version itself stays applied.
     To(&'a str),
 }

@@ -1,4 +1,4 @@
-//! Taking over a database whose schema somebody else has made.
+//! Adopts a database whose schema already exists.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::migrate::statements::split;
 
 impl Migrator {
     /// Records all migrations up to `version` as applied, without running any of them, and returns
-    /// `<version>_<name>` of each that was not on record.
+    /// `<version>_<name>` of each one that was not recorded yet.
     ///
     /// It first looks for the tables, indexes, views and sequences that these migrations create and do not
     /// remove. `version` may be written as in the name of the directory.
@@ -24,8 +24,8 @@ impl Migrator {
     /// # Errors
     ///
     /// [`MigrateError::NoBaseline`] if relations are missing, [`MigrateError::UnknownVersion`], and the errors
-    /// of [`run`](Self::run) except the errors of running a migration. Then nothing is recorded, nor if the
-    /// future is dropped before the end.
+    /// of [`run`](Self::run) except the errors of running a migration. After an error nothing is recorded. If
+    /// the future is dropped before the end, nothing is recorded either.
     pub async fn baseline(&self, version: &str) -> Result<Vec<String>, MigrateError> {
         let migrations = self.source.read()?;
         let last = known_version(version, &migrations)?;
@@ -73,14 +73,14 @@ async fn record(
     Ok(recorded)
 }
 
-/// The relations that are there after `migrations`, as their statements name them.
+/// The relations that exist after `migrations`, as their statements name them.
 fn created(migrations: &[&Migration]) -> Vec<String> {
-    // By the name without its schema, since a schema may be named at one place and not at another.
+    // Names are compared without the schema, as one statement may write the schema and another may not.
     let mut there = BTreeMap::new();
     for statement in migrations.iter().flat_map(|migration| split(&migration.up)) {
         let effect = effect_of(statement.sql);
         if statement.verb() == "drop" && effect.opaque {
-            // What goes along with CASCADE is not in the text.
+            // The text does not show what CASCADE drops.
             there.clear();
         }
         for dropped in &effect.drops {
@@ -107,7 +107,7 @@ fn last_part(name: &str) -> String {
     }
 }
 
-/// Those of `names` that no schema has.
+/// The `names` that no schema has.
 async fn absent(client: &Client, names: &[String]) -> Result<Vec<String>, Error> {
     let mut absent = Vec::new();
     for name in names {

@@ -1,4 +1,5 @@
-//! Everything that migrations make, by name, with its definition: two catalogues can be compared.
+//! Everything that migrations create, by name and with its definition, so that two catalogues can be
+//! compared.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use tokio_postgres::{Client, Error};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Catalogue(BTreeMap<String, String>);
 
-/// What another catalogue has otherwise.
+/// How another catalogue differs.
 pub(super) struct Differences {
     pub(super) new: Vec<String>,
     pub(super) gone: Vec<String>,
@@ -38,7 +39,7 @@ impl Catalogue {
         self.0.keys().all(is_there_from_the_start)
     }
 
-    /// What `later` has that is not as here.
+    /// How `later` differs from this catalogue.
     pub(super) fn compare(&self, later: &Self) -> Differences {
         let only = |one: &Self, other: &Self| {
             let keys = one.0.keys().filter(|object| !other.0.contains_key(*object));

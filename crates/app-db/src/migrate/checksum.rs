@@ -4,8 +4,7 @@ use sha2::{Digest, Sha256};
 
 /// The SHA-256 of a file, in hexadecimal digits.
 ///
-/// Line ends and blanks at the end of a line do not count: editors and Git change them without anybody's
-/// intention.
+/// Line ends and blanks at the end of a line do not count: editors and Git change them unasked.
 pub(super) fn checksum(text: &str) -> String {
     let mut digest = Sha256::new();
     for line in text.trim_end().lines() {

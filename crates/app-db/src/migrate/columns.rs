@@ -17,7 +17,7 @@ pub struct Column {
     pub table: String,
     /// The column.
     pub name: String,
-    /// The name of its type in `pg_type`, as `int4`. An array has that of its elements.
+    /// The name of its type in `pg_type`, such as `int4`. For an array, the type of its elements.
     pub sql_type: String,
     /// Whether it is an array.
     pub is_array: bool,
@@ -28,8 +28,8 @@ pub struct Column {
 }
 
 impl Migrator {
-    /// The columns of all tables and views that are not the server's own, nor the migrator's, ordered by table
-    /// and place.
+    /// The columns of all tables and views except those of the server and of the migrator, ordered by table
+    /// and position.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ async fn read(session: &MigratorSession) -> Result<Vec<Column>, Error> {
     columns.collect()
 }
 
-/// A domain has the type that it is made of, as diesel has no word for domains.
+/// A domain has its base type, as diesel does not know domains.
 const COLUMNS: &str = "SELECT nullif(n.nspname::text, current_schema()::text), c.relname::text, a.attname::text, \
      coalesce(e.typname, b.typname, t.typname)::text, e.oid IS NOT NULL, NOT a.attnotnull, \
      c.relkind IN ('v', 'm') \

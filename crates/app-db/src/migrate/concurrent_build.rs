@@ -1,4 +1,4 @@
-//! What happens before and after a statement that says `CONCURRENTLY`.
+//! The steps before and after a statement with `CONCURRENTLY`.
 
 use crate::migrate::apply::Applier;
 use crate::migrate::concurrent_index::ConcurrentIndex;
@@ -14,8 +14,8 @@ pub(super) struct Before {
 }
 
 impl Applier<'_> {
-    /// Drops what an earlier attempt at the same index has left, so that the statement builds it and does
-    /// not take it for done. Every other invalid index stays.
+    /// Drops the invalid index that an earlier attempt at the same index has left, so that the statement
+    /// builds the index instead of finding it. Every other invalid index stays.
     pub(super) async fn before(
         &self,
         statement: &MigrationStatement<'_>,
@@ -51,7 +51,7 @@ impl Applier<'_> {
         if !is_unfinished {
             return Ok(());
         }
-        // It may be unfinished because somebody else is building it now.
+        // The index may be invalid because another session is building it now.
         let wait = index.wait_for_builders();
         let waited = client.batch_execute(&wait);
         self.watch
@@ -71,7 +71,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// What a failed statement has left, after `done` others.
+    /// What a failed statement has left, when `done` statements had run before it.
     pub(super) async fn left_behind(&self, done: usize, before: &Before) -> LeftBehind {
         let mut invalid_indexes = self.invalid_indexes().await;
         let mut next_run_drops = false;
@@ -90,7 +90,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Fails unless the index is there and valid. `IF NOT EXISTS` succeeds with any index of the name.
+    /// Fails unless the index exists and is valid. `IF NOT EXISTS` succeeds with any index of the name.
     pub(super) async fn require_valid(
         &self,
         before: &Before,

@@ -1,7 +1,8 @@
-//! `CREATE INDEX CONCURRENTLY`, which can fail and leave an index that is not used and yet has a name.
+//! `CREATE INDEX CONCURRENTLY`, which can fail and leave an invalid index under the name.
 //!
 //! Such an index still costs every write, a unique one still refuses rows, and `IF NOT EXISTS` takes it for
-//! the finished one. So it is dropped before the next attempt, and afterwards the index has to be valid.
+//! the finished one. So the migrator drops it before the next attempt, and requires a valid index
+//! afterwards.
 
 use squawk_lexer::TokenKind;
 use tokio_postgres::{Client, Error};
@@ -13,7 +14,7 @@ use crate::migrate::tokens::tokens;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ConcurrentIndex {
     name: String,
-    /// With its schema, if the statement says one.
+    /// With its schema, if the statement names one.
     table: String,
 }
 
@@ -75,8 +76,8 @@ impl ConcurrentIndex {
         .transpose()
     }
 
-    /// Waits for anybody who is building an index of the table now. Nobody else waits for this lock but
-    /// other changes of the table.
+    /// The statement that waits for every session that is building an index of the table now. Its lock
+    /// blocks only other changes of the table.
     pub(super) fn wait_for_builders(&self) -> String {
         format!(
             "BEGIN; LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE; COMMIT",

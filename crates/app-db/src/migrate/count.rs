@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A number with the noun it counts.
+/// A number with the noun that it counts.
 pub(super) struct Count(
     pub(super) usize,
     pub(super) &'static str,

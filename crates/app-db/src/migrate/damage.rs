@@ -1,4 +1,4 @@
-//! What is wrong with the record or left over from a failure, and the way out of each.
+//! Problems of the record and leftovers of failures, each with its remedy.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::migrate::source::Migration;
 use crate::migrate::statements::split;
 use crate::migrate::step::Step;
 
-/// One thing that somebody has to put in order, or that the next run will.
+/// One problem that a person or the next run has to put in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -33,13 +33,13 @@ pub enum Damage {
     Unfinished {
         /// The version as recorded.
         version: String,
-        /// `<version>_<name>`, or the version alone if its files are not here.
+        /// `<version>_<name>`, or only the version if the source lacks its files.
         migration: String,
         /// How many of its statements have run.
         done: usize,
-        /// How many it has. `None` if its files are not here.
+        /// How many it has. `None` if the source lacks its files.
         of: Option<usize>,
-        /// Whether the statements that have run were edited since, so that no run goes on behind them.
+        /// Whether the statements that have run were edited since, so that no run continues after them.
         edited: bool,
     },
     /// A pending migration that failed. The server has rolled all of it back.
@@ -49,7 +49,7 @@ pub enum Damage {
         version: String,
         /// `<version>_<name>`.
         migration: String,
-        /// When, in UTC.
+        /// When it failed, in UTC.
         failed_at: String,
         /// The SQLSTATE, if the server sent one.
         sqlstate: Option<String>,
@@ -59,19 +59,19 @@ pub enum Damage {
     InvalidIndex {
         /// Schema and name, quoted where necessary.
         index: String,
-        /// The table, alike.
+        /// The schema and name of its table, quoted where necessary.
         table: String,
         /// The session that is building it now.
         built_by: Option<i32>,
         /// The pending migration that drops it and builds it again.
         rebuilt_by: Option<String>,
-        /// Whether it is of a partitioned table, and lacks the index of a partition.
+        /// Whether it belongs to a partitioned table and lacks the index of a partition.
         lacks_partitions: bool,
     },
 }
 
 impl Damage {
-    /// What it is about: a migration or an index.
+    /// The migration or the index that has the problem.
     pub fn object(&self) -> String {
         match self {
             Self::Edited { migration, .. }
@@ -81,7 +81,7 @@ impl Damage {
         }
     }
 
-    /// What is wrong with it, in words.
+    /// The problem in words.
     pub fn problem(&self) -> String {
         match self {
             Self::Edited { .. } => "edited after it was applied".to_owned(),
@@ -112,7 +112,7 @@ impl Damage {
         }
     }
 
-    /// The way out.
+    /// What helps.
     pub fn remedy(&self) -> String {
         match self {
             Self::Edited { version, .. } => {
@@ -121,7 +121,7 @@ impl Damage {
             Self::Unfinished {
                 of: None, version, ..
             } => format!(
-                "run it from a checkout that has its files, or forget it by \
+                "run it from a checkout that has its files, or forget it with \
                  `dbctl migrate repair --restart {version}`"
             ),
             Self::Unfinished {
@@ -134,7 +134,7 @@ impl Damage {
                 Count(*done, "statement", "statements")
             ),
             Self::Unfinished { done: 1.., .. } => {
-                "`dbctl migrate run` goes on behind them".to_owned()
+                "`dbctl migrate run` continues after them".to_owned()
             }
             Self::Unfinished { .. } | Self::Failed { .. } => {
                 "mend it, then `dbctl migrate run`".to_owned()
@@ -161,7 +161,7 @@ impl Damage {
     }
 }
 
-/// Whether `REINDEX CONCURRENTLY` has made it beside the real one.
+/// Whether `REINDEX CONCURRENTLY` has left it beside the real index.
 fn is_leftover(index: &str) -> bool {
     let name = index
         .trim_end_matches('"')
@@ -170,8 +170,8 @@ fn is_leftover(index: &str) -> bool {
 }
 
 impl Migrator {
-    /// What is wrong with the record or left over from a failure: edited and unfinished migrations, and all
-    /// invalid indexes of the database. It changes nothing and takes no lock.
+    /// Problems of the record and leftovers of failures: edited, unfinished and failed migrations, and all
+    /// invalid indexes of the database. This changes nothing and takes no lock.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Making and removing the database itself.
+//! Creates and drops the database itself.
 
 use db_pool::ConnectFailure;
 use tokio_postgres::Client;
@@ -10,7 +10,7 @@ use crate::migrate::error::MigrateError;
 use crate::migrate::pooled;
 
 impl Migrator {
-    /// Creates the database of the URL, and returns whether it had to.
+    /// Creates the database of the URL if it is missing, and returns whether it did.
     ///
     /// It connects to the database `postgres` of the same server, or to `template1`. The role needs the right
     /// CREATEDB.
@@ -18,15 +18,15 @@ impl Migrator {
     /// # Errors
     ///
     /// [`MigrateError::Connect`], [`MigrateError::Pooled`] and [`MigrateError::Bookkeeping`]. If the future is
-    /// dropped, the database is there or not.
+    /// dropped, the database may or may not exist.
     pub async fn create_database(&self) -> Result<bool, MigrateError> {
         let database = self.database();
         let client = beside(&self.server).await?;
         create_named(&client, database).await
     }
 
-    /// Drops the database of the URL, and returns whether it was there. With `force` it first ends the
-    /// sessions that use it.
+    /// Drops the database of the URL, and returns whether it existed. With `force`, it ends the sessions that
+    /// use the database first.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ pub(super) async fn create_named(client: &Client, database: &str) -> Result<bool
     let create = format!("CREATE DATABASE {}", quoted(database));
     match client.batch_execute(&create).await {
         Ok(()) => Ok(true),
-        // Somebody else has created it in the same moment.
+        // Another session has created it in the same moment.
         Err(error)
             if error.code() == Some(&SqlState::DUPLICATE_DATABASE)
                 || error.code() == Some(&SqlState::UNIQUE_VIOLATION) =>

@@ -1,10 +1,10 @@
-//! Whether a migration takes data away, which no `down.sql` brings back.
+//! Whether a migration deletes data, which no `down.sql` brings back.
 
 use crate::migrate::statements::split;
 use crate::migrate::words::Words;
 
-/// Whether `sql`, the text of a file, drops tables, columns or schemas, or deletes rows. What a `DO` block or a
-/// function does is not seen.
+/// Whether `sql`, the text of a file, drops tables, columns or schemas, or deletes rows. It does not look into
+/// `DO` blocks and functions.
 pub(super) fn is_destructive(sql: &str) -> bool {
     split(sql)
         .iter()
@@ -39,7 +39,7 @@ fn takes_data(mut words: Words<'_>) -> bool {
     }
 }
 
-/// The columns of a dropped type go with it, and the tables of an extension.
+/// CASCADE drops the columns of a type, and the tables of an extension.
 fn drops_with_cascade(words: &mut Words<'_>) -> bool {
     let used_by_columns = words.take_any(&["type", "domain", "extension"]).is_some();
     used_by_columns && words.has("cascade")

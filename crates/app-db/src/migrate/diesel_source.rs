@@ -1,7 +1,7 @@
 //! diesel's own traits for migrations, in both directions.
 //!
-//! A program that embeds its folder with diesel's macro hands that to a [`Migrator`](super::Migrator), and a program
-//! that calls diesel's `MigrationHarness` hands it ours.
+//! A program that embeds its folder with diesel's macro can pass it to a [`Migrator`](super::Migrator). A program
+//! that calls diesel's `MigrationHarness` can pass it a [`MigrationSource`].
 
 use std::any::Any;
 use std::fmt;
@@ -18,10 +18,10 @@ use crate::migrate::source::{EmbeddedMigration, Migration, MigrationSource};
 use crate::migrate::statements::split;
 
 impl MigrationSource {
-    /// Takes the migrations of a source of diesel's, as its `embed_migrations!` and `FileBasedMigrations` make.
+    /// Takes the migrations of a diesel source, such as its `embed_migrations!` or `FileBasedMigrations`.
     ///
-    /// diesel passes on of `metadata.toml` only whether the migration runs in a transaction, so that the table
-    /// `[dbctl]` does not count. [`embed_migrations!`](crate::embed_migrations) reads all of it.
+    /// Of `metadata.toml`, diesel passes on only whether the migration runs in a transaction, so the table `[dbctl]`
+    /// has no effect. [`embed_migrations!`](crate::embed_migrations) reads all of it.
     ///
     /// # Errors
     ///
@@ -48,14 +48,14 @@ fn text_of(migration: &dyn migration::Migration<Pg>) -> Result<EmbeddedMigration
     let in_transaction = migration.metadata().run_in_transaction();
     let embedded = EmbeddedMigration::new(name, up)
         .with_metadata(format!("run_in_transaction = {in_transaction}"));
-    // diesel says by an error that there is no `down.sql`.
+    // diesel reports a missing `down.sql` as an error.
     Ok(match migration.revert(&mut recorder) {
         Ok(()) => embedded.with_down(recorder.text),
         Err(_) => embedded,
     })
 }
 
-/// A connection that goes nowhere, and keeps what it is to execute.
+/// A connection without a server, which records what diesel executes on it.
 #[derive(Default)]
 struct Recorder {
     text: String,
@@ -78,8 +78,8 @@ impl BoxableConnection<Pg> for Recorder {
     }
 }
 
-/// For diesel's `MigrationHarness`, which takes no lock, tries nothing again and keeps no checksums: a
-/// [`Migrator`](super::Migrator) does.
+/// For diesel's `MigrationHarness`, which takes no lock, retries nothing and keeps no checksums; a
+/// [`Migrator`](super::Migrator) does all three.
 impl migration::MigrationSource<Pg> for MigrationSource {
     fn migrations(&self) -> migration::Result<Vec<Box<dyn migration::Migration<Pg>>>> {
         let migrations = self.read()?.into_iter();
@@ -112,7 +112,7 @@ impl From<Migration> for ForDiesel {
 }
 
 impl ForDiesel {
-    /// Outside a transaction each statement goes alone: the server runs several as one transaction.
+    /// Outside a transaction each statement is sent alone, as the server runs several as one transaction.
     fn execute(&self, text: &str, conn: &mut dyn BoxableConnection<Pg>) -> migration::Result<()> {
         if self.migration.run_in_transaction {
             return Ok(conn.batch_execute(text)?);

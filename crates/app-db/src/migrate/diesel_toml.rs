@@ -18,7 +18,7 @@ struct MigrationsDirectory {
 }
 
 /// The folder that the nearest `diesel.toml` at or above the working directory names, if it names one. A
-/// relative folder starts from the file.
+/// relative folder is relative to that file.
 pub(super) fn migrations_directory() -> Result<Option<PathBuf>, MigrateError> {
     let Ok(here) = std::env::current_dir() else {
         return Ok(None);

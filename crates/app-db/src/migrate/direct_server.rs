@@ -12,7 +12,7 @@ use crate::migrate::error::MigrateError;
 #[derive(Clone, Debug)]
 pub(super) struct DirectServer {
     pub(super) endpoint: Endpoint,
-    /// Where user and password come from, if the migrator logs in as the user of the pools does.
+    /// Where user and password come from, if the migrator logs in as the user of the pools.
     pub(super) credentials: Option<Configured>,
     /// What set the URL, for messages.
     pub(super) url_origin: String,
@@ -21,7 +21,7 @@ pub(super) struct DirectServer {
 }
 
 impl DirectServer {
-    /// Logs in with what the source of the credentials delivers now, or else with what the URL says.
+    /// Logs in with the current credentials of the source, or else with those of the URL.
     pub(super) async fn connect(&self) -> Result<Client, MigrateError> {
         let delivery = match &self.credentials {
             Some(credentials) => credentials.fetch().await?,

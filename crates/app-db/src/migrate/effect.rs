@@ -1,5 +1,5 @@
-//! What a statement does to relations, as its text shows it: which it locks and how strongly, which it reads
-//! from end to end or writes anew, and which it makes.
+//! What a statement does to relations, as its text shows it: which it locks and how strongly, which it scans
+//! or rewrites, and which it creates.
 //!
 //! A plan asks the catalogue for the rest: partitions, foreign keys, and how large everything is.
 

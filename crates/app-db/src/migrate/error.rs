@@ -27,7 +27,7 @@ pub enum MigrateError {
     Credentials(#[from] CredentialsError),
 
     /// The migrator could not connect to the server.
-    #[error("no connection for migrations by {origin}")]
+    #[error("no connection for migrations through {origin}")]
     #[non_exhaustive]
     Connect {
         /// The key and the origin of the URL.
@@ -113,8 +113,8 @@ pub enum MigrateError {
         others: usize,
     },
 
-    /// A migration outside a transaction is unfinished, and its file now begins with other statements than the ones that have run.
-    /// Nothing was changed.
+    /// A migration outside a transaction is unfinished, and somebody has edited the statements that have
+    /// run. Nothing was changed.
     #[error(
         "{migration} was interrupted after {}, edited since: restore what has run, or let it start \
          from the beginning with `dbctl migrate repair --restart {version}` (`Migrator::restart`)",
@@ -153,21 +153,21 @@ pub enum MigrateError {
         newest: Option<String>,
     },
 
-    /// A run was told to end with a version, but a newer one is applied. Nothing was changed.
+    /// The caller asked a run to end with a version, but a newer one is applied. Nothing was changed.
     #[error(
         "{newest} is applied, which is newer than {version}, and a run does not go back: revert with \
          `dbctl migrate revert --to {version}` (`Migrator::revert_to`)"
     )]
     #[non_exhaustive]
     AlreadyBeyond {
-        /// The version with which the run was to end.
+        /// The version to end with.
         version: String,
         /// The newest applied version.
         newest: String,
     },
 
-    /// The phase `contract` was asked for, but a migration that belongs before it is pending. Nothing was
-    /// changed.
+    /// The caller asked for the phase `contract`, but a migration that belongs before it is pending. Nothing
+    /// was changed.
     #[error(
         "{migration} is pending and not of the phase `contract`: run `--phase expand` and deploy first"
     )]
@@ -177,7 +177,7 @@ pub enum MigrateError {
         migration: String,
     },
 
-    /// In production one run would have gone through both phases of a deploy. Nothing was changed.
+    /// In production one run would have applied both phases of a deploy. Nothing was changed.
     #[error(
         "{contract} is of the phase `contract`, and others would run with it while the old code still \
          runs: use `--phase expand`, deploy, and then `--phase contract`"
@@ -189,7 +189,7 @@ pub enum MigrateError {
     },
 
     /// The schema does not have what the migrations of a baseline create. Nothing was recorded.
-    #[error("cannot take {version} for the baseline, because the database does not have {}", missing.join(", "))]
+    #[error("cannot take {version} as the baseline, because the database does not have {}", missing.join(", "))]
     #[non_exhaustive]
     NoBaseline {
         /// The version as recorded.
@@ -198,7 +198,7 @@ pub enum MigrateError {
         missing: Vec<String>,
     },
 
-    /// The scratch database is not empty, so it may be somebody's. Nothing was changed.
+    /// The scratch database is not empty, so somebody may be using it. Nothing was changed.
     #[error("the scratch database {database} is not empty, so it is left alone: name an empty one")]
     #[non_exhaustive]
     NotEmpty {
@@ -206,7 +206,7 @@ pub enum MigrateError {
         database: String,
     },
 
-    /// [`Migrator::wait`](super::Migrator::wait) has waited in vain.
+    /// [`Migrator::wait`](super::Migrator::wait) reached its limit.
     #[error("gave up after {waited:.1?} waiting until the migrations are applied: {} pending", Count(*pending, "is", "are"))]
     #[non_exhaustive]
     StillPending {
@@ -244,7 +244,7 @@ pub enum MigrateError {
     /// changed.
     #[error(
         "{other} has {recorded} of these migrations on record, but along search_path the history is \
-         {used}: keep one of the two, by `ALTER TABLE .. SET SCHEMA` or `DROP TABLE`"
+         {used}: keep one of the two, with `ALTER TABLE .. SET SCHEMA` or `DROP TABLE`"
     )]
     #[non_exhaustive]
     TwoHistories {
@@ -256,8 +256,8 @@ pub enum MigrateError {
         recorded: usize,
     },
 
-    /// An index that was to be built concurrently is not there, although the statement succeeded: `IF NOT
-    /// EXISTS` took another one for it. The migration is not recorded.
+    /// A statement that builds an index concurrently succeeded, but the index is missing: `IF NOT EXISTS`
+    /// found another one of the name. The migration is not recorded.
     #[error("migration {migration} did not build its index on {table}, because {problem}")]
     #[non_exhaustive]
     IndexNotBuilt {
@@ -265,7 +265,7 @@ pub enum MigrateError {
         migration: String,
         /// The table, as the statement names it.
         table: String,
-        /// What stands in the place of the index.
+        /// What was found instead of the index.
         problem: String,
     },
 
@@ -280,7 +280,7 @@ pub enum MigrateError {
         migration: String,
     },
 
-    /// The migrator failed at its own bookkeeping: the lock or `__diesel_schema_migrations`.
+    /// The migrator failed in its own bookkeeping, such as the lock or `__diesel_schema_migrations`.
     #[error("cannot {action}{}", Remedy(source.code()))]
     #[non_exhaustive]
     Bookkeeping {
@@ -329,14 +329,14 @@ impl MigrateError {
         }
     }
 
-    /// The error with all its causes, in one line: what `main` prints that returns it, and what a log wants.
+    /// The error with all its causes in one line, for logs. A `main` that returns the error prints the same.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let part = error.to_string();
-            // tokio-postgres says "db error" and has the server's words as the cause.
+            // tokio-postgres says "db error"; its cause has the server's text.
             if part != "db error" && !text.ends_with(&part) {
                 text = format!("{text}: {part}");
             }
@@ -345,7 +345,7 @@ impl MigrateError {
         text
     }
 
-    /// Makes the error, for `map_err` after statements of the migrator itself.
+    /// Makes the error, for `map_err` after the migrator's own statements.
     pub(super) fn bookkeeping(
         action: impl Into<String>,
     ) -> impl FnOnce(tokio_postgres::Error) -> MigrateError {
@@ -356,7 +356,7 @@ impl MigrateError {
     }
 }
 
-/// As [`MigrateError::report`] has it: `main` prints this of an error that it returns.
+/// The same text as [`MigrateError::report`], because `main` prints `Debug` for an error that it returns.
 impl fmt::Debug for MigrateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.report())

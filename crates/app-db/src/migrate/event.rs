@@ -1,4 +1,4 @@
-//! What happens while migrations run, for a caller who wants to follow.
+//! The events of a run, for a caller that follows it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 
 use crate::migrate::lock_wait::Blocker;
 
-/// What has just happened. Serialized, it is one line of `dbctl migrate run --json`: the field `event` names
-/// it, in lower case.
+/// One event of a run. Serialized, it is one line of `dbctl migrate run --json`; the field `event` names it
+/// in lower case.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -42,24 +42,24 @@ pub enum MigrationEvent {
     Waiting {
         /// The table, or the kind of lock.
         on: Option<String>,
-        /// The sessions that are in the way.
+        /// The sessions that hold the lock.
         blockers: Vec<Blocker>,
         /// How many other sessions queue behind the migration.
         queued: usize,
     },
-    /// An index build has come to its next phase.
+    /// An index build has reached its next phase.
     #[non_exhaustive]
     Building {
         /// The phase, in the words of `pg_stat_progress_create_index`.
         phase: String,
         /// How many blocks of the table this phase has read.
         blocks_done: i64,
-        /// How many there are. 0 if the phase reads none.
+        /// How many blocks there are. 0 if the phase reads none.
         blocks_total: i64,
-        /// The process that it waits for, because of an old snapshot or transaction.
+        /// The process with an old snapshot or transaction that the build waits for.
         waits_for: Option<i32>,
     },
-    /// A statement failed by what passes, and is tried again after a delay.
+    /// A statement failed for a passing reason. The migrator retries after a delay.
     #[non_exhaustive]
     Retried {
         /// The version as recorded.
@@ -81,7 +81,7 @@ pub enum MigrationEvent {
         name: String,
         /// `apply`, `revert` or `redo`.
         action: &'static str,
-        /// How long it took, waiting for locks included.
+        /// How long it took, including the wait for locks.
         #[serde(rename = "elapsed_ms", serialize_with = "milliseconds")]
         elapsed: Duration,
     },
@@ -103,7 +103,7 @@ pub enum MigrationEvent {
     },
 }
 
-/// Who is told of events.
+/// The caller's function that receives events.
 #[derive(Clone, Default)]
 pub(super) struct Listener(Option<Arc<Listen>>);
 
@@ -114,7 +114,7 @@ impl Listener {
         Self(Some(Arc::new(listen)))
     }
 
-    /// Tells of an event, which is only made if somebody listens.
+    /// Passes on an event, which is only made if somebody listens.
     pub(super) fn tell(&self, event: impl FnOnce() -> MigrationEvent) {
         if let Some(listen) = &self.0 {
             listen(&event());

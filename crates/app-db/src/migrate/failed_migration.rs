@@ -13,7 +13,7 @@ use crate::migrate::remedy::Remedy;
 use crate::migrate::retry::Passing;
 use crate::migrate::statements::MigrationStatement;
 
-/// The statement that failed, its place in the file, and the state in which the database is now.
+/// The failed statement, its place in the file, and the state that the database is in now.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FailedMigration {
@@ -32,9 +32,9 @@ pub struct FailedMigration {
     pub state: LeftBehind,
     /// How many migrations this command had finished before. They stay.
     pub finished_before: usize,
-    /// Whether and how often it was tried again, and what it waited for.
+    /// Which lock it waited for, and how often it was tried.
     pub waited: Option<LockWait>,
-    /// Whether the statement accepts that its object exists.
+    /// Whether the statement accepts an existing object, as with `IF NOT EXISTS`.
     accepts_existing: bool,
     /// What to change in the migration, if the error shows it.
     advice: Option<String>,
@@ -54,8 +54,8 @@ pub enum LeftBehind {
         done: usize,
         /// Indexes that the failed statement left invalid. A unique one may refuse rows.
         invalid_indexes: Vec<String>,
-        /// Whether the next run drops them and builds them again, as it does where a statement names the
-        /// index that it creates. Others have to be dropped by hand.
+        /// Whether the next run drops them and builds them again. It does so if the statement names the
+        /// index that it creates. Other indexes have to be dropped by hand.
         next_run_drops: bool,
     },
     /// Unknown: the connection was lost during COMMIT.
@@ -63,7 +63,7 @@ pub enum LeftBehind {
 }
 
 impl FailedMigration {
-    /// Whether it may succeed when it is tried again, and why.
+    /// Why a retry may succeed, if it may.
     pub(super) fn passing(&self) -> Option<Passing> {
         let error = self.source.as_db_error()?;
         Passing::of(error, self.accepts_existing)
@@ -99,7 +99,7 @@ impl FailedMigration {
     }
 }
 
-/// A failed statement, while it is not yet known what it left behind.
+/// A failed statement, before the migrator knows what it left behind.
 pub(super) struct FailedStatement<'a> {
     pub(super) version: &'a str,
     pub(super) file: PathBuf,
@@ -181,7 +181,8 @@ fn advice(at: &FailedStatement<'_>) -> Option<String> {
     if is_partitioned {
         return Some(PARTITIONED.to_owned());
     }
-    // `SET TRANSACTION` after the first query has the same SQLSTATE, and outside it would be no use.
+    // `SET TRANSACTION` after the first query has the same SQLSTATE, but is of no use outside a
+    // transaction.
     let needs_none = at.run_in_transaction
         && at.source.code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION)
         && at.statement.verb() != "set";
@@ -195,8 +196,8 @@ fn advice(at: &FailedStatement<'_>) -> Option<String> {
     })
 }
 
-const PARTITIONED: &str = "no index of a partitioned table is built concurrently: write CREATE INDEX .. ON ONLY it, \
-     CREATE INDEX CONCURRENTLY for each partition, each in a migration of its own, and \
+const PARTITIONED: &str = "an index of a partitioned table cannot be built concurrently: write \
+     CREATE INDEX .. ON ONLY it, CREATE INDEX CONCURRENTLY for each partition, each in a migration of its own, and \
      ALTER INDEX .. ATTACH PARTITION";
 
 /// Line and column of a byte offset, both from 1, the column in characters.

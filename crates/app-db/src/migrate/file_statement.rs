@@ -7,16 +7,16 @@ use crate::migrate::words::Words;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileStatement<'a> {
-    /// The text from its first word on, without the semicolon.
+    /// The text from its first word, without the semicolon.
     pub sql: &'a str,
     /// The offset of its first byte in the file.
     pub offset: usize,
-    /// Its words: names, keywords, constants and signs as they are written, without blanks and comments.
+    /// Its words: names, keywords, constants and signs as written, without blanks and comments.
     pub words: Vec<&'a str>,
 }
 
 impl<'a> FileStatement<'a> {
-    /// The statements of `text`, without any that consist of comments and blanks alone.
+    /// The statements of `text`, except those with only comments and blanks.
     #[must_use]
     pub fn split(text: &'a str) -> Vec<Self> {
         let statements = split(text).into_iter().map(|statement| Self {

@@ -1,7 +1,7 @@
 //! diesel's table of applied migrations, the single record of what has run.
 //!
-//! It is the table that `diesel migration run` keeps, with nothing added, so that each tool can follow the
-//! other. SQL names it with its schema, because a migration may change `search_path`.
+//! It is the unchanged table of `diesel migration run`, so that each tool can continue after the other. SQL
+//! names it with its schema, because a migration may change `search_path`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::migrate::source::Migration;
 pub(super) struct History {
     pub(super) database: String,
     pub(super) schema: String,
-    /// As whom the session works.
+    /// The role of the session.
     pub(super) role: String,
     /// The table with its schema, for SQL.
     pub(super) table: String,
@@ -27,18 +27,18 @@ pub(super) struct History {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TableState {
     Present,
-    /// The schema is there, the table is not.
+    /// The schema exists, the table does not.
     Absent,
-    /// Not even the schema is there. The first migration is expected to create it, so the table is created
+    /// Not even the schema exists. The first migration should create it, so the migrator creates the table
     /// together with the first record.
     WithoutSchema,
 }
 
 impl History {
-    /// Finds the table along the `search_path`, or else the schema in which it would be created.
+    /// Finds the table along the `search_path`, or else the schema for it.
     ///
-    /// The schema may have yet to be created by the first migration. The history belongs there all the same:
-    /// in another schema the next run, and diesel, would not find it and would apply everything again.
+    /// The first migration may have to create that schema. The history belongs there all the same: in another
+    /// schema, neither the next run nor diesel would find it, and both would apply everything again.
     pub(super) async fn find(client: &Client) -> Result<Self, MigrateError> {
         Self::look(client)
             .await
@@ -54,7 +54,7 @@ impl History {
         for row in client.query(TABLES, &[]).await? {
             found.push((row.try_get(0)?, row.try_get(1)?));
         }
-        // In a role without any search_path, `public` is where the table has always been.
+        // For a role without a `search_path`, the table has always been in `public`.
         let named = first_named(&path, &user).unwrap_or_else(|| PUBLIC.to_owned());
         let is_ours = |(schema, in_path): &(String, bool)| {
             *in_path || (current.is_none() && *schema == named)
@@ -76,9 +76,9 @@ impl History {
         })
     }
 
-    /// Refuses to work while another history has some of `migrations` on record, because one of the two was
-    /// made by mistake. Several services may have a history each in one database: their versions differ, or
-    /// their search paths do.
+    /// Refuses to work if another history has recorded some of `migrations`, because one of the two was made
+    /// by mistake. Several services may each have a history in one database if their versions or their search
+    /// paths differ.
     pub(super) async fn refuse_another(
         &self,
         client: &Client,
@@ -88,7 +88,8 @@ impl History {
             return Ok(());
         }
         let is_new = self.read(client).await?.is_empty();
-        // Outside the search_path only a new history is doubted: the first run may have had another path.
+        // A history outside the `search_path` counts only if ours is empty: the first run may have had
+        // another path.
         for (schema, _) in self.others.iter().filter(|(_, in_path)| *in_path || is_new) {
             let other = qualified(schema);
             let versions = read_table(client, &other).await?;
@@ -107,11 +108,10 @@ impl History {
         Ok(())
     }
 
-    /// Creates the table, if it is not there and its schema is. Call it only with the lock: two sessions that
-    /// create the table at the same time collide.
+    /// Creates the table if it is missing and its schema exists. Call it only with the lock, as two sessions
+    /// that create the table at the same time collide.
     pub(super) async fn create(&mut self, client: &Client) -> Result<(), MigrateError> {
-        // If the table exists, creating it is not tried: the role may be allowed to write the table
-        // and not to create it.
+        // An existing table is not created again: the role may be allowed to write it but not to create it.
         if self.state == TableState::Absent {
             let failed = MigrateError::bookkeeping(format!("create {}", self.table));
             client
@@ -153,12 +153,12 @@ impl History {
         format!("DELETE FROM {} WHERE version = '{version}'", self.table)
     }
 
-    /// Another table beside the history, with its schema, for SQL.
+    /// Another table in the schema of the history, qualified for SQL.
     pub(super) fn beside(&self, table: &str) -> String {
         format!("\"{}\".{table}", self.schema.replace('"', "\"\""))
     }
 
-    /// Whether the schema is yet to be created, by a migration.
+    /// Whether a migration still has to create the schema.
     pub(super) fn lacks_schema(&self) -> bool {
         self.state == TableState::WithoutSchema
     }
@@ -191,18 +191,18 @@ fn qualified(schema: &str) -> String {
     format!("\"{}\".{TABLE}", schema.replace('"', "\"\""))
 }
 
-/// The name diesel gives the table.
+/// diesel's name for the table.
 pub(super) const TABLE: &str = "__diesel_schema_migrations";
 
 const PUBLIC: &str = "public";
 
-/// The first migration of every folder that diesel's command line has set up.
+/// The first migration in every folder that diesel's command line has set up.
 const INITIAL_SETUP: &str = "00000000000000";
 
 const PATH: &str = "SELECT current_database()::text, current_schema()::text, \
      current_setting('search_path'), current_user::text";
 
-/// The tables of this name along the `search_path`, in its order, and that in `public`.
+/// The tables of this name along the `search_path`, in its order, and the one in `public`.
 const TABLES: &str = "SELECT n.nspname::text, n.nspname = ANY (current_schemas(false)) \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relname = '__diesel_schema_migrations' AND c.relkind IN ('r', 'p', 'v', 'f') \

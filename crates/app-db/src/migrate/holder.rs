@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Holder {
     /// The server process, as in `pg_stat_activity`.
     pub pid: i32,
-    /// What that session calls itself; may be empty.
+    /// The session's `application_name`; may be empty.
     pub application_name: String,
 }
 

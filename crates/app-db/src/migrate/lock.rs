@@ -1,11 +1,11 @@
 //! The lock that lets one migrator at a time work on a database.
 //!
 //! It is a session advisory lock. The connection that runs the migrations takes it, and closing that
-//! connection releases it. A lock that belongs to a transaction would not do, because `CREATE INDEX
-//! CONCURRENTLY` waits for every transaction. For the same reason a migrator must not wait inside
-//! `pg_advisory_lock`: the waiting statement would hold a snapshot, the index build would wait for that
-//! snapshot, and the waiter for the lock of the builder. So waiting migrators poll, and are idle in
-//! between.
+//! connection releases it. A lock that belongs to a transaction would not work, because
+//! `CREATE INDEX CONCURRENTLY` waits for every transaction. For the same reason a migrator must not wait
+//! inside `pg_advisory_lock`: the waiting statement would hold a snapshot, the index build would wait for
+//! that snapshot, and the waiter would wait for the builder's lock. So waiting migrators poll, and are
+//! idle in between.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl LockKey {
 
     /// Polls until it has the lock, for at most `wait`.
     ///
-    /// Dropping the future leaves the session without the lock or with it. The caller drops the session
+    /// After the future is dropped, the session may or may not have the lock. The caller drops the session
     /// too.
     pub(super) async fn acquire(self, client: &Client, wait: Duration) -> Result<(), MigrateError> {
         let started = Instant::now();
@@ -85,7 +85,7 @@ impl LockKey {
     /// Releases the lock, if this session has it.
     pub(super) async fn release(self, client: &Client) -> Result<(), Error> {
         let Self { classid, objid } = self;
-        // The server warns if a session unlocks what it does not hold. Hence the condition.
+        // The condition avoids the server's warning for a lock that the session does not hold.
         let sql = format!(
             "SELECT pg_advisory_unlock({classid}, {objid}) FROM pg_locks \
              WHERE locktype = 'advisory' AND objsubid = 2 AND pid = pg_backend_pid() \
@@ -149,12 +149,13 @@ fn unsigned(key: i32) -> i64 {
     i64::from(key.cast_unsigned())
 }
 
-/// Long enough that a hundred waiting migrators cost the server nothing, short enough that nobody notices.
+/// Long enough that a hundred waiting migrators hardly load the server, short enough that nobody notices
+/// the delay.
 fn poll_delay() -> Duration {
     Duration::from_millis(fastrand::u64(250..=1000))
 }
 
-/// A key of one number stands in `pg_locks` as its two halves.
+/// `pg_locks` shows a key of one number as two halves.
 const RELEASE_OTHERS: &str = "SELECT CASE \
      WHEN objsubid = 1 AND mode = 'ShareLock' \
      THEN pg_advisory_unlock_shared((classid::bigint << 32) | objid::bigint) \

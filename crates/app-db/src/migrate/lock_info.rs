@@ -18,7 +18,7 @@ pub struct LockInfo {
     pub database: String,
     /// The schema of the history.
     pub schema: String,
-    /// The role that asks, as which a run would work.
+    /// The role that asks. A run would work as this role.
     pub role: String,
     /// `classid` of the lock in `pg_locks`; the same everywhere.
     pub classid: u32,
@@ -34,13 +34,13 @@ pub struct LockInfo {
 pub struct LockHolder {
     /// The server process, as in `pg_stat_activity`.
     pub pid: i32,
-    /// What the session calls itself; may be empty.
+    /// The session's `application_name`; may be empty.
     pub application_name: String,
-    /// Its role, if it may be seen.
+    /// Its role. `None` if the asking role may not see it.
     pub user: Option<String>,
-    /// The address of its client. `None` on a Unix socket, and where it may not be seen.
+    /// The address of its client. `None` on a Unix socket, and if the asking role may not see it.
     pub client: Option<String>,
-    /// `active`, `idle`, ..; `None` where it may not be seen.
+    /// `active`, `idle`, ..; `None` if the asking role may not see it.
     pub state: Option<String>,
     /// How long the session has lasted, in seconds.
     pub connected_s: Option<i64>,
@@ -58,7 +58,7 @@ impl fmt::Display for LockHolder {
 }
 
 impl Migrator {
-    /// Who has the migrators' lock, and under which keys `pg_locks` shows it. It takes no lock.
+    /// Which session has the migrators' lock, and under which keys `pg_locks` shows it. This takes no lock.
     ///
     /// # Errors
     ///
@@ -70,8 +70,8 @@ impl Migrator {
         info
     }
 
-    /// Ends the session that has the migrators' lock, and returns who it was. The migration that runs there is
-    /// rolled back, or stays unfinished outside a transaction.
+    /// Ends the session that has the migrators' lock, and returns it. The server rolls back the migration that
+    /// runs there. A migration outside a transaction stays unfinished.
     ///
     /// The role needs the rights of `pg_signal_backend` for a session of another role.
     ///
@@ -141,7 +141,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// Aggregates, so that there is a row for a process that has just ended.
+/// The aggregates return a row even if the process has just ended.
 const SESSION: &str = "SELECT min(usename::text), min(host(client_addr)), min(state::text), \
      min(extract(epoch FROM clock_timestamp() - backend_start)::bigint) \
      FROM pg_catalog.pg_stat_activity WHERE pid = $1";

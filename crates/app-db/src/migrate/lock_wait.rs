@@ -1,4 +1,4 @@
-//! What a statement waited for, as a second session saw it.
+//! What a statement waited for, as a second session observed it.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,15 +7,16 @@ use serde::{Serialize, Serializer};
 
 use crate::migrate::count::Count;
 
-/// The lock that a statement did not get, who held it, and how long the migrator has tried.
+/// The lock that a statement did not get, the sessions that held it, and how long the migrator tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockWait {
-    /// The table, or the kind of lock that is not of a table. `None` if it was not seen in time.
+    /// The table, or the kind of lock if it is not a table lock. `None` if the second session did not
+    /// see it in time.
     pub on: Option<String>,
-    /// The sessions that were in the way when it was last seen.
+    /// The sessions that held the lock at the last look.
     pub blockers: Vec<Blocker>,
-    /// How many other sessions queued behind this one then.
+    /// How many other sessions queued behind this one at the last look.
     pub queued: usize,
     /// How often the migration was tried.
     pub attempts: u32,
@@ -29,7 +30,7 @@ pub struct LockWait {
 pub struct Blocker {
     /// The server process, as in `pg_stat_activity`; 0 is a prepared transaction.
     pub pid: i32,
-    /// What that session calls itself; may be empty.
+    /// The session's `application_name`; may be empty.
     pub application_name: String,
     /// `active`, `idle in transaction`, .. ; `None` if the role may not see it.
     pub state: Option<String>,

@@ -1,7 +1,7 @@
-//! Watches from a second session who is in the way of a migration.
+//! Watches from a second session which sessions block a migration.
 //!
-//! The session of the migration is busy while it waits, so it cannot ask. The second session is opened when
-//! a statement first takes long. If the server has no connection left for it, the migration goes on
+//! The session of the migration is busy while it waits, so it cannot ask. The migrator opens the second
+//! session when a statement first takes long. If the server has no connection left, the migration goes on
 //! unwatched.
 
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::migrate::direct_server::DirectServer;
 use crate::migrate::event::{Listener, MigrationEvent};
 use crate::migrate::lock_wait::{Blocker, LockWait};
 
-/// Sees for one session which locks it waits for.
+/// Observes which locks one session waits for.
 pub(super) struct LockWatch {
     server: DirectServer,
     /// The watched server process.
     pid: i32,
-    /// Sessions idle in a transaction for this long are ended if they are in the way.
+    /// The watch ends blocking sessions that have been idle in a transaction for this long.
     end_idle_blockers: Option<Duration>,
     listener: Listener,
     watcher: Mutex<Watcher>,
@@ -50,7 +50,7 @@ impl LockWatch {
         }
     }
 
-    /// Runs a statement of the watched session, and looks meanwhile what it waits for.
+    /// Runs a statement of the watched session, and watches meanwhile what it waits for.
     pub(super) async fn during<T>(
         &self,
         lock_timeout: Option<Duration>,
@@ -65,7 +65,7 @@ impl LockWatch {
         }
     }
 
-    /// What the statement that failed last waited for, if that was seen.
+    /// What the last failed statement waited for, if the watch saw it.
     pub(super) async fn take(&self) -> LockWait {
         self.watcher.lock().await.seen.take().unwrap_or_default()
     }
@@ -73,7 +73,7 @@ impl LockWatch {
     async fn look(&self, first: Duration) -> std::convert::Infallible {
         tokio::time::sleep(first).await;
         loop {
-            // The lock is free again whenever this future is dropped, and nothing is half written.
+            // Dropping this future at any point frees the lock and leaves nothing half written.
             self.look_once(&mut *self.watcher.lock().await).await;
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -141,7 +141,7 @@ impl LockWatch {
         }))
     }
 
-    /// Tells of each phase of an index build once, and returns the present one.
+    /// Reports each phase of an index build once, and returns the current one.
     async fn report_build(
         &self,
         client: &Client,
@@ -200,7 +200,7 @@ fn blocker(row: &Row) -> Result<Blocker, Error> {
     })
 }
 
-/// Whether it is another lock or another holder. Ages alone are no news.
+/// Whether the lock or its holders differ. A greater age alone is not worth a report.
 fn differ(before: &LockWait, now: &LockWait) -> bool {
     let pids = |wait: &LockWait| wait.blockers.iter().map(|b| b.pid).collect::<Vec<_>>();
     before.on != now.on || pids(before) != pids(now)
@@ -214,7 +214,8 @@ pub(super) fn names(blockers: &[Blocker]) -> String {
 
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 
-/// A role without the right to see others' sessions knows an autovacuum by having no user and a progress.
+/// A role that may not see other sessions recognizes an autovacuum: it has no user, and it reports
+/// progress.
 const BLOCKERS: &str = "SELECT DISTINCT b.pid, coalesce(a.application_name, '')::text, a.state::text, \
      extract(epoch FROM clock_timestamp() - a.xact_start)::float8, \
      coalesce(a.backend_type = 'autovacuum worker', false) OR (a.usesysid IS NULL AND EXISTS \

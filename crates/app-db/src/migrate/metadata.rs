@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::migrate::error::MigrateError;
 
-/// On which side of a deploy a migration runs.
+/// Whether a migration runs before or after a deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Phase {
-    /// Before the new code starts: the old code lives with it.
+    /// Before the new code starts; the old code works with it.
     Expand,
-    /// After the old code is gone, because that code could not live with it.
+    /// After the old code is gone, because the old code would not work with it.
     Contract,
 }
 
 impl Phase {
-    /// The word for it, as in `metadata.toml`.
+    /// The name of the phase in `metadata.toml`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expand => "expand",
@@ -49,21 +49,21 @@ pub(super) struct Metadata {
     pub(super) limits: OwnLimits,
 }
 
-/// The limits that a migration has instead of the configured ones.
+/// A migration's own limits, which replace the configured ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct OwnLimits {
     pub(super) lock_timeout: Option<Limit>,
     pub(super) statement_timeout: Option<Limit>,
 }
 
-/// A time limit. `None` inside lifts the limit.
+/// A time limit. `None` inside means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Limit(
     #[serde(with = "db_config::duration::optional")] pub(super) Option<Duration>,
 );
 
-/// The keys of the file. diesel reads `run_in_transaction` and skips every other key, so a table of our own
-/// is safe.
+/// The keys of the file. diesel reads `run_in_transaction` and skips every other key, so our own table is
+/// safe.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -81,11 +81,11 @@ struct OwnKeys {
 }
 
 impl Metadata {
-    /// Reads the text of the file, or takes diesel's default where there is none.
+    /// Reads the text of the file, or takes diesel's default if there is no file.
     ///
-    /// diesel ignores a file that it cannot parse, and then builds an index inside a transaction after all.
-    /// And it takes a file without the key for `false`. Here both are errors, so that one folder means one
-    /// thing.
+    /// diesel ignores a file that it cannot parse, and then runs the migration in a transaction after all.
+    /// It takes a missing key for `false`. Here both are errors, so that a folder means the same to both
+    /// tools.
     pub(super) fn parse(path: &Path, text: Option<&str>) -> Result<Self, MigrateError> {
         let Some(text) = text else {
             return Ok(Self {

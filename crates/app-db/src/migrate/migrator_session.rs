@@ -12,7 +12,7 @@ use crate::migrate::pooled;
 use crate::migrate::side_table::SideTable;
 use crate::migrate::source::Migration;
 
-/// An open session with the server itself, and the history that it found there.
+/// An open session with the server itself, and the history table that it found.
 pub(super) struct MigratorSession {
     pub(super) client: Client,
     pub(super) history: History,
@@ -51,7 +51,7 @@ impl MigratorSession {
         self.side_table.create(&self.client, &self.history).await
     }
 
-    /// The same without creating anything.
+    /// Like [`lock`](Self::lock), but creates nothing.
     pub(super) async fn take_lock(
         &mut self,
         wait: Duration,
@@ -59,7 +59,7 @@ impl MigratorSession {
     ) -> Result<(), MigrateError> {
         loop {
             self.lock_key().acquire(&self.client, wait).await?;
-            // The migrator that had the lock before may have made the history, and the schema for it.
+            // The migrator that had the lock before may have created the history and its schema.
             let history = History::find(&self.client).await?;
             if history.schema == self.history.schema {
                 self.history = history;
@@ -79,15 +79,15 @@ impl MigratorSession {
         Ok(())
     }
 
-    /// Ends the session. Closing the connection would release the lock too; releasing it first spares
-    /// the next migrator a poll.
+    /// Ends the session. Closing the connection would release the lock too, but an early release spares the next
+    /// migrator a poll.
     pub(super) async fn close(mut self) {
         let _ = self.lock_key().release(&self.client).await;
         self.abandoned.server = None;
     }
 
-    /// Undoes what a migration may have left in the session, so that the next migration finds it new. It
-    /// returns whether the session still has the lock of the migrators.
+    /// Undoes what a migration may have left in the session, so that the next migration finds a new session. Returns
+    /// whether the session still has the migrators' lock.
     pub(super) async fn reset(&self) -> Result<bool, MigrateError> {
         self.clear().await?;
         let failed = MigrateError::bookkeeping("release the locks that a migration has left");
@@ -98,7 +98,7 @@ impl MigratorSession {
         key.is_held(&self.client).await.map_err(failed)
     }
 
-    /// Undoes all of it but the session's locks; in a transaction too.
+    /// Undoes everything except the session's locks. Also works in a transaction.
     pub(super) async fn clear(&self) -> Result<(), MigrateError> {
         let failed = MigrateError::bookkeeping("reset the session");
         self.client
@@ -134,7 +134,7 @@ impl MigratorSession {
         self.abandoned.pid
     }
 
-    /// The definitions of the two tables, as far as a run would create them first.
+    /// The definitions of the tables that a run would create first.
     pub(super) fn tables_to_create(&mut self) -> Vec<String> {
         let side_table = self.side_table.missing_definition(&self.history);
         self.history
@@ -154,8 +154,8 @@ impl MigratorSession {
     }
 }
 
-/// The parts of `DISCARD ALL`, which cannot run in a transaction and would release the migrators' lock. The
-/// roles come first: the rest may need the rights of the session's own.
+/// The parts of `DISCARD ALL`, which itself cannot run in a transaction and would release the migrators' lock. The
+/// roles come first: the rest may need the rights of the session's own role.
 pub(super) const CLEAR: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; DEALLOCATE ALL; \
     UNLISTEN *; DISCARD PLANS; DISCARD SEQUENCES; DISCARD TEMP";
 
@@ -169,9 +169,9 @@ async fn prepare(client: &Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Makes the server notice within a second that a migrator was killed, and in half a minute that its machine is gone
-/// though rows are on their way, and lets the session be idle between two attempts. PostgreSQL before 14 does not know
-/// all of these settings, and some platforms do not support them: there it does without.
+/// Makes the server notice a killed migrator within a second, and a dead machine within half a minute even if rows are
+/// on their way. Also lets the session be idle between two attempts. PostgreSQL before 14 does not know all of these
+/// settings, and some platforms do not support them; the migrator works without them.
 async fn set_if_known(client: &Client) {
     for setting in IF_KNOWN {
         let _ = client.batch_execute(&format!("SET {setting}")).await;
@@ -214,8 +214,7 @@ impl Abandoned {
 
 impl Drop for Abandoned {
     fn drop(&mut self) {
-        // Without a runtime the driver is gone too, and the server notices that the socket is
-        // closed.
+        // Without a runtime, the driver is gone too, and the server notices the closed socket.
         let (Some(server), Ok(runtime)) =
             (self.server.take(), tokio::runtime::Handle::try_current())
         else {
@@ -223,7 +222,7 @@ impl Drop for Abandoned {
         };
         let (pid, backend_start) = (self.pid, std::mem::take(&mut self.backend_start));
         runtime.spawn(async move {
-            // The start time tells this session from a later one with the same process number.
+            // The start time distinguishes this session from a later one with the same process number.
             let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                        WHERE pid = $1 AND backend_start::text = $2";
             let Ok(client) = server.connect().await else {

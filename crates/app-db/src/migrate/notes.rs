@@ -1,4 +1,4 @@
-//! What the side table says of migrations.
+//! What the side table says about migrations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use tokio_postgres::{Error, Row};
 
 use crate::migrate::source::Migration;
 
-/// What the table says.
+/// The contents of the side table.
 #[derive(Default)]
 pub(super) struct Notes {
-    /// The checksums of applied versions, as far as they are known.
+    /// The known checksums of applied versions.
     pub(super) checksums: BTreeMap<String, String>,
-    /// How long applied versions took, as far as it is known.
+    /// The known durations of applied versions.
     pub(super) durations: BTreeMap<String, Duration>,
     /// The versions that are unfinished.
     pub(super) unfinished: BTreeMap<String, Progress>,
@@ -20,9 +20,9 @@ pub(super) struct Notes {
     pub(super) failed: BTreeMap<String, Failure>,
 }
 
-/// How a migration failed last.
+/// The last failure of a migration.
 pub(super) struct Failure {
-    /// In UTC.
+    /// When it failed, in UTC.
     pub(super) at: String,
     pub(super) sqlstate: Option<String>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Failure {
 pub(super) struct Noted<'a> {
     pub(super) version: &'a str,
     pub(super) name: &'a str,
-    /// Of `up.sql`.
+    /// The checksum of `up.sql`.
     pub(super) checksum: &'a str,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Noted<'a> {
 pub(super) struct Progress {
     /// How many of its statements have run.
     pub(super) done: usize,
-    /// The checksum of the file up to the end of the last one.
+    /// The checksum of the file up to the end of the last of them.
     pub(super) checksum: String,
 }
 

@@ -22,16 +22,17 @@ use crate::migrate::statements::split;
 use crate::migrate::step::Step;
 
 impl Migrator {
-    /// What [`run`](Self::run) would apply now: for each statement which relations it locks and how strongly,
-    /// how large they are, and whether they are read from end to end or written anew.
+    /// What [`run`](Self::run) would apply now: for each statement, which relations it locks and how
+    /// strongly, how large they are, and whether the server scans or rewrites them.
     ///
-    /// It reads the catalogue, changes nothing, and takes no lock of any table, nor the migrators' own. Sizes
-    /// are what the server last counted. What triggers, functions and `DO` blocks do is not seen.
+    /// This reads the catalogue, changes nothing, and takes neither a lock on a table nor the migrators'
+    /// lock. Sizes are those of the server's last count. The plan does not see what triggers, functions and
+    /// `DO` blocks do.
     ///
     /// # Errors
     ///
-    /// The errors of [`status`](Self::status), and what [`run`](Self::run) refuses before it changes
-    /// anything. Dropping the future leaves nothing behind.
+    /// The errors of [`status`](Self::status), and those with which [`run`](Self::run) refuses to start.
+    /// Dropping the future leaves nothing behind.
     pub async fn plan(&self) -> Result<Vec<PlannedMigration>, MigrateError> {
         let migrations = self.source.read()?;
         let session = self.open().await?;
@@ -54,7 +55,7 @@ impl Migrator {
         Ok(planned)
     }
 
-    /// The migrations that a run would apply, after everything that it would refuse.
+    /// The migrations that a run would apply. Fails if the run would refuse to start.
     pub(super) async fn pending<'m>(
         &self,
         session: &MigratorSession,

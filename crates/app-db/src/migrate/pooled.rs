@@ -1,4 +1,4 @@
-//! Tells the server itself from a pooler that answers in its place.
+//! Distinguishes the server itself from a pooler that answers for it.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -19,10 +19,9 @@ use crate::migrate::error::MigrateError;
 /// Refuses a connection if the server process that serves it is not the one that greeted it.
 ///
 /// PgBouncer and similar poolers invent the process number in BackendKeyData, so one comparison decides.
-/// Pgpool-II passes the server's number on, and is asked for by its own command.
-/// Neon's proxy invents it too, although it keeps one server connection for each client on hosts without
-/// `-pooler`. For such hosts, and if the caller accepts a proxy, a second connection has to get a server
-/// process of its own.
+/// Pgpool-II passes the server's number on, but answers its own command. Neon's proxy invents the
+/// number too, although it keeps one server connection for each client on hosts without `-pooler`. For such
+/// hosts, and if the caller accepts a proxy, a second connection has to get its own server process.
 pub(super) async fn refuse(client: &Client, server: &DirectServer) -> Result<(), MigrateError> {
     let backend = backend_pid(client).await?;
     let greeted_by = announced_pid(client).await;
@@ -61,8 +60,8 @@ async fn backend_pid(client: &Client) -> Result<i32, MigrateError> {
 }
 
 /// The process number in BackendKeyData. tokio-postgres shows it only in a CancelRequest, which consists of
-/// length, code, process number and secret, four bytes each. Nothing is sent.
-/// Where TLS is spoken a request for it comes before.
+/// length, code, process number and secret, four bytes each. Nothing is sent. With TLS, a request for TLS
+/// comes before it.
 async fn announced_pid(client: &Client) -> Option<i32> {
     let request = Capture::default();
     client
@@ -83,7 +82,7 @@ fn keeps_one_backend_per_client(endpoint: &Endpoint) -> bool {
         })
 }
 
-/// A stream that keeps what is written to it. It is also its own TLS layer, which does nothing.
+/// A stream that keeps what is written to it. It is also its own TLS layer, without encryption.
 #[derive(Clone, Default)]
 struct Capture {
     /// Everything written so far.
@@ -118,7 +117,7 @@ impl AsyncRead for Capture {
         _: &mut Context<'_>,
         answer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // It speaks TLS, if it is asked.
+        // Accepts a request for TLS.
         answer.put_slice(b"S");
         Poll::Ready(Ok(()))
     }

@@ -1,10 +1,10 @@
-//! What to do about a failure that the server names by its SQLSTATE, whatever its language.
+//! What to do about a failure, found by its SQLSTATE, as the server's text may be in any language.
 
 use std::fmt;
 
 use tokio_postgres::error::SqlState;
 
-/// The end of a message: what helps against the failure, if that is known.
+/// The end of a message: what helps against the failure, if the migrator knows it.
 pub(super) struct Remedy<'a>(pub(super) Option<&'a SqlState>);
 
 impl fmt::Display for Remedy<'_> {

@@ -1,4 +1,4 @@
-//! Ways out: to accept an edit, to start again, or to go on from a statement.
+//! Repairs: accept an edit, start again, or continue from a statement.
 
 use crate::migrate::Migrator;
 use crate::migrate::checksum::checksum;
@@ -11,15 +11,15 @@ use crate::migrate::source::Migration;
 use crate::migrate::step::Step;
 
 impl Migrator {
-    /// Takes the `up.sql` of an applied migration as it is now for the one that was applied. Nothing is run.
+    /// Accepts the current `up.sql` of an applied migration as the one that was applied. Nothing is run.
     ///
     /// `version` may be written as in the name of the directory.
     ///
     /// # Errors
     ///
-    /// [`MigrateError::NotApplied`] if the migration is not applied, or its files are not in the source, and
-    /// the errors of [`run`](Self::run) except the errors of running a migration. If the future is dropped, the edit is
-    /// accepted or not.
+    /// [`MigrateError::NotApplied`] if the migration is not applied, or its files are not in the source, and the errors
+    /// of [`run`](Self::run) except the errors of running a migration. If the future is dropped, the edit may or may
+    /// not be accepted.
     pub async fn accept(&self, version: &str) -> Result<(), MigrateError> {
         let migrations = self.source.read()?;
         let number = version_of(version);
@@ -48,15 +48,15 @@ impl Migrator {
         noted
     }
 
-    /// Forgets how far an unfinished migration has come, so that the next run starts with its first
-    /// statement. What has run stays, and is for the caller to undo.
+    /// Forgets how far an unfinished migration has come, so that the next run starts with its first statement. The
+    /// effects of the statements that have run stay, and the caller has to undo them.
     ///
     /// `version` may be written as in the name of the directory.
     ///
     /// # Errors
     ///
-    /// [`MigrateError::NotApplied`] if the migration is not unfinished, and the errors of
-    /// [`run`](Self::run) except the errors of running a migration. If the future is dropped, it is forgotten or not.
+    /// [`MigrateError::NotApplied`] if the migration is not unfinished, and the errors of [`run`](Self::run) except the
+    /// errors of running a migration. If the future is dropped, the progress may or may not be forgotten.
     pub async fn restart(&self, version: &str) -> Result<(), MigrateError> {
         let migrations = self.source.read()?;
         let number = version_of(version);
@@ -76,16 +76,16 @@ impl Migrator {
         forgotten
     }
 
-    /// Lets the next run of a migration outside a transaction begin with its statement number `statement`,
-    /// counted from 1, as if those before it had run. The caller knows that they have. One more than the last is
-    /// allowed: then the run only records the migration.
+    /// Lets the next run of a migration outside a transaction begin with statement number `statement`, counted from 1.
+    /// The caller vouches that the statements before it have run. One more than the last is allowed: then the run only
+    /// records the migration.
     ///
     /// `version` may be written as in the name of the directory.
     ///
     /// # Errors
     ///
-    /// [`MigrateError::NotApplied`] if no run of the migration can begin there, and the errors of
-    /// [`run`](Self::run) except the errors of running a migration. If the future is dropped, it is noted or not.
+    /// [`MigrateError::NotApplied`] if no run of the migration can begin there, and the errors of [`run`](Self::run)
+    /// except the errors of running a migration. If the future is dropped, the start may or may not be noted.
     pub async fn resume_at(&self, version: &str, statement: usize) -> Result<(), MigrateError> {
         let migrations = self.source.read()?;
         let number = version_of(version);

@@ -1,4 +1,4 @@
-//! What the migrator reports about migrations.
+//! The migrator's reports about migrations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::migrate::metadata::Phase;
 use crate::migrate::notes::Notes;
 use crate::migrate::source::Migration;
 
-/// One migration, with what the source and the server know about it.
+/// One migration, as the source and the server know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MigrationStatus {
@@ -21,21 +21,21 @@ pub struct MigrationStatus {
     pub version: String,
     /// The rest of the directory name. Empty if only the server knows the version.
     pub name: String,
-    /// Where it stands.
+    /// Its state.
     pub state: MigrationState,
     /// When it was applied, in UTC, as recorded.
     pub applied_at: Option<String>,
     /// Whether its `up.sql` is the one that was applied. `None` if it is not applied.
     pub checksum: Option<ChecksumState>,
-    /// On which side of a deploy it runs, if it says so.
+    /// Whether it runs before or after a deploy, if it says so.
     pub phase: Option<Phase>,
     /// Whether it runs in a transaction. `None` if only the server knows the version.
     pub run_in_transaction: Option<bool>,
-    /// How long the run took that applied it, waiting for locks included. `None` if another tool applied it.
+    /// How long it took to apply, including the wait for locks. `None` if another tool applied it.
     #[serde(rename = "duration_ms", serialize_with = "optional_milliseconds")]
     pub duration: Option<Duration>,
-    /// Whether its `up.sql` drops tables, columns or schemas, or deletes rows: `down.sql` cannot bring them
-    /// back. What a `DO` block does is not seen. `None` if only the server knows the version.
+    /// Whether its `up.sql` drops tables, columns or schemas, or deletes rows, which `down.sql` cannot bring
+    /// back. The check does not look into `DO` blocks. `None` if only the server knows the version.
     pub destructive: Option<bool>,
 }
 
@@ -48,12 +48,12 @@ pub enum ChecksumState {
     Same,
     /// The file was edited after it was applied.
     Edited,
-    /// Nobody knows: another tool applied it, or its files are not here.
+    /// Unknown: another tool applied it, or the source lacks its files.
     Unknown,
 }
 
 impl ChecksumState {
-    /// The word for it, as in JSON.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -63,7 +63,7 @@ impl ChecksumState {
     }
 }
 
-/// Where a migration stands.
+/// The state of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -72,21 +72,20 @@ pub enum MigrationState {
     Applied,
     /// The next run applies it.
     Pending,
-    /// Pending, but older than an applied migration. The next run refuses it, unless it is told to
-    /// apply it.
+    /// Pending, but older than an applied migration. The next run refuses it, unless the caller allows it.
     OutOfOrder,
-    /// Some of its statements have run. It runs outside a transaction and was interrupted; the next run goes
-    /// on behind them.
+    /// Some of its statements have run. It runs outside a transaction and was interrupted; the next run
+    /// continues after them.
     Unfinished,
-    /// Applied, but its `up.sql` is not the one that was applied: somebody has edited it since. Nothing runs
-    /// until it is restored or accepted. Migrations that another tool has applied never have this state.
+    /// Applied, but somebody has edited its `up.sql` since. Nothing runs until the file is restored or the
+    /// edit accepted. Migrations that another tool has applied never have this state.
     Drifted,
     /// Applied, but not in the source: an older checkout, or a deleted file.
     Missing,
 }
 
 impl MigrationState {
-    /// The word for it, as in JSON.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -112,12 +111,12 @@ pub struct FinishedMigration {
     pub version: String,
     /// The rest of the directory's name.
     pub name: String,
-    /// How long it took, waiting for locks included.
+    /// How long it took, including the wait for locks.
     #[serde(rename = "elapsed_ms", serialize_with = "milliseconds")]
     pub elapsed: Duration,
 }
 
-/// Compares the migrations of the source with what the server has recorded, by version.
+/// Compares the migrations of the source with the server's record, by version.
 pub(super) fn compare(
     migrations: &[Migration],
     applied: &BTreeMap<String, String>,
@@ -168,7 +167,7 @@ pub(super) fn compare(
     status.collect()
 }
 
-/// The migrations whose file is not the one that was applied, as far as that is known.
+/// The migrations that are known to have been edited after they were applied.
 pub(super) fn drifted<'a>(
     migrations: &'a [Migration],
     notes: &Notes,
@@ -179,7 +178,7 @@ pub(super) fn drifted<'a>(
     })
 }
 
-/// Fails if there is any of `edited`, given as versions and names.
+/// Fails if `edited`, versions and names, is not empty.
 pub(super) fn refuse_drift<'a>(
     mut edited: impl Iterator<Item = (&'a String, &'a String)>,
 ) -> Result<(), MigrateError> {

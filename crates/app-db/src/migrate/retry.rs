@@ -1,4 +1,4 @@
-//! Which failures of a migration are tried again, and for how long.
+//! Which failures of a migration the migrator retries, and for how long.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ impl Retry {
         }
     }
 
-    /// Counts a failed attempt. It returns how long to wait before the next one, or `None` if the time is
-    /// used up.
+    /// Counts a failed attempt. Returns how long to wait before the next one, or `None` if the time is used
+    /// up.
     pub(super) fn failed(&mut self, passing: Passing, now: Instant) -> Option<Duration> {
         self.attempts += 1;
         let failed_since = *self.failed_since.get_or_insert(now);
@@ -33,7 +33,7 @@ impl Retry {
         is_left.then(|| delay(self.attempts).min(left))
     }
 
-    /// Adds to what was waited for how often and how long.
+    /// Completes `waited` with the number of attempts and the time since the first failure.
     pub(super) fn summed_up(&self, waited: LockWait, now: Instant) -> LockWait {
         LockWait {
             attempts: self.attempts,
@@ -45,18 +45,19 @@ impl Retry {
     }
 }
 
-/// Why a failed statement may succeed when it is tried again.
+/// Why a failed statement may succeed in a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passing {
     /// Another session held a lock for longer than `lock_timeout`, or in a deadlock.
     Lock,
-    /// Another session changed the same objects in the same moment, as two `CREATE EXTENSION IF NOT
-    /// EXISTS` do.
+    /// Another session changed the same objects in the same moment, as with two
+    /// `CREATE EXTENSION IF NOT EXISTS`.
     Catalog,
 }
 
 impl Passing {
-    /// Whether the failure passes. Codes and routines are read and not the text, because that is translated.
+    /// Whether and why the failure may pass. The decision reads codes and routines and not the text, which
+    /// servers translate.
     pub(super) fn of(error: &DbError, accepts_existing: bool) -> Option<Self> {
         let code = error.code();
         if [
@@ -84,7 +85,8 @@ impl Passing {
         collision.then_some(Self::Catalog)
     }
 
-    /// How often it is worth trying. A collision is over at once; what goes on is something else.
+    /// How many attempts are worthwhile. A collision is over at once; a failure that lasts has another
+    /// cause.
     fn attempts(self) -> u32 {
         match self {
             Self::Lock => u32::MAX,

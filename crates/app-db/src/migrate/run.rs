@@ -1,4 +1,4 @@
-//! What `run`, `revert` and `redo` do while they have the lock.
+//! The work of `run`, `revert` and `redo` while they have the lock.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::migrate::selection::known_version;
 use crate::migrate::source::{Migration, reversible};
 use crate::migrate::step::Step;
 
-/// One word for what is done, and one for what has been done.
+/// The verb for a command, and its past participle.
 #[derive(Clone, Copy)]
 pub(super) struct Action(&'static str, &'static str);
 

@@ -1,4 +1,4 @@
-//! Whether a service and the schema it meets belong together.
+//! Whether the schema fits a service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::migrate::checksum::checksum;
 use crate::migrate::source::Migration;
 
-/// What the schema lacks of a service's migrations, and what it has beyond them.
+/// Which of a service's migrations the schema lacks, and which others it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SchemaState {
@@ -25,15 +25,15 @@ pub struct SchemaState {
 }
 
 impl SchemaState {
-    /// Whether the service can work: nothing is pending and nothing edited. A schema that is ahead is fine,
-    /// because an older service has to live with the newer schema during a deploy and after a rollback.
+    /// Whether the service can work: nothing is pending and nothing was edited. A newer schema is fine,
+    /// because an older service has to work with it during a deploy and after a rollback.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.pending.is_empty() && self.drifted.is_empty()
     }
 
-    /// Compares `migrations` with what the server of `conn` has on record. It needs SELECT on the two tables
-    /// and no other right; without the right to read the checksums, no edit is noticed.
+    /// Compares `migrations` with the record of the server of `conn`. It needs only SELECT on the two
+    /// tables; without the right to read the checksums, it notices no edit.
     pub(crate) async fn read(
         conn: &mut AsyncPgConnection,
         migrations: &[Migration],
@@ -94,7 +94,7 @@ struct Applied {
     checksum: Option<String>,
 }
 
-/// Along the `search_path`, where the migrator has made them.
+/// Along the `search_path`, where the migrator has created them.
 const FIND: &str = "SELECT format('%I.%I', n.nspname, c.relname) AS history, \
      format('%I.%I', n.nspname, '__dbctl_migrations') AS notes, \
      coalesce(has_table_privilege(s.oid, 'SELECT'), false) AS readable \

@@ -11,15 +11,16 @@ use crate::migrate::step::Step;
 
 impl Migrator {
     /// What [`run`](Self::run) would apply now, as a script for psql: the statements of the pending
-    /// migrations, and the records that they have run. psql leaves the catalogue and the history that a run
-    /// would leave.
+    /// migrations, and the records that they have run. psql then leaves the same catalogue and history as a
+    /// run.
     ///
-    /// The script takes the migrators' lock, and stops at the first error. What a run does beyond its
-    /// statements is not in it: trying again, dropping invalid indexes, naming who is in the way.
+    /// The script takes the migrators' lock, and stops at the first error. It lacks what a run does beyond
+    /// its statements: it does not retry, does not drop invalid indexes, and does not name blocking
+    /// sessions.
     ///
     /// # Errors
     ///
-    /// As [`plan`](Self::plan). It changes nothing.
+    /// The errors of [`plan`](Self::plan). This changes nothing.
     pub async fn script(&self) -> Result<String, MigrateError> {
         let migrations = self.source.read()?;
         let mut session = self.open().await?;

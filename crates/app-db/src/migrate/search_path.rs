@@ -7,7 +7,7 @@ pub(super) fn first_named(path: &str, user: &str) -> Option<String> {
     let mut quoted = false;
     for character in path.chars() {
         match character {
-            // A doubled quote inside quotes leaves and enters them again, and stays one quote.
+            // A doubled quote inside quotes closes and opens them again, and stands for one quote.
             '"' => {
                 quoted = !quoted;
                 name.push('"');

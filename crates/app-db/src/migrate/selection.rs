@@ -7,20 +7,20 @@ use crate::migrate::layout::version_of;
 use crate::migrate::metadata::Phase;
 use crate::migrate::source::Migration;
 
-/// What the caller wants applied.
+/// What the caller wants to apply.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Selection {
     /// The last version, as the caller wrote it.
     pub(super) to: Option<String>,
     pub(super) most: Option<usize>,
     pub(super) phase: Option<Phase>,
-    /// Whether one run may go through both phases.
+    /// Whether one run must not apply both phases.
     pub(super) one_phase: bool,
     pub(super) allow_out_of_order: bool,
 }
 
 impl Selection {
-    /// The migrations to apply, in order, or why nothing may run.
+    /// The migrations to apply, in order. Fails if nothing may run.
     pub(super) fn of<'a>(
         &self,
         migrations: &'a [Migration],
@@ -43,7 +43,7 @@ impl Selection {
         Ok(pending)
     }
 
-    /// The last version to apply. Applied ones beyond it are an error: the caller wants to go back, and a
+    /// The last version to apply. Newer applied versions are an error: the caller wants to go back, and a
     /// run never does.
     fn last(
         &self,
@@ -111,7 +111,7 @@ pub(super) fn known_version(given: &str, migrations: &[Migration]) -> Result<Str
     })
 }
 
-/// The old code would meet what the contract has taken away.
+/// Refuses both phases in one run, as the old code may still use what the contract removes.
 fn refuse_both_phases(pending: &[&Migration]) -> Result<(), MigrateError> {
     let mut contracts = pending
         .iter()

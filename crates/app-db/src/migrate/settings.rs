@@ -15,7 +15,8 @@ pub(super) struct MigrationSettings {
     /// is never altered.
     #[serde(with = "db_config::duration::optional")]
     pub(super) lock_timeout: Option<Duration>,
-    /// How long a migration that did not get a lock is tried again. Too low: a deploy dies behind a backup.
+    /// How long the migrator retries a migration that did not get a lock. Too low: a deploy fails while a
+    /// backup runs.
     #[serde(with = "db_config::duration::optional")]
     pub(super) lock_retry: Option<Duration>,
     /// How long one statement may run. Too low: a long table rewrite never finishes.

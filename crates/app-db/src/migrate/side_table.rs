@@ -1,14 +1,15 @@
-//! What the migrator knows beyond diesel's history: the checksum of each file that it has applied.
+//! The migrator's own table beside diesel's history: it has the checksum of each applied file.
 //!
-//! diesel's table stays as diesel makes it, so the checksums have a table beside it. A row counts only
-//! together with the row of the history that was written in the same transaction: diesel's own tool may have
-//! reverted the migration and applied it again since.
+//! diesel's table stays as diesel creates it, so the checksums have their own table. A row counts only together
+//! with the row of the history that was written in the same transaction: diesel's own tool may have reverted the
+//! migration and applied it again since.
 //!
 //! A migration that runs outside a transaction has a row without `run_on` while it is unfinished, which says
 //! how many of its statements have run.
 //!
-//! The columns of `ADDED` are for people who read the table: who, from where, since when, and what it came to.
-//! A table that lacks them gets them, and where that is not allowed the migrator does without.
+//! The columns of `ADDED` are for people who read the table: who ran a migration, from where, since when, and
+//! with which result. The migrator adds them to a table that lacks them, and works without them if the role may
+//! not.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::migrate::error::MigrateError;
 use crate::migrate::history::History;
 use crate::migrate::notes::{Noted, Notes, Progress};
 
-/// The table, and what the role may do with it.
+/// The table, and the role's rights on it.
 pub(super) struct SideTable {
     /// With its schema, for SQL.
     table: String,
@@ -27,9 +28,10 @@ pub(super) struct SideTable {
     exists: bool,
     readable: bool,
     writable: bool,
-    /// Whether it has all of `ADDED`.
+    /// Whether it has all columns of `ADDED`.
     complete: bool,
-    /// Whether the record of each migration creates it first, because its schema is yet to be created.
+    /// Whether the record of each migration creates the table first, because a migration still has to create its
+    /// schema.
     with_record: bool,
 }
 
@@ -59,8 +61,8 @@ impl SideTable {
         })
     }
 
-    /// Creates the table if it is not there, and completes one that an older version has made. A role that may
-    /// not do so works without checksums, or without the columns.
+    /// Creates the table if it is missing, and completes a table of an older version. A role without the right
+    /// works without checksums, or without the columns.
     pub(super) async fn create(
         &mut self,
         client: &Client,
@@ -95,8 +97,8 @@ impl SideTable {
         Ok(())
     }
 
-    /// Adds the columns that an older version has not made. Only the owner of the table may, and somebody may be
-    /// reading the table, as a dump does: then a later run adds them.
+    /// Adds the columns that an older version did not create. Only the owner of the table may, and another
+    /// session, such as a dump, may be reading the table: then a later run adds them.
     async fn complete(&mut self, client: &Client) -> Result<(), MigrateError> {
         let add = ADDED.map(|(name, kind)| format!("ADD COLUMN IF NOT EXISTS {name} {kind}"));
         let sql = format!(
@@ -113,7 +115,7 @@ impl SideTable {
         client.batch_execute("ROLLBACK").await.map_err(failed)
     }
 
-    /// The definition of the table, if it is not there. From then on its notes are written as if it were.
+    /// The definition of the table, if it is missing. From then on its notes are written as if it existed.
     pub(super) fn missing_definition(&mut self, history: &History) -> Option<String> {
         if self.exists {
             return None;
@@ -145,7 +147,7 @@ impl SideTable {
             .map_err(failed)
     }
 
-    /// The SQL that notes that an unfinished migration begins, or goes on, after what has run.
+    /// The SQL that notes that an unfinished migration begins, or continues after the statements that have run.
     pub(super) fn begin(&self, noted: Noted<'_>, progress: Option<&Progress>) -> Option<String> {
         let started = self.columns(", started_at = excluded.started_at");
         self.unfinished(noted, progress, started)
@@ -156,7 +158,7 @@ impl SideTable {
         self.unfinished(noted, Some(progress), "")
     }
 
-    /// Without any progress, nobody can say how far it has come.
+    /// Without `progress`, the row does not say how far the migration has come.
     fn unfinished(
         &self,
         noted: Noted<'_>,
@@ -183,7 +185,7 @@ impl SideTable {
         })
     }
 
-    /// The SQL that notes a failure, unless the migration is applied, as one is that could not be reverted.
+    /// The SQL that notes a failure. It does nothing for an applied migration, such as one whose revert failed.
     pub(super) fn failed(
         &self,
         noted: Noted<'_>,
@@ -240,7 +242,7 @@ impl SideTable {
         )
     }
 
-    /// The SQL that notes how long `version` took, behind its [`note`](Self::note).
+    /// The SQL that notes how long `version` took, after its [`note`](Self::note).
     pub(super) fn took(&self, version: &str, elapsed: Duration) -> String {
         if !(self.writable && self.complete) {
             return String::new();
@@ -253,7 +255,7 @@ impl SideTable {
         )
     }
 
-    /// The SQL that notes that `version` is reverted. Its row stays, and counts no more.
+    /// The SQL that notes that `version` is reverted. Its row stays, but no longer counts.
     pub(super) fn reverted(&self, version: &str) -> String {
         if !self.complete {
             return self.forget(version);
@@ -291,7 +293,7 @@ impl SideTable {
         )
     }
 
-    /// The part of a statement that is about the added columns, if there are any.
+    /// `part`, which concerns the added columns, or nothing if the table lacks them.
     fn columns<'a>(&self, part: &'a str) -> &'a str {
         if self.complete { part } else { "" }
     }
@@ -306,13 +308,14 @@ impl SideTable {
     }
 }
 
-/// When work began that had taken so long by a time of the server's clock. The time is not after `noted_at`.
+/// The SQL for the begin of work that took `elapsed` until `ended`, both by the server's clock. The result is
+/// not after `noted_at`.
 fn began(elapsed: Duration, ended: &str) -> String {
     let milliseconds = elapsed.as_millis();
     format!("{ended} - {milliseconds} * interval '1 millisecond'")
 }
 
-/// A text for SQL, whatever `standard_conforming_strings` says.
+/// A string literal that does not depend on `standard_conforming_strings`.
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
@@ -337,7 +340,7 @@ const COLUMNS: &str = ", name, state, client_host";
 const UPDATES: &str = ", name = excluded.name, state = excluded.state, \
      client_host = excluded.client_host, error_sqlstate = NULL";
 
-/// From where the session comes, as the server sees it. Nothing over a Unix socket.
+/// The client's address as the server sees it. NULL over a Unix socket.
 const HOST: &str = "host(inet_client_addr())";
 
 const FIND: &str = "SELECT t.oid IS NOT NULL, coalesce(has_table_privilege(t.oid, 'SELECT'), false), \

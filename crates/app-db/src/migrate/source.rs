@@ -1,4 +1,4 @@
-//! Where migrations come from: a directory in diesel's layout, or text compiled into the program.
+//! The source of migrations: a directory in diesel's layout, or text compiled into the program.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use crate::migrate::metadata::{Metadata, OwnLimits, Phase};
 
 /// Where a [`Migrator`](super::Migrator) finds its migrations.
 ///
-/// A directory has the layout of diesel: `<version>_<name>/{up.sql,down.sql,metadata.toml}`. Only `up.sql`
-/// is required. Every command reads the directory again.
+/// A directory has diesel's layout: `<version>_<name>/{up.sql,down.sql,metadata.toml}`. Only `up.sql` is
+/// required. Every command reads the directory again.
 #[derive(Clone, Debug)]
 pub struct MigrationSource(SourceKind);
 
@@ -68,7 +68,7 @@ impl MigrationSource {
 
     /// Reads and checks all migrations, ordered by version.
     ///
-    /// It blocks on the file system while it reads a few small files.
+    /// This blocks on the file system while it reads a few small files.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl MigrationSource {
     }
 }
 
-/// A migration compiled into the program, as `include_str!` gives it.
+/// A migration compiled into the program, for example with `include_str!`.
 #[derive(Clone, Debug)]
 pub struct EmbeddedMigration {
     directory: Cow<'static, str>,
@@ -164,7 +164,7 @@ pub struct Migration {
     pub down: Option<String>,
     /// Whether it runs in a transaction of the migrator.
     pub run_in_transaction: bool,
-    /// On which side of a deploy it runs, if `metadata.toml` says so.
+    /// Whether it runs before or after a deploy, if `metadata.toml` says so.
     pub phase: Option<Phase>,
     pub(super) limits: OwnLimits,
 }
@@ -177,7 +177,7 @@ impl Migration {
 }
 
 fn read_directory(root: &Path) -> Result<Vec<Migration>, MigrateError> {
-    // A relative path does not help a reader who does not know where the program was started.
+    // The error has the absolute path, as its reader may not know where the program was started.
     let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let unreadable = |error| MigrateError::unreadable(&absolute, error);
     let mut migrations = Vec::new();

@@ -1,9 +1,9 @@
 //! A migration's SQL, cut into the statements the server will see.
 //!
-//! The server runs several statements of one batch in one implicit transaction, in which `CREATE INDEX
-//! CONCURRENTLY` fails. And most errors have no position, so that they could not be placed in the file. So
-//! the migrator sends the statements one by one, as `psql -f` does, and cuts them like psql: at a semicolon
-//! outside quotes, comments, parentheses and `BEGIN ATOMIC`.
+//! The server runs several statements of one batch in one implicit transaction, in which
+//! `CREATE INDEX CONCURRENTLY` fails. Most errors also have no position, so a batch would not show which
+//! statement failed. So the migrator sends the statements one by one, as `psql -f` does, and cuts them like
+//! psql: at a semicolon outside quotes, comments, parentheses and `BEGIN ATOMIC`.
 
 use squawk_lexer::TokenKind;
 
@@ -12,20 +12,20 @@ use crate::migrate::tokens::tokens;
 /// One statement of a migration, with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MigrationStatement<'a> {
-    /// The text from its first word on, without the semicolon.
+    /// The text from its first word, without the semicolon.
     pub(super) sql: &'a str,
     /// The offset of the first byte in the file.
     pub(super) offset: usize,
     /// The first words, in lower case.
     leading: Vec<String>,
-    /// Whether it says `CONCURRENTLY`. Such a statement waits for other transactions.
+    /// Whether it has `CONCURRENTLY`. Such a statement waits for other transactions.
     pub(super) concurrent: bool,
-    /// What in it only psql can do, as it is to be named.
+    /// The part that only psql understands, as an error names it.
     pub(super) only_for_psql: Option<String>,
 }
 
 impl<'a> MigrationStatement<'a> {
-    /// The empty statement behind the last one of `sql`. A failed COMMIT is reported there.
+    /// The empty statement after the last one of `sql`. A failed COMMIT is reported there.
     pub(super) fn end_of(sql: &'a str) -> Self {
         let offset = sql.trim_end().len();
         Self {
@@ -48,8 +48,8 @@ impl<'a> MigrationStatement<'a> {
         }
     }
 
-    /// Whether it accepts that its object exists. Told that it exists, it met another session that was
-    /// creating it in the same moment.
+    /// Whether it accepts an existing object, as with `IF NOT EXISTS`. If it fails because the object
+    /// exists, another session was creating the object in the same moment.
     pub(super) fn accepts_existing(&self) -> bool {
         self.leading.iter().skip(1).take(2).eq(["or", "replace"])
             || ["if", "not", "exists"]
@@ -63,7 +63,7 @@ impl<'a> MigrationStatement<'a> {
     }
 }
 
-/// The statements of `sql`, without any that consist of comments and blanks alone.
+/// The statements of `sql`, except those with only comments and blanks.
 pub(super) fn split(sql: &str) -> Vec<MigrationStatement<'_>> {
     let mut statements = Vec::new();
     let mut open = Open::default();
@@ -89,13 +89,13 @@ pub(super) fn mentions(sql: &str, word: &str) -> bool {
     })
 }
 
-/// Whether it is one of the two lines that pg_dump puts around a dump since August 2025. They only tell psql
-/// to run no other command.
+/// Whether it is one of the two lines that pg_dump puts around a dump since August 2025. They only make psql
+/// refuse every other command.
 fn guards_a_dump(command: &str) -> bool {
     matches!(psql_command(command), "\\restrict" | "\\unrestrict")
 }
 
-/// The name of a command of psql, with its backslash.
+/// The name of a psql command, with its backslash.
 fn psql_command(text: &str) -> &str {
     let name = text[1..]
         .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -130,7 +130,8 @@ impl Open {
 
     fn push(&mut self, kind: TokenKind, start: usize, end: usize, text: &str) {
         match kind {
-            // A comment without an end is sent, so that the server refuses it and what it has swallowed.
+            // A comment without an end is sent, so that the server refuses it and the text that it has
+            // swallowed.
             TokenKind::Whitespace
             | TokenKind::LineComment
             | TokenKind::BlockComment { terminated: true } => return,
@@ -317,7 +318,7 @@ mod tests {
         ));
     }
 
-    /// What no lexer can end goes to the server whole, wherever it begins.
+    /// A token without an end goes to the server whole, wherever it begins.
     #[test]
     fn what_has_no_end_is_sent_to_the_server() {
         for unended in [

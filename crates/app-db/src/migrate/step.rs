@@ -65,8 +65,8 @@ impl<'a> Step<'a> {
         split(self.text)
     }
 
-    /// Whether a run can go on in the middle: not in `down.sql`, and not in a file with transactions of its
-    /// own, which may have been rolled back.
+    /// Whether a run can continue in the middle: not in `down.sql`, and not in a file with its own
+    /// transactions, which may have been rolled back.
     pub(super) fn is_resumable(&self) -> bool {
         let statements = self.statements();
         self.is_up
@@ -84,7 +84,7 @@ impl<'a> Step<'a> {
         &self.migration.version
     }
 
-    /// What its row says whatever happens.
+    /// The part of its row that does not depend on the outcome.
     pub(super) fn noted(&self) -> Noted<'_> {
         Noted::of(self.migration, &self.checksum)
     }
@@ -100,7 +100,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Tells that one of its statements begins, after `done` others.
+    /// The event for the begin of a statement after `done` others.
     pub(super) fn event(&self, done: usize, statement: &MigrationStatement<'_>) -> MigrationEvent {
         MigrationEvent::Statement {
             version: self.migration.version.clone(),
@@ -110,7 +110,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// What stands behind the last statement: a failed COMMIT is reported there.
+    /// The empty statement after the last one: a failed COMMIT is reported there.
     pub(super) fn end(&self) -> MigrationStatement<'a> {
         MigrationStatement::end_of(self.text)
     }
@@ -120,7 +120,7 @@ impl<'a> Step<'a> {
         self.migration.title()
     }
 
-    /// Refuses what the server cannot run, what would end the transaction of the migrator halfway, and what
+    /// Refuses a file that the server cannot run, that would end the migrator's transaction halfway, or that
     /// does nothing.
     pub(super) fn check(&self, allow_empty: bool) -> Result<(), MigrateError> {
         let statements = self.statements();
@@ -160,7 +160,7 @@ impl<'a> Step<'a> {
         names
     }
 
-    /// Whether it validates constraints and does nothing else: then nobody waits for it, however long it takes.
+    /// Whether it only validates constraints: then nobody waits for it, however long it takes.
     fn only_validates(&self) -> bool {
         let statements = self.statements();
         let validates = |statement: &MigrationStatement<'_>| {

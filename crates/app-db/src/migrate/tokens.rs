@@ -14,7 +14,8 @@ pub(super) struct PlacedToken {
 /// All tokens of `sql`. Together they cover every byte of it.
 ///
 /// The lexer ends an `E'..'` string at its first part, although the server reads a part on the next line with
-/// the same escapes. And it does not know psql's commands, which reach to the end of the line.
+/// the same escapes. Nor does the lexer know psql's commands, which reach to the end of the line. This
+/// function handles both.
 pub(super) fn tokens(sql: &str) -> Vec<PlacedToken> {
     let mut all: Vec<PlacedToken> = Vec::new();
     let mut offset = 0;
@@ -45,8 +46,8 @@ pub(super) fn tokens(sql: &str) -> Vec<PlacedToken> {
     all
 }
 
-/// Whether a string that comes now belongs to the `E'..'` string before it: only blanks and comments with a
-/// line break stand between them.
+/// Whether the next string continues the `E'..'` string before it: only blanks and comments with a line break
+/// are between them.
 fn continues_escapes(sql: &str, before: &[PlacedToken]) -> bool {
     let mut line_break = false;
     for token in before.iter().rev() {

@@ -1,4 +1,4 @@
-//! Whether each `down.sql` takes back what its `up.sql` does.
+//! Whether each `down.sql` undoes what its `up.sql` does.
 
 use db_config::DirectUrl;
 use db_pool::Endpoint;
@@ -13,15 +13,15 @@ use crate::migrate::run::Action;
 use crate::migrate::source::Migration;
 use crate::migrate::step::Step;
 
-/// What came of all migrations, in order.
+/// The results of all migrations, in order.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Each migration that was looked at.
+    /// Each verified migration.
     pub migrations: Vec<VerifiedMigration>,
 }
 
-/// What came of one migration.
+/// The result of one migration.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct VerifiedMigration {
@@ -33,16 +33,16 @@ pub struct VerifiedMigration {
     pub reversible: bool,
     /// Objects that `down.sql` has left behind.
     pub left: Vec<String>,
-    /// Objects that were there before `up.sql`, and are gone after `down.sql`.
+    /// Objects that existed before `up.sql`, and are gone after `down.sql`.
     pub missing: Vec<String>,
-    /// Objects that `down.sql` has not brought back to what they were.
+    /// Objects that `down.sql` has not restored to their former definition.
     pub changed: Vec<String>,
-    /// Objects that are not the same when `up.sql` has run for the second time.
+    /// Objects that differ after the second run of `up.sql`.
     pub different_again: Vec<String>,
 }
 
 impl Verification {
-    /// Whether every `down.sql` that there is takes back everything.
+    /// Whether every existing `down.sql` undoes everything.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.migrations.iter().all(VerifiedMigration::is_clean)
@@ -50,7 +50,7 @@ impl Verification {
 }
 
 impl VerifiedMigration {
-    /// Whether its `down.sql`, if there is one, takes back everything.
+    /// Whether its `down.sql`, if there is one, undoes everything.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         [
@@ -68,19 +68,20 @@ impl Migrator {
     /// Applies, reverts and applies again every migration in a scratch database, and compares the catalogue
     /// before and after.
     ///
-    /// The scratch database is that of `scratch`, which has to be empty, or else one that is created beside
-    /// the migrator's own database and dropped at the end. Rows of tables are not compared, nor the order of
+    /// The scratch database is that of `scratch`, which has to be empty. Without `scratch`, the migrator creates one
+    /// beside its own database and drops it at the end. It compares neither the rows of tables nor the order of
     /// columns.
     ///
     /// # Errors
     ///
-    /// The errors of [`run`](Self::run), and [`MigrateError::NotEmpty`]. If the future is dropped, a database
-    /// that was created stays, until the next call drops it.
+    /// The errors of [`run`](Self::run), and [`MigrateError::NotEmpty`]. If the future is dropped, a created database
+    /// stays until the next call drops it.
     pub async fn verify(&self, scratch: Option<&DirectUrl>) -> Result<Verification, MigrateError> {
         self.verify_some(scratch, |_| true).await
     }
 
-    /// The same for the migrations that `chosen` says yes to. The others are only applied, and are not in the result.
+    /// Like [`verify`](Self::verify), but only for the migrations that `chosen` accepts. The others are only applied,
+    /// and are not in the result.
     ///
     /// # Errors
     ///
@@ -157,7 +158,7 @@ impl Migrator {
         })
     }
 
-    /// What came of one migration, and whether the next ones can be tried.
+    /// Verifies one migration. Also returns whether the next ones can be tried.
     async fn verify_one(
         &self,
         session: &MigratorSession,
@@ -187,7 +188,7 @@ impl Migrator {
             let Differences { new, gone, changed } = before.compare(&read(session).await?);
             (verified.left, verified.missing, verified.changed) = (new, gone, changed);
             if let Err(error) = up().await {
-                // Most often what `down.sql` has left is in the way.
+                // The usual cause is an object that `down.sql` has left.
                 let problem = format!("up.sql, which cannot run again ({})", error.report());
                 verified.different_again.push(problem);
                 return Ok((verified, false));
@@ -229,5 +230,5 @@ async fn drop_left_over(
     Ok(())
 }
 
-/// In the names of scratch databases, between that of the database and a random number.
+/// The middle of a scratch database's name, between the database's name and a random number.
 const SCRATCH: &str = "_dbctl_verify_";

@@ -1,4 +1,4 @@
-//! Waiting until somebody else has applied the migrations.
+//! Waits until another process has applied the migrations.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,16 @@ use crate::migrate::Migrator;
 use crate::migrate::error::MigrateError;
 
 impl Migrator {
-    /// Waits until every migration of the source is applied. It asks about once a second, applies nothing and
-    /// takes no lock. Migrations that only the server knows do not matter.
+    /// Waits until every migration of the source is applied. This asks about once a second, applies nothing
+    /// and takes no lock. Migrations that only the server knows do not matter.
     ///
-    /// A server that is not reached, is starting, or has no such database yet is waited for as well.
+    /// This also waits for a server that is unreachable, that is starting, or that does not have the
+    /// database yet.
     ///
     /// # Errors
     ///
-    /// [`MigrateError::StillPending`] after `limit`, or the last [`MigrateError::Connect`] then; and at once
-    /// the other errors of [`assert_up_to_date`](Self::assert_up_to_date).
+    /// After `limit`, [`MigrateError::StillPending`] or the last [`MigrateError::Connect`]; at once, the
+    /// other errors of [`assert_up_to_date`](Self::assert_up_to_date).
     pub async fn wait(&self, limit: Duration) -> Result<(), MigrateError> {
         let began = Instant::now();
         let mut told = None;

@@ -1,10 +1,10 @@
-//! The words of one statement, to be read from the left.
+//! The words of one statement, read from the left.
 
 use squawk_lexer::TokenKind;
 
 use crate::migrate::tokens::tokens;
 
-/// What is left of a statement, without blanks and comments.
+/// The rest of a statement, without blanks and comments.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Words<'a> {
     words: Vec<Word<'a>>,
@@ -48,7 +48,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// All that is left, word by word.
+    /// The words of the rest.
     pub(super) fn into_texts(self) -> Vec<&'a str> {
         self.words
             .into_iter()
@@ -91,7 +91,7 @@ impl<'a> Words<'a> {
         Some(word.text)
     }
 
-    /// Steps over a name, with its schema if it has one, and returns it as it is written.
+    /// Steps over a name, with its schema if it has one, and returns it as written.
     pub(super) fn name(&mut self) -> Option<String> {
         let mut name = self.part()?.to_owned();
         while self.is(".") {
@@ -114,8 +114,8 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Steps over everything up to the next `word` outside parentheses, and over the word. If there is none
-    /// it stays where it is.
+    /// Steps over everything up to and including the next `word` outside parentheses. Without such a word,
+    /// it steps over nothing.
     pub(super) fn skip_past(&mut self, word: &str) -> bool {
         let mut depth = 0_usize;
         for (index, next) in self.words.iter().enumerate().skip(self.at) {
@@ -128,7 +128,7 @@ impl<'a> Words<'a> {
         false
     }
 
-    /// Steps over a group in parentheses, and returns what is inside. Empty if there is none.
+    /// Steps over a group in parentheses, and returns its contents. Empty if there is no group.
     pub(super) fn group(&mut self) -> Self {
         if !self.is("(") {
             return Self::default();
@@ -171,7 +171,7 @@ impl<'a> Words<'a> {
         self.rest().iter().any(|next| next.is(word))
     }
 
-    /// The names in the rest that stand before a parenthesis, as those of functions do. In lower case.
+    /// The names in the rest that stand before a parenthesis, such as those of functions, in lower case.
     pub(super) fn called(&self) -> Vec<String> {
         let calls = self.rest().windows(2).filter(|pair| {
             matches!(pair[0].kind, WordKind::Plain | WordKind::Quoted) && pair[1].is("(")

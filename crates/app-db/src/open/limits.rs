@@ -3,11 +3,11 @@
 use db_pool::plumbing::{self, ConnectionLimits};
 use db_pool::{Pool, Pooler};
 
-/// Warns if pools of these sizes can take all connections of the server, or more. Then nobody could log in to
-/// help, and the server would refuse further logins with 53300. It counts only the pools of this instance.
+/// Warns if pools of these sizes can take all connections of the server, or more. Then no operator could log
+/// in, and the server would refuse further logins with 53300. Only the pools of this instance count.
 ///
-/// Behind a pooler it says nothing, because the configuration of the pooler limits what reaches the server.
-/// It costs nothing, because the first connection has already asked for the server's limits.
+/// Behind a pooler there is no warning, because the pooler's configuration limits the connections to the
+/// server. It costs nothing, because the first connection has already asked for the server's limits.
 pub(crate) fn warn_of_oversize(write: &Pool, sizes: impl Iterator<Item = (String, u32)>) {
     if write.status().pooler != Pooler::None {
         return;

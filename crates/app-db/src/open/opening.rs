@@ -17,23 +17,23 @@ use crate::migrate::{MigrateError, MigrationSource, Migrator};
 use crate::open::plan::Plan;
 use crate::pools::Pools;
 
-/// What is done besides opening the pools.
+/// The options for opening the pools.
 pub(crate) struct Opening {
     migrator: Result<Option<Migrator>, MigrateError>,
     migrations: MigrationSource,
 }
 
-/// What a [`Database`](crate::Database) consists of.
+/// The parts of a [`Database`](crate::Database).
 pub(crate) struct Opened {
     pub(crate) pools: Arc<Pools>,
     pub(crate) renewal: RenewalHandle,
-    /// What the schema is compared with.
+    /// The migrations to compare the schema with.
     pub(crate) migrations: MigrationSource,
 }
 
 impl Opening {
     pub(crate) fn new(config: &Config) -> Self {
-        // Only a caller of `schema` needs the folder, so `schema` reports that it cannot be read.
+        // Only a caller of `schema` needs the folder, so only `schema` reports an unreadable folder.
         let directory = Migrator::configured_directory(config);
         let directory = directory.unwrap_or_else(|_| "migrations".into());
         Self {
@@ -61,7 +61,8 @@ impl Opening {
         })
     }
 
-    /// The same without a server, and without waiting for the source of the credentials. Nothing is migrated.
+    /// Opens the pools without a server, and without a wait for the source of the credentials. Migrates
+    /// nothing.
     pub(crate) fn open_lazy(self, plan: Plan, configured: Configured) -> Opened {
         let (pools, renewal) = begin(plan, configured, None);
         pools.log_profiles();
@@ -73,7 +74,7 @@ impl Opening {
     }
 }
 
-/// Makes the pools and starts the renewal, with what the source has delivered or with what the URL says.
+/// Creates the pools and starts the renewal, with the source's credentials or with those of the URL.
 fn begin(
     mut plan: Plan,
     configured: Configured,

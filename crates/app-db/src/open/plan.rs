@@ -1,4 +1,4 @@
-//! Reads from the configuration which pools there are and where each of them connects.
+//! Reads from the configuration which pools to open and where each of them connects.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,7 +16,8 @@ pub(crate) struct Plan {
     pub(crate) write: (Endpoint, PoolProfile),
     pub(crate) readers: Vec<(Endpoint, PoolProfile)>,
     pub(crate) further: BTreeMap<String, FurtherPool>,
-    /// Where listeners connect: to the server itself, whatever the write pool goes through.
+    /// Where listeners connect: to the server itself, even if the write pool connects through a
+    /// pooler.
     pub(crate) listening: Result<FurtherPool, ConfigError>,
     /// Name and size of every pool whose connections go to the primary.
     pub(crate) on_primary: Vec<(String, u32)>,
@@ -93,7 +94,7 @@ impl Plan {
         })
     }
 
-    /// The same plan with a secret, which replaces what the URL says about the write pool's user.
+    /// The plan with a secret, which replaces the URL's credentials of the write pool's user.
     pub(crate) fn with_secret(mut self, secret: &Secret) -> Self {
         let replaced = Replaced {
             user: self.write.0.user.clone(),
@@ -153,12 +154,12 @@ impl FurtherPool {
 pub(crate) struct Replaced {
     pub(crate) user: String,
     pub(crate) secret: Secret,
-    /// The hosts that the secret's host has replaced, if it has replaced any.
+    /// The hosts that the secret's host replaces, if it replaces any.
     pub(crate) moved_from: Option<Vec<Host>>,
 }
 
 impl Replaced {
-    /// The endpoint with the secret, if it is one of that user.
+    /// The endpoint with the secret, if the endpoint is for the secret's user.
     pub(crate) fn by(&self, endpoint: &Endpoint) -> Option<Endpoint> {
         let follows = self.moved_from.as_ref() == Some(&endpoint.hosts);
         (endpoint.user == self.user).then(|| self.secret.applied_to(endpoint, follows))

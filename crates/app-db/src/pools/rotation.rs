@@ -1,4 +1,4 @@
-//! How the credentials of the pools are replaced: in all that have them, or in none.
+//! Replaces the credentials of the pools: in all pools of a user, or in none.
 
 use std::sync::PoisonError;
 
@@ -37,7 +37,7 @@ impl Pools {
         Ok(rotation)
     }
 
-    /// Puts the first secret of the source in place, without a proof.
+    /// Puts the source's first secret in place, without a proof.
     pub(crate) async fn begin_with(&self, secret: &Secret) {
         let _alone = self.rotating.lock().await;
         let with = Replaced {
@@ -49,7 +49,8 @@ impl Pools {
         self.keyring.begin_with(secret.clone());
     }
 
-    /// Replaces the secret of the write pool's user, and the host too if that belongs to the secret.
+    /// Replaces the secret of the write pool's user, and also the host if the pools take it from the
+    /// secret.
     pub(crate) async fn renew(
         &self,
         secret: &Secret,
@@ -75,7 +76,7 @@ impl Pools {
         plumbing::prove(&self.write, &present).await.map(drop)
     }
 
-    /// Remembers which cluster the write pool is connected to, for the case that a secret leads elsewhere.
+    /// Remembers which cluster the write pool is connected to, as a later secret may lead to another one.
     pub(crate) async fn know_cluster(&self) -> Result<&str, PoolError> {
         if let Some(known) = self.cluster.get() {
             return Ok(known);
@@ -92,7 +93,7 @@ impl Pools {
             .for_each(plumbing::read_certificates);
     }
 
-    /// The present credentials work after all.
+    /// Notes that the present credentials work after all.
     pub(crate) fn logins_work(&self) {
         plumbing::logins_work(&self.of_user(&self.write.user()));
     }
@@ -110,7 +111,7 @@ impl Pools {
         }
     }
 
-    /// Proves a secret for every pool of its user, and puts it in place in all of them or in none.
+    /// Proves a secret for every pool of its user, and puts it in place in all of these pools or in none.
     async fn replace(&self, with: Replaced, drain: DrainRules) -> Result<Rotation, PoolError> {
         let pools = self.of_user(&with.user);
         let after = |pool: &Pool| with.by(&plumbing::endpoint(pool));
@@ -124,8 +125,8 @@ impl Pools {
     }
 
     fn put_in_place(&self, with: &Replaced, drain: DrainRules) -> Rotation {
-        // A further pool that opens after this finds the new credentials. One that opened while they were
-        // proved is among the open pools now.
+        // A further pool that opens after this finds the new credentials. A pool that opened during the
+        // proofs is among the open pools now.
         let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let concerned = self.of_user(&with.user).into_iter();
         let concerned = concerned.filter_map(|pool| {

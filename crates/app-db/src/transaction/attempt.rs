@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 
-/// What became of one attempt.
+/// The outcome of one attempt.
 pub(crate) enum AttemptOutcome<T> {
     Done(T),
     Conflict(ServerError),
@@ -23,7 +23,7 @@ pub(crate) enum AttemptOutcome<T> {
     Stale,
 }
 
-/// The counts of the wire from before the work began.
+/// The counts of the wire before the work began.
 pub(crate) struct Before {
     began: Instant,
     errors: u64,
@@ -47,11 +47,10 @@ impl Before {
         self.early_commits
     }
 
-    /// The reason to make a failed attempt again, or `None`. `error` is what the work returned.
+    /// The reason to repeat a failed attempt, or `None`. `error` is the error that the work returned.
     ///
-    /// A conflict that the work has rolled back to a savepoint is over. What the work returns after
-    /// that is an error of its own, unless it is the conflict itself: a nested transaction rolls back
-    /// and passes its error on.
+    /// A conflict that the work has rolled back to a savepoint is over. A later error is the work's own,
+    /// unless it is the conflict itself: a nested transaction rolls back and passes its error on.
     pub(crate) fn failed<T>(
         &self,
         observed: &Observed,
@@ -63,8 +62,8 @@ impl Before {
         let last = observed
             .last_error()
             .filter(|last| observed.errors() > self.errors && passes_on(error, last));
-        // A nested transaction that has swallowed its failure only says that it cannot go on. The
-        // conflict is the failure that it swallowed.
+        // A nested transaction that has swallowed a failure only says that it cannot go on. The swallowed
+        // failure is the conflict.
         let conflict = match last {
             Some(last) if *last.sqlstate() == SqlState::IN_FAILED_SQL_TRANSACTION => observed
                 .resolved()
@@ -75,16 +74,15 @@ impl Before {
         if let Some(conflict) = conflict {
             return Some(AttemptOutcome::Conflict(conflict));
         }
-        // A session that ended while it was idle says so as soon as it is used. A session that ended
-        // in the middle of the work gets no second attempt: somebody may have ended it because of
-        // that work.
+        // A session that ended while it was idle fails on first use. If a session ends in the middle of
+        // the work, there is no second attempt: somebody may have ended it because of that work.
         let nothing_ran =
             observed.statements() == self.statements && self.began.elapsed() < AT_ONCE;
         (nothing_ran && has_ended(observed, self.errors)).then_some(AttemptOutcome::Stale)
     }
 }
 
-/// Whether the error of the work is this error of the server. It looks into the types that it knows.
+/// Whether the work's error is this server error. The check looks into the types that it knows.
 fn passes_on(error: &dyn Any, said: &ServerError) -> bool {
     let query = if let Some(error) = error.downcast_ref::<QueryError>() {
         Some(error)
@@ -99,13 +97,13 @@ fn passes_on(error: &dyn Any, said: &ServerError) -> bool {
     matches!(query, Some(QueryError::DatabaseError(_, info)) if info.message() == said.message())
 }
 
-/// Whether the connection has ended, or the server has announced since that it ends it.
+/// Whether the connection has ended, or the server has announced its end since.
 pub(crate) fn has_ended(observed: &Observed, errors: u64) -> bool {
     let fatal = || observed.last_error().is_some_and(|error| error.is_fatal());
     observed.is_closed() || (observed.errors() > errors && fatal())
 }
 
-/// The error if one connection after the other had ended before its first statement.
+/// The error when one connection after the other had ended before its first statement.
 pub(crate) fn every_connection_ended() -> Error {
     let closed = DatabaseErrorKind::ClosedConnection;
     Error::Query(QueryError::DatabaseError(
@@ -121,7 +119,8 @@ pub(crate) enum NotCommitted {
     Failed(Error),
 }
 
-/// Commits. An ERROR of the server means that nothing was committed. After any other failure nobody knows.
+/// Commits. An ERROR of the server means that nothing was committed. After any other failure the outcome
+/// is unknown.
 pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result<(), NotCommitted> {
     if Observer::end_unbegun(conn) {
         return Ok(());
@@ -154,9 +153,9 @@ pub(crate) async fn commit(conn: &mut Connection, observed: &Observed) -> Result
     })
 }
 
-/// Whether COMMIT would make the `Ok` of the work true.
+/// Checks that a COMMIT would commit all of the work.
 ///
-/// diesel counts every answer to COMMIT as a success, even ROLLBACK. And if the work has left a nested
+/// diesel counts every answer to COMMIT as a success, even ROLLBACK. If the work has left a nested
 /// transaction open, diesel sends RELEASE SAVEPOINT instead of COMMIT.
 pub(crate) async fn may_commit(
     conn: &mut Connection,
@@ -216,7 +215,7 @@ async fn drain(observed: &Observed) {
     }
 }
 
-/// How the connection was lost, in the words of the server if it said anything.
+/// The error of a lost connection, with the server's last words if there are any.
 fn lost(observed: &Observed) -> QueryError {
     let closed = Box::new("connection closed".to_owned());
     let error = QueryError::DatabaseError(DatabaseErrorKind::ClosedConnection, closed);
@@ -226,7 +225,7 @@ fn lost(observed: &Observed) -> QueryError {
     }
 }
 
-/// The error for work that began or ended transactions with SQL of its own.
+/// The error for work that began or ended transactions with its own SQL.
 pub(crate) fn has_ended_itself(observed: &Observed, before: &Before) -> Option<Error> {
     (observed.boundaries() != before.boundaries).then_some(Error::Unfinished(ENDED))
 }
@@ -251,11 +250,11 @@ const ENDED: &str = "it had ended the transaction itself";
 /// How long to wait for the rest of an answer after the work has received its beginning.
 pub(crate) const SETTLE: Duration = Duration::from_millis(250);
 
-/// For how long nothing of an answer may arrive before it counts as lost.
+/// How long an answer may pause before it counts as lost.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// If the last statement is older than this, the connection is checked before COMMIT.
 const UNHEARD: Duration = Duration::from_millis(5);
 
-/// How soon a statement fails if its session had ended while it was idle.
+/// How soon a statement fails if its session ended while idle.
 const AT_ONCE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! How many retries the transactions of one pool can afford together.
+//! The retries that the transactions of one pool can afford together.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,9 +13,9 @@ pub(crate) struct Percent(pub(crate) u32);
 /// The tokens with which the transactions of one pool pay for their retries.
 ///
 /// Every transaction pays in a share of a token when it begins, and every retry takes out a whole token.
-/// Every COMMIT pays in for the rivals that may have lost to it, so that healthy rivalry, in which somebody
-/// always wins, can go on. If nothing commits any more, the share is all there is: by default at most one
-/// transaction in five is retried. So retries cannot multiply the load on a database that is in trouble.
+/// Every COMMIT pays in for the rivals that may have lost to it, so that healthy contention, in which some
+/// transaction always commits, can go on. When nothing commits, only the shares remain: by default at most
+/// one transaction in five is retried. So retries cannot multiply the load on a database in trouble.
 #[derive(Debug)]
 pub(crate) struct RetryBudget {
     share: Percent,
@@ -24,7 +24,7 @@ pub(crate) struct RetryBudget {
     retries: Mutex<Vec<(SqlState, u64)>>,
 }
 
-/// Both in hundredths of a token.
+/// Both amounts are in hundredths of a token.
 #[derive(Debug)]
 struct Account {
     balance: u32,
@@ -33,7 +33,7 @@ struct Account {
 }
 
 impl RetryBudget {
-    /// A share of zero lends nothing either.
+    /// A budget. With a share of zero, it lends nothing at the start either.
     pub(crate) fn new(share: Percent) -> Self {
         let lent = if share.0 == 0 { 0 } else { RESERVE };
         Self {
@@ -63,7 +63,7 @@ impl RetryBudget {
         rest.is_some()
     }
 
-    /// Notes that a transaction is tried again after this conflict. There are few kinds of conflicts.
+    /// Counts a retry after this conflict. There are few kinds of conflicts, so a list is enough.
     pub(crate) fn retried(&self, sqlstate: &SqlState) {
         let mut retries = self.lock_retries();
         match retries.iter_mut().find(|(known, _)| known == sqlstate) {
@@ -114,14 +114,14 @@ impl<'de> Deserialize<'de> for Percent {
 /// The price of one retry.
 const TOKEN: u32 = 100;
 
-/// Lent at the start, so that a service with little traffic can retry at all.
+/// Lent at the start, so that even a service with little traffic can retry.
 const RESERVE: u32 = 10 * TOKEN;
 
-/// What a COMMIT pays in. Measured: of eight writers of one row, up to seven at a time lose to a COMMIT,
+/// The amount that a COMMIT pays in. Measured: of eight writers of one row, up to seven lose to one COMMIT
 /// until their delays have grown.
 const RIVALS: u32 = 10 * TOKEN;
 
-/// The most that quiet times can save up for a storm.
+/// The most that quiet times can save up for a storm of conflicts.
 const MAX: u32 = 50 * TOKEN;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::transaction::attempt::{
 use crate::transaction::progress::TransactionProgress;
 use crate::transaction::resolution::CommitId;
 
-/// What the end of a transaction depends on.
+/// The facts that decide how a transaction ends.
 pub(crate) struct Conclusion<'t> {
     pub(crate) pool: &'t Pool,
     pub(crate) caller: &'static Location<'static>,
@@ -45,7 +45,7 @@ impl Conclusion<'_> {
         let left = Observer::of(&mut conn)
             .map(Observer::take_after_commit)
             .unwrap_or_default();
-        // The connection goes back first. The next steps may need one, or are code of the caller.
+        // The connection goes back to the pool first: the next steps may need one, or run the caller's code.
         drop(conn);
         if let Some(id) = id {
             outcome = match outcome {
@@ -66,8 +66,8 @@ impl Conclusion<'_> {
         }
     }
 
-    /// Checks that the transaction may commit. Returns the id by which it can be found if the answer to COMMIT
-    /// is lost.
+    /// Checks that the transaction may commit. Returns the id that identifies it if the answer to COMMIT is
+    /// lost.
     async fn ready(
         &self,
         conn: &mut Connection,

@@ -1,4 +1,5 @@
-//! COMMIT that travelled with the last statement of the work, because the work called `and_commit`.
+//! A COMMIT that travelled with the last statement of the work, because the work called
+//! `and_commit`.
 
 use std::any::{Any, type_name};
 use std::error::Error as StdError;
@@ -31,7 +32,7 @@ impl EarlyCommit {
         }
     }
 
-    /// The same once the server has answered: the work has its rows before COMMIT is answered.
+    /// The state once the server has answered COMMIT; the work gets its rows before that.
     pub(crate) async fn once_answered(observed: &Observed, before: u64) -> Self {
         while observed.is_committing() && !observed.is_closed() {
             observed.settled().await;
@@ -52,14 +53,14 @@ pub(crate) fn outcome_is_lost(observed: &Observed) -> Error {
     })
 }
 
-/// Ends a transaction that is committed. It also returns the actions that run after COMMIT.
+/// Ends a committed transaction. Also returns the actions that run after COMMIT.
 pub(crate) async fn finish_early<T, E: From<Error> + 'static>(
     mut conn: Connection,
     observed: &Observed,
     worked: Result<T, E>,
 ) -> (Result<T, E>, Left) {
     let refused = observed.transaction_status() == TransactionStatus::Failed;
-    // The wire answers it: the server has had its COMMIT.
+    // The wire answers this COMMIT itself, as the server has already had one.
     let _answered = AnsiTransactionManager::commit_transaction(&mut *conn).await;
     let left = Observer::of(&mut conn)
         .map(Observer::take_after_commit)

@@ -1,4 +1,4 @@
-//! A transaction in the hands of its caller.
+//! A transaction that its caller holds.
 
 use db_pool::plumbing;
 use std::fmt;
@@ -27,8 +27,8 @@ use crate::transaction::span;
 
 /// A transaction that is open until its holder commits it; see [`Transaction::begin`].
 ///
-/// It dereferences to `AsyncPgConnection`. Transactions of diesel inside it are savepoints. Dropping it rolls it
-/// back in the background; then the connection goes back to its pool.
+/// It dereferences to `AsyncPgConnection`. diesel's transactions inside it are savepoints. If it is dropped, the
+/// pool rolls it back in the background and takes the connection back.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct OpenTransaction {
     /// Taken only when the transaction ends.
@@ -40,13 +40,13 @@ pub struct OpenTransaction {
     caller: &'static Location<'static>,
     resolves_commit: bool,
     progress: TransactionProgress,
-    /// How long the whole may take, and until when.
+    /// How long the transaction may take, and until when.
     bound: Option<(Duration, Instant)>,
     span: Span,
 }
 
 impl Transaction<'_> {
-    /// Begins the transaction and hands it out. Nothing runs it again, so `attempts` has no effect.
+    /// Begins the transaction and returns it. Nothing runs it again, so `attempts` has no effect.
     ///
     /// Use it if a closure is in the way. If code asks the same pool for another connection while the transaction is
     /// open, none is free, and no statement of the transaction is running, the pool refuses it as inside
@@ -151,7 +151,7 @@ impl OpenTransaction {
         span::ended(bounded, self.span.clone(), &self.progress).await
     }
 
-    /// Rolls back, and waits for it. Dropping the transaction does the same in the background.
+    /// Rolls back, and waits for the end of the ROLLBACK. Dropping the transaction rolls back in the background.
     ///
     /// It cannot undo a COMMIT that has travelled with a statement
     /// ([`and_commit`](crate::ConnectionExt::and_commit)).
@@ -199,7 +199,7 @@ impl Drop for OpenTransaction {
             return;
         };
         if std::thread::panicking() {
-            // The panic may have left anything in the connection, so it is dropped too.
+            // The panic may have left the connection in any state, so the connection is dropped too.
             return;
         }
         let observed = Arc::clone(&self.observed);
@@ -210,7 +210,7 @@ impl Drop for OpenTransaction {
     }
 }
 
-/// Ends a transaction that nobody has committed, unless its last statement has.
+/// Ends a transaction that its holder has not committed. Its last statement may have committed it.
 async fn take_back(mut conn: Connection, observed: &Observed, early_commits_before: u64) {
     let answered = EarlyCommit::once_answered(observed, early_commits_before);
     match timeout(SETTLE, answered).await {

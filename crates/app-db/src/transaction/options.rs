@@ -1,10 +1,10 @@
-//! The options of a transaction: what its BEGIN says, and which values are refused.
+//! The options of a transaction: the text of its BEGIN, and the check of their values.
 
 use std::time::Duration;
 
 use crate::error::invalid_options::{InvalidOption, MAX_LABEL};
 
-/// What BEGIN tells the server.
+/// The options that BEGIN passes to the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) isolation: Option<&'static str>,
@@ -15,7 +15,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The default options, for a pool that only reads or for another one.
+    /// The default options of a pool that only reads, or of another pool.
     pub(crate) fn of(read_only: bool) -> Self {
         Self {
             access: if read_only { "READ ONLY" } else { "READ WRITE" },

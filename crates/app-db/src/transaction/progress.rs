@@ -1,4 +1,4 @@
-//! How far a running transaction has come. Its timeout reads this.
+//! The progress of a running transaction, which its timeout reads.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ pub(crate) struct TransactionProgress {
 }
 
 impl TransactionProgress {
-    /// Starts with the first attempt.
+    /// The progress at the first attempt.
     pub(crate) fn new() -> Self {
         Self {
             attempt: AtomicU32::new(1),
@@ -35,7 +35,7 @@ impl TransactionProgress {
         }
     }
 
-    /// The attempt begins on this connection.
+    /// Notes that the attempt begins on this connection.
     pub(crate) fn works_on(&self, observed: &Arc<Observed>) {
         let connection = (Arc::clone(observed), observed.early_commits());
         *self
@@ -44,7 +44,8 @@ impl TransactionProgress {
             .unwrap_or_else(PoisonError::into_inner) = Some(connection);
     }
 
-    /// Whether the attempt has committed with its last statement. Only while it holds its connection.
+    /// Whether the attempt has committed with its last statement. Call it only while the attempt
+    /// holds its connection.
     pub(crate) fn early_commit(&self) -> EarlyCommit {
         let connection = self
             .connection
@@ -79,7 +80,7 @@ impl TransactionProgress {
         self.attempt.load(Ordering::Relaxed)
     }
 
-    /// The error of a transaction whose time is over. It must not have been dropped yet.
+    /// The error of a transaction whose time is over. Call it before the transaction is dropped.
     pub(crate) fn timed_out(&self, after: Duration) -> Error {
         let unknown = || {
             let said = format!("the transaction's timeout of {after:?} was over before the answer");

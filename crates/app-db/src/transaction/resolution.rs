@@ -1,4 +1,4 @@
-//! What became of a COMMIT whose answer was lost.
+//! Finds out what became of a COMMIT whose answer was lost.
 
 use db_pool::plumbing;
 use std::panic::Location;
@@ -23,8 +23,8 @@ pub(crate) enum CommitId {
 
 /// The id of a transaction, and which server assigned it.
 ///
-/// The id alone is not enough, because a server may assign it twice: a standby that is promoted before it
-/// has heard of the transaction, or a server that crashes before it has written the id down.
+/// The id alone is not enough, because it may be assigned twice: by a standby that is promoted before it
+/// has received the transaction, or by a server that crashes before it has written the id down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assigned {
     xid: String,
@@ -33,8 +33,8 @@ pub(crate) struct Assigned {
 }
 
 impl CommitId {
-    /// Asks the server for the id, which assigns one if the transaction has none. Even a transaction
-    /// that wrote no row needs one: it may have sent notifications, or have read what only its COMMIT
+    /// Asks the server for the id, which assigns one if the transaction has none. Even a transaction that
+    /// wrote no row needs one: it may have sent notifications, or have read rows that only its COMMIT
     /// proves consistent.
     pub(crate) async fn take(conn: &mut AsyncPgConnection) -> QueryResult<Self> {
         let taking = format!(
@@ -58,8 +58,8 @@ impl CommitId {
     /// Asks on another connection what became of the transaction.
     ///
     /// It asks until the server knows, for at most ten seconds: the backend may still be busy with the
-    /// COMMIT, or the server may be restarting. The timeout of the transaction goes on meanwhile and
-    /// may end it earlier.
+    /// COMMIT, or the server may be restarting. The transaction's timeout keeps running and may end this
+    /// earlier.
     pub(crate) async fn resolve(
         &self,
         pool: &Pool,
@@ -120,9 +120,9 @@ async fn ask(
     id: &Assigned,
 ) -> Result<CommitStatus, Error> {
     let mut conn = plumbing::get_for(pool, caller).await?;
-    // After a crash the server still knows every id that was written down, and a COMMIT that took effect
-    // was written down. So if the id is not committed there, our COMMIT did not take effect. If it is
-    // committed, it may be ours or a later transaction's.
+    // After a crash the server still knows every id that it had written down, and it had written down every
+    // COMMIT that took effect. So if the id is not committed, our COMMIT did not take effect. If the id is
+    // committed, the transaction may be ours or a later one.
     let asking = format!(
         "SELECT CASE WHEN id.server <> {SERVER} THEN NULL \
          WHEN id.crash = {LAST_CRASH} THEN pg_catalog.pg_xact_status(id.xid) \
@@ -146,7 +146,7 @@ struct Answer {
 
 /// Which server writes the WAL, and on which timeline.
 ///
-/// It fails on a standby, so that a standby in the middle of its promotion is asked again.
+/// It fails on a standby, so that the pool asks again if a standby is in the middle of its promotion.
 const SERVER: &str = "((SELECT system_identifier::text FROM pg_catalog.pg_control_system()) || '/' || \
      pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))";
 
@@ -157,9 +157,9 @@ const LAST_CRASH: &str = "coalesce(extract(epoch FROM \
 /// How long to go on asking.
 ///
 /// In a pool of one, the lost connection keeps its slot for up to five seconds, until its server has let go
-/// of it. Only then can another connection ask. That leaves five seconds for asking, which is enough for a
-/// server that restarts or a standby that takes over. A caller who cannot wait that long sets the timeout
-/// of the transaction.
+/// of it. Only then can another connection ask. That leaves five seconds, which is enough for a server that
+/// restarts or a standby that takes over. A caller who cannot wait that long sets the timeout of the
+/// transaction.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// A backend usually notices at once that its client is gone.
@@ -172,7 +172,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 mod tests {
     use super::*;
 
-    /// Another server, as after a failover, and an id too old to be known give no status.
+    /// Another server, as after a failover, gives no status, and neither does an id that is too old for the
+    /// server to know.
     #[test]
     fn only_the_servers_own_word_decides() {
         assert_eq!(CommitStatus::of(Some("committed")), CommitStatus::Committed);

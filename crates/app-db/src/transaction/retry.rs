@@ -20,7 +20,7 @@ pub(crate) struct Retry {
 impl Retry {
     /// The delay after the given attempt, counted from 1: a random time up to `base × 2^(n−1)`.
     ///
-    /// It is fully random, because transactions that conflicted with each other must not meet again.
+    /// It is fully random, so that transactions that conflicted with each other do not meet again.
     pub(crate) fn delay(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         self.base_delay

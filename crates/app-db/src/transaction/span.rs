@@ -1,5 +1,5 @@
 //! The span of a transaction. It covers every attempt and the delays between them, and contains the spans
-//! of the statements. Without a subscriber for it nothing is done.
+//! of the statements. Without a subscriber, nothing is done.
 
 use db_pool::Pool;
 use tracing::field::Empty;

@@ -28,7 +28,7 @@ impl Transaction<'_> {
         async move {
             let (mut conn, observed) = self.open(caller, &TransactionProgress::new()).await?;
             if let Some(observer) = Observer::of(&mut conn) {
-                // Nothing is committed, whatever the work returns.
+                // Whatever the work returns, nothing is committed.
                 observer.keep_commit();
             }
             let before = Before::of(&observed);

@@ -11,15 +11,15 @@ pub(crate) enum CloseReason {
     Busy,
     /// A transaction is open.
     InTransaction,
-    /// The future of a helper's transaction was dropped between two of its statements.
+    /// The future of a helper's transaction was dropped between two statements.
     Abandoned,
     /// A holder put its own instrumentation into diesel's slot, or replaced the connection with another one.
     Unobserved,
-    /// A reset cannot undo what was changed in its session, or the reset failed.
+    /// A reset cannot undo a change in its session, or the reset failed.
     Altered,
     /// Its holder panicked, or asked the pool to close it.
     Discarded,
-    /// A type or a column has changed, and what diesel or its holder has stored about it stays wrong.
+    /// A type or a column has changed, and diesel or the holder keeps an outdated description of it.
     Outdated,
     /// It did not answer its ping.
     Silent,
@@ -31,7 +31,7 @@ pub(crate) enum CloseReason {
     Spare,
     /// It is older than the profile allows.
     Lifetime,
-    /// It was used as often as the profile allows.
+    /// It has been used as often as the profile allows.
     Uses,
     /// The pool has shrunk.
     Surplus,
@@ -39,7 +39,7 @@ pub(crate) enum CloseReason {
     PoolClosed,
 }
 
-/// What the event says about the connection, besides the reason.
+/// The facts about the connection in the event, besides the reason.
 pub(crate) struct ClosedBackend<'c> {
     pub(crate) pool: &'c str,
     /// Who had it last, if anybody.
@@ -115,7 +115,7 @@ impl CloseReason {
     }
 
     /// Emits the one event of a connection's end. It is a warning if the holder left the connection dirty by
-    /// mistake, an information if the connection was lost, and a debug event if everything went as planned. A future
+    /// mistake, an info event if the connection was lost, and a debug event if everything went as planned. A future
     /// that is dropped in the middle is no mistake: its client has hung up.
     pub(crate) fn report(self, closed: &ClosedBackend<'_>) {
         let ClosedBackend {

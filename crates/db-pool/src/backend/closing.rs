@@ -14,14 +14,14 @@ use crate::connect::connector::HandBack;
 use crate::registry::Registry;
 use crate::registry::Unanswered;
 
-/// Ends one session, in a task of its own. Its place is free when the server has closed it.
+/// Ends one session in its own task. The place is free when the server has closed the session.
 pub(crate) struct Closing {
     pub(crate) conn: Option<AsyncPgConnection>,
     pub(crate) hand_back: Option<HandBack>,
     pub(crate) patience: Duration,
     pub(crate) live: Arc<LiveBackend>,
     pub(crate) reservation: Option<Reservation>,
-    /// Nothing reads it. While it is held, the backend counts as one that did not answer.
+    /// Never read: while it is held, the backend counts as unanswered.
     pub(crate) _ping: Option<Unanswered>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -31,7 +31,7 @@ impl Closing {
         let (conn, hand_back) = (self.conn.take(), self.hand_back.take());
         let ending = async {
             self.live.cancel().await;
-            // This ends the driver. Its stream then hands back the transport.
+            // This ends the driver, whose stream then hands back the transport.
             drop(conn);
             if let Some(hand_back) = hand_back {
                 await_end(hand_back).await;
@@ -43,7 +43,7 @@ impl Closing {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        // In this order, so that a caller that is woken finds the place free.
+        // In this order, so that a woken caller finds the place free.
         self.registry.being_closed.fetch_sub(1, Ordering::AcqRel);
         self.registry.established.fetch_sub(1, Ordering::AcqRel);
         drop(self.reservation.take());
@@ -56,7 +56,7 @@ pub(crate) async fn await_end(mut hand_back: HandBack) {
     let Some(mut transport) = hand_back.transport().await else {
         return;
     };
-    // This is Terminate. It does no harm if the server is gone already.
+    // This is Terminate, which does no harm if the server is already gone.
     let _sent = transport.write_all(b"X\0\0\0\x04").await;
     let _flushed = transport.shutdown().await;
     let mut rest = [0; 1024];

@@ -12,7 +12,7 @@ impl Backend {
     /// Gives up its connection. From now on no count includes it.
     #[expect(clippy::expect_used, reason = "taken in `drop` and here alone")]
     pub(crate) fn detach(&mut self) -> AsyncPgConnection {
-        // This tells the store that there is nothing left to keep.
+        // Without a connection, the store has nothing to keep.
         self.mark_for_closing(CloseReason::Discarded);
         if let Some(held) = self.live.returned() {
             long_hold::report_return(&self.registry.name, self.live.call_site(), held);

@@ -1,4 +1,4 @@
-//! The end of a backend: it is counted and reported, and a task of its own closes it.
+//! The end of a backend: the pool counts and reports it, and a separate task closes it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,8 +37,8 @@ impl Drop for Backend {
             conn: self.conn.take(),
             hand_back: self.hand_back.take(),
             patience: match reason {
-                // It has already ended, or it answers nobody and would not answer a cancel request
-                // either.
+                // The connection has already ended, or the server is silent and would not answer a
+                // cancel request either.
                 CloseReason::Lost => Duration::ZERO,
                 CloseReason::Silent => CLOSE_TIMEOUT / 10,
                 _ => CLOSE_TIMEOUT,

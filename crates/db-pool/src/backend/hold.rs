@@ -1,4 +1,4 @@
-//! A hold: who has a connection, since when, and what the holder does with it.
+//! A hold: who has a connection, since when, and what it is doing.
 
 use std::fmt;
 use std::panic::Location;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use db_wire::TransactionStatus;
 
-/// One connection that somebody holds, as the pool has seen it at one moment.
+/// One held connection, as the pool saw it at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Hold {

@@ -1,4 +1,4 @@
-//! What other code may know about a live backend and do to it, without disturbing its holder.
+//! A handle to a live backend for other code, which does not disturb the holder.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,7 @@ pub(crate) struct LiveBackend {
     /// The task that used it last, while the guard of an open transaction holds it.
     guarded_by: Mutex<Option<Poller>>,
     made: Instant,
-    /// How many bytes had passed when no new ones were seen for the first time, and when that was.
+    /// The byte count at the first look that saw no new bytes, and the time of that look.
     quiet_since: Mutex<(u64, Instant)>,
     steering: Arc<Steering>,
 }
@@ -65,7 +65,7 @@ impl LiveBackend {
         self.observed.is_waiting()
     }
 
-    /// Where this task asked for it, if the task has a transaction open on it that no helper has begun.
+    /// Where this task asked for it, if the task has a transaction open on it that was begun without a helper.
     pub(crate) fn plain_transaction_of(
         &self,
         task: tokio::task::Id,
@@ -90,7 +90,7 @@ impl LiveBackend {
         !self.observed.is_closed()
     }
 
-    /// Stops what the connection is doing on the server, if that may be stopped.
+    /// Cancels the connection's statement on the server, if it may be cancelled.
     ///
     /// It never does so after the client has asked for a COMMIT that is not answered yet. Under synchronous
     /// replication a cancelled COMMIT reports success for changes that only the primary has.
@@ -102,7 +102,7 @@ impl LiveBackend {
         }
     }
 
-    /// How long the server has left a request without any answer, measured from call to call.
+    /// How long the server has left a request unanswered, measured from call to call.
     pub(crate) fn silent_for(&self) -> Duration {
         let passed = self.observed.bytes_received() + self.observed.bytes_sent();
         let now = Instant::now();
@@ -116,7 +116,7 @@ impl LiveBackend {
         now.saturating_duration_since(quiet.1)
     }
 
-    /// How long the server may be silent: for as long as its own bounds let statements run, and a little longer.
+    /// How long the server may be silent: as long as its own bounds let statements run, and a little longer.
     pub(crate) fn may_be_silent_for(
         &self,
         profile: &PoolProfile,
@@ -133,7 +133,7 @@ impl LiveBackend {
         }
     }
 
-    /// Ends it, whatever its server does.
+    /// Closes the connection, whatever the server does.
     pub(crate) fn cut(&self, why: String) {
         self.steering.cut(why);
     }
@@ -249,9 +249,9 @@ fn whole_ms(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis() as u64)
 }
 
-/// How much longer than its statements the server may be silent. With one tick before the silence is noticed, and
-/// another one before it is acted on, that makes five seconds at most.
+/// How much longer than its statements the server may be silent. With one tick until the keeper notices the
+/// silence, and another one until it acts, that makes five seconds at most.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// After how many milliseconds a statement that runs too long is cancelled again.
+/// After how many milliseconds the pool cancels an overlong statement again.
 const AGAIN_MS: u64 = 1_000;

@@ -1,10 +1,10 @@
-//! Who polls: a tokio task, or a thread that blocks on a future.
+//! The poller of a future: a tokio task, or a thread that blocks on the future.
 
 use std::thread::{self, ThreadId};
 
 use tokio::task;
 
-/// Who polls at this moment.
+/// The current poller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Poller {
     Task(task::Id),

@@ -1,10 +1,10 @@
 //! Reset: the next holder gets a session as it was after login.
 //!
 //! `DISCARD ALL` would do that, but would also drop the prepared statements whose names diesel keeps. So
-//! the reset is everything else that it does. Settings return to the values of the startup packet; behind a
-//! pooler in session mode they are set again. Behind a pooler that shares sessions, the reset restores only
-//! the settings that the pooler keeps for each of its clients. The server reports those, so nothing has to
-//! be guessed.
+//! the reset does everything else that `DISCARD ALL` does. Settings return to the values of the startup
+//! packet; behind a pooler in session mode the reset sets them again. Behind a pooler that shares sessions,
+//! the reset restores only the settings that the pooler keeps for each client. The server reports those
+//! settings, so the pool need not guess.
 
 use std::fmt::Write as _;
 use std::pin::pin;
@@ -49,7 +49,7 @@ impl SessionReset {
         Some(Self::Own { text, always })
     }
 
-    /// What happens to a healthy backend, given what its holder may have left in the session.
+    /// The verdict on a healthy backend, given what its holder may have left in the session.
     pub(crate) fn verdict(&self, observed: &Observed) -> Verdict {
         match self {
             Self::Own { always, .. } => match observed.residue() {
@@ -108,7 +108,7 @@ impl SessionReset {
 fn put_back(observed: &Observed, interval_style: bool) -> Option<String> {
     let mut text = String::new();
     for (name, value) in observed.changed_parameters() {
-        // If the pooler does not keep it, the wire has refused to set it.
+        // The wire has refused to change a setting that the pooler does not keep.
         if interval_style || name != "IntervalStyle" {
             // Writing into a `String` does not fail.
             let _ok = write!(text, "SET {name} TO {};", literal(&value));

@@ -18,12 +18,13 @@ struct Counts {
     alive: u32,
     /// How many of them are being closed.
     leaving: u32,
-    /// How many more than `max` there may be: one while an older backend is replaced and the newer one comes first.
+    /// How many more than `max` there may be: one while a newer backend is made before the older one that it replaces
+    /// ends.
     lent: u32,
 }
 
 impl Counts {
-    /// How many have to go since the pool has shrunk.
+    /// How many have to go because the pool has shrunk.
     fn surplus(self) -> u32 {
         (self.alive - self.leaving).saturating_sub(self.max + self.lent)
     }
@@ -47,7 +48,7 @@ impl Slots {
         self.take_below(|counts| counts.max)
     }
 
-    /// The same with the room that is lent.
+    /// Like [`take`](Self::take), but also uses the lent room.
     pub(crate) fn take_lent(self: &Arc<Self>) -> Option<Slot> {
         self.take_below(|counts| counts.max + counts.lent)
     }
@@ -103,7 +104,7 @@ impl Slots {
     }
 }
 
-/// Room for one more backend than `max`. When it is dropped, one backend too many has to go, if none has gone by then.
+/// Room for one more backend than `max`. When it is dropped and no backend has gone by then, one is surplus.
 #[derive(Debug)]
 pub(crate) struct Loan(Arc<Slots>);
 
@@ -129,8 +130,8 @@ impl Slot {
         }
     }
 
-    /// The same, if the backend is surplus. It returns `true` for exactly as many backends as have to
-    /// go.
+    /// Notes that its backend is being closed, if it is surplus. Returns `true` for exactly as many backends as have
+    /// to go.
     pub(crate) fn leave_if_surplus(&mut self) -> bool {
         if self.leaving || self.slots.surplus() == 0 {
             return false;
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(slots.alive(), 1);
     }
 
-    /// One more than there is room for, and no more than one, until an older one has left.
+    /// One backend more than there is room for, and never two, until an older one has left.
     #[test]
     fn room_is_lent_to_one_backend_at_a_time() {
         let slots = Slots::new(2);
@@ -197,7 +198,7 @@ mod tests {
         assert!(slots.take_lent().is_none());
         taken.remove(0);
         taken.push(slots.take_lent().unwrap());
-        // None has left in its place.
+        // No backend has left for it.
         drop(loan);
         assert_eq!(slots.surplus(), 1);
     }

@@ -1,4 +1,4 @@
-//! The part that uses bb8: the store of idle backends, and how it recognizes bad ones.
+//! The store of idle backends, which uses bb8.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -10,11 +10,11 @@ use crate::backend::Backend;
 
 /// The store of idle backends.
 pub(crate) struct Store {
-    /// The backend that was returned last. Most often it is handed out next. This saves bb8's timer and statistics,
+    /// The backend that was returned last, and is usually handed out next. This bypasses bb8's timer and statistics,
     /// which take longer than all of the pool's own checks.
     ///
-    /// The lock is held from the look to the taking. bb8 counts a caller that finds the store empty as a coming
-    /// connection, and would then refuse to store one of ours.
+    /// The lock is held from the look until the backend is taken. bb8 counts a caller that finds the store empty as a
+    /// coming connection, and would then refuse to store one of ours.
     last: Mutex<Option<Stored>>,
     backends: bb8::Pool<Manager>,
     /// The runtime for bb8's timers, because the last handle of a pool may be dropped outside any runtime. Set with the
@@ -28,13 +28,13 @@ pub(crate) type Stored = PooledConnection<'static, Manager>;
 /// bb8's view of backends: bb8 stores them, and neither makes them nor ends them by age.
 pub(crate) struct Manager;
 
-/// bb8 asked for a connection of its own.
+/// The error if bb8 asks for a new connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the store makes no connections")]
 pub(crate) struct NotMadeHere;
 
 impl ManageConnection for Manager {
-    // It is in a box, because it is moved ten times on the way from the store to its holder and back.
+    // Boxed, because it is moved ten times on the way from the store to its holder and back.
     type Connection = Box<Backend>;
     type Error = NotMadeHere;
 
@@ -54,8 +54,8 @@ impl ManageConnection for Manager {
 }
 
 impl Store {
-    /// An empty store for up to `ceiling` backends. Everything that the pool does itself is switched off in bb8. The
-    /// backend that was returned last is handed out first.
+    /// An empty store for up to `ceiling` backends. bb8 does nothing that the pool does itself. The store hands out the
+    /// backend that was returned last.
     pub(crate) fn new(ceiling: u32) -> Self {
         let backends = bb8::Pool::builder()
             .max_size(ceiling)
@@ -73,7 +73,7 @@ impl Store {
         }
     }
 
-    /// How many are idle.
+    /// How many backends are idle.
     pub(crate) fn idle(&self) -> u32 {
         let last = self.lock();
         self.backends.state().idle_connections + u32::from(last.is_some())
@@ -95,7 +95,7 @@ impl Store {
     /// Shows all idle backends to `look`, and takes out the backends that it rejects.
     ///
     /// A caller that wants a backend meanwhile waits until this is over, and misses none. `look` must not drop any
-    /// backend: that runs a subscriber's code, and is left to the caller, which gets them.
+    /// backend, because a drop runs a subscriber's code. The caller gets the rejected backends and drops them.
     pub(crate) fn sort_out(
         &self,
         look: impl FnOnce(&mut Vec<Stored>) -> Vec<Stored>,
@@ -128,7 +128,7 @@ impl Store {
     /// Puts a new backend in. Must be called within a runtime.
     pub(crate) fn add(&self, backend: Backend) {
         self.runtime.get_or_init(Handle::current);
-        // A backend that is marked for closing, or has no room, is ended by its drop.
+        // The drop ends a backend that is marked for closing or has no room.
         drop(self.backends.add(Box::new(backend)));
     }
 

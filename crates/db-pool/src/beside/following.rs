@@ -41,8 +41,8 @@ pub(crate) fn listen(shared: &Arc<Shared>, channels: &[String]) -> Result<Listen
 
 /// The background task of a listener.
 ///
-/// Started by [`listen`]. Woken by the server, by rotations and by its reader. Ends when the pool closes or the
-/// listener is dropped.
+/// [`listen`] starts it. The server, rotations and the reader wake it. It ends when the pool closes or the listener
+/// is dropped.
 struct Following {
     shared: Arc<Shared>,
     /// The channels, for the log.
@@ -50,7 +50,7 @@ struct Following {
     /// LISTEN for each channel.
     statement: String,
     heard: mpsc::Sender<Result<Heard, PoolError>>,
-    /// The gap that is still to be announced. Until then every notification belongs to that gap.
+    /// The gap that the reader has not been told of yet. Until then every notification belongs to that gap.
     gap: Option<Gap>,
 }
 
@@ -92,8 +92,8 @@ impl Following {
         }
     }
 
-    /// Waits until the pool may try to connect, and tries once. If the server's refusal is permanent, it tries less
-    /// and less often.
+    /// Waits until the pool may try to connect, and tries once. After a permanent refusal, the attempts become less
+    /// and less frequent.
     async fn connect(&self, refused: bool) -> Result<LoneSession, ConnectError> {
         let registry = &self.shared.registry;
         let urge = match refused {
@@ -212,7 +212,7 @@ fn process(answer: &[SimpleQueryMessage]) -> Option<i32> {
 /// LISTEN for each channel, or what is wrong with their names.
 fn statement(channels: &[String]) -> Result<String, String> {
     if channels.is_empty() {
-        return Err("there is none; expected one at least".to_owned());
+        return Err("there is none; expected at least one".to_owned());
     }
     let mut statement = String::new();
     for channel in channels {
@@ -231,11 +231,11 @@ fn statement(channels: &[String]) -> Result<String, String> {
     Ok(statement)
 }
 
-/// How many notifications may wait to be read. If a listener stopped taking them from the server, the server could
+/// How many notifications may wait to be read. If a listener took no more of them from the server, the server could
 /// not clear its own queue, and would finally refuse every NOTIFY.
 const MOST_UNREAD: usize = 16_384;
 
-/// The maximal length of a name on the server.
+/// The longest name of a channel on the server, in bytes.
 const MOST_BYTES: usize = 63;
 
 #[cfg(test)]
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn names_that_the_server_would_read_as_others_are_refused() {
         for (channels, problem) in [
-            (vec![], "there is none; expected one at least".to_owned()),
+            (vec![], "there is none; expected at least one".to_owned()),
             (vec!["orders", ""], "the name \"\" is empty".to_owned()),
             (
                 vec!["a\0b"],

@@ -10,18 +10,19 @@ use tokio::sync::mpsc;
 use crate::error::PoolError;
 use crate::registry::Registry;
 
-/// What a listener hears.
+/// One item of a listener's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Heard {
-    /// Somebody has sent a notification.
+    /// A notification has come.
     Notification(Notification),
-    /// Notifications may have been missed before this point, and none is missed from here on. Look now for the
-    /// changes that they would have reported. A listener hears this first, and again after each interruption.
+    /// The listener may have missed notifications before this point, and misses none after it until the next
+    /// gap. Look now for the changes that they would have reported. This comes first, and again after each
+    /// interruption.
     Gap(Gap),
 }
 
-/// Why notifications may have been missed.
+/// Why the listener may have missed notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Gap {
@@ -29,11 +30,11 @@ pub enum Gap {
     Beginning,
     /// The connection was lost, or its credentials were replaced, and there is a new one.
     Reconnected,
-    /// Nobody has read for so long that the listener had to drop notifications.
+    /// Nobody read for so long that the listener had to drop notifications.
     Behind,
 }
 
-/// What somebody has sent with NOTIFY or `pg_notify`.
+/// A message that a session has sent with NOTIFY or `pg_notify`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notification {

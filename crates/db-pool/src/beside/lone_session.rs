@@ -20,8 +20,8 @@ use crate::shared::Shared;
 
 /// A session beside the connections of a pool.
 ///
-/// It counts in its generation until the server has closed it, so a rotation has drained only then.
-/// Something happens on it only while one of its futures is polled. Dropping it ends it in the background.
+/// It counts in its generation until the server has closed it, so a rotation has drained only then. It makes
+/// progress only while one of its futures is polled. Dropping it ends it in the background.
 pub(crate) struct LoneSession {
     /// Taken only when the session is dropped.
     parts: Option<Parts>,
@@ -44,8 +44,8 @@ struct Place {
 impl LoneSession {
     /// Logs in with the current credentials, within the connect timeout.
     ///
-    /// If the server refuses all known credentials, it does not log in. If somebody is looking for others, it waits
-    /// for them.
+    /// If the server refuses all known credentials, this does not log in. If their owner is looking for others, it
+    /// waits for them.
     pub(crate) async fn open(shared: &Shared) -> Result<Self, ConnectError> {
         let mut permit = permit(&shared.registry).await?;
         permit.ready().await;
@@ -79,7 +79,7 @@ impl LoneSession {
         self.parts().place.member.generation().retired()
     }
 
-    /// Runs statements and returns their rows. Messages that the server sends unasked meanwhile are dropped.
+    /// Runs statements and returns their rows. Drops the server's unsolicited messages meanwhile.
     pub(crate) async fn ask(
         &mut self,
         sql: &str,
@@ -163,7 +163,7 @@ impl Drop for LoneSession {
         };
         let registry = Arc::clone(&place.registry);
         registry.spawn(async move {
-            // This ends the stream under them. The stream then hands back its transport.
+            // This ends the stream under them, which then hands back its transport.
             drop((client, messages));
             let _in_time = timeout(CLOSE_TIMEOUT, await_end(hand_back)).await;
             drop(place);

@@ -12,7 +12,7 @@ use crate::error::PoolError;
 use crate::shared::Shared;
 
 /// Asks an idle connection of the pool, or a session beside the pool if none is idle. It takes no connection away
-/// from a caller. `None` if nobody has answered in time.
+/// from a caller. `None` if no answer came in time.
 pub(crate) async fn probe(
     shared: &Arc<Shared>,
     patience: Duration,
@@ -22,7 +22,7 @@ pub(crate) async fn probe(
         return Some(Err(shared.closed()));
     }
     let deadline = Instant::now() + patience;
-    // This comes first, so that the session exists before the pool is full.
+    // This comes first, so that the session already exists when the pool is full.
     let beside = prober::ask(shared);
     while registry.turns.is_empty()
         && let Some(stored) = shared.store.take()
@@ -38,7 +38,7 @@ pub(crate) async fn probe(
     let Err(source) = answer else {
         return Some(Ok(()));
     };
-    // A server that has no connection left for us has answered too.
+    // A refusal because the server has no connection left is an answer too.
     let is_full = source.failure() == ConnectFailure::TooManyConnections;
     if is_full && registry.established() > 0 {
         return Some(Ok(()));

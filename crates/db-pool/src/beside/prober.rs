@@ -25,15 +25,15 @@ pub(crate) fn ask(shared: &Arc<Shared>) -> oneshot::Receiver<Result<(), ConnectE
         shared.registry.spawn(prober.run());
         sender
     });
-    // If the pool is closed, nobody answers.
+    // If the pool is closed, no answer comes.
     let _closed = questions.send(question);
     answer
 }
 
 /// The background task that answers probes; one for each pool that was ever probed.
 ///
-/// Started by the first question. Woken by questions, and by a rotation, which ends its session. Ends when the pool
-/// closes.
+/// The first question starts it. Questions wake it, and so do rotations, which end its session. It ends when the
+/// pool closes.
 struct Prober {
     shared: Arc<Shared>,
     questions: mpsc::UnboundedReceiver<Question>,
@@ -86,7 +86,7 @@ impl Prober {
     }
 }
 
-/// Whether the session answers. It is `false` if the session has ended. Silence is an error.
+/// Whether the session answers: `false` if the session has ended, an error if it is silent.
 async fn is_answered(shared: &Shared, session: &mut LoneSession) -> Result<bool, ConnectError> {
     match timeout(shared.profile.validation_timeout, session.ask("")).await {
         Ok(answer) => Ok(answer.is_ok()),
@@ -113,5 +113,5 @@ async fn unneeded(session: &mut Option<LoneSession>) {
     }
 }
 
-/// How long the session is kept without a question. Orchestrators ask every few seconds.
+/// How long the prober keeps its session without a question. Orchestrators ask every few seconds.
 const KEPT: Duration = Duration::from_secs(60);

@@ -19,12 +19,12 @@ use crate::registry::Settling;
 use crate::shared::Shared;
 use db_wire::Observed;
 
-/// A connection of a pool. It goes back when it is dropped.
+/// A connection of a pool. It goes back to the pool when it is dropped.
 ///
-/// It dereferences to `AsyncPgConnection`. When it comes back, the pool keeps it only if the server says that
-/// no transaction is open, nothing is in flight, and its credentials are still the current ones. Otherwise the
-/// pool cancels what it is doing, and closes it in the background. If a holder has put another connection in
-/// its place, with `mem::swap`, both are closed. Dropping it never blocks and needs no runtime.
+/// It dereferences to `AsyncPgConnection`. When it comes back, the pool keeps it only if the server says that no
+/// transaction is open, nothing is in flight, and its credentials are still the current ones. Otherwise the pool
+/// cancels its statement and closes it in the background. If a holder has exchanged it for another connection with
+/// `mem::swap`, the pool closes both. Dropping it never blocks and needs no runtime.
 #[must_use = "a connection goes back to its pool when it is dropped"]
 pub struct Connection {
     /// Taken only when the connection is dropped or detached.
@@ -90,10 +90,11 @@ impl Connection {
         self.backend().is_unfinished()
     }
 
-    /// Resolves when the connection should be given back: its credentials have been replaced, or the pool closes.
+    /// Resolves when the holder should give the connection back: its credentials have been replaced, or the pool
+    /// closes.
     ///
-    /// It is for a caller that holds a connection for long. The future does not borrow the connection, and may be
-    /// dropped at will. Nothing is taken away from a holder that does not wait for it.
+    /// This is for a caller that holds a connection for long. The future does not borrow the connection, and may be
+    /// dropped at any time. A holder that does not wait for it keeps its connection.
     pub fn retired(&self) -> impl Future<Output = ()> + Send + use<> {
         let closing = self.shared().registry.closing.clone().cancelled_owned();
         let retired = self
@@ -109,11 +110,11 @@ impl Connection {
         }
     }
 
-    /// Takes the connection out of its pool for good. Its place is free at once.
+    /// Takes the connection out of its pool for good. Its place in the pool is free at once.
     ///
     /// From here on only the caller is responsible for it. A rotation does not wait for it, and closing the pool
-    /// does not end it. Dropping it closes the socket without cancelling what it is doing. Each detached connection
-    /// is one more than `max` for the server. The session keeps the settings of the pool.
+    /// does not end it. Dropping it closes the socket without cancelling its statement. The server may thus have
+    /// one more connection than `max` for each detached one. The session keeps the settings of the pool.
     #[expect(clippy::expect_used, reason = "taken here and in `drop` alone")]
     pub fn detach(mut self) -> AsyncPgConnection {
         let held = self.held.take().expect("held until the drop");
@@ -198,7 +199,8 @@ impl Drop for Connection {
             Verdict::Keep => held.give_back(),
             Verdict::Discard(reason) => held.throw_away(reason),
             Verdict::Settle => {
-                // Nobody may use it before it has settled, so the backend is closed if this task is dropped.
+                // Nobody may use the connection before it has settled, so the backend is closed if this task is
+                // dropped.
                 held.backend.mark_for_closing(CloseReason::Busy);
                 let registry = Arc::clone(&held.shared.registry);
                 let settling = Settling::new(&registry);
@@ -239,13 +241,13 @@ impl Held {
 
     fn throw_away(mut self, reason: CloseReason) {
         self.backend.mark_for_closing(reason);
-        // The gate lets nobody through in its place until the server has closed it.
+        // The gate lets no other caller through for it until the server has closed it.
         self.backend.keep_until_closed(self.permit);
         drop(self.backend);
         self.shared.wake_keeper();
     }
 
-    /// Waits for the rest of an answer. The holder needed only its beginning, as with `first()` on many rows. The
+    /// Waits for the rest of an answer. The holder needed only the beginning, as with `first()` on many rows. The
     /// rest is on its way, so closing the connection would be a waste.
     async fn settle(mut self) {
         let _in_time = timeout(SETTLE, self.backend.observed().settled()).await;
@@ -260,7 +262,7 @@ impl Held {
 
     /// Removes what the holder left in the session, so that the next holder finds the configured state.
     async fn reset(mut self) {
-        // Nobody may use it before that is done, so the backend is closed if this task is dropped.
+        // Nobody may use the connection before the reset is done, so the backend is closed if this task is dropped.
         self.backend.mark_for_closing(CloseReason::Altered);
         let registry = Arc::clone(&self.shared.registry);
         let is_clean = tokio::select! {

@@ -1,5 +1,4 @@
-//! Diagnosis: why a caller got no connection in time, so that an engineer who is called at night knows where to
-//! look.
+//! Diagnosis: why a caller got no connection in time, so that an engineer on call knows where to look.
 
 pub(crate) mod facts;
 
@@ -12,7 +11,8 @@ use crate::connect::connect_error::ConnectFailure;
 ///
 /// A connection is stuck if one holder has had it for all of the caller's wait. If other callers were served
 /// meanwhile and fewer than half of the held connections are stuck, the pool is too small. Otherwise the stuck
-/// ones are the reason; the diagnosis names what most of them are: leaked, in transactions, or neither.
+/// connections are the reason, and the diagnosis says what most of them are: leaked, in transactions, or
+/// neither.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Diagnosis {
@@ -89,7 +89,7 @@ pub enum Diagnosis {
 }
 
 impl Diagnosis {
-    /// Whether callers wait because a server or a pooler answers nobody, and not because of load.
+    /// Whether callers wait for a silent server or pooler, and not because of load.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self, Self::ServerSilent { .. } | Self::PoolerSilent { .. })
     }

@@ -27,7 +27,8 @@ pub(crate) fn dial_in_background(
     shared.backoff.lost(lost);
     let logins = shared.registry.logins.as_ref();
     let (attempt, (slot, permit)) = shared.backoff.begin(urge, || {
-        // In this order: a permit that is given back tells others, a slot does not.
+        // In this order, because the return of a permit wakes others, and the return of a slot does
+        // not.
         let slot = match urge {
             Urge::Drain => shared.slots.take_lent()?,
             Urge::Caller | Urge::Keeper => shared.slots.take()?,
@@ -79,11 +80,11 @@ impl Dial {
         }
         let generations = &shared.registry.generations;
         if !generations.is_current(&reservation.member) {
-            // They were renewed meanwhile.
+            // The owner has renewed the credentials meanwhile.
             reservation.member = generations.join();
         }
         let generation = reservation.member.generation();
-        // A panic while connecting must not cost the pool its place for ever.
+        // A panic while connecting must not cost the pool this place for ever.
         let dialling = std::panic::AssertUnwindSafe(shared.dialler.dial(generation)).catch_unwind();
         let dialled = dialling.await.unwrap_or_else(|_panic| {
             Err(ConnectError::new(
@@ -135,8 +136,8 @@ fn park(shared: &Shared, mut backend: Backend, attempt: ConnectAttempt) {
         backend.mark_for_closing(reason);
     }
     shared.store.add(backend);
-    // Only after the backend is stored: otherwise a caller that is let through would dial although a
-    // connection is there.
+    // The attempt ends only after the backend is stored: otherwise a caller that passes now would dial
+    // although a connection is there.
     attempt.succeeded();
     shared.registry.changes.tell();
     if shared.registry.is_closed() {

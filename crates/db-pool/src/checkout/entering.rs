@@ -1,5 +1,4 @@
-//! Entering the gate. While a caller waits, this finds out whether the load is the cause, or a server that answers
-//! nobody.
+//! Entering the gate. While a caller waits, this finds out whether the cause is the load or a silent server.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -53,8 +52,8 @@ pub(crate) fn ask_for_a_sign_of_life(shared: &Arc<Shared>) {
 }
 
 /// A caller may wait while its own task holds a connection in a diesel transaction. If nobody else returns a
-/// connection, it waits for itself. The pool counts it and does not refuse it, because it cannot see whether the
-/// caller is polled inside that transaction or beside it.
+/// connection, the caller waits for itself. The pool counts such callers but does not refuse them, because it
+/// cannot see whether the caller is polled inside that transaction or beside it.
 fn note_nested(shared: &Shared, caller: &'static Location<'static>) {
     let Some(task) = tokio::task::try_id() else {
         return;
@@ -84,8 +83,8 @@ fn all_wait_for_the_server(shared: &Shared) -> bool {
     held.peek().is_some() && held.all(|live| live.is_waiting())
 }
 
-/// Asks a server without making a session. A pooler would answer for itself, and only a query tells whether it has
-/// a server, so there it logs in beside the pool.
+/// Asks the server without a session. A pooler would answer for itself, and only a query shows whether it has a
+/// server, so behind a pooler this logs in beside the pool.
 async fn ask(shared: &Shared) {
     let endpoint = shared.registry.generations.current().endpoint.clone();
     let asking = async {

@@ -1,13 +1,13 @@
 //! Nested checkouts: work that holds a connection and asks its own pool for another one.
 //!
-//! This works until as many callers do it at once as the pool has connections: then each waits for what another
-//! holds. The pool counts such a checkout. If no permit is free it refuses the checkout instead of queueing it,
-//! so that the deadlock is reported and does not have to time out.
+//! This works until as many callers do it at once as the pool has connections: then each waits for a connection
+//! that another one holds. The pool counts such a checkout. If no permit is free it refuses the checkout instead
+//! of queueing it, so that the deadlock is reported and does not have to time out.
 //!
 //! Only code that is polled inside the work is nested. A task that the work spawns is not, and two helpers side
-//! by side in one `join!` are not. The guard of an open transaction has no inside: it counts for the task that
-//! used it last, while none of its statements is running. The pool does not see a connection that a caller holds
-//! outside of helpers and guards.
+//! by side in one `join!` are not. A guard of an open transaction does not enclose any work: it counts for the
+//! task that used it last, while none of its statements is running. The pool does not see a connection that a
+//! caller holds outside of helpers and guards.
 
 use std::panic::Location;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ pub(crate) fn timed_out(shared: &Shared, queued: &Queued, stage: WaitStage) -> P
     let status = shared.status();
     let dialling = shared.occupied().saturating_sub(status.open);
     let last_failure = shared.backoff.last_failure().or_else(|| {
-        // No attempt has failed yet, because the first one has not ended: the server is silent.
+        // No attempt has failed yet, because the first one is still running: the server is silent.
         let silent = status.open == 0 && dialling > 0;
         let address = shared.registry.generations.current().endpoint.address();
         silent.then(|| {

@@ -10,8 +10,8 @@ use crate::connect::connect_error::ConnectError;
 use crate::fingerprint::Fingerprint;
 use crate::shared::Shared;
 
-/// The same holds. In their statements `?` stands for everything that may be a value, because many people may
-/// read them.
+/// The holds, with `?` for everything in their statements that may be a value, because many people may read
+/// them.
 pub(crate) fn without_values(mut holds: Vec<Hold>) -> Vec<Hold> {
     for hold in &mut holds {
         let statement = hold.statement.take();
@@ -32,7 +32,7 @@ pub(crate) fn holds(shared: &Shared) -> Vec<Hold> {
     holds
 }
 
-/// The diagnosis for the caller that has waited longest. If nobody waits, it is a problem that will make
+/// The diagnosis for the caller that has waited longest. If nobody waits, it names a problem that will make
 /// callers wait: a server that is gone, connections that do not answer, or a leak. `None` if nothing is wrong.
 pub(crate) fn trouble(shared: &Shared, holds: &[Hold]) -> Option<Diagnosis> {
     let registry = &shared.registry;
@@ -75,5 +75,5 @@ pub(crate) fn trouble(shared: &Shared, holds: &[Hold]) -> Option<Diagnosis> {
     Some(Diagnosis::Leaked { count, longest })
 }
 
-/// A shorter hold is not the reason why somebody waits, even if that wait has been short so far.
+/// A shorter hold is not why somebody waits, even if that wait is short so far.
 const A_MOMENT: Duration = Duration::from_secs(1);

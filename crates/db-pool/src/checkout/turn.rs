@@ -25,7 +25,8 @@ impl<'r> Turn<'r> {
     /// Takes the backend that was returned last, if there is also one for each older caller. Otherwise the
     /// caller waits for its turn.
     ///
-    /// The caller must listen for changes before it calls this, because a later change is not noticed here.
+    /// The caller must listen for changes before it calls this, because this does not notice a later
+    /// change.
     pub(crate) fn take(&mut self, shared: &Shared) -> Option<Stored> {
         let turns = &self.registry.turns;
         // If nobody waits, nobody can be overtaken.
@@ -49,14 +50,14 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if self.waits {
             self.registry.turns.give_up(self.permit);
-            // The next caller may take what was kept for this one.
+            // The next caller may take the backend that was kept for this one.
             self.registry.changes.tell();
         }
     }
 }
 
-/// A connection that is being made. Dropping this says that the connection exists now, or that it will not
-/// come.
+/// A connection that is being made. Dropping this reports that the connection exists now, or that it will
+/// not come.
 pub(crate) struct PendingConnection(Arc<Registry>);
 
 impl PendingConnection {

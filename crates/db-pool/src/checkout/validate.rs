@@ -10,16 +10,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::backend::store::Stored;
 use crate::shared::Shared;
 
-/// Whether a backend may be handed out as it is: it has been in steady use.
+/// Whether a backend has been in steady use and may be handed out as it is.
 pub(crate) fn is_fresh(shared: &Shared, stored: &Stored, now: Instant) -> bool {
     let idle = stored.idle_for(now);
     idle < UNHEARD && idle < shared.profile.validate_after && stored.overdue(now).is_none()
 }
 
-/// The same backend, if it may be handed out. One that was idle for long must answer a ping.
+/// Returns the backend if it may be handed out. A backend that was idle for long must answer a
+/// ping.
 ///
-/// A ping goes on when the deadline comes first or this future is dropped. Otherwise callers with
-/// less time than a round trip would throw away one healthy backend after the other.
+/// A ping goes on even if the deadline comes first or this future is dropped. Otherwise callers
+/// with less time than a round trip would throw away one healthy backend after the other.
 pub(crate) async fn proved(
     shared: &Arc<Shared>,
     stored: Stored,
@@ -41,7 +42,7 @@ pub(crate) async fn answers(shared: &Arc<Shared>, stored: Stored, deadline: Inst
     answered.map(|stored| Taken::new(stored, shared)).is_some()
 }
 
-/// The same backend, unless its time is over or it has ended.
+/// Returns the backend unless its time is over or it has ended.
 async fn lasting(shared: &Arc<Shared>, mut stored: Stored) -> Option<Stored> {
     if stored.idle_for(Instant::now()) >= UNHEARD {
         // The server may have sent something that is still in the socket. Yielding lets the runtime
@@ -59,7 +60,7 @@ async fn lasting(shared: &Arc<Shared>, mut stored: Stored) -> Option<Stored> {
     }
 }
 
-/// The same backend, if it answers a ping.
+/// Returns the backend if it answers a ping.
 async fn pinged(shared: &Arc<Shared>, stored: Stored, deadline: Instant) -> Option<Stored> {
     let (answer, answered) = oneshot::channel();
     let taken = Taken::new(stored, shared);
@@ -86,13 +87,13 @@ impl Ping {
         stored.mark_until_it_answers();
         if let Ok(Ok(())) = timeout(patience, stored.conn_mut().batch_execute("")).await {
             stored.unmark();
-            // If nobody waits for it any more, it goes back into the store.
+            // If its caller no longer waits, it goes back into the store.
             let _given_up = answer.send(taken);
         }
     }
 }
 
-/// A backend on its way to a caller. If this caller goes, the next one is told.
+/// A backend on its way to a caller. If this caller leaves, the next one is told.
 struct Taken {
     stored: Option<Stored>,
     shared: Arc<Shared>,
@@ -116,7 +117,7 @@ impl Drop for Taken {
         let Some(stored) = self.stored.take() else {
             return;
         };
-        // In this order, so that a caller that is woken finds it in the store.
+        // In this order, so that a woken caller finds it in the store.
         self.shared.store.put_back(stored);
         self.shared.registry.changes.tell();
         if self.shared.registry.is_closed() {

@@ -14,7 +14,7 @@ use crate::connect::connect_error::{ConnectError, ConnectFailure};
 /// What the pool knows about a host from earlier logins.
 #[derive(Debug, Default)]
 pub(crate) struct HostMemory {
-    /// Whether the server last spoke TLS, for a URL that leaves TLS to the server.
+    /// Whether the server last spoke TLS, for a URL that lets the server decide.
     pub(crate) speaks_tls: AtomicBool,
     /// The address at which it answered last.
     answered: Mutex<Option<SocketAddr>>,
@@ -67,7 +67,7 @@ pub(crate) fn unix_socket(endpoint: &Endpoint) -> Option<PathBuf> {
     }
 }
 
-/// Whether a name was resolved to IPv6 addresses only.
+/// Whether a name has only IPv6 addresses.
 pub(crate) fn has_ipv6_alone(endpoint: &Endpoint, addresses: &[Option<SocketAddr>]) -> bool {
     let by_name = matches!(
         endpoint.hosts.as_slice(),
@@ -82,8 +82,8 @@ pub(crate) fn has_ipv6_alone(endpoint: &Endpoint, addresses: &[Option<SocketAddr
 pub(crate) struct Failures(Option<ConnectError>);
 
 impl Failures {
-    /// Keeps the more telling failure: a server that has answered says more than a socket that was
-    /// refused, in whichever order they came.
+    /// Keeps the more telling failure, in whichever order they come: an answer of a server says
+    /// more than a refused socket.
     pub(crate) fn add(&mut self, failure: ConnectError) {
         let answered = |error: &ConnectError| error.sqlstate().is_some();
         if !self.0.as_ref().is_some_and(answered) || answered(&failure) {
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(order, [three, one, two]);
     }
 
-    /// faults 4.2: "Connection refused" from the last address does not hide what a server has said.
+    /// faults 4.2: "Connection refused" from the last address does not hide the answer of a server.
     #[test]
     fn a_servers_word_is_told_before_a_refused_socket() {
         let refused = || ConnectError::new("b", ConnectFailure::Unreachable);

@@ -1,5 +1,5 @@
 //! When a pool may try to connect, how many attempts may run at the same time, and after how many failures
-//! it stops waiting for success.
+//! its breaker opens.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::profile::Reconnect;
 pub(crate) struct Backoff {
     pool: Arc<str>,
     rules: Reconnect,
-    /// The facts behind every decision. Nothing is awaited or logged under the lock.
+    /// The facts behind every decision. Code under the lock neither awaits nor logs.
     attempts: Mutex<Attempts>,
 }
 
@@ -26,7 +26,7 @@ struct Attempts {
     /// How many attempts may be in flight to a server that needs care: one at the start and after each
     /// failure, and one more with each success.
     at_once: u32,
-    /// Whether the server has failed once, so that attempts for callers need that care too.
+    /// Whether the server has failed once, so that attempts for callers also need that care.
     has_failed: bool,
     /// How many connections have been lost so far.
     lost: u64,
@@ -44,21 +44,21 @@ struct Failures {
     keeper_from: Instant,
 }
 
-/// On whose behalf an attempt is made.
+/// For whom an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urge {
     /// Somebody waits for a connection.
     Caller,
-    /// The keeper wants one ready.
+    /// The keeper wants an idle connection ready.
     Keeper,
-    /// The drain replaces an older one.
+    /// The drain replaces an older connection.
     Drain,
 }
 
 /// Why no attempt may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotNow {
-    /// A delay runs.
+    /// A delay is running.
     Until(Instant),
     /// There is no room for another connection, or enough attempts are in flight already. Waiting callers
     /// are told when this changes.
@@ -95,8 +95,8 @@ impl Backoff {
     /// Begins an attempt, if there is a slot for the new connection.
     ///
     /// While a caller waits, the next attempt begins within the base delay after the last failure, however
-    /// many failures there were. So a server that has come back is found within that time. While nobody
-    /// waits, the delay doubles with every failure in a row.
+    /// many failures there were. So the pool finds a server that has come back within that time. While
+    /// nobody waits, the delay doubles with every failure in a row.
     ///
     /// The slot is taken under the lock. Otherwise one caller could hold a slot that it cannot use, and
     /// another one would find none free at that moment.
@@ -128,7 +128,7 @@ impl Backoff {
 
     /// Why a caller need not wait: waiting does not cure the last failure, or the breaker is not closed.
     ///
-    /// A caller asks this if it may not begin an attempt. The answer does not matter while a connection
+    /// A caller that may not begin an attempt asks this. The answer does not matter while a connection
     /// lives.
     pub(crate) fn refusal(&self) -> Option<ConnectError> {
         let attempts = self.lock();
@@ -138,8 +138,8 @@ impl Backoff {
         (broken || final_for_now).then(|| failures.last.clone())
     }
 
-    /// Notes how many connections the server has ended or left unanswered in all. If the number has grown,
-    /// many connections may have to be made again, so logins start again with one at a time.
+    /// Notes the total of connections that the server has ended or left unanswered. If it has grown, the
+    /// pool may have to make many connections again, so logins start again with one at a time.
     pub(crate) fn lost(&self, connections: u64) {
         let mut attempts = self.lock();
         if connections > attempts.lost {
@@ -179,8 +179,8 @@ impl Backoff {
         if let Some(failures) = &mut attempts.failures
             && began <= failures.failed_at
         {
-            // When attempts that ran at the same time fail, only the first failure counts. No attempt begins
-            // at the moment of a failure, because a delay follows it.
+            // When attempts that ran at the same time fail, only the first failure counts. A delay follows
+            // each failure, so no attempt begins right at one.
             failures.last = error;
             return;
         }
@@ -205,7 +205,7 @@ impl Backoff {
         full.min(self.rules.max_delay)
     }
 
-    /// Sets the breaker, and logs it if that is a change. This is the only place that does so.
+    /// Sets the breaker, and logs a change. Only this function does so.
     fn turn(&self, mut attempts: MutexGuard<'_, Attempts>, next: Breaker) {
         let before = std::mem::replace(&mut attempts.breaker, next);
         let failures = attempts.failures.as_ref();
@@ -241,8 +241,8 @@ impl Backoff {
 }
 
 impl Attempts {
-    /// The keeper begins with one attempt even if nothing has failed: nobody waits for it, and wrong
-    /// credentials should be tried once, and not once for each connection that it wants.
+    /// The keeper begins with one attempt even if nothing has failed: nobody waits for it, and it should
+    /// try wrong credentials once, and not once for each connection that it wants.
     fn most_for(&self, urge: Urge) -> u32 {
         match urge {
             Urge::Caller if !self.has_failed => MOST_AT_ONCE,
@@ -259,7 +259,7 @@ impl Attempts {
     }
 }
 
-/// One attempt in flight. If it is dropped without an outcome, it says nothing about the server.
+/// One attempt in flight. Dropped without an outcome, it says nothing about the server.
 #[derive(Debug)]
 #[must_use = "an attempt that is dropped is over"]
 pub(crate) struct ConnectAttempt {
@@ -291,7 +291,7 @@ fn jittered(full: Duration) -> Duration {
     full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// The maximum of a pool's logins in flight: the server must serve the logins of all pools.
+/// The most logins of one pool in flight, because the server must serve the logins of all pools.
 const MOST_AT_ONCE: u32 = 8;
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// Whether callers wait for a server that cannot be reached, or get an error at once.
+/// Whether callers wait for an unreachable server, or get an error at once.
 ///
-/// A live connection is handed out whatever the breaker says.
+/// The pool hands out live connections whatever the breaker says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Breaker {
@@ -36,7 +36,7 @@ impl Breaker {
         }
     }
 
-    /// The state after an attempt has ended without saying anything about the server.
+    /// The state after an attempt that said nothing about the server.
     pub(crate) fn untold(self) -> Self {
         match self {
             Self::HalfOpen => Self::Open,

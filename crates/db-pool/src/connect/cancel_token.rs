@@ -15,9 +15,9 @@ use crate::connect::canceller::{CANCEL_TIMEOUT, Canceller};
 use crate::connect::connect_error::ConnectError;
 use crate::connect::connector::Negotiation;
 
-/// Cancels what a connection of a pool is doing. It replaces tokio-postgres' token of that name.
+/// Cancels the statement of a pooled connection. It replaces tokio-postgres' token of that name.
 ///
-/// It also works after the connection has been returned. Then it stops what the next holder does.
+/// It also works after the connection has been returned. Then it cancels the next holder's statement.
 #[derive(Clone)]
 pub struct CancelToken {
     canceller: Canceller,
@@ -31,9 +31,9 @@ impl CancelToken {
     /// Asks the server to stop the statement that the connection is running, if there is one.
     ///
     /// The request goes the same way as the pool's connections: to the host of this connection, over TCP,
-    /// a Unix socket or TLS, as the URL says. `tls` is not used. It is a parameter so that code written
-    /// for tokio-postgres compiles. Returns when the server, or the pooler before it, has received the
-    /// request and hung up. The server does not say whether there was a statement to stop.
+    /// a Unix socket or TLS, as the URL says. `tls` is not used; it exists so that code written for
+    /// tokio-postgres compiles. This returns when the server, or the pooler in front of it, has received
+    /// the request and hung up. The server does not say whether there was a statement to stop.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl CancelToken {
         self.canceller.request().await
     }
 
-    /// The same over a stream that is already connected to the server.
+    /// Like [`cancel_query`](Self::cancel_query), over a stream that is already connected to the server.
     ///
     /// `tls` is used only if the pool's connections use TLS. The call waits until the server has hung up
     /// only without TLS, because tokio-postgres does not give back a stream that it has encrypted.

@@ -1,4 +1,4 @@
-//! Cancelling: how a statement is stopped on the server.
+//! Cancels a statement on the server.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_postgres::{CancelToken, NoTls};
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::{Connector, Transport, UnixStream};
 
-/// Asks the server to stop what a connection is doing.
+/// Asks the server to cancel the statement of a connection.
 #[derive(Clone)]
 pub(crate) struct Canceller {
     pub(crate) token: CancelToken,
@@ -28,8 +28,8 @@ impl Canceller {
         }
     }
 
-    /// Sends a CancelRequest over a connection of its own, and waits until the server has hung up. It
-    /// gives up after two seconds.
+    /// Sends a CancelRequest over a separate connection, and waits until the server has hung up, for at
+    /// most two seconds.
     ///
     /// It waits as libpq does: PgBouncer terminates ("bad client state", its issue 801, seen with 1.18)
     /// if the socket of a cancel request is closed while it forwards the request.
@@ -65,5 +65,5 @@ impl Canceller {
     }
 }
 
-/// A server that does not take a cancel request within this time will not act on it either.
+/// A server that does not accept a cancel request within this time will not act on it either.
 pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! What is wrong with a certificate.
+//! The problem of a certificate.
 
 use std::error::Error as StdError;
 use std::io;
@@ -20,9 +20,9 @@ pub enum CertificateProblem {
 }
 
 impl CertificateProblem {
-    /// What one error of a chain says about the certificate.
+    /// The problem that one error of a chain reports.
     pub(crate) fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
-        // An io::Error does not name what it wraps as its source.
+        // An io::Error does not return its wrapped error as its source.
         let wrapped = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)

@@ -13,12 +13,12 @@ use crate::connect::tls;
 /// The certificates of an endpoint, as they were read last.
 pub(crate) struct Certificates {
     connector: Mutex<Result<Connector, ConnectError>>,
-    /// A handshake has failed with these, so the files may have newer ones by now.
+    /// Whether a handshake has failed with these. The files may have newer ones by now.
     are_doubtful: AtomicBool,
 }
 
 impl Certificates {
-    /// Reads them, and keeps what is wrong with them for the first attempt to connect.
+    /// Reads them, and keeps an error for the first attempt to connect.
     pub(crate) fn new(endpoint: &Endpoint) -> Self {
         Self {
             connector: Mutex::new(read(endpoint)),
@@ -36,7 +36,7 @@ impl Certificates {
         }
     }
 
-    /// If this attempt has failed in its handshake, lets the next one read them again.
+    /// If an attempt has failed in its handshake, has the next attempt read them again.
     pub(crate) fn doubt(&self, error: &ConnectError) {
         if error.failure() == ConnectFailure::Tls {
             self.are_doubtful.store(true, Ordering::Relaxed);

@@ -29,7 +29,7 @@ struct Details {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectFailure {
-    /// There was no TCP connection, or it broke before the session was ready.
+    /// No TCP connection was made, or it broke before the session was ready.
     Unreachable,
     /// The host's name has no address.
     UnknownHost,
@@ -54,8 +54,7 @@ pub enum ConnectFailure {
     Refused,
     /// Sessions do not have the pool's settings, and this pool may not send them.
     Settings,
-    /// The server refuses something that the session needs: a setting, a role, a right (classes 0A, 22, 28, 3F,
-    /// 42).
+    /// The server refuses a setting, a role or a right that the session needs (classes 0A, 22, 28, 3F, 42).
     Rejected,
     /// The peer does not speak PostgreSQL's protocol.
     NotPostgres,
@@ -118,7 +117,7 @@ impl ConnectError {
         self
     }
 
-    /// Classifies an error of tokio-postgres by what the server said, or by what broke.
+    /// Classifies an error of tokio-postgres by the server's answer, or by the broken part.
     pub(crate) fn from_postgres(address: &str, error: &tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
             let mut chain = Vec::new();
@@ -147,7 +146,7 @@ impl ConnectError {
                 chain.push(error.to_string());
                 cause = error.source();
             }
-            // An `io::Error` shows the text of its inner error as its own, so one copy is removed.
+            // An `io::Error` repeats the text of its inner error, so one copy is removed.
             chain.dedup();
             let detail = if chain.is_empty() {
                 error.to_string()
@@ -163,7 +162,7 @@ impl ConnectError {
             return sorted;
         };
         let failure = match db.code() {
-            // The routine tells it from a locked role and from PAM, whatever the language of the message.
+            // The routine distinguishes this from a locked role and from PAM, whatever the language of the message.
             code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
                 && db.routine() == Some("ClientAuthentication") =>
             {
@@ -175,7 +174,7 @@ impl ConnectError {
                 ConnectFailure::Authentication
             }
             code if *code == SqlState::INVALID_CATALOG_NAME => ConnectFailure::NoSuchDatabase,
-            // A pooler has one code for every refusal: unlike PostgreSQL it sends 08P01 and no routine.
+            // A pooler has one code for every refusal: unlike PostgreSQL, it sends 08P01 and no routine.
             code if *code == SqlState::PROTOCOL_VIOLATION
                 && db.routine().is_none()
                 && let Some(failure) = said_by_pooler(db.message()) =>
@@ -215,7 +214,7 @@ impl ConnectError {
         self.0.sqlstate.as_ref()
     }
 
-    /// What is wrong with a certificate, if the handshake failed because of it.
+    /// The problem of the certificate, if the handshake failed because of one.
     #[must_use]
     pub fn certificate_problem(&self) -> Option<CertificateProblem> {
         self.0.certificate
@@ -236,8 +235,7 @@ impl ConnectError {
         )
     }
 
-    /// Whether the server was not reached, or is not of the wanted kind. Then it has said nothing about the
-    /// credentials.
+    /// Whether the server was not reached, or is not of the wanted kind. Either says nothing about the credentials.
     #[must_use]
     pub fn is_unreached(&self) -> bool {
         matches!(
@@ -249,8 +247,7 @@ impl ConnectError {
         )
     }
 
-    /// Whether the server has refused the login of this user for what does not heal by itself: the credentials, or what
-    /// they may do.
+    /// Whether the server has refused this user's login for a lasting reason: the credentials, or their rights.
     #[must_use]
     pub fn is_refusal_of_login(&self) -> bool {
         matches!(
@@ -272,10 +269,10 @@ impl ConnectError {
 const IPV6_ALONE: &str = "if this machine has only IPv4, use a host that has an IPv4 address; the poolers of many \
      providers have one";
 
-/// What tokio-postgres says, in a type of its own, if it has asked for TLS and the server has none.
+/// The text of tokio-postgres' own error type for a server that has no TLS although TLS was asked for.
 const LACKS_TLS: &str = "server does not support TLS";
 
-/// The classes of SQLSTATE, and one code, that a server always returns again for the same session.
+/// The SQLSTATE classes, and one code, that a server returns again and again for the same session.
 const NEVER_HEALS: [&str; 6] = ["0A", "22", "28", "3F", "42", "55P02"];
 
 fn never_heals(code: &SqlState) -> bool {
@@ -284,7 +281,7 @@ fn never_heals(code: &SqlState) -> bool {
         .any(|class| code.code().starts_with(class))
 }
 
-/// Whether the wire could not understand the first bytes.
+/// Whether the wire did not understand the first bytes.
 fn is_no_postgres(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
 }
@@ -295,7 +292,7 @@ fn lacks_descriptors(error: &io::Error) -> bool {
 }
 
 fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
-    // An `io::Error` does not return the error that it wraps as its source.
+    // An `io::Error` does not return its wrapped error as its source.
     let wrapped = error
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref);
@@ -304,8 +301,8 @@ fn is_about_tls(error: &(dyn StdError + 'static)) -> bool {
         || wrapped.is_some_and(<dyn StdError + Send + Sync>::is::<rustls::Error>)
 }
 
-/// Whether a login may have been refused because of a parameter of its startup packet. Some poolers and proxies do not
-/// accept all of them: RDS Proxy refuses `options` with 0A000, PgBouncer with 08P01, and others use other codes.
+/// Whether the cause of a refused login may be a parameter of the startup packet. Some poolers and proxies do not
+/// accept all parameters: RDS Proxy refuses `options` with 0A000, PgBouncer with 08P01, and others use other codes.
 /// PostgreSQL itself accepts them, names its routine if one of them is wrong, and never sends 0A000 at login.
 pub(crate) fn may_refuse_parameters(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|refusal| {
@@ -317,8 +314,8 @@ pub(crate) fn may_refuse_parameters(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-/// What a pooler's refusal means, if trying again does not help. A pooler refuses with fixed English texts, or passes
-/// on the server's text without its code.
+/// The meaning of a pooler's refusal, if trying again does not help. A pooler refuses with fixed English texts, or
+/// passes on the server's text without its code.
 fn said_by_pooler(message: &str) -> Option<ConnectFailure> {
     let says = |words: &[&str]| words.iter().all(|word| message.contains(word));
     let failure = if says(&["no such database"]) || says(&["database \"", "\" does not exist"]) {
@@ -378,7 +375,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// The same text as `Display`, because `main` prints an error that it returns with `Debug`.
+/// The same text as `Display`, because a `main` that returns the error prints it with `Debug`.
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -387,7 +384,7 @@ impl fmt::Debug for ConnectError {
 
 impl StdError for ConnectError {}
 
-/// The server's answer to a request for TLS makes it impossible to go on.
+/// The server's answer to a request for TLS does not allow the connector to go on.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TlsRefused(pub(crate) &'static str);

@@ -2,9 +2,10 @@
 //!
 //! tokio-postgres hands its socket only to a TLS connector, so the wire comes with one. With TLS,
 //! tokio-postgres asks the server for TLS as the URL says, and the connector does the handshake below the
-//! wire. Without TLS, tokio-postgres is configured with `sslmode=require` and `sslnegotiation=direct`: then
-//! it asks for nothing, and the connector leaves the socket as it is. This keeps what `connect_raw` would
-//! lose: host lists, `target_session_attrs`, notifications and the address of the cancel token.
+//! wire. Without TLS, the pool configures tokio-postgres with `sslmode=require` and
+//! `sslnegotiation=direct`: then it asks for nothing, and the connector leaves the socket as it is. This
+//! keeps features that `connect_raw` would lose: host lists, `target_session_attrs`, notifications and the
+//! address of the cancel token.
 
 use std::error::Error as StdError;
 use std::io;
@@ -34,7 +35,7 @@ use db_wire::{Observed, Steering, Wire};
 /// What carries the bytes below the wire.
 pub(crate) enum Transport {
     Plain(Socket),
-    /// It is in a box: otherwise its kilobyte would be part of every connection twice, even without TLS.
+    /// Boxed: otherwise its kilobyte would be part of every connection twice, even without TLS.
     Tls(Box<<MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>),
     Unix(UnixStream),
     /// The transport of a cancel request. The server closes it first.
@@ -60,7 +61,7 @@ pub(crate) struct HandBack {
 }
 
 impl HandBack {
-    /// Makes this end the driver, and the socket with it, once nobody waits for the transport any more.
+    /// Makes this end the driver, and the socket with it, once nobody waits for the transport.
     pub(crate) fn ends(&mut self, driver: AbortHandle) {
         self.driver = Some(driver);
     }
@@ -83,13 +84,14 @@ impl Drop for HandBack {
     }
 }
 
-/// What has been agreed about TLS when the connector gets the socket.
+/// The state of the TLS negotiation when the connector gets the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Negotiation {
     /// There is no TLS.
     Plain,
-    /// Nothing yet: the connector asks. If the server has no TLS it goes on without. If the server has TLS
-    /// it gives up, so that the next attempt lets tokio-postgres ask.
+    /// Not negotiated yet: the connector asks. If the server has no TLS, the connector goes on without
+    /// TLS. If the server has TLS, the connector gives up, so that the next attempt lets tokio-postgres
+    /// ask.
     Open,
     /// The handshake comes next: tokio-postgres has asked, or no question is needed.
     Handshake,
@@ -101,7 +103,7 @@ pub(crate) struct Connector {
     negotiation: Negotiation,
     /// `None` if TLS is off.
     tls: Option<MakeRustlsConnect>,
-    /// Whether the server has told a connector that asked that it speaks TLS.
+    /// Whether the server has answered a connector's question that it speaks TLS.
     speaks_tls: Arc<AtomicBool>,
     startup: Arc<[(String, String)]>,
     answers_set_up: bool,
@@ -132,7 +134,7 @@ impl Connector {
     }
 
     /// Prepares it for connections that diesel-async takes over: adds these parameters to the startup
-    /// packet, and lets the wire answer diesel-async's set-up statements.
+    /// packet, and has the wire answer diesel-async's set-up statements.
     pub(crate) fn for_diesel(mut self, startup: Vec<(String, String)>) -> Self {
         self.startup = startup.into();
         self.answers_set_up = true;
@@ -159,7 +161,7 @@ impl Connector {
         self.negotiation
     }
 
-    /// Sets what is agreed when the next socket comes.
+    /// Sets the state of the negotiation for the next socket.
     pub(crate) fn negotiated(&mut self, negotiation: Negotiation) {
         self.negotiation = negotiation;
     }
@@ -169,7 +171,7 @@ impl Connector {
         self.speaks_tls.load(Ordering::Relaxed)
     }
 
-    /// Whether tokio-postgres has taken a stream of this connector, and so has the wire under it.
+    /// Whether tokio-postgres has taken a stream of this connector, so that the wire is under it.
     pub(crate) fn is_in_place(&self) -> bool {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.is_some()

@@ -29,7 +29,7 @@ use db_wire::LocalSettings;
 
 /// Opens a connection outside any pool, for migrations and administration.
 ///
-/// Only the URL's own settings apply. A task of its own drives the connection, and ends when the client is dropped.
+/// Only the URL's own settings apply. A separate task drives the connection, and ends when the client is dropped.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub async fn connect_client(
             }
         };
         let settings = login.settings().statements();
-        // PgBouncer's console refuses parameters too, and takes no other statements than its own.
+        // PgBouncer's console also refuses parameters, and accepts only its own statements.
         if login.lacks_settings() && !settings.is_empty() {
             progress.reach(ConnectStage::SetUp);
             let said = client.batch_execute(&settings).await;
@@ -75,7 +75,7 @@ pub(crate) struct Dialler {
     newest: Mutex<ConnectProgress>,
 }
 
-/// What was found at the other end, and for which generation.
+/// The findings about the other end, and their generation.
 #[derive(Clone)]
 struct Found {
     generation: u64,
@@ -102,12 +102,12 @@ impl Dialler {
         }
     }
 
-    /// The pooler between the pool and its server, as far as it is known.
+    /// The pooler between the pool and its server, as far as the pool knows.
     pub(crate) fn pooler(&self) -> Pooler {
         self.found().map_or(Pooler::Unknown, |found| found.pooler)
     }
 
-    /// What the server has said about the first session of this generation, once there was one.
+    /// The server's facts about the first session of this generation, if there was one.
     pub(crate) fn facts(&self) -> Option<Arc<SessionFacts>> {
         self.found().map(|found| found.facts)
     }
@@ -117,8 +117,7 @@ impl Dialler {
         found.clone()
     }
 
-    /// The settings that the pool sends because the server does not have them by itself. Empty unless sessions are
-    /// shared.
+    /// The settings that the pool sends because the server itself lacks them. Empty unless sessions are shared.
     pub(crate) fn assignments(&self) -> Vec<String> {
         let Some(found) = self.found() else {
             return Vec::new();
@@ -177,11 +176,11 @@ impl Dialler {
         knock(endpoint, self.login.answered_last()).await;
     }
 
-    /// Logs in with certificates that are read for it, and takes on the role of the pool as its sessions will.
+    /// Logs in with freshly read certificates, and takes on the pool's role as its sessions will.
     pub(crate) async fn prove(&self, generation: &Generation) -> Result<Dialled, ConnectError> {
         let afresh = login(&generation.endpoint, &self.profile);
         let mut dialled = self.dial_by(&afresh, generation).await?;
-        // Elsewhere the startup packet has the role, and the server refuses a login without the right to it.
+        // On other sessions the startup packet has the role, and the server refuses a login without the right to it.
         let said_later = matches!(self.pooler(), Pooler::Shared { .. });
         let Some(role) = self.profile.role.as_deref().filter(|_| said_later) else {
             return Ok(dialled);
@@ -204,7 +203,7 @@ impl Dialler {
         let endpoint = &generation.endpoint;
         let mut dialled = (self.dial_by(&login(endpoint, &self.profile), generation)).await?;
         let asking = async {
-            // Only here: elsewhere the trait would hide `first` of slices.
+            // Imported only here, as the trait would hide `first` of slices elsewhere.
             use diesel_async::RunQueryDsl;
             let identifier = diesel::dsl::sql::<Text>(CLUSTER).get_result(&mut dialled.conn);
             identifier.await.map_err(|error| {
@@ -255,7 +254,7 @@ impl Dialler {
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
             }
             // The pool itself drives a connection over a Unix socket, because diesel-async takes over only TCP
-            // connections. So it has no stream of notifications.
+            // connections. So such a connection has no stream of notifications.
             Opened::Unix(client, connection, _socket) => {
                 let driver = tokio::spawn(connection);
                 link.hand_back.ends(driver.abort_handle());
@@ -303,7 +302,8 @@ impl Dialler {
         }
         let (pooler, facts) = inquiry::inquire(opened, link, &self.profile).await?;
         let pooler = match pooler {
-            // PostgreSQL itself refuses no parameter, so a proxy stands before it, with one session for each client.
+            // PostgreSQL itself refuses no parameter, so there is a proxy in front of it, with one session for each
+            // client.
             Pooler::None if self.login.lacks_settings() => Pooler::Session,
             found => found,
         };
@@ -323,7 +323,7 @@ impl Dialler {
         Ok(found)
     }
 
-    /// Why a pool that passes every statement unchanged cannot work on shared sessions, if it cannot.
+    /// Why shared sessions do not work for a pool that passes on every statement unchanged, if they do not.
     fn lacking(&self, found: &Found) -> Option<String> {
         let shared = matches!(found.pooler, Pooler::Shared { .. });
         if !shared || self.profile.wire == WireMode::Full {
@@ -354,14 +354,14 @@ impl Dialler {
             &found.facts,
         ));
         if found.pooler == Pooler::Session {
-            // The client has the session for itself. The settings that the pooler refused at login are set here.
+            // The client has the session for itself. This sets the settings that the pooler refused at login.
             conn.batch_execute(&settings.statements()).await?;
         }
         Ok(())
     }
 }
 
-/// The error for a session that is open and cannot be set up, with what the server has said to it.
+/// The error for an open session whose set-up failed, with the server's message.
 fn refused(address: &str, link: &Link, error: &dyn std::fmt::Display) -> ConnectError {
     let refused = ConnectError::new(address, ConnectFailure::Refused);
     match link.observed.last_error() {
@@ -370,7 +370,7 @@ fn refused(address: &str, link: &Link, error: &dyn std::fmt::Display) -> Connect
     }
 }
 
-/// The way in to an endpoint, with its certificates as they are now.
+/// The login at an endpoint, with its certificates as they are now.
 fn login(endpoint: &Endpoint, profile: &PoolProfile) -> Login {
     let settings = SessionSettings::new(endpoint, profile);
     let unless_zero = |bound: Duration| Some(bound).filter(|bound| !bound.is_zero());

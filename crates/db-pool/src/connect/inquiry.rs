@@ -1,11 +1,11 @@
-//! How a pool finds out what stands between it and its server, and what the server's settings are.
+//! How a pool finds the pooler between it and its server, and the server's settings.
 //!
-//! Whether there is a pooler can be decided: PostgreSQL announces the process id of the backend at login, and
-//! a pooler announces a number of its own. What kind of pooler it is cannot be seen by a client under load, so
-//! the unsafe answer needs a proof and the safe answer needs none. Only Pgpool-II passes on the server's
-//! number. The pool finds it with a Pgpool-II command, which PostgreSQL refuses. At an unusual port this
-//! command goes out together with the first question. At a usual port the pool sends it only if the server
-//! does not listen where the pool has connected.
+//! The pool can decide whether there is a pooler: PostgreSQL announces the process id of the backend at login, and
+//! a pooler announces its own number. A client cannot see under load what kind of pooler it is, so the unsafe
+//! answer needs a proof and the safe answer needs none. Only Pgpool-II passes on the server's number. The pool
+//! finds it with a Pgpool-II command, which PostgreSQL refuses. At an unusual port this command goes out together
+//! with the first question. At a usual port the pool sends it only if the server does not listen where the pool
+//! has connected.
 
 use std::net::SocketAddr;
 
@@ -21,10 +21,10 @@ use crate::connect::pooler::Pooler;
 use crate::connect::session_facts::{OWN_VALUES, QUESTION, SessionFacts};
 use crate::profile::{PoolProfile, PoolerMode, Statements};
 
-/// Finds out what is at the other end of a connection that nobody uses yet.
+/// Finds out what is at the other end of a connection before anybody uses it.
 ///
-/// Costs one round trip, two more behind a pooler that may share sessions, and one more if Pgpool-II might
-/// answer at a usual port. The connect timeout bounds all of it.
+/// Costs one round trip, two more behind a pooler that may share sessions, and one more if Pgpool-II might answer
+/// at a usual port. The connect timeout bounds everything together.
 pub(crate) async fn inquire(
     opened: &mut Opened,
     link: &Link,
@@ -66,8 +66,8 @@ fn is_unusual(address: &SocketAddr) -> bool {
     ![5432, 6432, 6543].contains(&address.port())
 }
 
-/// What is at the other end, according to the configuration or to the process that has answered. `None` if the
-/// pooler may share sessions, and the pool must still find out what it keeps.
+/// What is at the other end, according to the configuration or to the answering process. `None` if there is a
+/// pooler that may share sessions, and the pool must still examine it.
 fn recognize(link: &Link, profile: &PoolProfile, facts: &SessionFacts) -> Option<Pooler> {
     match profile.pooler {
         PoolerMode::None => Some(Pooler::None),
@@ -80,10 +80,10 @@ fn recognize(link: &Link, profile: &PoolProfile, facts: &SessionFacts) -> Option
     }
 }
 
-/// What kind of session-sharing pooler it is, and which settings of its sessions can be relied on.
+/// Examines a pooler that shares sessions: its kind, and the settings of its sessions that the pool can rely on.
 ///
-/// Costs two round trips. A statement is prepared with a name. If the server knows it under another name, the
-/// pooler renames statements, and gives each client its own. Anything else proves nothing.
+/// Costs two round trips. The pool prepares a statement with a name. If the server knows it under another name,
+/// the pooler renames statements and gives each client its own. Any other result proves nothing.
 async fn examine(
     opened: &mut Opened,
     profile: &PoolProfile,
@@ -95,8 +95,7 @@ async fn examine(
             facts.read_own(client.simple_query(OWN_VALUES).await);
             return Ok(Pooler::Shared { keeps_names: false });
         }
-        // It runs in a transaction, so that all of it reaches one server connection, and nothing is left
-        // there.
+        // A transaction sends everything to one server connection, and leaves nothing there.
         let begin = format!("BEGIN;{OWN_VALUES}");
         let (own, prepared, names) = join3(
             client.simple_query(&begin),
@@ -105,7 +104,7 @@ async fn examine(
         )
         .await;
         facts.read_own(own);
-        // It is closed with the next message, on the same server connection.
+        // The next message closes the statement on the same server connection.
         drop(prepared);
         let ended = client.batch_execute("ROLLBACK").await;
         let renamed = |answer: Vec<_>| texts(&answer).any(|name| name.starts_with(RENAMED));
@@ -123,13 +122,12 @@ async fn is_pgpool(opened: &mut Opened) -> Result<bool, tokio_postgres::Error> {
 
 /// Whether Pgpool-II is behind a connection to this endpoint. The caller drives the connection.
 ///
-/// Costs one round trip and the resolution of the hosts' names, and another round trip if something stands
-/// between.
+/// Costs one round trip and the resolution of the hosts' names, and another round trip if there may be a pooler.
 ///
 /// # Errors
 ///
-/// The connection has ended, or the server has refused the question. Dropping the future leaves an answer that the
-/// driver still has to read.
+/// Fails if the connection has ended or the server has refused the question. Dropping the future leaves an answer
+/// that the driver still has to read.
 pub async fn is_behind_pgpool(
     client: &Client,
     endpoint: &Endpoint,

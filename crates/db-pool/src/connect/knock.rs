@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::connect::addresses::{resolve, unix_socket};
 use crate::connect::connector::{SSL_REQUEST, UnixStream};
 
-/// Resolves as soon as a host gives any answer, even a refusal. It never resolves if the host is silent.
+/// Resolves as soon as a host gives any answer, even a refusal. Never resolves if the host is silent.
 ///
 /// It asks whether the server speaks TLS. Every server answers that at once and without a login, makes no session
 /// for it, and writes nothing into its log.
@@ -51,7 +51,7 @@ async fn answers(address: SocketAddr) -> bool {
 
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     if stream.write_all(&SSL_REQUEST).await.is_ok() {
-        // Any byte, and even the end of the stream, shows that somebody is awake.
+        // Any byte, and even the end of the stream, is a sign of life.
         let _answer = stream.read_u8().await;
     }
 }

@@ -22,11 +22,11 @@ use crate::connect::stage::{ConnectProgress, ConnectStage};
 use crate::connect::startup_packet::{Accepted, StartupPacket};
 use crate::deadline::deadline;
 
-/// An endpoint, and what is known about logging in there.
+/// An endpoint, and what the pool knows about logins there.
 pub(crate) struct Login {
     certificates: Certificates,
     settings: SessionSettings,
-    /// The settings for a login whose startup packet may carry none of them.
+    /// The settings for a login whose startup packet can carry none.
     unannounced: SessionSettings,
     bounds: SocketBounds,
     /// Whether diesel-async takes the connections over.
@@ -39,7 +39,7 @@ pub(crate) struct Login {
     hosts: Box<[HostMemory]>,
 }
 
-/// The addresses of a host, and the moment when they were known.
+/// The addresses of a host, and when they were resolved.
 struct Resolved {
     addresses: Vec<Option<SocketAddr>>,
     clock: Clock,
@@ -61,7 +61,7 @@ pub(crate) async fn within<T>(
 }
 
 impl Login {
-    /// Reads certificates, and keeps what is wrong with them for the first attempt to connect.
+    /// Reads certificates, and keeps an error for the first attempt to connect.
     pub(crate) fn new(
         endpoint: &Endpoint,
         settings: SessionSettings,
@@ -83,7 +83,7 @@ impl Login {
         }
     }
 
-    /// The same, for connections that diesel-async takes over.
+    /// Prepares logins for connections that diesel-async takes over.
     pub(crate) fn for_diesel(mut self) -> Self {
         self.for_diesel = true;
         self
@@ -107,7 +107,7 @@ impl Login {
         })
     }
 
-    /// The settings that each session must have. It depends on what the startup packet of the last login could
+    /// The settings that each session must have. They depend on what the startup packet of the last login could
     /// carry.
     pub(crate) fn settings(&self) -> &SessionSettings {
         match self.accepted.last() {
@@ -116,7 +116,7 @@ impl Login {
         }
     }
 
-    /// Whether something refuses startup parameters, so that a new session lacks settings of the pool.
+    /// Whether the other end refuses startup parameters, so that a new session lacks settings of the pool.
     pub(crate) fn lacks_settings(&self) -> bool {
         self.accepted.last() != StartupPacket::Whole
     }
@@ -217,7 +217,7 @@ impl Login {
         for (tried, address) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             let part = left / (addresses.len() - tried) as u32;
-            // It is in a box: its future is large, and each caller around it would have it on its stack.
+            // Boxed, because its future is large and each caller would have it on its stack.
             let opening = Box::pin(self.open_at(endpoint, memory, *address, clock, progress));
             match within(part, endpoint, progress, opening).await {
                 Ok(opened) => {
@@ -235,8 +235,8 @@ impl Login {
         })
     }
 
-    /// Opens the session at one address. It tries again with less in the startup packet if that is refused, and
-    /// again if the server has TLS and was thought to have none, or the other way round.
+    /// Opens the session at one address. If the other end refuses the startup packet, it tries again with a
+    /// smaller one. If the pool was wrong about the server's TLS, it tries again the other way.
     async fn open_at(
         &self,
         endpoint: &Endpoint,
@@ -257,7 +257,7 @@ impl Login {
         loop {
             let outcome = self.attempt(endpoint, at, &connector, packet).await;
             let another = match (connector.negotiation(), &outcome) {
-                // Without a stream of the connector there is no wire: the server no longer has TLS.
+                // Without a stream of the connector there is no wire, as the server no longer has TLS.
                 (Negotiation::Handshake, Ok(opened)) if !opened.has_wire(&connector) => {
                     Some(Negotiation::Open)
                 }
@@ -302,7 +302,7 @@ impl Login {
         packet: StartupPacket,
     ) -> Result<Opened, tokio_postgres::Error> {
         let mut config = driver_config(endpoint, at, connector.negotiation(), self.bounds);
-        // The link of an earlier attempt says nothing about this one.
+        // An earlier attempt's link says nothing about this one.
         drop(connector.take_link());
         let mut connector = connector.clone();
         match packet {

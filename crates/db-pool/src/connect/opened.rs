@@ -22,7 +22,7 @@ pub(crate) enum Opened {
 }
 
 impl Opened {
-    /// Whether the wire is under it: as the connector's stream, or put there by the pool itself.
+    /// Whether the wire is under it, as the connector's stream or placed there by the pool itself.
     pub(crate) fn has_wire(&self, connector: &Connector) -> bool {
         matches!(self, Self::Unix(..)) || connector.is_in_place()
     }
@@ -33,8 +33,8 @@ impl Opened {
         }
     }
 
-    /// The client that asks, and the driver that must be polled meanwhile, as long as nobody else has
-    /// the connection.
+    /// The client, and the driver, which the caller must poll meanwhile. Call it before the
+    /// connection is handed on.
     pub(crate) fn parts(&mut self) -> (&Client, BoxFuture<'_, Result<(), tokio_postgres::Error>>) {
         match self {
             Self::Tcp(client, connection, _) => (client, Box::pin(connection)),
@@ -50,8 +50,8 @@ impl Opened {
         }
     }
 
-    /// The client that asks, and the stream of messages that nobody asked for. The session works only
-    /// while that stream is read.
+    /// The client, and the stream of unsolicited messages. The session works only while somebody
+    /// reads that stream.
     pub(crate) fn messages(self) -> (Client, Messages) {
         match self {
             Self::Tcp(client, mut connection, _addresses) => {
@@ -72,7 +72,7 @@ impl Opened {
         }
     }
 
-    /// Whether its server is in recovery, and so is a standby. Costs one round trip.
+    /// Whether its server is in recovery, which makes it a standby. Costs one round trip.
     pub(crate) async fn is_standby(&mut self) -> Result<bool, tokio_postgres::Error> {
         let (client, driver) = self.parts();
         let asking = client.simple_query("SELECT pg_catalog.pg_is_in_recovery()");
@@ -84,10 +84,10 @@ impl Opened {
     }
 }
 
-/// The server's messages that nobody asked for.
+/// The server's unsolicited messages.
 pub(crate) type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 
-/// Asks something over a connection, and drives the connection until the answer is there.
+/// Drives a connection until the answer to a question is there.
 pub(crate) async fn driven<T>(
     asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
     driver: BoxFuture<'_, Result<(), tokio_postgres::Error>>,

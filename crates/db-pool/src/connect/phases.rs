@@ -23,7 +23,7 @@ pub struct ConnectPhases {
     /// Logging in, until the server named its backend.
     #[serde(serialize_with = "seconds")]
     pub authentication: Duration,
-    /// Finding out what is at the other end, and the session's settings.
+    /// Examining the other end, and the session's settings.
     #[serde(serialize_with = "seconds")]
     pub set_up: Duration,
 }

@@ -1,8 +1,8 @@
-//! What stands between a pool and its server.
+//! What is between a pool and its server.
 
 use std::fmt;
 
-/// What stands between a pool and its server.
+/// What is between a pool and its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Pooler {
@@ -10,9 +10,9 @@ pub enum Pooler {
     Unknown,
     /// Nothing: PostgreSQL itself answers.
     None,
-    /// A pooler that gives each client a server connection of its own, according to the configuration.
+    /// A pooler that gives each client its own server connection, according to the configuration.
     Session,
-    /// Pgpool-II, which gives each client a session of its own on each of its servers. It sends a text of several
+    /// Pgpool-II, which gives each client its own session on each of its servers. It sends a text of several
     /// statements only to the primary, so no reset reaches a session on a standby.
     Pgpool,
     /// A pooler that may give each transaction to another server connection.
@@ -23,7 +23,7 @@ pub enum Pooler {
 }
 
 impl Pooler {
-    /// Whether it is known that a pooler stands before the server.
+    /// Whether there is known to be a pooler in front of the server.
     pub(crate) fn stands_between(self) -> bool {
         !matches!(self, Self::None | Self::Unknown)
     }

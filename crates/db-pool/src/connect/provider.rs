@@ -7,12 +7,12 @@ use rustls::crypto::CryptoProvider;
 /// The process's own provider. If it has none yet, this installs the provider of this crate's features.
 ///
 /// rustls does the same if one provider is built into the process, and panics if there are two. This crate
-/// may have brought the second one. So the choice is made here, and nobody meets that panic.
+/// may have brought the second one. So this function makes the choice, and avoids that panic.
 pub(crate) fn of_process() -> Option<Arc<CryptoProvider>> {
     if CryptoProvider::get_default().is_none()
         && let Some(provider) = built_in()
     {
-        // Another thread may have been quicker; then its choice stays.
+        // If another thread was quicker, its choice stays.
         let _ = provider.install_default();
     }
     CryptoProvider::get_default().cloned()

@@ -5,18 +5,18 @@ use std::net::SocketAddr;
 
 use tokio_postgres::SimpleQueryMessage;
 
-/// What one simple query has found out about a session. It runs once for each generation of a pool.
+/// The facts about a session from one simple query, which runs once for each generation of a pool.
 ///
 /// A direct session has the values of the startup packet. If the packet does not name a setting, the value
 /// comes from the role or the database. Behind a pooler that shares sessions, the values belong to the server
 /// connection that happened to answer, and other clients may have altered them. So there each setting comes
 /// with the value to which RESET would return. That value belongs to the role or the database (or to the
 /// pooler, if it sends one when it connects), and is the same on every server connection made since the last
-/// ALTER ROLE. If a setting has another value, clients alter it here, and the pool does not rely on it.
+/// ALTER ROLE. If the setting differs from that value, clients alter it here, and the pool does not rely on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionFacts {
     backend_pid: Option<i32>,
-    /// The address at which the server that has answered listens. `None` if that is a Unix socket.
+    /// The address at which the answering server listens. `None` for a Unix socket.
     address: Option<Box<str>>,
     port: Option<u16>,
     settings: BTreeMap<Box<str>, Fact>,
@@ -25,7 +25,7 @@ pub(crate) struct SessionFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fact {
     value: Box<str>,
-    /// The value to which RESET would return, if that was asked.
+    /// The value to which RESET would return, if the pool asked for it.
     own: Option<Box<str>>,
 }
 
@@ -49,8 +49,8 @@ impl SessionFacts {
         facts
     }
 
-    /// Reads the answer to [`OWN_VALUES`], which replaces what was known. Without an answer, nothing is relied
-    /// on.
+    /// Reads the answer to [`OWN_VALUES`], which replaces earlier facts. Without an answer, the pool relies on
+    /// nothing.
     pub(crate) fn read_own(
         &mut self,
         answer: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>,
@@ -74,13 +74,13 @@ impl SessionFacts {
         self.settings.insert(name.to_ascii_lowercase().into(), fact);
     }
 
-    /// The process that has answered. Behind a pooler it is not the one in the greeting.
+    /// The process that has answered. Behind a pooler it is not the process of the greeting.
     pub(crate) fn backend_pid(&self) -> Option<i32> {
         self.backend_pid
     }
 
-    /// Whether the server that has answered listens at another address than the pool has connected to. Then
-    /// something stands between, either a pooler or a translation of addresses.
+    /// Whether the answering server listens at another address than the pool has connected to. Then there is a
+    /// pooler or an address translation in between.
     pub(crate) fn is_answered_elsewhere(&self, looked_for: &[SocketAddr]) -> bool {
         let (Some(address), Some(port)) = (&self.address, self.port) else {
             return false;
@@ -99,8 +99,8 @@ impl SessionFacts {
 
     /// Whether a session may have another value than the wanted one, so that the pool has to set it.
     ///
-    /// `false` is a proof, as far as one session can give one: the setting was asked for, has the wanted value,
-    /// and RESET would return to that value if this was asked too.
+    /// `false` is a proof, as far as one session can give one: the setting has the wanted value, and if the
+    /// pool also asked for the value after RESET, that is the wanted one too.
     pub(crate) fn differs(&self, name: &str, wanted: &str) -> bool {
         let name = name.to_ascii_lowercase();
         let Some(fact) = self.settings.get(&*name) else {
@@ -118,8 +118,8 @@ fn rows(answer: &[SimpleQueryMessage]) -> impl Iterator<Item = &tokio_postgres::
     })
 }
 
-/// A value in a normal form: values with the same meaning become equal. A value that is not understood stays as
-/// it is, so a doubt counts as a difference.
+/// A value in a normal form: values with the same meaning become equal. A value that this does not understand
+/// stays as it is, so a doubt counts as a difference.
 fn meaning(name: &str, value: &str) -> String {
     let value = value.trim();
     match name {
@@ -134,7 +134,7 @@ fn meaning(name: &str, value: &str) -> String {
                 other => other.to_owned(),
             }
         }
-        // Names of roles are compared as they are written.
+        // Names of roles are compared as written.
         "role" | "application_name" => value.to_owned(),
         _ => value.to_ascii_lowercase(),
     }
@@ -200,10 +200,10 @@ pub(crate) const QUESTION: &str = "\
     pg_catalog.current_setting('reserved_connections', true) AS reserved_connections";
 
 /// Asked behind a pooler that may share sessions. It takes the server a millisecond, which a direct connection
-/// need not pay.
+/// can save.
 ///
-/// The role is not among the settings, so the value that RESET ROLE returns to is read where ALTER ROLE has
-/// stored it.
+/// The role is not among the settings, so the query reads the target of RESET ROLE where ALTER ROLE has stored
+/// it.
 pub(crate) const OWN_VALUES: &str = "\
     SELECT name, setting AS value, reset_val AS own FROM pg_catalog.pg_show_all_settings() \
     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', \
@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    /// If a server listens at another address than the pool has connected to, something stands before it.
+    /// If a server listens at another address than the pool has connected to, something is in front of it.
     #[test]
     fn a_server_that_listens_elsewhere_is_noticed() {
         let at = |address: &str, port: u16| SessionFacts {

@@ -72,7 +72,7 @@ impl SessionSettings {
         }
     }
 
-    /// Only a name, for connections outside a pool.
+    /// Settings with only a name, for connections outside a pool.
     pub(crate) fn of_endpoint(endpoint: &Endpoint, application_name: &str) -> Self {
         Self {
             application_name: endpoint
@@ -117,7 +117,7 @@ impl SessionSettings {
         options
     }
 
-    /// The same as one batch of SQL, for a pooler that refuses `options`.
+    /// The `options` as one batch of SQL, for a pooler that refuses them.
     ///
     /// `set_config` takes the value as one literal, as the server does from the packet. `SET` would not accept a
     /// `search_path` of several schemas in that form.
@@ -125,8 +125,8 @@ impl SessionSettings {
         batch(&self.settings)
     }
 
-    /// All settings of the session as one batch of SQL, for a pooler whose own settings are what `RESET ALL` returns
-    /// to.
+    /// All settings of the session as one batch of SQL, for a pooler where `RESET ALL` returns to the pooler's own
+    /// settings.
     pub(crate) fn all_statements(&self) -> String {
         let named = [
             ("application_name", &*self.application_name),
@@ -136,8 +136,7 @@ impl SessionSettings {
         batch(&named) + &batch(&self.startup) + &self.statements()
     }
 
-    /// The text that resets a session. `None` if there is nothing to reset, or if the pool has no session of its
-    /// own.
+    /// The text that resets a session. `None` if there is nothing to reset, or if the pool shares its sessions.
     pub(crate) fn reset_text(&self, policy: Reset, pooler: Pooler) -> Option<Arc<str>> {
         let settings = match (policy, pooler) {
             (Reset::Never, _) => return None,
@@ -226,7 +225,7 @@ const IDENTITY: &str = "SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;"
 const BELONGINGS: &str = "CLOSE ALL;UNLISTEN *;SELECT pg_catalog.pg_advisory_unlock_all();\
      DISCARD SEQUENCES;DISCARD TEMP;";
 
-/// Fails if a function has run a PREPARE. It cannot be undone, because its name could be anything.
+/// Fails if a function has run a PREPARE, which the reset cannot undo, because its name could be anything.
 const PREPARED: &str = "SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statements \
      WHERE from_sql) THEN 0 ELSE 1 END";
 

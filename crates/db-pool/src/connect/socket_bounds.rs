@@ -1,10 +1,10 @@
-//! For how long the kernel waits for a peer that is gone.
+//! How long the kernel waits for a peer that is gone.
 
 use std::time::Duration;
 
 use db_config::Endpoint;
 
-/// The kernel's settings for a socket, unless the URL says otherwise. `None` leaves the system's own value.
+/// The kernel's settings for a socket, unless the URL sets them. `None` keeps the system's value.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SocketBounds {
     pub(crate) keepalive_idle: Option<Duration>,
@@ -17,8 +17,8 @@ impl SocketBounds {
         if let Some(bound) = endpoint.tcp_user_timeout.or(self.user_timeout) {
             config.tcp_user_timeout(bound);
         }
-        // With the system's own intervals between probes, a peer that is gone would be noticed after eleven
-        // minutes.
+        // With the system's own intervals between probes, the kernel would notice a lost peer only after
+        // eleven minutes.
         let ours = self.keepalive_idle;
         if let Some(idle) = endpoint.keepalives_idle.or(ours) {
             config.keepalives_idle(idle);

@@ -17,7 +17,7 @@ pub enum ConnectStage {
     Tls,
     /// Logging in.
     Login,
-    /// Finding out what is at the other end, and the session's settings.
+    /// Examining the other end, and the session's settings.
     SetUp,
 }
 

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub(crate) enum StartupPacket {
     /// `options`, `application_name` and what poolers keep for each client.
     Whole,
-    /// All but `options`, which many poolers refuse.
+    /// Everything except `options`, which many poolers refuse.
     WithoutOptions,
-    /// Nothing that tokio-postgres does not send by itself.
+    /// Only what tokio-postgres sends by itself.
     Bare,
 }
 
@@ -25,7 +25,7 @@ impl StartupPacket {
     }
 }
 
-/// What an endpoint has accepted last, so that each refusal happens only once.
+/// The packet that an endpoint last accepted, so that each refusal happens only once.
 #[derive(Debug, Default)]
 pub(crate) struct Accepted(AtomicU8);
 

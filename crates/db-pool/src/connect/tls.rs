@@ -16,7 +16,7 @@ use crate::connect::provider;
 use crate::connect::tls::files::{certificates, certificates_in, private_key};
 use crate::connect::tls::verifier::{Trust, Verifier};
 
-/// Prepares what a handshake needs; `None` if TLS is off.
+/// Prepares the connector for handshakes; `None` if TLS is off.
 ///
 /// Reads the certificate files, so it is called once per pool and not per connection.
 ///
@@ -28,7 +28,7 @@ use crate::connect::tls::verifier::{Trust, Verifier};
 /// | `verify-ca` | yes | yes | no |
 /// | `verify-full` | yes | yes | yes |
 pub(crate) fn prepare(tls: &Tls, address: &str) -> Result<Option<MakeRustlsConnect>, ConnectError> {
-    // This is done even without TLS, because this crate's provider is part of the process either way.
+    // This runs even without TLS, because this crate's provider is part of the process either way.
     let provider = provider::of_process();
     let trust = match tls.mode {
         TlsMode::Disable => return Ok(None),

@@ -181,7 +181,7 @@ struct Folding<'s> {
 
 /// An open bracket, and where its last two items begin.
 struct List {
-    /// It encloses the arguments of a function: with one more argument it is another call.
+    /// Whether it encloses the arguments of a function: a call with one more argument is another call.
     is_call: bool,
     open: usize,
     previous: Option<usize>,
@@ -260,7 +260,7 @@ impl<'s> Folding<'s> {
         self.pieces.push(Piece { kind, text, glued });
     }
 
-    /// A sign of the value goes with it. A string in several parts is one value.
+    /// The sign of a value belongs to it. A string in several parts is one value.
     fn push_value(&mut self) {
         while self.ends_in_its_sign() {
             self.pieces.pop();
@@ -331,7 +331,7 @@ impl<'s> Folding<'s> {
 
     /// Drops the last item of the list if it is like the one before it.
     fn end_item(&mut self) {
-        // A row may have a word in the place of a value; the next row may have the value there.
+        // A row may have a word where the next row has a value.
         if let Some(list) = self.lists.last()
             && let Some([item]) = self.pieces.get_mut(list.item..)
             && item.stands_for_a_value()

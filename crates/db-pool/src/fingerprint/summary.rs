@@ -1,4 +1,4 @@
-//! Summaries: what a statement does and to which table, in a few words, with few different values.
+//! Summaries: the verb and the table of a statement, in few words and with few different values.
 
 use crate::fingerprint::fold::{Piece, PieceKind};
 use crate::line_breaks::push_escaped;

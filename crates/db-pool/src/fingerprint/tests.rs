@@ -1,4 +1,4 @@
-//! Tests of folding, and that no value is left.
+//! Tests of folding, and that no value remains.
 
 use proptest::prelude::*;
 
@@ -89,7 +89,7 @@ fn lists_and_rows_are_there_once() {
             "select a is null, null, (true and b) from t",
             "select a is null, null, (true and b) from t",
         ),
-        // The arguments of a function are no list: with one more argument it is another call.
+        // The arguments of a function are not a list: a call with one more argument is another call.
         ("select substr(x, 1)", "select substr(x, ?)"),
         ("select substr(x, 1, 2)", "select substr(x, ?, ?)"),
         (
@@ -303,7 +303,7 @@ fn filled(skeleton: &[Option<String>], values: &[String]) -> String {
 }
 
 proptest! {
-    /// No value is left, and values make no difference.
+    /// No value remains, and values make no difference.
     #[test]
     fn no_value_is_left(
         skeleton in skeleton(),
@@ -316,7 +316,7 @@ proptest! {
         prop_assert_eq!(one, other);
     }
 
-    /// A folded text stays as it is when it is folded again.
+    /// Folding a folded text changes nothing.
     #[test]
     fn folding_twice_is_folding_once(skeleton in skeleton(), values in prop::collection::vec(value(), 1..10)) {
         let once = of(&filled(&skeleton, &values));

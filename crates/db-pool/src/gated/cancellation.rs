@@ -1,4 +1,4 @@
-//! A pool of any size stays whole if any future is dropped, at any point of the server.
+//! A pool of any size stays whole when any future is dropped, wherever the server is.
 //!
 //! Each test has one kind of victim, and tries every gate with every size. The victims are dropped while the
 //! server waits at the gate, or some turns of the runtime after it was let through. Other callers may have
@@ -96,7 +96,8 @@ async fn dropped(victim: Victim, gate: Point, size: u32, release: Release, other
         .iter()
         .filter(|cancel| cancel.found == Some(Doing::Commit));
     assert_eq!(at_commit.count(), 0, "COMMITs that were to be cancelled");
-    // If the client has asked for COMMIT, it is committed. At the gate of its statement it has not asked yet.
+    // A transaction is committed if the client has asked for COMMIT. At the gate of its statement it has not
+    // asked yet.
     if victim == Victim::Commits && gate != Statement {
         assert_eq!(facts.commits, size);
     }
@@ -197,8 +198,8 @@ fn a_pool_that_closes_while_sessions_are_reset() {
     dropped_everywhere(Victim::Resets);
 }
 
-/// The last handle is dropped: callers that wait for a connection are refused, and nothing is left, however
-/// far connecting or returning has come.
+/// When the last handle is dropped, the pool refuses waiting callers, and nothing is left, however far
+/// connecting or returning has come.
 #[test]
 fn the_last_handle() {
     for gate in DIALLING.into_iter().chain([Ping, Reset, Closing]) {

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::Point::{Accepting, Cancel, Cancelled, Closing, Statement};
 use super::workplace::{Workplace, ms, on_paused_clock, sized, timed};
 
-/// case R11: a close ends within a known time, whatever the server does. Connections that are at work when
+/// case R11: a close ends within a known time, whatever the server does. Connections that are working when
 /// the grace ends get a moment to come back.
 #[test]
 fn a_close_is_over_in_time() {

@@ -126,7 +126,7 @@ fn a_hung_connect_ends_at_its_deadline_and_names_its_stage() {
                 (ConnectFailure::TimedOut, stage)
             );
             quiet().await;
-            // Only the server's session is left of it, and the keeper.
+            // Only the server's session and the keeper are left.
             let sessions = work.server.facts().live.len();
             assert_eq!(Handle::current().metrics().num_alive_tasks(), 1 + sessions);
 
@@ -168,7 +168,7 @@ fn a_pool_waits_five_seconds_for_its_first_connection() {
     }
 }
 
-/// Begins a statement that the server does not answer, and drops both.
+/// Begins a statement that the server does not answer, and drops the statement and the connection.
 async fn leave_busy(mut conn: Connection) {
     let statement = conn.batch_execute("select 1");
     tokio::select! {
@@ -266,8 +266,8 @@ fn the_place_of_a_lost_connection_is_free_in_time() {
     });
 }
 
-/// A silent host gets its share of the time, and leaves the next host what it needs. From then on, the host that
-/// answered is asked first.
+/// A silent host gets its share of the time, and leaves the next host enough. From then on, the pool asks the
+/// host that answered first.
 #[test]
 fn a_silent_host_has_its_share_of_the_connect_timeout() {
     for point in [Accepting, Startup, Greeting] {

@@ -1,4 +1,4 @@
-//! A server that goes away and comes back: when callers are told, and how often the pool asks the server.
+//! A server that goes away and comes back: when callers learn of it, and how often the pool asks the server.
 
 use std::time::Duration;
 
@@ -85,8 +85,8 @@ fn a_cold_pool_logs_in_for_eight_callers_at_once() {
     });
 }
 
-/// case R08: a server that takes three seconds to start is asked at most ten times, however many callers wait.
-/// Each waiting caller has a connection at most a second later.
+/// case R08: the pool asks a server that takes three seconds to start at most ten times, however many callers
+/// wait. Each waiting caller has a connection at most a second later.
 #[test]
 fn a_server_that_starts_up_is_asked_now_and_then() {
     for (callers, min_idle) in [(0, 5), (1, 0), (1, 5), (50, 5)] {
@@ -140,7 +140,7 @@ fn an_open_breaker_tells_at_once_and_closes_soon() {
                 let delays = (ms(500) * 9, ms(1_000) * 9 + ms(20));
                 assert!(took >= delays.0 && took <= delays.1, "{took:?}");
             }
-            // Now and then one attempt is made, by the caller that comes when it is due. Nobody else waits.
+            // Now and then a caller that comes when an attempt is due makes one. Nobody else waits.
             let asked = work.server.facts().logins.len();
             for _ in 0..100 {
                 let (outcome, took) = timed(work.pool.get()).await;

@@ -38,7 +38,7 @@ async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
     .await
 }
 
-/// A pool that has made as many connections as it may, or none.
+/// A pool that has either all its connections or none.
 struct Round {
     profile: PoolProfile,
     warm: bool,
@@ -162,8 +162,8 @@ fn callers_in_the_queue() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// case R01: two callers wait for their turn. The older one is told of a connection and leaves before it
-/// looks. The other one has already looked, and is told again.
+/// case R01: two callers wait for their turn. The older one hears of a connection and leaves before it
+/// looks. The other one has already looked, and hears of it again.
 #[test]
 fn the_next_in_line_has_what_was_kept_for_the_one_before() {
     on_paused_clock(async {
@@ -219,7 +219,7 @@ fn work_of_every_kind() {
     assert!(rounds >= 12 * POOLS, "{rounds}");
 }
 
-/// req 4.46: either the old credentials are in place or the new ones, and nothing of the proof is left.
+/// req 4.46: either the old or the new credentials are in place, and nothing of the proof is left.
 #[test]
 fn a_rotation() {
     let rounds = dropped_everywhere(
@@ -252,7 +252,7 @@ fn a_probe_of_the_server() {
     assert!(rounds >= 2 * POOLS, "{rounds}");
 }
 
-/// If no connection is idle, the probe has a session of its own, which the next probe uses too.
+/// If no connection is idle, the probe opens its own session, which the next probe uses too.
 #[test]
 fn a_probe_of_a_full_pool() {
     let rounds = dropped_everywhere(

@@ -22,8 +22,8 @@ async fn rotate(pool: &Pool, number: u32, rules: DrainRules) -> Rotation {
     plumbing::put_in_place(vec![(pool.clone(), endpoint)], rules)
 }
 
-/// case R41: a day of rotations, one every five minutes, some of them before the one before is through: no task, no
-/// session and no generation is left behind.
+/// case R41: a day of rotations, one every five minutes, some before the previous one is finished, leaves no task,
+/// no session and no generation behind.
 #[test]
 fn a_day_of_rotations_leaves_nothing_behind() {
     on_paused_clock_for(ms(25 * 3_600_000), async {
@@ -44,7 +44,7 @@ fn a_day_of_rotations_leaves_nothing_behind() {
             let mut held = work.pool.get().await.unwrap();
             let rotation = rotate(&work.pool, number, rules).await;
             if number % 7 == 0 {
-                // The next one comes before this one is through.
+                // The next rotation comes before this one is finished.
                 sleep(ms(2_000)).await;
                 held.batch_execute(FRESH).await.unwrap();
                 drop(held);
@@ -58,7 +58,7 @@ fn a_day_of_rotations_leaves_nothing_behind() {
             sleep(ms(280_000)).await;
             let status = work.pool.status();
             assert_eq!((status.retiring, status.open), (0, 4), "{status:?}");
-            // The keeper; and each session has a task at either end of its stream.
+            // The keeper has one task, and each session has a task at either end of its stream.
             let tasks = Handle::current().metrics().num_alive_tasks();
             assert_eq!(tasks, 1 + 2 * 4, "{status:?}");
         }
@@ -70,8 +70,8 @@ fn a_day_of_rotations_leaves_nothing_behind() {
     });
 }
 
-/// Idle connections leave one after the other, each serves until its turn comes, and the newer one is there before:
-/// a full pool never has fewer than its size, and never more than one more.
+/// Idle connections leave one after the other. Each serves until its turn comes, and the newer one comes first: a
+/// full pool never has fewer connections than its size, and never more than one more.
 #[test]
 fn idle_connections_are_spared_until_their_turn_comes() {
     on_paused_clock(async {
@@ -85,7 +85,7 @@ fn idle_connections_are_spared_until_their_turn_comes() {
         let rotation = rotate(&work.pool, 1, rules).await;
         for nth in 1..10 {
             sleep(ms(250)).await;
-            // Nobody who uses one ends it.
+            // Using one does not end it.
             drop(work.pool.get().await.unwrap());
             sleep(ms(250)).await;
             let status = work.pool.status();
@@ -100,7 +100,7 @@ fn idle_connections_are_spared_until_their_turn_comes() {
     });
 }
 
-/// A server without room for one more than the pool's size is asked for it once; then the older one goes first.
+/// The pool asks a server without room for one more than its size only once; then the older one goes first.
 #[test]
 fn where_there_is_no_room_the_older_one_goes_first() {
     on_paused_clock(async {
@@ -124,8 +124,8 @@ fn where_there_is_no_room_the_older_one_goes_first() {
     });
 }
 
-/// While no login works no connection is closed for its age or its idleness, and the keeper finds out by itself when
-/// one works again, also where the pool is full of them.
+/// While no login works, the pool closes no connection for its age or its idleness. The keeper finds out by itself
+/// when logins work again, even if the pool is full of such connections.
 #[test]
 fn what_cannot_be_replaced_is_kept() {
     on_paused_clock(async {
@@ -135,7 +135,7 @@ fn what_cannot_be_replaced_is_kept() {
         let work = Workplace::new(profile);
         drop(work.all().await);
         work.server.facts().refusal = Some("28P01");
-        // Somebody has to try before anybody can know.
+        // The pool knows this only after a login has failed.
         work.pool.get().await.unwrap().discard();
         let holders = [
             work.pool.get().await.unwrap(),
@@ -160,7 +160,7 @@ fn what_cannot_be_replaced_is_kept() {
         sleep(ms(40_000)).await;
         let status = work.pool.status();
         assert_eq!(status.open, 0, "{status:?}");
-        // One login has shown that it works; nobody wants another one.
+        // One login has shown that logins work; nobody needs another one.
         assert!(work.server.facts().logins.len() <= logins + 3);
         work.comes_to_rest().await;
         work.is_whole(1).await;

@@ -1,5 +1,4 @@
-//! The server: which clients connect to it, what it knows about its sessions, and what it has seen
-//! go wrong.
+//! The server: its clients, its sessions, and the mistakes that it has seen.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,7 +24,7 @@ pub(super) struct Server {
     facts: Mutex<Facts>,
 }
 
-/// What the server knows and a test may ask.
+/// The facts of the server that a test may ask for.
 #[derive(Default)]
 pub(super) struct Facts {
     /// Sessions by their process numbers, from the startup packet until the server hangs up.
@@ -36,7 +35,7 @@ pub(super) struct Facts {
     pub(super) ends: Vec<(i32, Instant)>,
     pub(super) cancels: Vec<Cancel>,
     pub(super) commits: u32,
-    /// What happened although it must not.
+    /// Events that must not happen.
     pub(super) wrong: Vec<String>,
     /// The SQLSTATE with which it refuses logins, if it does.
     pub(super) refusal: Option<&'static str>,
@@ -56,7 +55,7 @@ pub(super) struct Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
     Nothing,
-    /// Something that a cancel request stops.
+    /// Work that a cancel request stops.
     Work,
     Commit,
 }
@@ -64,7 +63,7 @@ pub(super) enum Doing {
 /// A cancel request that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cancel {
-    /// What its session was doing then, if the session existed.
+    /// What its session was doing at that time, if the session existed.
     pub(super) found: Option<Doing>,
 }
 

@@ -1,4 +1,4 @@
-//! One session of the server: the protocol, as far as the pool speaks it.
+//! One session of the server: the part of the protocol that the pool speaks.
 
 use std::collections::HashMap;
 use std::io;
@@ -140,7 +140,7 @@ impl Session<'_> {
         }
     }
 
-    /// Answers a simple query for the process, with its number as a text.
+    /// Answers a simple query for the process with its number as a text.
     async fn tell_process(&mut self) -> io::Result<()> {
         let pid = self.process.pid.to_string();
         let lengths = [&[0, 1][..], &(pid.len() as u32).to_be_bytes()].concat();
@@ -264,7 +264,7 @@ impl Session<'_> {
     }
 }
 
-/// The code that a cancel request has in the place of a version.
+/// The code that a cancel request has instead of a version.
 const CANCEL_REQUEST: i32 = (1234 << 16) | 5678;
 
 /// The first command of the pool's reset.
@@ -306,7 +306,7 @@ const COLUMN: &[u8] = b"\0\x01v\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\
 /// The length of a description of no parameters.
 const PARAMETERS: usize = 7;
 
-/// The same for the number of a process, as a text.
+/// The description of a process number as a text.
 const PROCESS: &[u8] = b"\0\x01backend_pid\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
 
 fn row(value: i32) -> Vec<u8> {

@@ -76,7 +76,7 @@ fn idle_connections_end_down_to_min_idle() {
         for burst in 1..=3 {
             let held = work.all().await;
             sleep(seconds(100)).await;
-            // Nobody is idle while they are in use.
+            // No connection is idle while all are in use.
             assert_eq!(work.pool.status().open, 6);
             drop(held);
             let returned = Instant::now();
@@ -97,7 +97,7 @@ fn idle_connections_end_down_to_min_idle() {
     });
 }
 
-/// The keeper replaces lost connections as soon as it hears of the loss, without any caller.
+/// The keeper replaces lost connections as soon as it hears of the loss, without a caller.
 #[test]
 fn lost_connections_are_replaced_at_once() {
     on_paused_clock(async {

@@ -1,4 +1,5 @@
-//! Who is dropped in the tests of cancellation, and which points the server reaches because of it.
+//! The victims of the tests of cancellation, and the points that the server reaches because of
+//! each.
 
 use std::future::pending;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::workplace::Workplace;
 use crate::checkout::connection::Connection;
 use crate::pool::Pool;
 
-/// Who is dropped, and what else comes in between.
+/// The kind of future that is dropped, and what else interferes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
     /// Callers for whom connections are made, and who then hold them.
@@ -91,7 +92,7 @@ impl Victim {
         )
     }
 
-    /// Whether it leaves nothing behind for which a connection must be closed.
+    /// Whether it leaves every connection in a state that the pool can keep.
     pub(super) fn is_harmless(self) -> bool {
         matches!(self, Self::Doubters | Self::Queue | Self::Settlers) || self.comes_first()
     }
@@ -183,7 +184,7 @@ impl Victim {
         pending::<()>().await;
     }
 
-    /// What happens at the moment when the victims are dropped.
+    /// Interferes at the moment when the victims are dropped.
     pub(super) fn interfere(self, pool: &Pool) {
         match self {
             Self::Resized => pool.resize(1).unwrap(),

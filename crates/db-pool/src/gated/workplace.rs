@@ -1,4 +1,4 @@
-//! A server with a pool on it, and what must be true of both at the end.
+//! A server with a pool on it, and the checks of both at the end.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ pub(super) struct Workplace {
     pub(super) pool: Pool,
 }
 
-/// A profile of `max` connections. None is made ahead, and none is ended because of its age.
+/// A profile of `max` connections. The pool makes none ahead, and ends none because of its age.
 pub(super) fn sized(max: u32) -> PoolProfile {
     // Reading the table takes longer than most test cases.
     static PROFILE: LazyLock<PoolProfile> = LazyLock::new(|| PoolProfile::of(&Environment::Test));
@@ -82,7 +82,7 @@ impl Workplace {
     }
 
     /// Asserts that no place, permit, turn, live backend, session or task is lost, and that no caller
-    /// gets what another one left. `beside` is how many connections there were beside the pool's own.
+    /// gets what another one left. `beside` is the number of connections beside the pool's own.
     pub(super) async fn is_whole(&self, beside: usize) {
         self.is_at_rest();
         self.serves_as_many_as_it_may().await;
@@ -198,13 +198,13 @@ pub(super) async fn quiet() {
 /// it.
 pub(super) const AT_ONCE: Duration = Duration::from_millis(40);
 
-/// Runs a test on a paused clock and without anything that could open a real socket. A test that waits
-/// for ever fails, because the keeper would move the clock on and on.
+/// Runs a test on a paused clock, and without real sockets. A test that waits for ever fails, because the
+/// keeper would move the clock on and on.
 pub(super) fn on_paused_clock(test: impl Future<Output = ()>) {
     on_paused_clock_for(ms(3_600_000), test);
 }
 
-/// The same for a test that takes its time on that clock.
+/// Like [`on_paused_clock`], for a test that may take up to `bound` on that clock.
 pub(super) fn on_paused_clock_for(bound: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -1,4 +1,4 @@
-//! The profile of a pool in one expression, for a service that does not use this configuration.
+//! Builds a profile in one expression, for a service that does not use this configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ impl PoolProfile {
         self
     }
 
-    /// Which URL the pool connects by.
+    /// Which URL the pool connects with.
     #[must_use]
     pub fn via(mut self, value: Via) -> Self {
         self.via = value;
@@ -36,7 +36,7 @@ impl PoolProfile {
         self
     }
 
-    /// How many idle connections are kept ready.
+    /// How many idle connections the pool keeps ready.
     #[must_use]
     pub fn min_idle(mut self, value: u32) -> Self {
         self.min_idle = value;
@@ -106,7 +106,7 @@ impl PoolProfile {
         self
     }
 
-    /// After how long a hold is reported as too long.
+    /// After how long the pool reports a hold as too long.
     #[must_use]
     pub fn leak_threshold(mut self, value: Option<Duration>) -> Self {
         self.leak_threshold = value;
@@ -176,7 +176,7 @@ impl PoolProfile {
         self
     }
 
-    /// After which duration a statement is logged as slow.
+    /// After which duration the pool logs a statement as slow.
     #[must_use]
     pub fn slow_query(mut self, value: Option<Duration>) -> Self {
         self.slow_query = value;

@@ -15,8 +15,8 @@ use crate::queue::waits::Waits;
 /// A first-come, first-served gate that lets `max` callers through at a time.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// The callers that are through and the callers that wait. Nothing is woken or dropped while it
-    /// is locked.
+    /// The callers that are through and the callers that wait. The gate wakes and drops nothing
+    /// while it is locked.
     state: Mutex<State>,
     /// How many may wait; `None` is any number.
     max_waiting: Option<u32>,
@@ -135,7 +135,8 @@ impl Gate {
         };
         state.queue.insert(arrival, waiter);
         drop(state);
-        // A permit may have come back since the last look. The first caller in the queue gets it.
+        // A permit may have come back since the last look. It goes to the first caller in the
+        // queue.
         self.pass_on();
         let waiting = Waiting {
             gate: self,
@@ -152,7 +153,7 @@ impl Gate {
         self.pass_on();
     }
 
-    /// Lets nobody through any more, and sends waiting callers away.
+    /// Lets no further caller through, and sends waiting callers away.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;

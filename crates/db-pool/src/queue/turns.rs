@@ -1,6 +1,6 @@
 //! The turns of callers that have passed the gate and have no connection yet, the oldest permit first.
 //!
-//! Many of these callers may wait at once while connections are made or closed, and all of them are woken
+//! Many of these callers may wait at once while connections are made or closed, and all of them wake up
 //! when one becomes idle. The turns give it to the caller that came first, whichever task runs first.
 
 use std::collections::BTreeSet;
@@ -28,9 +28,8 @@ impl Turns {
         self.length.load(Ordering::Acquire) == 0
     }
 
-    /// Tries to take something for the caller with this permit. The caller stops waiting if it gets it,
-    /// and otherwise waits. `take` is told how many callers with older permits wait, and runs under the
-    /// lock.
+    /// Tries to take something for the caller with this permit, which otherwise goes on waiting. `take`
+    /// gets the number of waiting callers with older permits, and runs under the lock.
     pub(crate) fn take<T>(&self, permit: u64, take: impl FnOnce(usize) -> Option<T>) -> Option<T> {
         let mut waiting = self.lock();
         let taken = take(waiting.range(..permit).count());

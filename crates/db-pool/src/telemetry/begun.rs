@@ -1,4 +1,4 @@
-//! The statements that diesel has begun, with what is kept for each until the wire has seen its end.
+//! The statements that diesel has begun. Each has its span and its values until the wire has seen its end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,8 +10,8 @@ use crate::telemetry::bound_values::BoundValues;
 
 /// The statements that diesel has begun on one connection, until both diesel and the wire have ended them.
 ///
-/// Diesel and the wire identify a statement by its text. Several statements with the same text are taken in the
-/// order in which they began, which is the order in which diesel sends them.
+/// Diesel and the wire identify a statement by its text. Statements with the same text end in the order in
+/// which they began, which is the order in which diesel sends them.
 #[derive(Debug, Default)]
 pub(crate) struct Begun {
     statements: Mutex<Vec<Statement>>,
@@ -28,7 +28,7 @@ struct Statement {
     finished: bool,
 }
 
-/// What is kept for a statement.
+/// The span and the values of a statement.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) span: Span,
@@ -50,7 +50,7 @@ impl Begun {
 
     /// Handles the end of a command on the wire.
     pub(crate) fn completed(&self, sql: &[u8]) -> Option<Kept> {
-        // The wire has only the beginning of a long simple query.
+        // The wire keeps only the beginning of a long simple query.
         let is_it = |statement: &Statement| match sql.len() < MAX_READ {
             true => statement.sql.as_bytes() == sql,
             false => statement.sql.as_bytes().starts_with(sql),
@@ -92,11 +92,11 @@ impl Begun {
         })
     }
 
-    /// Drops everything, because a holder has dropped a query.
+    /// Drops all statements, because a holder has dropped a query.
     pub(crate) fn forget(&self) {
         if !self.is_empty() {
             let left = self.change(std::mem::take);
-            // It is dropped here and not under the lock, because a subscriber is foreign code.
+            // Dropped here and not under the lock, because a subscriber is foreign code.
             drop(left);
         }
     }

@@ -1,5 +1,5 @@
-//! Bound values: what diesel binds to a statement, in diesel's own format. They are kept if the slow-query log
-//! should show them.
+//! Bound values: the values that diesel binds to a statement, in diesel's own format. They are kept only if the
+//! slow-query log shows them.
 
 use std::fmt;
 
@@ -21,8 +21,8 @@ impl fmt::Debug for BoundValues {
     }
 }
 
-/// The text of diesel's query as it is sent, and, if they are wanted, the values that its `Display` adds after
-/// it. A raw text has no values.
+/// The text of diesel's query as sent, and, if wanted, the values that its `Display` adds after the text. A raw
+/// text has no values.
 pub(crate) fn parted(
     query: &dyn fmt::Display,
     wants_values: bool,
@@ -32,7 +32,7 @@ pub(crate) fn parted(
         values: None,
         wants_values,
     };
-    // It fails as soon as no more is wanted, so a value that nobody wants is never written.
+    // The writer fails as soon as no more is wanted, so an unwanted value is never written.
     let _ended = fmt::write(&mut parts, format_args!("{query}"));
     (parts.text, parts.values.map(BoundValues))
 }
@@ -85,7 +85,7 @@ mod tests {
     use diesel::pg::Pg;
     use diesel::sql_types::{Integer, Text};
 
-    /// A value that nobody wants is not even written into memory, and the text is the one that the wire will see.
+    /// An unwanted value is not even written into memory, and the text is the one that the wire will see.
     #[test]
     fn the_values_of_a_query_are_left_out() {
         let query = diesel::sql_query("select $1 -- binds: ").bind::<Text, _>("canary");

@@ -1,7 +1,7 @@
 //! The observer: the pool's instrumentation in diesel's slot.
 //!
-//! It tells the pool two things that the wire cannot: that a query was begun and its future was dropped before a byte
-//! was sent, and that a holder has replaced this instrumentation with its own.
+//! It reports two facts to the pool that the wire cannot know: that diesel began a query whose future was dropped
+//! before a byte was sent, and that a holder has replaced this instrumentation with its own.
 
 use std::num::NonZeroU32;
 use std::panic::Location;
@@ -30,9 +30,9 @@ pub(crate) struct Activity {
     holder: Mutex<Holder>,
     pub(crate) spans: StatementSpans,
     after_commit: Mutex<AfterCommit>,
-    /// COMMIT must travel alone, whatever the holder's work asks for.
+    /// Whether COMMIT must travel alone, whatever the holder's work asks for.
     keeps_commit: AtomicBool,
-    /// How many commits the server had refused when the last commit was begun.
+    /// How many commits the server had refused when the last commit began.
     refused_commits: AtomicU64,
 }
 
@@ -84,8 +84,8 @@ impl Activity {
         self.committing.load(Ordering::Acquire)
     }
 
-    /// Forgets the previous holder and notes the next one. Until then, the end of a statement still counts for the last
-    /// holder, even after the connection was returned.
+    /// Forgets the previous holder and notes the next one. Until then, the end of a statement still counts for the
+    /// previous holder, even after it has returned the connection.
     pub(crate) fn hand_out(&self, caller: &'static Location<'static>, waited: Duration) {
         self.spans.forget();
         self.keeps_commit.store(false, Ordering::Release);
@@ -119,7 +119,7 @@ impl Activity {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
-        // They are dropped here and not under the lock, because they are the holder's own code.
+        // Dropped here and not under the lock, because they are the holder's own code.
         drop(left);
     }
 }
@@ -189,8 +189,8 @@ impl Observer {
         self.activity.lock_holder().attempt = Some(attempt);
     }
 
-    /// Begins diesel's transaction without a request to the wire, which would hold this BEGIN back. Returns `false` if
-    /// it would not, or if diesel is in a transaction.
+    /// Begins diesel's transaction without a request to the wire, because the wire would hold this BEGIN back. Returns
+    /// `false` if the wire would not, or if diesel is in a transaction.
     pub fn begin_with_next(conn: &mut AsyncPgConnection, sql: &str) -> bool {
         if !matches!(status_of(conn).transaction_depth(), Ok(None)) {
             return false;
@@ -208,7 +208,7 @@ impl Observer {
     }
 
     /// Ends diesel's transaction without a request to the wire, if its BEGIN was never sent and it has not failed.
-    /// Returns `false` if it must be ended as usual.
+    /// Returns `false` if the caller must end it as usual.
     pub fn end_unbegun(conn: &mut AsyncPgConnection) -> bool {
         let Some(observer) = Self::of(conn) else {
             return false;
@@ -224,14 +224,14 @@ impl Observer {
         change_depth(conn, TransactionDepthChange::DecreaseDepth)
     }
 
-    /// Lets COMMIT travel with the next statement, unless it has to travel alone.
+    /// Lets COMMIT travel with the next statement, unless COMMIT has to travel alone.
     pub fn commit_with_next(&mut self) {
         if !self.activity.keeps_commit.load(Ordering::Acquire) {
             self.steering.commit_with_next();
         }
     }
 
-    /// Makes COMMIT travel alone, if at all, until the connection is handed out again.
+    /// Keeps COMMIT from travelling with a statement until the connection is handed out again.
     pub fn keep_commit(&mut self) {
         self.activity.keeps_commit.store(true, Ordering::Release);
     }
@@ -241,8 +241,8 @@ impl Observer {
         self.activity.lock_holder().keeps_actions = true;
     }
 
-    /// Runs the actions after a COMMIT that is known to have succeeded, unless the holder runs them. After any other
-    /// end it drops them.
+    /// Runs the actions after a COMMIT that is known to have succeeded, unless the holder runs them. Drops them after
+    /// any other end.
     fn commit_ended(&self, has_failed: bool) {
         if self.activity.lock_holder().keeps_actions {
             return;

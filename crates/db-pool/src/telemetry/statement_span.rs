@@ -1,8 +1,8 @@
-//! Spans of statements, with OpenTelemetry's names for databases. Nothing is done while nobody wants them.
+//! Spans of statements, with OpenTelemetry's names for databases. Without a subscriber, nothing is done.
 //!
 //! A span begins where its statement does, in the caller's own span. It ends when the wire has seen the last row,
 //! which may be long after diesel has handed out the first. The text, the rows and the SQLSTATE are recorded then.
-//! Bound values take the same way to the slow-query log, if it should show them. They are in no span.
+//! Bound values take the same way to the slow-query log, if it shows them. They are in no span.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl StatementSpans {
         Self {
             pool,
             namespace: endpoint.dbname.clone(),
-            // With several hosts it is not known here which one answers.
+            // With several hosts, this code does not know which one answers.
             address: match endpoint.hosts.as_slice() {
                 [Host::Tcp { name, port, .. }] => Some((name.clone(), *port)),
                 [Host::Unix { dir, port }] => Some((dir.display().to_string(), *port)),

@@ -1,4 +1,4 @@
-//! Statement statistics: what each fingerprint has cost a pool, for the most expensive ones.
+//! Statement statistics: the cost of each fingerprint in a pool, for the most expensive ones.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::histogram::{Histogram, Quantiles, Recorded};
 use crate::telemetry::throttle::Throttle;
 use db_wire::Command;
 
-/// What the statements of one fingerprint have cost since the pool began, or since the last reset.
+/// The cost of the statements of one fingerprint since the pool began, or since the last reset.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StatementStats {
@@ -23,7 +23,7 @@ pub struct StatementStats {
     pub fingerprint: Arc<str>,
     /// The text with `?` for its values, and lists and rows folded into one; empty for `other`.
     pub text: Arc<str>,
-    /// What it does and to which table, as in `SELECT users`; empty for `other`.
+    /// The verb and the table, as in `SELECT users`; empty for `other`.
     pub summary: Arc<str>,
     /// How often they ran, failures included.
     pub count: u64,
@@ -56,10 +56,10 @@ struct Entries {
 pub(crate) struct Entry {
     pub(crate) fingerprint: Fingerprint,
     id: Arc<str>,
-    /// It has left the table, and anything recorded in it is lost, so the connection that stores it asks
-    /// for its successor.
+    /// Whether it has left the table. Anything recorded in it then is lost, so a connection that stores
+    /// it asks for its successor.
     retired: AtomicBool,
-    /// The weight of the entry that it replaced. It has to grow beyond that to be worth more.
+    /// The weight of the entry that it replaced. Its own weight has to grow beyond that to count.
     head_start: u64,
     total_micros: AtomicU64,
     rows: AtomicU64,
@@ -135,7 +135,7 @@ impl Entries {
     /// Adds the entry with the least weight to `other`, and returns its weight.
     ///
     /// The entry that takes its place starts with that weight. Otherwise two new statements would push
-    /// each other out for ever, however much they cost together (the algorithm is known as Space-Saving).
+    /// each other out for ever, even if both are expensive (the algorithm is known as Space-Saving).
     fn make_room(&mut self) -> u64 {
         let lightest = self.entries.values().min_by_key(|entry| entry.weight());
         let Some(lightest) = lightest.cloned() else {
@@ -322,8 +322,8 @@ mod tests {
         assert_eq!(count, 10 * MAX_FINGERPRINTS as u64 + 1);
     }
 
-    /// Two statements that come late and cost much stay in the table, although each is at first cheaper
-    /// than the others.
+    /// Two expensive statements that come late stay in the table, although each is cheaper than the
+    /// others at first.
     #[test]
     fn what_becomes_expensive_finds_its_place() {
         let table = StatementTable::new("p".into());

@@ -34,7 +34,7 @@ impl Throttle {
     }
 }
 
-/// The maximum of events of one fingerprint in each window.
+/// The most events of one fingerprint in each window.
 const MAX_IN_WINDOW: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 

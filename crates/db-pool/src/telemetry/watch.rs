@@ -1,4 +1,4 @@
-//! What happens with every command that has ended on the wire: statistics, the slow-query log, its span.
+//! Handles every command that has ended on the wire: its statistics, the slow-query log, its span.
 
 use std::sync::{Arc, PoisonError};
 
@@ -11,8 +11,8 @@ use crate::telemetry::statement_stats::Entry;
 use crate::totals::Totals;
 use db_wire::{Command, Watcher};
 
-/// Gets every command of one connection. It runs on the task that drives the connection, between two
-/// reads.
+/// Receives every command of one connection. It runs between two reads, on the task that drives the
+/// connection.
 struct Watch {
     registry: Arc<Registry>,
     activity: Arc<Activity>,
@@ -50,7 +50,7 @@ impl Watch {
         if is_slow {
             Totals::count(&self.registry.totals.slow_queries);
             let holder = self.activity.holder();
-            // It happens within the span, so that each leads to the other.
+            // The event is inside the span, so that each leads to the other.
             let values = values.as_ref();
             span.in_scope(|| {
                 slow_query::log(&self.registry.name, command, &entry, &holder, values);
@@ -58,8 +58,8 @@ impl Watch {
         }
     }
 
-    /// The entry that is stored with the text. It is looked up again if it has left the table. The
-    /// fingerprint is never computed again.
+    /// The entry that is stored with the text. If it has left the table, this looks up its
+    /// successor, without computing the fingerprint again.
     fn entry(&self, command: &Command<'_>) -> Arc<Entry> {
         let mut note = command.note.lock().unwrap_or_else(PoisonError::into_inner);
         let statements = &self.registry.statements;
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// A text is read only once, even after a reset: what is stored with it is enough.
+    /// A text is read only once, even after a reset: the fingerprint stored with it is enough.
     #[tokio::test]
     async fn a_text_is_read_once() {
         let registry = registry();
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!((stats.len(), stats[0].count), (1, 10_000));
     }
 
-    /// Two connections count in one place.
+    /// Two connections count into the same entry.
     #[tokio::test]
     async fn connections_of_a_pool_share_their_counts() {
         let registry = registry();

@@ -18,15 +18,16 @@ use crate::shared::Shared;
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "app-db makes it")]
 pub struct DrainRules {
-    /// The time over which idle ones are replaced one by one, at most half a second apart; zero ends them at once.
+    /// The time over which the pool replaces idle ones one by one, at most half a second apart; zero ends them at
+    /// once.
     pub spread: Duration,
     /// After how long the pool cancels connections that are still held; `None` waits until they come back.
     pub limit: Option<Duration>,
 }
 
-/// Keeps the idle connections until their turn in the drain, and returns how many there are.
+/// Lets idle connections stay until their turn in the drain, and returns how many there are.
 ///
-/// Call it before the new credentials are in place, so that nobody else ends an idle connection in between.
+/// Call it before the new credentials are in place, so that no other code ends an idle connection in between.
 pub(crate) fn spare_idle(shared: &Shared, spread: Duration) -> u32 {
     let mut spared = 0;
     if !spread.is_zero() {
@@ -44,10 +45,10 @@ pub(crate) fn spare_idle(shared: &Shared, spread: Duration) -> u32 {
 
 /// The background task of a rotation; one for each pool.
 ///
-/// Started when the new credentials are in place. Each idle connection is replaced in its turn, the new one first: for
-/// that moment a full pool has one connection more than its size. Held ones are closed at their return by the pool
-/// itself; the task cancels what is held for longer than the limit. Ends when no older connection is left, when the
-/// next rotation takes its place, or with the pool.
+/// It starts when the new credentials are in place. It replaces each idle connection in its turn, and makes the new
+/// one first: for that moment a full pool has one connection more than its size. The pool itself closes held
+/// connections when they come back; the task cancels those held for longer than the limit. It ends when no older
+/// connection is left, when the next rotation takes its place, or with the pool.
 pub(crate) struct Drain {
     pool: Weak<Shared>,
     /// The generation that it makes room for.
@@ -56,7 +57,8 @@ pub(crate) struct Drain {
     /// The time between two replacements.
     step: Duration,
     limit: Option<Instant>,
-    /// Whether the server has no connection for one more than the pool's size, so that the older one goes first.
+    /// Whether the server has no room for one connection more than the pool's size, so that the older one goes
+    /// first.
     is_tight: bool,
 }
 
@@ -111,11 +113,11 @@ impl Drain {
                         return;
                     }
                     if self.replace_one(&shared).await {
-                        // What has come late is not made up for: the server has to serve other logins too.
+                        // The task does not catch up after a delay, as the server has to serve other logins too.
                         next = Instant::now().max(next + self.step);
                         pause = SHORTEST_PAUSE;
                     } else {
-                        // The connection whose turn it was is in use, or the server accepts no login now.
+                        // The connection whose turn it is is in use, or the server accepts no login now.
                         next = Instant::now() + self.step.max(pause);
                         pause = LONGEST_PAUSE.min(pause * 2);
                     }
@@ -124,7 +126,7 @@ impl Drain {
         }
     }
 
-    /// Ends what is idle, and cancels what is held.
+    /// Ends idle connections, and cancels held ones.
     async fn cut_off(&self) {
         let Some(shared) = self.pool.upgrade() else {
             return;
@@ -150,7 +152,8 @@ impl Drain {
         futures_util::future::join_all(held.iter().map(|live| live.cancel())).await;
     }
 
-    /// Replaces one idle connection with older credentials; `false` where none was idle, or none could be made.
+    /// Replaces one idle connection with older credentials; `false` if none was idle, or the pool could make no new
+    /// one.
     async fn replace_one(&mut self, shared: &Arc<Shared>) -> bool {
         let mut any = false;
         shared.store.sort_out(|idle| {
@@ -160,13 +163,13 @@ impl Drain {
         if !any {
             return false;
         }
-        // Until the older one is on its way out.
+        // Held until the older one is on its way out.
         let _loan = match self.is_tight {
             true => None,
             false => shared.slots.lend(),
         };
         match dial_in_background(shared, Urge::Drain) {
-            // Closed without a failure: it has been stored.
+            // The channel closes without a failure when the new connection is stored.
             Ok(report) => {
                 if let Ok(error) = report.await {
                     let is_full = error.failure() == ConnectFailure::TooManyConnections;
@@ -174,7 +177,7 @@ impl Drain {
                     return false;
                 }
             }
-            // There is no room for another one before this one has gone.
+            // There is no room for another connection before the older one has gone.
             Err(NotNow::UntilChange) if self.is_tight && shared.occupied() >= shared.max() => {}
             Err(_not_now) => return false,
         }
@@ -199,9 +202,9 @@ fn is_older(shared: &Shared, stored: &Stored) -> bool {
         .is_some_and(|member| generations.is_current(member))
 }
 
-/// A few connections do not overrun the server, and need not wait for the end of the spread.
+/// The longest step: a few connections do not overrun the server, and need not wait for the end of the spread.
 const LONGEST_STEP: Duration = Duration::from_millis(500);
 
-/// How soon the task looks again if it could replace none. The time doubles with each try.
+/// How soon the task looks again if it could replace none. The pause doubles with each try.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -20,17 +20,17 @@ use crate::shared::Shared;
 use crate::totals::Totals;
 use crate::upkeep::rotation::log_in_beside;
 
-/// The background task of a pool; one each.
+/// The background task of a pool; each pool has one.
 ///
-/// Started with the pool. Woken once a second, more often if the settings have short times, and whenever a connection
-/// is thrown away or the settings change. Ends when the pool closes or its last handle is dropped.
+/// It starts with the pool. It wakes once a second, more often if the settings have short times, and whenever a
+/// connection is thrown away or the settings change. It ends when the pool closes or its last handle is dropped.
 pub(crate) struct Keeper {
     pool: Weak<Shared>,
     closing: CancellationToken,
     period: Duration,
 }
 
-/// How often the pool's settings require the keeper.
+/// How often the pool's settings need the keeper.
 fn period(shared: &Shared) -> Duration {
     let settings = &shared.registry.settings;
     let times = [
@@ -84,7 +84,7 @@ impl Keeper {
     }
 }
 
-/// Resolves when the pool asks for the keeper. It holds the pool only while it waits for that.
+/// Resolves when the pool wakes the keeper. Holds the pool only while it waits for that.
 async fn woken(pool: &Weak<Shared>) {
     match pool.upgrade() {
         Some(shared) => shared.keeper.notified().await,
@@ -93,7 +93,7 @@ async fn woken(pool: &Weak<Shared>) {
 }
 
 /// Closes idle connections that have been idle for too long and are not needed for `min_idle`, that exceed `max_idle`,
-/// or that exceed a size that has shrunk.
+/// or that are surplus since the pool has shrunk.
 fn end_idle(shared: &Shared) {
     let ended = shared.store.sort_out(|idle| not_needed(shared, idle));
     drop(ended);
@@ -151,8 +151,8 @@ fn replenish(shared: &Arc<Shared>) {
     }
 }
 
-/// If the pool keeps connections only because no login has worked, logs in beside the pool, to find out whether
-/// logins work now. A pool that is full of such connections would make no attempt by itself.
+/// If the pool keeps connections only because no login has worked, logs in beside the pool to find out whether logins
+/// work now. A pool that is full of such connections would not try by itself.
 fn find_out(shared: &Arc<Shared>) {
     let registry = &shared.registry;
     let has_owner = |logins: &Arc<Logins>| logins.are_stopped();
@@ -202,8 +202,9 @@ fn report_long_holds(shared: &Shared) {
     }
 }
 
-/// Cancels statements that have run for `statement_timeout` if the server does not know that bound. A pooler shares the
-/// session, and outside a transaction the wire puts only settings before a statement that change its result.
+/// Cancels statements that have run for `statement_timeout` if the server does not know that bound. This happens if a
+/// pooler shares the session: outside a transaction, the wire puts only settings before a statement that change its
+/// result.
 fn cancel_overrunning(shared: &Arc<Shared>) {
     let Some(timeout) = shared.dialler.statement_timeout() else {
         return;
@@ -222,8 +223,8 @@ fn cancel_overrunning(shared: &Arc<Shared>) {
     }
 }
 
-/// Closes connections whose server has left a request without an answer for longer than statements may take. The
-/// server's processes are stopped, a pooler before it is paused, or the network has forgotten the connection.
+/// Closes connections whose server has left a request unanswered for longer than statements may take: its processes are
+/// stopped, a pooler in front of it is paused, or the network has lost the connection.
 fn cut_silent(shared: &Arc<Shared>) {
     let timeout = shared.dialler.statement_timeout();
     for live in shared.registry.live_backends() {

@@ -45,7 +45,7 @@ pub(crate) fn reconfigure(
     // Idle connections follow the new lifetime at once, and connections in use when they come back.
     shared.sweep();
     shared.registry.changes.tell();
-    // It closes surplus idle connections, and makes missing ones.
+    // The keeper closes surplus idle connections, and makes missing ones.
     shared.wake_keeper();
     Ok(settings)
 }

@@ -23,8 +23,8 @@ pub(crate) fn resize(shared: &Shared, max: u32) -> Result<(), PoolError> {
     shared.gate.resize(max);
     drop(resizing);
     shared.registry.changes.tell();
-    // It closes surplus idle connections. Surplus connections in use are closed when they come
-    // back.
+    // The keeper closes surplus idle connections. The pool closes surplus connections in use when
+    // they come back.
     shared.wake_keeper();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Rotation: new credentials, proved first, without dropping work in flight.
+//! Rotation: replaces the credentials after a proof, without dropping work in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::upkeep::drain::{self, Drain, DrainRules};
 
-/// A rotation whose new credentials are in place; older connections may still be at work.
+/// A rotation whose new credentials are in place; older connections may still be in use.
 #[derive(Debug)]
 #[must_use = "older connections may still be at work; `drained` waits for them"]
 pub struct Rotation {
@@ -38,8 +38,8 @@ impl Rotation {
 
     /// Resolves when the server has closed the last connection with older credentials.
     ///
-    /// From then on the old user may be locked, or the old password forgotten. It may be awaited any
-    /// number of times, and dropped at will.
+    /// From then on you may lock the old user or forget the old password. The future may be awaited any number of
+    /// times, and dropped at any time.
     pub async fn drained(&self) {
         for generation in &self.older {
             generation.drained().await;
@@ -117,8 +117,8 @@ pub(crate) async fn prove(shared: &Shared, endpoint: &Endpoint) -> Result<Proof,
     }
 }
 
-/// The same at one host: the certificates are read anew for it, and the user must be able to take on the role of the
-/// pool. It waits until the server has ended the session, so that it counts no more when a drain makes the next one.
+/// Logs in at one host, with freshly read certificates; the user must be able to take on the pool's role. Waits
+/// until the server has ended the session, so that the session no longer counts when a drain makes the next one.
 async fn prove_at(shared: &Shared, endpoint: Endpoint) -> Result<(), PoolError> {
     if shared.registry.is_closed() {
         return Err(shared.closed());
@@ -160,7 +160,7 @@ pub(crate) async fn cluster_at(shared: &Shared, endpoint: Endpoint) -> Result<St
     })
 }
 
-/// The same endpoint at another host, if it is one TCP host.
+/// The endpoint at another host, if it has a single TCP host.
 pub(crate) fn moved(endpoint: &Endpoint, name: &str, port: u16) -> Endpoint {
     let mut endpoint = endpoint.clone();
     if let [Host::Tcp { .. }] = endpoint.hosts.as_slice() {

@@ -45,7 +45,8 @@ async fn unused(shared: &Shared) {
     until(shared, || shared.registry.in_use() == 0).await;
 }
 
-/// Resolves when nobody holds one of these. Each is closed when it comes back, and that is announced.
+/// Resolves when nobody holds one of these. The pool closes each when it comes back, and announces
+/// that.
 async fn given_back(shared: &Shared, live_backends: &[Arc<LiveBackend>]) {
     until(shared, || !live_backends.iter().any(|live| live.is_held())).await;
 }
@@ -62,6 +63,6 @@ async fn until(shared: &Shared, holds: impl Fn() -> bool) {
     }
 }
 
-/// How long closing waits after the grace for cancelled statements to end and for the server to hang
-/// up.
+/// How long the close waits after the grace for cancelled statements to end and for the server to
+/// hang up.
 const AFTER_GRACE: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Warming up a pool: waits for the connections that the keeper makes ahead.
+//! Warms up a pool: waits for the idle connections that the keeper makes.
 
 use std::time::Duration;
 

@@ -130,7 +130,7 @@ enum Service {
     Query(#[from] QueryError),
 }
 
-/// What every closure of the README does: the error goes into a `QueryResult`, and `?` takes it out again.
+/// As in every closure of the README, the error goes into a `QueryResult`, and `?` takes it out again.
 fn through_query_result(error: Error) -> Result<(), Error> {
     let work = || -> QueryResult<()> { Err(error)? };
     Ok(work()?)

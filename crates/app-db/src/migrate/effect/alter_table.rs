@@ -4,7 +4,7 @@ use crate::migrate::effect::lock_mode::LockMode;
 use crate::migrate::effect::touch::{Effect, Link, Reach, Work};
 use crate::migrate::words::Words;
 
-/// What comes behind `ALTER TABLE`.
+/// Reads what follows `ALTER TABLE`.
 pub(super) fn read(words: &mut Words<'_>, effect: &mut Effect) {
     words.take("if exists");
     let only = words.take("only");
@@ -54,7 +54,7 @@ pub(super) fn read(words: &mut Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// One action, with the lock that it needs of the table.
+/// One action, with the lock that it needs on the table.
 struct Action {
     mode: LockMode,
     reach: Reach,
@@ -75,7 +75,7 @@ impl Action {
         }
     }
 
-    /// The same for tables that inherit, or for partitions alone.
+    /// Extends the action to tables that inherit, or only to partitions.
     fn reaching(mut self, reach: Reach) -> Self {
         self.reach = reach;
         self
@@ -191,7 +191,7 @@ fn add_constraint(mut words: Words<'_>) -> Action {
     }
 }
 
-/// What stands behind the name of a new column.
+/// Reads what follows the name of a new column.
 fn add_column(mut words: Words<'_>) -> Action {
     let mut action = Action::of(LockMode::AccessExclusive).reaching(Reach::Tree);
     let serial = [

@@ -5,7 +5,7 @@ use crate::migrate::effect::query;
 use crate::migrate::effect::touch::{Effect, Link, Reach, Work};
 use crate::migrate::words::Words;
 
-/// What comes behind `CREATE`.
+/// Reads what follows `CREATE`.
 pub(super) fn read(words: &mut Words<'_>, effect: &mut Effect) {
     let replaces = words.take("or replace");
     let kinds = [
@@ -23,7 +23,7 @@ pub(super) fn read(words: &mut Words<'_>, effect: &mut Effect) {
     }
     read_kind(words, replaces, effect);
     if temporary {
-        // It is gone before the next migration.
+        // Temporary relations are gone before the next migration.
         effect.creates.clear();
     }
 }
@@ -51,7 +51,7 @@ fn read_kind(words: &mut Words<'_>, replaces: bool, effect: &mut Effect) {
         let before = effect.touches.len();
         query::read(words, effect);
         if !materialized {
-            // The query is read and not run.
+            // The server parses the query and does not run it.
             for touch in &mut effect.touches[before..] {
                 touch.reach(Reach::Name);
             }
@@ -133,7 +133,7 @@ fn index(words: &mut Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// What comes behind the name of a trigger. The columns of `UPDATE OF` are no tables.
+/// Reads what follows the name of a trigger. The columns of `UPDATE OF` are not tables.
 fn trigger(words: &mut Words<'_>, effect: &mut Effect) {
     if !words.skip_past("on") {
         return;

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 pub enum LockMode {
     /// A read.
     AccessShare,
-    /// `SELECT FOR UPDATE`, and the look of a foreign key at the other table.
+    /// `SELECT FOR UPDATE`, and the check of a foreign key in the other table.
     RowShare,
     /// A write.
     RowExclusive,

@@ -4,7 +4,7 @@ use crate::migrate::effect::lock_mode::LockMode;
 use crate::migrate::effect::touch::{Effect, Link, Reach, Work};
 use crate::migrate::words::Words;
 
-/// What comes behind `VACUUM`.
+/// Reads what follows `VACUUM`.
 pub(super) fn vacuum(words: &mut Words<'_>, effect: &mut Effect) {
     let options = words.group();
     let full = options.has("full") || words.take("full");
@@ -24,7 +24,7 @@ pub(super) fn vacuum(words: &mut Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// What comes behind `ANALYZE`.
+/// Reads what follows `ANALYZE`.
 pub(super) fn analyze(words: &mut Words<'_>, effect: &mut Effect) {
     words.group();
     words.take("verbose");
@@ -36,7 +36,7 @@ pub(super) fn analyze(words: &mut Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// What comes behind `CLUSTER`.
+/// Reads what follows `CLUSTER`.
 pub(super) fn cluster(words: &mut Words<'_>, effect: &mut Effect) {
     words.group();
     words.take("verbose");
@@ -49,7 +49,7 @@ pub(super) fn cluster(words: &mut Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// What comes behind `REINDEX`.
+/// Reads what follows `REINDEX`.
 pub(super) fn reindex(words: &mut Words<'_>, effect: &mut Effect) {
     words.group();
     words.take("verbose");
@@ -61,7 +61,7 @@ pub(super) fn reindex(words: &mut Words<'_>, effect: &mut Effect) {
     };
     match (of, words.name()) {
         (Some("index"), Some(name)) => {
-            // Without CONCURRENTLY the index itself cannot even be read.
+            // Without CONCURRENTLY, not even a read can use the index.
             let of_index = if mode == LockMode::Share {
                 LockMode::AccessExclusive
             } else {
@@ -78,7 +78,7 @@ pub(super) fn reindex(words: &mut Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// What comes behind `REFRESH MATERIALIZED VIEW`.
+/// Reads what follows `REFRESH MATERIALIZED VIEW`.
 pub(super) fn refresh(words: &mut Words<'_>, effect: &mut Effect) {
     let concurrently = words.take("concurrently");
     let Some(name) = words.name() else {
@@ -92,7 +92,7 @@ pub(super) fn refresh(words: &mut Words<'_>, effect: &mut Effect) {
     effect.touch(name, mode).work(work);
 }
 
-/// What comes behind `COMMENT ON`.
+/// Reads what follows `COMMENT ON`.
 pub(super) fn comment(words: &mut Words<'_>, effect: &mut Effect) {
     let relations = [
         "table",
@@ -120,7 +120,7 @@ pub(super) fn comment(words: &mut Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// What comes behind `LOCK`.
+/// Reads what follows `LOCK`.
 pub(super) fn lock(words: &mut Words<'_>, effect: &mut Effect) {
     words.take("table");
     let only = words.is("only");

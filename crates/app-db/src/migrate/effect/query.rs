@@ -4,8 +4,8 @@ use crate::migrate::effect::lock_mode::LockMode;
 use crate::migrate::effect::touch::{Effect, Link, Reach};
 use crate::migrate::words::Words;
 
-/// Adds what the rest of a statement reads and writes. Names that are no relations, such as those of `WITH`
-/// and of functions, are left to the catalogue, which does not know them.
+/// Adds what the rest of a statement reads and writes. It also adds names that are not relations, such as
+/// those of `WITH` and of functions; the catalogue does not know them, so they drop out there.
 pub(super) fn read(words: &Words<'_>, effect: &mut Effect) {
     let mode = if locks_rows(words) {
         LockMode::RowShare
@@ -15,14 +15,14 @@ pub(super) fn read(words: &Words<'_>, effect: &mut Effect) {
     let mut words = words.clone();
     while !words.is_empty() {
         if words.is("(") {
-            // Each subquery locks rows, or does not, by itself.
+            // Each subquery decides for itself whether it locks rows.
             read(&words.group(), effect);
         } else if words.take("insert into") || words.take("merge into") {
             insert(&mut words, effect);
         } else if words.take("delete from") {
             delete(&mut words, effect);
         } else if words.take_any(&NO_UPDATES).is_some() {
-            // What has UPDATE in it and is none.
+            // Skips clauses that contain UPDATE and are not the statement.
         } else if words.take("update") {
             update(&mut words, effect);
         } else if words.take_any(&["from", "join", "using"]).is_some() {
@@ -35,7 +35,7 @@ pub(super) fn read(words: &Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// `INSERT INTO` and what comes behind. A foreign key looks for each row in the other table.
+/// Reads what follows `INSERT INTO`. A foreign key looks up each row in the other table.
 pub(super) fn insert(words: &mut Words<'_>, effect: &mut Effect) {
     if let Some(name) = words.name() {
         let touch = effect.touch(name, LockMode::RowExclusive);
@@ -62,7 +62,7 @@ pub(super) fn delete(words: &mut Words<'_>, effect: &mut Effect) {
     }
 }
 
-/// The list behind FROM, JOIN or USING: names, functions and subqueries, each with an alias perhaps.
+/// Reads the list after FROM, JOIN or USING: names, functions and subqueries, with or without an alias.
 fn sources(words: &mut Words<'_>, mode: LockMode, effect: &mut Effect) {
     loop {
         words.take("lateral");
@@ -89,7 +89,7 @@ fn sources(words: &mut Words<'_>, mode: LockMode, effect: &mut Effect) {
     }
 }
 
-/// Whether it ends with FOR UPDATE or the like, outside its subqueries.
+/// Whether the query has FOR UPDATE or the like outside its subqueries.
 fn locks_rows(words: &Words<'_>) -> bool {
     let mut words = words.clone();
     while words.skip_past("for") {
@@ -107,7 +107,7 @@ fn is_clause(words: &Words<'_>) -> bool {
     CLAUSES.iter().any(|clause| words.is(clause))
 }
 
-/// The lock of rows, ON CONFLICT, a foreign key and MERGE.
+/// UPDATE in row locks, ON CONFLICT, foreign keys and MERGE.
 const NO_UPDATES: [&str; 5] = [
     "for no key update",
     "for update",
@@ -116,7 +116,7 @@ const NO_UPDATES: [&str; 5] = [
     "then update",
 ];
 
-/// What may stand behind a name in FROM and is no alias.
+/// Words that may follow a name in FROM and are not an alias.
 const CLAUSES: [&str; 23] = [
     "where",
     "join",

@@ -5,7 +5,7 @@ use crate::migrate::effect::touch::{Effect, Link, Reach};
 use crate::migrate::effect::{alter_table, create, maintenance, query};
 use crate::migrate::words::Words;
 
-/// The effect of `sql`, which is one statement.
+/// The effect of `sql`, a single statement.
 pub(in crate::migrate) fn effect_of(sql: &str) -> Effect {
     let mut words = Words::of(sql);
     let mut effect = Effect::default();
@@ -111,7 +111,7 @@ fn alter(words: &mut Words<'_>, effect: &mut Effect) {
             effect.touch_all(words.names(), LockMode::ShareUpdateExclusive);
         }
     } else if words.take("domain") || words.take("extension") {
-        // What uses the domain, and what the script does, is not in the text.
+        // The text does not show which tables use the domain, nor what the script does.
         effect.opaque = true;
     }
 }

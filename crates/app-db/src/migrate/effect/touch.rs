@@ -6,9 +6,9 @@ use crate::migrate::effect::lock_mode::LockMode;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::migrate) struct Effect {
     pub(in crate::migrate) touches: Vec<Touch>,
-    /// The relations that it makes, as it names them.
+    /// The relations that it creates, as it names them.
     pub(in crate::migrate) creates: Vec<String>,
-    /// The relations that it removes.
+    /// The relations that it drops.
     pub(in crate::migrate) drops: Vec<String>,
     /// Whether it runs code that its text does not show: `DO`, `CALL`, `DROP .. CASCADE`.
     pub(in crate::migrate) opaque: bool,
@@ -25,15 +25,15 @@ pub(in crate::migrate) struct Touch {
     pub(in crate::migrate) work: Work,
 }
 
-/// Which other relations of the same table are locked alike.
+/// Which related relations are locked in the same mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::migrate) enum Reach {
-    /// Nothing else, and of a view not what it reads either.
+    /// No other relation, not even the tables behind a view.
     Name,
     Alone,
-    /// Partitions and tables that inherit.
+    /// Also partitions and tables that inherit.
     Tree,
-    /// Partitions only.
+    /// Also partitions.
     Partitions,
 }
 
@@ -44,11 +44,12 @@ pub(in crate::migrate) enum Link {
     Referenced(LockMode),
     /// The tables whose foreign keys point to it.
     Referencing(LockMode),
-    /// The same on DELETE: they are read, or changed if the key says so.
+    /// The tables whose foreign keys point to it, on DELETE: they are read, or changed if the key
+    /// says so.
     OnDelete,
-    /// The one that this constraint points to, if it is a foreign key.
+    /// The table that this constraint points to, if it is a foreign key.
     Constraint(String, LockMode),
-    /// Those at the other end of a foreign key with this column.
+    /// The tables at the other end of a foreign key with this column.
     Column(String, LockMode),
     /// The table that it is a partition of.
     Parent(LockMode),
@@ -62,18 +63,18 @@ pub(in crate::migrate) enum Link {
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::migrate) enum Work {
     Nothing,
-    /// It is read from end to end.
+    /// The server scans it.
     Scan,
-    /// It is written anew.
+    /// The server rewrites it.
     Rewrite,
-    /// It is written anew if one of these functions is volatile.
+    /// The server rewrites it if one of these functions is volatile.
     RewriteIfVolatile(Vec<String>),
-    /// It is written anew unless the column's values stay as they are under the new type.
+    /// The server rewrites it unless the column's values stay as they are under the new type.
     RewriteForType {
         column: String,
         to: String,
     },
-    /// It is read from end to end unless a constraint shows that the column has no NULL.
+    /// The server scans it unless a constraint shows that the column has no NULL.
     ScanForNull {
         column: String,
     },

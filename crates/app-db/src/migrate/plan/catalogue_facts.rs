@@ -1,7 +1,7 @@
-//! What a plan asks the catalogue.
+//! The questions of a plan to the catalogue.
 //!
-//! Nothing here opens a relation, because a plan must not queue behind a lock: functions such as
-//! `pg_relation_size` do, and are not used.
+//! Nothing here opens a relation, because a plan must not queue behind a lock. Functions such as
+//! `pg_relation_size` open one, so the queries avoid them.
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -15,14 +15,14 @@ pub(super) struct Described {
     pub(super) rows: Option<i64>,
 }
 
-/// The number of the relation that a statement names. `None` if there is none.
+/// The OID of the relation that a statement names. `None` if there is none.
 pub(super) async fn oid(client: &Client, name: &str) -> Result<Option<u32>, Error> {
     let row = client
         .query_one("SELECT to_regclass($1::text)::oid", &[&name])
         .await;
     match row {
         Ok(row) => row.try_get(0),
-        // More dots than a name can have.
+        // The name has more dots than a name can have.
         Err(error) if error.code().is_some_and(is_about_names) => Ok(None),
         Err(error) => Err(error),
     }
@@ -92,7 +92,7 @@ pub(super) async fn keeps_values(
         .await
     {
         Ok(row) => row.map_or(Ok(false), |row| row.try_get(0)),
-        // A type that another pending migration makes.
+        // Another pending migration creates the type.
         Err(error) if error.as_db_error().is_some() => Ok(false),
         Err(error) => Err(error),
     }
@@ -155,7 +155,8 @@ pub(super) const OF_COLUMN: &str = "SELECT CASE WHEN f.conrelid = $1 THEN f.conf
      WHERE f.contype = 'f' AND ((f.conrelid = $1 AND a.attnum = ANY (f.conkey)) \
      OR (f.confrelid = $1 AND a.attnum = ANY (f.confkey)))";
 
-/// What the query of a view reads: what it names, through other views too, and what inherits from that.
+/// The relations that the query of a view reads: the ones that it names, also through other views, and
+/// their descendants.
 pub(super) const BEHIND_VIEW: &str = "WITH RECURSIVE behind(oid) AS ( \
      SELECT $1::oid UNION SELECT next.oid FROM behind, LATERAL ( \
      SELECT d.refobjid AS oid FROM pg_catalog.pg_rewrite r \
@@ -168,8 +169,9 @@ pub(super) const BEHIND_VIEW: &str = "WITH RECURSIVE behind(oid) AS ( \
      WHERE inhparent = behind.oid AND behind.oid <> $1) AS next) \
      SELECT oid FROM behind WHERE oid <> $1";
 
-/// The same stored form: one type with at least the length, or a type to which the old one can be cast as it
-/// is. `atttypmod` of varchar is the length + 4, of numeric precision * 65536 + scale + 4.
+/// True if the stored form stays: the same type with at least the length, or a type that the old one can be
+/// cast to without a change. `atttypmod` is the length + 4 for varchar, and precision * 65536 + scale + 4
+/// for numeric.
 const KEEPS_VALUES: &str = "WITH old AS ( \
        SELECT a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a \
        WHERE a.attrelid = $1 AND a.attname = (parse_ident($2::text))[1]::name), \
@@ -190,7 +192,7 @@ const KEEPS_VALUES: &str = "WITH old AS ( \
          WHERE c.castsource = old.atttypid AND c.casttarget = new.type AND c.castmethod = 'b') \
        ELSE false END, false) FROM old, new";
 
-/// `NULLTEST` of kind 1 is IS NOT NULL. The text of the expression would open the table.
+/// `NULLTEST` of kind 1 is IS NOT NULL. Asking for the expression as text would open the table.
 const WITHOUT_NULL: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a \
      WHERE a.attrelid = $1 AND a.attname = (parse_ident($2::text))[1]::name AND (a.attnotnull \
      OR EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conrelid = a.attrelid \

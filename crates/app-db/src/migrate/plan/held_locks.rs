@@ -1,4 +1,4 @@
-//! The locks of relations that a session has at an instant.
+//! The locks that a session holds on relations at one instant.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error};
 use crate::migrate::effect::lock_mode::LockMode;
 use crate::migrate::plan::planned::RehearsedLock;
 
-/// What the session has locked so far, and how the relations are called.
+/// The session's locks so far, and the names of the relations.
 #[derive(Default)]
 pub(super) struct HeldLocks {
     /// Dropped relations keep their names here.
@@ -16,7 +16,7 @@ pub(super) struct HeldLocks {
 }
 
 impl HeldLocks {
-    /// Learns the names of all relations, before a statement that may drop some of them.
+    /// Reads the names of all relations, before a statement that may drop some of them.
     pub(super) async fn learn(&mut self, client: &Client) -> Result<(), Error> {
         for row in client.query(NAMES, &[]).await? {
             self.names.insert(row.try_get(0)?, row.try_get(1)?);
@@ -51,7 +51,7 @@ impl HeldLocks {
     }
 }
 
-/// Not the server's own, which every query locks.
+/// The server's own relations are left out, as every query locks some.
 const NAMES: &str = "SELECT c.oid, format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_' \

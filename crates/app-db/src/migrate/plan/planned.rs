@@ -19,9 +19,9 @@ pub struct PlannedMigration {
     pub name: String,
     /// The directory.
     pub path: PathBuf,
-    /// The checksum of `up.sql`, without line ends and blanks at the end of a line.
+    /// The checksum of `up.sql`, which ignores line ends and blanks at the end of a line.
     pub sha256: String,
-    /// On which side of a deploy it runs, if it says so.
+    /// Whether it runs before or after a deploy, if it says so.
     pub phase: Option<Phase>,
     /// Whether it runs in one transaction, together with its record.
     pub transaction: bool,
@@ -29,7 +29,7 @@ pub struct PlannedMigration {
     pub statements: Vec<PlannedStatement>,
 }
 
-/// One statement of it.
+/// One statement of a migration.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct PlannedStatement {
@@ -37,19 +37,19 @@ pub struct PlannedStatement {
     pub line: usize,
     /// The text in one line, cut short.
     pub statement: String,
-    /// Whether it runs in the migration's transaction. Its locks are then held until the end of that.
+    /// Whether it runs in the migration's transaction, which then holds its locks until the end.
     pub transaction: bool,
-    /// The strongest lock of a relation.
+    /// The strongest lock on a relation.
     pub lock_mode: Option<LockMode>,
-    /// Whether a relation is written anew.
+    /// Whether the server rewrites a relation.
     pub rewrite: bool,
-    /// Whether a relation is read from end to end.
+    /// Whether the server scans a relation from end to end.
     pub scan: bool,
     /// Whether it runs code that its text does not show, so that there may be more locks.
     pub opaque: bool,
     /// The relations that it locks.
     pub relations: Vec<PlannedRelation>,
-    /// What came of it in a transaction that was rolled back. `None` if it was not tried.
+    /// The result of the rehearsal. `None` if it was not rehearsed.
     pub rehearsed: Option<Rehearsed>,
 }
 
@@ -57,7 +57,7 @@ pub struct PlannedStatement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Rehearsed {
-    /// How long it took, waiting for locks included.
+    /// How long it took, including the wait for locks.
     #[serde(rename = "elapsed_ms", serialize_with = "milliseconds")]
     pub elapsed: Duration,
     /// The relations that it locked, or locked more strongly than the statements before it.
@@ -78,19 +78,20 @@ pub struct RehearsedLock {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct PlannedRelation {
-    /// Schema and name, quoted where necessary; as the statement names it, if it is not there yet.
+    /// Schema and name, quoted where necessary; if it does not exist yet, as the statement names
+    /// it.
     pub relation: String,
     /// How strongly it is locked.
     pub lock_mode: LockMode,
-    /// Whether it is there. A pending migration may make it first.
+    /// Whether it exists. A pending migration may create it first.
     pub exists: bool,
-    /// The size with indexes, as last counted by VACUUM or ANALYZE.
+    /// The size with indexes, as VACUUM or ANALYZE last counted it.
     pub size_bytes: Option<i64>,
     /// About how many rows it has. `None` if nothing was counted yet.
     pub rows: Option<i64>,
-    /// Whether it is written anew.
+    /// Whether the server rewrites it.
     pub rewrite: bool,
-    /// Whether it is read from end to end.
+    /// Whether the server scans it from end to end.
     pub scan: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A plan that is tried out in a transaction, and rolled back.
+//! Tries out a plan in a transaction that is rolled back.
 
 use std::time::Instant;
 
@@ -15,13 +15,13 @@ use crate::migrate::statements::MigrationStatement;
 use crate::migrate::step::Step;
 
 impl Migrator {
-    /// What [`plan`](Self::plan) returns, with what really came of each statement: the pending migrations run
-    /// in one transaction, which is rolled back. It ends before the first one that runs outside a transaction;
-    /// what is behind that one is only planned.
+    /// The [`plan`](Self::plan), with the real result of each statement: the pending migrations run in one
+    /// transaction, which is rolled back. The rehearsal ends before the first migration that runs outside a
+    /// transaction; that one and the later ones are only planned.
     ///
-    /// It takes the migrators' lock and the locks of the statements, holds them until the end, and so gets in
-    /// the way of others. A lock is waited for once, for `migrations.lock_timeout`. Sequences move on, and what
-    /// functions do outside the database stays.
+    /// The rehearsal takes the migrators' lock and the locks of the statements, holds them until the end, and
+    /// so blocks other sessions. It waits for a lock once, for `migrations.lock_timeout`. Sequences advance,
+    /// and effects of functions outside the database stay.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Applier<'_> {
             let locks = locks.look(client).await.map_err(failed())?;
             rehearsed.push(Rehearsed { elapsed, locks });
         }
-        // What is deferred fails at COMMIT, and there will be none.
+        // Deferred constraints would fail only at COMMIT, and there will be none.
         let deferred = client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await;
         deferred.map_err(|error| step.failed(step.end(), error, LeftBehind::Nothing))?;
         self.record(step, began.elapsed()).await?;

@@ -1,4 +1,4 @@
-//! The relations that a statement locks: the ones that it names, and the ones that are tied to them.
+//! The relations that a statement locks: the ones that it names, and the ones that are linked to these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use crate::migrate::effect::touch::{Effect, Link, Reach, Touch, Work};
 use crate::migrate::plan::catalogue_facts as facts;
 use crate::migrate::plan::planned::PlannedRelation;
 
-/// What is found out about one statement.
+/// The findings about one statement.
 pub(super) struct Relations<'a> {
     client: &'a Client,
-    /// By the number that the server has for them.
+    /// The locked relations by their OID.
     found: BTreeMap<u32, Locked>,
 }
 
@@ -25,7 +25,7 @@ struct Locked {
 }
 
 impl<'a> Relations<'a> {
-    /// The relations of one statement, by name. `created` has what statements before it make.
+    /// The relations of one statement, by name. `created` has the names that earlier statements create.
     pub(super) async fn of(
         client: &'a Client,
         effect: &Effect,
@@ -77,7 +77,7 @@ impl<'a> Relations<'a> {
         for other in &reached {
             self.lock(*other, locked);
         }
-        // A view locks what it reads, and so does refreshing a materialized one.
+        // A view locks what it reads, and so does the refresh of a materialized view.
         if touch.reach != Reach::Name
             && (touch.mode <= LockMode::RowExclusive || touch.work != Work::Nothing)
         {
@@ -135,7 +135,7 @@ impl<'a> Relations<'a> {
         Ok(())
     }
 
-    /// Whether the work writes the relation anew, and whether it reads it from end to end.
+    /// Whether the work rewrites the relation, and whether it scans it.
     async fn work(&self, oid: u32, work: &Work) -> Result<(bool, bool), Error> {
         Ok(match work {
             Work::Nothing => (false, false),
@@ -174,8 +174,8 @@ impl<'a> Relations<'a> {
     }
 }
 
-/// A relation that is not there. A query may have names of other things, so there only those count that
-/// another pending statement makes.
+/// A relation that does not exist. A query also names other things, so in a query only relations count
+/// that another pending statement creates.
 fn absent(touch: &Touch, created: &BTreeSet<String>) -> Option<PlannedRelation> {
     let is_relation = touch.mode > LockMode::RowShare || created.contains(&touch.name);
     is_relation.then(|| PlannedRelation {

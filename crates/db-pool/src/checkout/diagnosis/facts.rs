@@ -11,11 +11,11 @@ use crate::connect::connect_error::ConnectFailure;
 pub(crate) enum WaitStage {
     /// In the queue.
     Gate,
-    /// Behind the gate, entitled to a connection that was not there yet.
+    /// Behind the gate, waiting for a connection that did not exist yet.
     Connecting,
 }
 
-/// What a diagnosis is made from.
+/// The facts behind a diagnosis.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) waited: Duration,
@@ -27,7 +27,7 @@ pub(crate) struct Facts {
     pub(crate) failure: Option<ConnectFailure>,
     /// The pool asked the server for a sign of life and got none.
     pub(crate) is_silent: bool,
-    /// There is a pooler before the server.
+    /// There is a pooler in front of the server.
     pub(crate) by_pooler: bool,
     /// The waiting task.
     pub(crate) task: Option<tokio::task::Id>,
@@ -55,7 +55,7 @@ impl Facts {
                 _ => Diagnosis::CannotGrow { open, failure },
             };
         }
-        // To a caller in the queue, a place that is just changing hands looks free.
+        // From the queue, a place that is just changing hands looks free.
         if self.stage == WaitStage::Connecting || (held < self.max && self.served == 0) {
             return match (self.unanswered, self.dialling) {
                 (0, 0) => Diagnosis::Closing {
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// faults 1.11: the diagnosis does not blame the load for a server that answers nobody.
+    /// faults 1.11: the diagnosis does not blame the load for a silent server.
     #[test]
     fn silence_is_a_cause_of_its_own() {
         for by_pooler in [false, true] {

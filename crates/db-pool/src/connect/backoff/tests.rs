@@ -111,7 +111,7 @@ async fn before_any_failure_eight_logins_go_ahead_at_once() {
     drop(cold);
     assert_eq!(all_that_may_begin(&backoff).len(), 1);
 
-    // Failures with the old credentials must not slow down the new ones.
+    // Failures with old credentials must not slow down logins with new ones.
     backoff.forget();
     assert_eq!(all_that_may_begin(&backoff).len(), 8);
 }
@@ -178,7 +178,7 @@ async fn an_attempt_needs_a_slot() {
     drop(backoff.begin(Urge::Caller, room).unwrap());
 }
 
-/// The expected state, derived only from the outcomes.
+/// The expected state, which follows only from the outcomes.
 #[derive(Default)]
 struct Model {
     /// Named if something does not hold, so that the run can be repeated.

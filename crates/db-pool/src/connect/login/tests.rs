@@ -1,4 +1,4 @@
-//! Each of several addresses has its chance.
+//! Each of several addresses gets its chance.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;

@@ -37,15 +37,15 @@ pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
     let name = path.display();
     if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(format!(
-            "the private key in {name} is encrypted, and nobody can be asked for its passphrase here: write it in \
-             the clear with `openssl pkey -in {name} -out <file>`, readable by the service alone, and name that file \
-             by sslkey"
+            "the private key in {name} is encrypted, and there is nobody to ask for its passphrase: write it in the \
+             clear with `openssl pkey -in {name} -out <file>`, readable only by the service, and name that file \
+             with sslkey"
         ));
     }
     if text.contains("BEGIN OPENSSH PRIVATE KEY") {
         return Err(format!(
-            "the private key in {name} is in the format of OpenSSH: `ssh-keygen -p -m PKCS8 -f {name}` makes it one \
-             that TLS uses"
+            "the private key in {name} is in the format of OpenSSH: `ssh-keygen -p -m PKCS8 -f {name}` converts \
+             it to one that TLS can use"
         ));
     }
     PrivateKeyDer::from_pem_slice(&contents).map_err(|error| match error {
@@ -74,7 +74,7 @@ mod tests {
         refusal
     }
 
-    /// faults 4.3: "no items found" would not help anybody.
+    /// faults 4.3: "no items found" would help nobody.
     #[test]
     fn a_key_that_cannot_be_used_is_refused_in_words() {
         for (contents, word) in [

@@ -1,4 +1,4 @@
-//! A server's certificate, read without checking whether it may be one. It may have any version, and may be
+//! A server's certificate, read without a check that servers may use it. It may have any version, and may be
 //! an authority's.
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -22,7 +22,7 @@ impl Presented {
         Ok(Self { certificate })
     }
 
-    /// Whether it is valid at this time.
+    /// Checks that it is valid at this time.
     pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), TlsError> {
         let validity = &self.certificate.tbs_certificate.validity;
         let seconds = now.as_secs();
@@ -35,8 +35,8 @@ impl Presented {
         Ok(())
     }
 
-    /// Whether it is for this server, by libpq's rule: by its alternative names, or by its common name if it
-    /// has none.
+    /// Checks that it is for this server, by libpq's rule: by its alternative names, or by its common name
+    /// if it has no alternative names.
     pub(crate) fn check_name(
         &self,
         der: &CertificateDer<'_>,
@@ -59,7 +59,7 @@ impl Presented {
         }
     }
 
-    /// Whether its key has signed the handshake.
+    /// Checks that its key has signed the handshake.
     pub(crate) fn check_signature(
         &self,
         message: &[u8],

@@ -1,4 +1,4 @@
-//! Which server is accepted, with libpq's meaning of `sslmode`.
+//! Decides which server to accept, with libpq's meaning of `sslmode`.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ pub(crate) enum Trust {
     ChainAndName,
 }
 
-/// Verifies what a trust requires. It always verifies that the server has the key of the certificate that it
+/// Verifies what a [`Trust`] requires, and always that the server has the key of the certificate that it
 /// shows.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     trust: Trust,
     /// `None` if every server is trusted.
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// A server may show one of these as its own certificate. It is then trusted, whatever its form.
+    /// A server that shows one of these as its own certificate is trusted, whatever the certificate's form.
     roots: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
@@ -157,8 +157,8 @@ fn is_about_the_name(error: &TlsError) -> bool {
     )
 }
 
-/// Whether the error is about the form: for a certificate that webpki does not even read, such as version 1,
-/// rustls has no error of its own.
+/// Whether the error is about the form. rustls has no specific error for a certificate that webpki cannot
+/// read, such as one of version 1.
 fn is_about_the_form(error: &TlsError) -> bool {
     matches!(
         error,
@@ -177,10 +177,10 @@ fn in_words(error: TlsError) -> TlsError {
     };
     let advice = if reason.contains("UnsupportedCertVersion") {
         "the server's certificate is of X.509 version 1, which is not verified here: have it issued as version 3, \
-         or name that very certificate by sslrootcert"
+         or name this certificate itself with sslrootcert"
     } else if reason.contains("CaUsedAsEndEntity") {
-        "the server's certificate is an authority's (CA:TRUE): have one issued for the server, or name that very \
-         certificate by sslrootcert"
+        "the server's certificate is an authority's (CA:TRUE): have one issued for the server, or name this \
+         certificate itself with sslrootcert"
     } else if matches!(
         about,
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
