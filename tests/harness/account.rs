@@ -12,7 +12,7 @@ use std::process::Command;
 use crate::HarnessError;
 use crate::error::Doing;
 
-/// PostgreSQL and PgBouncer refuse root; everybody else runs them as themselves.
+/// PostgreSQL and PgBouncer refuse to run as root. Any other account runs them itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Account {
     uid: u32,

@@ -15,8 +15,8 @@ pub struct AppServers {
 }
 
 impl AppServers {
-    /// Starts them. The database is made when it is not there; the role gets a new password each time, and
-    /// may create databases, as `dbctl migrate verify` does.
+    /// Starts them. Creates the database if it does not exist, and gives the role a new password each time. The
+    /// role may create databases, because `dbctl migrate verify` does so.
     pub async fn start(
         cluster: ClusterOptions,
         bouncer: Option<BouncerOptions>,
@@ -77,7 +77,7 @@ impl AppServers {
         ]
     }
 
-    /// Stops all, and writes out what the cluster keeps.
+    /// Stops the servers. The cluster writes its data to disk.
     pub async fn stop(self) -> Result<(), HarnessError> {
         drop(self.bouncer);
         self.cluster.stop(Stop::Fast).await

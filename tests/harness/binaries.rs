@@ -74,7 +74,7 @@ impl Binaries {
         digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
     }
 
-    /// The folder of `postgres`; in a whole installation of the client programs too.
+    /// The folder of `postgres`. In a complete installation the client programs are there too.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -83,7 +83,7 @@ impl Binaries {
         self.folder.join(name)
     }
 
-    /// A name for what depends on this installation alone.
+    /// A name for files that depend only on this installation.
     pub(crate) fn key(&self) -> String {
         let mut hasher = DefaultHasher::new();
         self.folder.hash(&mut hasher);
@@ -113,7 +113,7 @@ fn copied(account: Account, installed: &Path) -> Result<PathBuf, HarnessError> {
     if !copy.join("bin/postgres").is_file() {
         let growing = copy.with_extension("growing");
         let _ = fs::remove_dir_all(&growing);
-        // It does not run as the servers' account, which cannot read the source.
+        // Our own account makes the copy, because the servers' account cannot read the source.
         let mut copying = Command::new("cp");
         account.run(copying.arg("-R").arg(installed).arg(&growing))?;
         // The rename makes it appear whole or not at all.

@@ -75,8 +75,8 @@ impl Bouncer {
         self.port
     }
 
-    /// Puts a role's password or SCRAM secret into the userlist, in the place of all others but the superuser's. It is
-    /// read at the next RELOAD.
+    /// Writes a userlist with only the superuser and this role, with its password or SCRAM secret. PgBouncer reads it
+    /// at the next RELOAD.
     pub fn set_user(&self, name: &str, secret: &str) -> Result<(), HarnessError> {
         self.write_users(&[(name.to_owned(), secret.to_owned())])?;
         // PgBouncer compares whole seconds.
@@ -105,7 +105,7 @@ impl Bouncer {
     pub async fn stop(&self) -> Result<(), HarnessError> {
         let process = self.process.lock().await.take();
         match process {
-            // SIGINT waits for transactions, SIGTERM means another thing in each version; there is nothing to save.
+            // SIGINT waits for transactions, and SIGTERM differs between versions. PgBouncer has nothing to save.
             Some(process) => process.stop(Stop::Kill).await,
             None => Ok(()),
         }

@@ -115,7 +115,7 @@ pub(crate) async fn backends(
 
 async fn count(server: Server, database: String, peaks: Arc<Mutex<Peaks>>) {
     loop {
-        // An error means that a test has stopped the server. It ends when the server is back.
+        // An error means that a test has stopped the server. The loop goes on until the server is back.
         let _down = count_until_down(&server, &database, &peaks).await;
         tokio::time::sleep(INTERVAL * 4).await;
     }

@@ -31,7 +31,7 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        // Two authorities of one name would differ in their keys alone.
+        // Two authorities with one name would differ only in their keys.
         params.distinguished_name.push(
             DnType::CommonName,
             format!("test authority {}", random_word()?),

@@ -36,7 +36,7 @@ pub struct Cluster {
     own: Option<Own>,
 }
 
-/// The parts that only the process that started a cluster has, and not one that attached to it.
+/// The parts of a cluster that only the process that started it has. A process that attached to it has none of them.
 #[derive(Debug)]
 pub(crate) struct Own {
     pub(crate) account: Account,
@@ -137,7 +137,7 @@ impl Cluster {
         })
     }
 
-    /// How to reach it.
+    /// The address and the superuser of the server.
     pub fn server(&self) -> &Server {
         &self.server
     }
@@ -152,7 +152,7 @@ impl Cluster {
         Ok(&self.own("ask for its programs")?.binaries)
     }
 
-    /// Stops the server; its data stay.
+    /// Stops the server and keeps its data.
     pub async fn stop(&self, how: Stop) -> Result<(), HarnessError> {
         let process = self.own("stop it")?.process.lock().await.take();
         match process {
@@ -237,7 +237,7 @@ impl Cluster {
         self.reload().await
     }
 
-    /// Takes such a line out again and reloads.
+    /// Removes a line that [`Cluster::add_hba`] has added, and reloads.
     pub async fn remove_hba(&self, line: &str) -> Result<(), HarnessError> {
         let file = self.data.join(options::HBA);
         let rules = fs::read_to_string(&file).doing(|| format!("reading {}", file.display()))?;

@@ -66,7 +66,7 @@ impl TestDatabase {
     ) -> Result<Self, HarnessError> {
         sweep(admin).await?;
         let name = format!("t_{}_{}", process::id(), &random_word()?[..8]);
-        // Made first, so that its drop removes what a failure leaves half made.
+        // The value comes first, so that its drop removes what a failure leaves behind.
         let database = Self {
             server: server.clone(),
             name: name.clone(),
@@ -170,7 +170,7 @@ impl TestDatabase {
         let role = TestRole::new(&format!("{}_{}", self.name, &random_word()?[..4]))?;
         let admin = self.server.admin().await?;
         role.create(&admin).await?;
-        // A member of the first role owns what that owns.
+        // A member of the first role owns everything that the first role owns.
         admin
             .batch_execute(&format!("GRANT {} TO {}", self.role.name, role.name))
             .await?;

@@ -27,7 +27,7 @@ pub enum HarnessError {
     NoAccount,
     /// A server should report in a language for which the machine cannot make a locale.
     #[error(
-        "no locale {locale} for the server ({why}); install what `localedef` makes them of \
+        "no locale {locale} for the server ({why}); install the sources that `localedef` needs \
          (Debian, Ubuntu: `apt-get install locales`; Fedora: `dnf install glibc-locale-source`)"
     )]
     NoLocale {

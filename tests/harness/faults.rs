@@ -9,7 +9,7 @@ pub enum Fault {
     /// Bytes pass.
     #[default]
     None,
-    /// Every piece of data waits for this long, in each direction: a round trip takes twice as much.
+    /// Every piece of data waits for this long, in each direction: a round trip waits twice as long.
     Delay(Duration),
     /// The proxy reads nothing any more, so the peer's data pile up in its socket. It accepts new connections.
     Stall,

@@ -44,7 +44,7 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next sweep.
+        // The next sweep removes what this cannot remove now.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -83,7 +83,7 @@ fn signal(pid: i32, signal: Signal) {
     }
 }
 
-/// Whether it has neither stopped nor ended.
+/// Whether the process runs, so is neither stopped nor ended.
 fn runs(pid: i32) -> bool {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::{Cluster, HarnessError};
 
-/// An ability that the server has not.
+/// An ability that the server lacks.
 #[derive(Debug)]
 pub struct Lacking {
     /// The word in the names of the tests that need it.
@@ -23,7 +23,7 @@ impl fmt::Display for Lacking {
     }
 }
 
-/// Everything that tests need and this cluster cannot do.
+/// Every ability that tests need and this cluster lacks.
 pub async fn lacking(cluster: &Cluster) -> Result<Vec<Lacking>, HarnessError> {
     let binaries = cluster.binaries()?;
     let name = format!("PostgreSQL {}", binaries.version());
@@ -50,14 +50,14 @@ pub async fn lacking(cluster: &Cluster) -> Result<Vec<Lacking>, HarnessError> {
             why,
         });
     } else if !Path::new(LOCALE).exists() {
-        let why = "need a German locale, and this machine has not what localedef makes it of (Debian: `locales`)";
+        let why = "need a German locale, and this machine lacks the sources for localedef (Debian: `locales`)";
         lacking.push(Lacking {
             word: "in_german",
             why: why.to_owned(),
         });
     }
     if !binaries.folder().join("pg_dump").is_file() {
-        let why = format!("need the client programs, and this {name} is the server alone");
+        let why = format!("need the client programs, and this {name} has only the server");
         lacking.push(Lacking { word: "psql", why });
     }
     for (word, programs, why) in PROGRAMS {
@@ -74,7 +74,7 @@ fn is_on_the_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// What tests start that is no part of a server, by the word in their names.
+/// The programs that tests start and that are no part of a server, with the word in the names of these tests.
 const PROGRAMS: [(&str, &[&str], &str); 2] = [
     (
         "in_a_browser",

@@ -1,13 +1,13 @@
 //! Real servers for tests: PostgreSQL clusters, PgBouncer, a TCP proxy with faults.
 //!
-//! A test takes a [`TestDatabase`], one of its own, cloned from a migrated template on a cluster that
-//! is shared. A test that restarts, freezes or reconfigures its server starts a private [`Cluster`]
-//! (about 150 ms). The fixtures speak to the servers through `tokio-postgres` alone, so that no test
+//! Each test takes a [`TestDatabase`] of its own, which is cloned from a migrated template on a shared
+//! cluster. A test that restarts, freezes or reconfigures its server starts a private [`Cluster`]
+//! (about 150 ms). The fixtures speak to the servers only through `tokio-postgres`, so that no test
 //! trusts the layer it is testing.
 //!
 //! A test can check what the tested code did. A [`Census`] counts the sessions of its database all the time.
-//! [`overheard()`] has everything that this process said with a password in it. And because the fixtures run
-//! [`beside()`] the test, its runtime has only tasks of the tested code.
+//! [`overheard()`] returns everything with a password in it that this process has said. And because the fixtures
+//! run [`beside()`] the test, its runtime has only tasks of the tested code.
 //!
 //! Everything here removes what it made: on drop, by a supervising shell when the process dies
 //! without dropping, and by a sweep at the next start when even the shell was killed.
@@ -15,7 +15,7 @@
 //! Variables of the environment:
 //! - `DB_TESTS_CLUSTER`: the folder of a running cluster that [`Cluster::shared`] attaches to; set by `with-cluster`.
 //! - `PG`: the major version of PostgreSQL to use, `18`; without it the one found first.
-//! - `DB_TESTS_POSTGRES_BIN`: the folder of `postgres` and `initdb` to use instead of those found.
+//! - `DB_TESTS_POSTGRES_BIN`: the folder of `postgres` and `initdb` to use instead of the one found.
 //! - `DB_TESTS_PGBOUNCER`: the `pgbouncer` to use instead of the one found.
 //! - `DB_TESTS_PGPOOL`: the `pgpool` to use instead of the one found.
 

@@ -25,7 +25,7 @@ pub fn listen() {
     });
 }
 
-/// Everything that was said since [`listen`] with a password of a test's database in it.
+/// Everything since [`listen`] that contains a password of a test's database.
 pub fn overheard(database: &str) -> Vec<String> {
     let heard = heard();
     let said = heard.said.iter();
@@ -42,7 +42,7 @@ pub fn secret_in(text: &str) -> Option<String> {
     Some(role.clone())
 }
 
-/// Takes a role's password for a secret from here on.
+/// Treats a role's password as a secret from here on.
 pub(crate) fn keep_secret(role: &str, password: &str) {
     let secret = (role.to_owned(), password.to_owned());
     heard().secrets.push(secret);

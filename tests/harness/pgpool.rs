@@ -32,12 +32,12 @@ pub enum PgpoolMode {
     Raw,
     /// Knows the primary and its standbys, and sends everything to the primary.
     Replication,
-    /// The same, and sends every query that it takes for harmless to a standby.
+    /// The same, but sends every query that it considers harmless to a standby.
     LoadBalancing,
 }
 
 impl Pgpool {
-    /// Starts a Pgpool-II before these servers, the primary first; `None` where the machine has none.
+    /// Starts a Pgpool-II in front of these servers, the primary first. `None` if the machine has no Pgpool-II.
     pub async fn start(
         database: &TestDatabase,
         servers: &[&Server],

@@ -55,7 +55,7 @@ impl Cluster {
         Self::launch(own.account, own.binaries.clone(), options, laid_out).await
     }
 
-    /// Waits until a standby has replayed all that is written on its primary by now.
+    /// Waits until a standby has replayed everything that its primary has written so far.
     pub async fn caught_up_with(&self, primary: &Self) -> Result<(), HarnessError> {
         let lsn: String = primary
             .scalar("SELECT pg_current_wal_insert_lsn()::text")

@@ -21,7 +21,7 @@ use crate::error::Doing;
 pub enum Stop {
     /// Sessions are ended, data are written out: SIGINT.
     Fast,
-    /// As after a power cut, but the processes are gone: SIGQUIT.
+    /// All processes end at once, and the server recovers at its next start: SIGQUIT.
     Immediate,
     /// The main process is killed; its children find out by themselves: SIGKILL.
     Kill,
@@ -126,7 +126,7 @@ impl Stop {
     }
 }
 
-/// Arguments: the signal of the end, the folder to remove after it, the server's command.
+/// Arguments: the last signal, the folder to remove after the end, the server's command.
 ///
 /// The second shell reads the orders, because the first must wait for the server: when the first
 /// shell ends, the parent knows that the server has died. SIGCONT comes first, because a stopped

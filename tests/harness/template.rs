@@ -18,7 +18,7 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// The cached template, made when it is not there. Blocks.
+    /// The cached template, which is made if it does not exist. Blocks.
     pub(crate) fn prepare(account: Account, binaries: &Binaries) -> Result<Self, HarnessError> {
         let folder = base(account)?.join(format!("template-{}", binaries.key()));
         let _lock = lock(account)?;
@@ -49,7 +49,7 @@ impl Template {
     }
 }
 
-/// Old templates are made again, since systems remove old files from temporary folders one by one.
+/// Old templates are made again, because the system may have removed some of their files from the temporary folder.
 fn is_fresh(folder: &Path) -> bool {
     fs::metadata(folder.join(PASSWORD))
         .and_then(|meta| meta.modified())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Asks `check` again and again until it says yes.
 ///
 /// # Panics
-/// After `patience`, with `what` was waited for.
+/// When `patience` is over. The message contains `what`.
 pub async fn wait_until(what: &str, patience: Duration, mut check: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !check().await {

@@ -42,7 +42,7 @@ pub struct Load {
     pub rate: Option<f64>,
     /// How long a connection is held on average.
     pub hold: Option<Duration>,
-    /// The time that most callers must not exceed when they wait; 10 ms if not given.
+    /// How long a caller may wait; 1 in 100 may wait longer. 10 ms if not given.
     pub target: Option<Duration>,
     /// Users at the same time.
     pub users: Option<f64>,

@@ -53,7 +53,8 @@ impl Page {
         self
     }
 
-    /// The router for the root of a port of its own, or for `nest` if nobody asks for the prefix with a slash.
+    /// The router for the root of a port of its own. For a prefix use [`Page::at`]: below `nest`, axum does not answer
+    /// the prefix with a slash.
     pub fn router(self) -> Router {
         let state = Arc::new(self);
         Router::new()
@@ -66,7 +67,7 @@ impl Page {
             .with_state(state)
     }
 
-    /// The router with everything below a prefix such as `/ops/db`, to be merged.
+    /// The router with everything below a prefix such as `/ops/db`. Merge it into the service's router.
     pub fn at(self, prefix: &str) -> Router {
         match prefix.trim_end_matches('/') {
             "" => self.router(),

@@ -52,7 +52,7 @@ enum Command {
     Credentials(credentials::Command),
     /// Connect every pool and report its health; exit code 8 unless all of them are healthy
     Health(health::Arguments),
-    /// Connect to every URL and say what stands before the server, what it allows, and what to change
+    /// Connect to every URL and report what stands in front of the server, what the server allows, and what to change
     #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
     Doctor(doctor::Arguments),
     /// Advise on the sizes of the pools, with the inputs of each number

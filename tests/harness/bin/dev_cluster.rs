@@ -86,7 +86,7 @@ fn wait_for_env(folder: &Path, server: &mut Child) -> Result<(), Box<dyn Error>>
 fn down() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(FOLDER);
     let Some(pid) = running(folder) else {
-        say("the development servers do not run");
+        say("the development servers are not running");
         return Ok(());
     };
     kill_process(pid, Signal::TERM)?;

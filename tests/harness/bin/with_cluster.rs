@@ -80,14 +80,14 @@ async fn run(arguments: Arguments) -> Result<ExitStatus, Box<dyn Error>> {
     }
 }
 
-/// A client program has to be as new as the server.
+/// `PATH` with the server's own client programs first, because a client program has to be as new as its server.
 fn path(binaries: &Binaries) -> Result<OsString, std::env::JoinPathsError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = [binaries.folder().to_owned()].into_iter();
     std::env::join_paths(folders.chain(std::env::split_paths(&path)))
 }
 
-/// Passes a signal on, except where the terminal has sent it to the command already.
+/// Passes a signal on, unless the terminal has already sent it to the command.
 fn forward(child: &Child, signal: Signal) {
     let by_terminal = signal == Signal::INT && io::stdin().is_terminal();
     let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
@@ -143,5 +143,5 @@ fn report(error: &dyn Error) {
     eprintln!();
 }
 
-/// As `env` and `timeout` do when the command was not run.
+/// The exit code of `env` and `timeout` if they could not run the command.
 const NOT_RUN: u8 = 125;

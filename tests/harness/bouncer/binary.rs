@@ -1,4 +1,4 @@
-//! Where the machine keeps PgBouncer, and those that `fetch-pgbouncer.sh` and `build-pgbouncer.sh` bring.
+//! Where the machine keeps PgBouncer, and the versions that `fetch-pgbouncer.sh` and `build-pgbouncer.sh` install.
 
 use std::env;
 use std::fs;
@@ -114,7 +114,7 @@ fn command(program: &Path) -> Command {
     command
 }
 
-/// The folder beside the program with the libraries that the machine has not.
+/// The folder beside the program with the libraries that the machine lacks.
 fn libraries(program: &Path) -> PathBuf {
     program.with_file_name("lib")
 }

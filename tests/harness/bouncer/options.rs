@@ -64,7 +64,7 @@ impl BouncerOptions {
         self
     }
 
-    /// Knows the passwords of the userlist alone.
+    /// Uses only the passwords of the userlist, and does not ask the server.
     #[must_use]
     pub fn without_auth_query(mut self) -> Self {
         self.asks_server = false;
@@ -91,7 +91,7 @@ impl BouncerOptions {
         self
     }
 
-    /// Connects to this port instead of the server's: to a proxy.
+    /// Connects to this port, such as a proxy's, instead of the server's.
     #[must_use]
     pub fn target(mut self, port: u16) -> Self {
         self.target = Some(port);

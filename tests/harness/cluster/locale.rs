@@ -14,7 +14,7 @@ use crate::folder::{base, lock, make};
 pub(super) fn prepare(account: Account, locale: &str) -> Result<PathBuf, HarnessError> {
     let folder = base(account)?.join(format!("locale-{locale}"));
     let _lock = lock(account)?;
-    // Systems remove old files from temporary folders one by one; this one is what the server reads.
+    // The system may have removed some files from the temporary folder. The server needs this one.
     let read = folder
         .join(in_utf8(locale))
         .join("LC_MESSAGES/SYS_LC_MESSAGES");

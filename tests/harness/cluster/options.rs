@@ -22,20 +22,20 @@ pub struct ClusterOptions {
 }
 
 impl ClusterOptions {
-    /// A server setting, as by `postgres -c`.
+    /// A server setting, as with `postgres -c`.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The server's limit of connections; three of them are the superuser's.
+    /// The server's limit of connections. Three of them are reserved for the superuser.
     #[must_use]
     pub fn max_connections(self, count: u32) -> Self {
         self.setting("max_connections", &count.to_string())
     }
 
-    /// A line of `pg_hba.conf`, before the standing ones. The superuser always has access.
+    /// A line of `pg_hba.conf`, before the existing ones. The superuser always has access.
     #[must_use]
     pub fn hba(mut self, line: &str) -> Self {
         self.hba.push(line.to_owned());
@@ -80,7 +80,8 @@ impl ClusterOptions {
         self
     }
 
-    /// Gives it a system identifier of its own: the other clusters are copies of one. It costs 700 ms more.
+    /// Gives the cluster a system identifier of its own. All other clusters are copies of one template and share its
+    /// identifier. This costs 700 ms more.
     #[must_use]
     pub fn unrelated(mut self) -> Self {
         self.is_unrelated = true;

@@ -103,7 +103,7 @@ pub static RULES: [Rule; 12] = [
         until: 0.5,
         lasting: A_MINUTE,
         over_for: FIVE_MINUTES,
-        words: |wait| format!("lets 1 of 100 callers wait up to {}", millis(wait)),
+        words: |wait| format!("lets 1 of 100 callers wait for {}", millis(wait)),
     },
     Rule {
         name: "ManyWaiting",

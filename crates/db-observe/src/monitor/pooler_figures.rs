@@ -57,7 +57,7 @@ impl PoolerFigures {
     ///
     /// # Errors
     ///
-    /// Why there are no figures: it is another pooler, or this user may not ask. The text has no secret.
+    /// A text that says why there are no figures: it is another pooler, or this user may not ask. It has no secret.
     ///
     /// Dropping the future closes the session. Costs a login and a few questions.
     pub async fn ask(endpoint: &Endpoint, patience: Duration) -> Result<Self, String> {

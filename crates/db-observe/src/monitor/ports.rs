@@ -87,7 +87,7 @@ mod tests {
         3: 0100007F:9C41 0100007F:1538 06 00000000:00000000 03:00000D6A 00000000     0\n   \
         4: 0100007F:9C42 0100007F:1539 02 00000000:00000000 00:00000000 00000000     0\n";
 
-    /// req 4.31: the server's own end of a connection on the same machine is none of ours.
+    /// req 4.31: the server's own end of a connection on the same machine does not count.
     #[test]
     fn sockets_to_a_server_are_counted_by_their_state() {
         let mut ports = Ports::default();

@@ -72,7 +72,7 @@ async fn ports(pool: &Pool) -> Option<Ports> {
 }
 
 /// What the pooler says, if the pool has found one that could be PgBouncer. It is asked at the same time as the
-/// server, because it knows who waits for a server that answers nobody.
+/// server: if the server answers nobody, the pooler still knows who waits.
 async fn pooler(pool: &Pool, is_wanted: bool) -> Option<Result<PoolerFigures, String>> {
     match pool.status().pooler {
         Pooler::Shared { .. } | Pooler::Session if is_wanted => {

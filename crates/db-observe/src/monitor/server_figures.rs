@@ -48,7 +48,7 @@ pub struct ServerFigures {
 }
 
 impl ServerFigures {
-    /// Asks on a session. `None` if the server has no answer, as a server may that is not PostgreSQL.
+    /// Asks on a session. `None` if the server has no answer. A server that is not PostgreSQL may have none.
     pub(crate) async fn ask(conn: &mut AsyncPgConnection) -> Option<Self> {
         let row: Row = diesel::sql_query(FIGURES).get_result(conn).await.ok()?;
         let session_memory = match row.tells_memory {

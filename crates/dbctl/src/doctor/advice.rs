@@ -95,7 +95,7 @@ fn on_role(endpoint: &Examined, direct_variable: &str) -> Vec<Advice> {
     advice
 }
 
-/// Functions come in any number, each with a connection of its own.
+/// The platform starts any number of functions, each with a connection of its own.
 fn on_functions(config: &Config, endpoint: &Examined) -> Option<Advice> {
     let reaches_the_server = endpoint.role == Role::Pooled && endpoint.found == Pooler::None;
     let are_functions = *config.environment() == Environment::Lambda;

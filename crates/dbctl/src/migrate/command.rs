@@ -22,29 +22,30 @@ pub(crate) enum Command {
         /// Print what would be done as a script for psql, and do nothing
         #[arg(long, conflicts_with_all = ["dry_run", "json"])]
         sql: bool,
-        /// Apply only what this file has, which `plan --json` has printed; exit code 5 if anything else is
-        /// pending, or a file has changed since
+        /// Apply only the migrations in FILE, the output of `plan --json`; exit code 5 if others are pending, or
+        /// an `up.sql` has changed since
         #[arg(long, value_name = "FILE")]
         plan_file: Option<PathBuf>,
         /// Print each event as a line of JSON
         #[arg(long)]
         json: bool,
-        /// End sessions that hold a lock which a migration waits for, if they have been idle in their
-        /// transaction for so long, as in `5min`
+        /// End sessions that block a migration, if they have been idle in their transaction for this long, such
+        /// as `5min`
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         end_idle_blockers: Option<Duration>,
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Print what a run would do: locks, sizes, and what is written anew; takes no lock by itself
+    /// Print what a run would do: its locks, the sizes of the tables, and which tables it rewrites. Takes no lock
+    /// without --execute-rollback
     Plan {
         #[command(flatten)]
         chosen: Chosen,
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Run it in a transaction that is rolled back, and print what was really locked and how long it took;
-        /// holds those locks until the end
+        /// Run the migrations in a transaction, roll it back, and print the locks that it took and the times.
+        /// Holds these locks until the end
         #[arg(long)]
         execute_rollback: bool,
         #[command(flatten)]
@@ -53,13 +54,13 @@ pub(crate) enum Command {
     /// Revert the newest applied migrations, newest first
     #[command(alias = "down")]
     Revert {
-        /// How many
+        /// How many to revert
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         step: u32,
         /// Revert all applied migrations
         #[arg(long, conflicts_with = "step")]
         all: bool,
-        /// Revert everything that is newer than this version, which stays
+        /// Revert every migration that is newer than this version
         #[arg(long, value_name = "VERSION", conflicts_with_all = ["step", "all"])]
         to: Option<String>,
         /// Print each event as a line of JSON
@@ -136,7 +137,7 @@ pub(crate) enum Command {
     },
     /// Wait until somebody else has applied the migrations; exit code 7 if that takes too long
     Wait {
-        /// How long, as in `5min`
+        /// How long to wait, such as `5min`
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5min")]
         timeout: Duration,
         #[command(flatten)]
@@ -149,18 +150,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         route: Route,
     },
-    /// List what is wrong, each with the way out, or put the record of what was applied in order; runs no
-    /// migration
+    /// List edited, unfinished and failed migrations and invalid indexes, with a remedy for each; or correct the
+    /// record. Runs no migration
     #[command(group = clap::ArgGroup::new("repair").args(["accept", "restart"]))]
     Repair {
-        /// Take the `up.sql` of this applied migration, as it is now, for the one that was applied
+        /// Accept the `up.sql` of this applied migration as it is now
         #[arg(long, value_name = "VERSION")]
         accept: Option<String>,
-        /// Let this unfinished migration start with its first statement again; what has run stays
+        /// Let this unfinished migration start again with its first statement. Undoes nothing
         #[arg(long, value_name = "VERSION")]
         restart: Option<String>,
-        /// With --restart: not with the first statement but with this one, counted from 1, because those before
-        /// it have run
+        /// With --restart: go on with this statement, counted from 1, because the statements before it have run
         #[arg(long, value_name = "STATEMENT", requires = "restart")]
         at: Option<usize>,
         /// Print the list as JSON
@@ -184,23 +184,22 @@ pub(crate) enum SchemaCommand {
     Dump(schema_dump::Arguments),
 }
 
-/// Which of the pending migrations.
+/// Which of the pending migrations to apply.
 #[derive(Args)]
 pub(crate) struct Chosen {
     /// Apply nothing beyond this version
     #[arg(long, value_name = "VERSION")]
     pub(super) to: Option<String>,
-    /// Apply so many at most
+    /// Apply at most this many
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) step: Option<u32>,
     /// Apply the migrations of one phase: `expand` before the new code starts, `contract` after the old code is gone
     #[arg(long, value_name = "PHASE")]
     pub(super) phase: Option<Phase>,
-    /// Apply pending migrations that are older than an applied one too
+    /// Also apply pending migrations that are older than an applied one
     #[arg(long)]
     pub(super) allow_out_of_order: bool,
-    /// First look for what is dangerous in these migrations, by the sizes of their tables; exit code 6 if there are
-    /// errors
+    /// Lint these migrations first, with the sizes of their tables; end with exit code 6 if there are errors
     #[arg(long)]
     pub(super) lint: bool,
     #[command(flatten)]
@@ -218,7 +217,7 @@ pub(crate) struct Route {
 
 #[derive(Args)]
 pub(crate) struct Files {
-    /// Accept a file without any statement, as one that has only comments
+    /// Accept a file without a statement, such as one with only comments
     #[arg(long)]
     pub(super) allow_empty: bool,
 }

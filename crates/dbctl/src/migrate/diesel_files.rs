@@ -27,7 +27,7 @@ struct PrintSchema {
     filter: Filter,
 }
 
-/// Lists of regular expressions, which are names nearly always.
+/// Lists of regular expressions. Nearly all of them are plain names, so they are compared as names.
 #[derive(Clone, Default, Deserialize)]
 struct Filter {
     only_tables: Option<Vec<String>>,
@@ -49,7 +49,7 @@ impl DieselFiles {
     }
 }
 
-/// Reads the nearest `diesel.toml` at or above the working directory. Without one it is `src/schema.rs`.
+/// Reads the nearest `diesel.toml` at or above the working directory. Without one, the file is `src/schema.rs`.
 pub(crate) fn read() -> Result<DieselFiles, CommandFailure> {
     let here = std::env::current_dir()?;
     for directory in here.ancestors() {

@@ -20,13 +20,13 @@ pub(crate) struct Arguments {
     /// Look only at migrations that have changed since this revision of git, and find edits of older ones
     #[arg(long, value_name = "GITREF")]
     since: Option<String>,
-    /// Print what a rule is about and the safe way, and look at nothing
+    /// Explain a rule and the safe way, and look at no migration
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
     /// Ask the server of the direct URL how large the tables are; small ones are no errors
     #[arg(long)]
     server: bool,
-    /// Where schema.rs is, instead of what diesel.toml says or src/schema.rs
+    /// The path of schema.rs, instead of the one in diesel.toml or src/schema.rs
     #[arg(long, value_name = "FILE")]
     schema_rs: Option<PathBuf>,
 }
@@ -73,7 +73,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
 }
 
 /// Prints what is dangerous in the migrations that `migrator` would apply now, and returns whether any of it is an
-/// error. It is for people, and so it goes where progress does.
+/// error. People read the list, so it goes to standard error.
 pub(super) async fn find_in_pending(
     migrator: &Migrator,
     config: &Config,

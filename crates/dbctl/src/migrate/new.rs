@@ -90,10 +90,9 @@ impl FromStr for IndexOn {
     }
 }
 
-/// Makes `<directory>/<now>_<name>/{up,down}.sql`. It never touches what exists.
+/// Makes `<directory>/<now>_<name>/{up,down}.sql`. It never overwrites a file.
 ///
-/// Of several that are made within a second each gets a second of its own, because two migrations of one
-/// version cannot be run.
+/// If a version is taken, the migration gets the next free second, because two migrations cannot have one version.
 pub(crate) fn create(
     directory: &Path,
     name: &MigrationName,
@@ -117,8 +116,8 @@ fn write_next(
     mut time: SystemTime,
 ) -> io::Result<PathBuf> {
     fs::create_dir_all(directory)?;
-    // Until the file is closed, others that make a migration wait here. A file system without locks is
-    // no hindrance: then the directories alone tell.
+    // Other processes that make a migration wait here until this one closes the file. On a file system without
+    // locks nobody waits, and only the directories show which versions are taken.
     let lock = File::open(directory)?;
     let _ = lock.lock();
     let taken = versions(directory)?;
@@ -168,7 +167,7 @@ fn version(time: SystemTime) -> String {
 }
 
 const UP: &str =
-    "-- Runs in a transaction of the migrator's, with a lock timeout; no BEGIN or COMMIT here.\n";
+    "-- The migrator runs this in a transaction, with a lock timeout. Write no BEGIN or COMMIT.\n";
 const DOWN: &str = "-- Undoes up.sql.\n";
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(super) async fn show(migrator: &Migrator, json: bool) -> Result<Exit, Comman
     )
 }
 
-/// Prints what a run has done that was rolled back.
+/// Runs the migrations in a transaction, rolls it back, and prints what the run did.
 pub(super) async fn rehearse(migrator: &Migrator, json: bool) -> Result<Exit, CommandFailure> {
     let migrations = migrator.rehearse().await?;
     print(migrator, &migrations, json, &COLUMNS)?;

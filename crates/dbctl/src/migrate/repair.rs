@@ -6,7 +6,7 @@ use crate::command_failure::CommandFailure;
 use crate::exit::Exit;
 use crate::output;
 
-/// Prints what is wrong, and the way out of each.
+/// Prints each problem with its remedy.
 pub(super) async fn list(migrator: &Migrator, json: bool) -> Result<Exit, CommandFailure> {
     let damage = migrator.damage().await?;
     if json {

@@ -49,7 +49,7 @@ pub(crate) async fn revert(
     told.summarise(outcome, "reverted")
 }
 
-/// Reverts and applies the newest one.
+/// Reverts and applies the newest migration.
 pub(crate) async fn redo(
     migrator: Migrator,
     json: bool,
@@ -65,7 +65,7 @@ pub(crate) async fn redo(
 struct Told {
     json: bool,
     progress: Progress,
-    /// Whether a line has told of the failure.
+    /// Whether a line of JSON has reported the failure.
     failed: Arc<AtomicBool>,
 }
 
@@ -93,7 +93,7 @@ impl Told {
         }
     }
 
-    /// Reports how many migrations it was. The migrator logs each of them as it happens.
+    /// Reports how many migrations there were. The migrator logs each of them as it happens.
     fn summarise(
         &self,
         outcome: Result<Vec<FinishedMigration>, MigrateError>,
@@ -121,12 +121,12 @@ impl Told {
     }
 }
 
-/// One JSON line, with the number of the form that all lines have.
+/// Writes one line of JSON. Every line has the version of the format.
 fn line(event: &impl Serialize) {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(event) else {
         return;
     };
     fields.insert("schema".to_owned(), json!(1));
-    // Nobody is there to read what cannot be written.
+    // If the line cannot be written, nobody reads it.
     let _ = output::data(Value::Object(fields));
 }

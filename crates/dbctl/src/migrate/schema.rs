@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     /// Exit with code 5 if they differ
     #[arg(long)]
     check: bool,
-    /// The file, instead of what diesel.toml says or src/schema.rs
+    /// The path of schema.rs, instead of the one in diesel.toml or src/schema.rs
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `dbctl migrate schema dump`: what diesel's own tool or pg_dump prints of the database.
+//! `dbctl migrate schema dump`: the schema as diesel's own tool or pg_dump prints it.
 
 use std::io::ErrorKind;
 use std::process::{Output, Stdio};
@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-/// It reads the settings of `diesel.toml` itself.
+/// diesel's tool reads `diesel.toml` itself.
 #[expect(
     clippy::disallowed_methods,
     reason = "the program that dumps has to log in, and reads its environment"
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<Exit, 
 fn print_schema(endpoint: &Endpoint) -> Command {
     let mut diesel = Command::new("diesel");
     diesel.arg("print-schema");
-    // Everybody sees arguments; the environment of a process only its user does.
+    // Every user of the machine can see the arguments of a process, but only its own user its environment.
     diesel.env("DATABASE_URL", endpoint.to_url().expose_secret());
     diesel
 }
@@ -87,7 +87,7 @@ fn name(host: &Host) -> String {
     }
 }
 
-/// Empty where the name is to be resolved.
+/// The address of a host, or nothing if pg_dump has to resolve the name.
 fn address(host: &Host) -> String {
     match host {
         Host::Tcp {
@@ -97,7 +97,7 @@ fn address(host: &Host) -> String {
     }
 }
 
-/// What a program prints. Its errors go to the standard error of this one.
+/// Runs a program and returns what it prints. Its standard error is ours.
 async fn print(program: &mut Command, missing: &str) -> Result<String, CommandFailure> {
     program
         .stdin(Stdio::null())
@@ -122,7 +122,7 @@ async fn print(program: &mut Command, missing: &str) -> Result<String, CommandFa
     String::from_utf8(output.stdout).map_err(|error| failed(format!("{name}: {error}")))
 }
 
-/// Without the lines that differ from dump to dump: versions, and the key that guards it.
+/// Removes the lines that differ from dump to dump: the versions, and the random key of `\restrict`.
 fn repeatable(dump: &str) -> String {
     let differs = |line: &&str| {
         ["\\restrict ", "\\unrestrict ", "-- Dumped "]

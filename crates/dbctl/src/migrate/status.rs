@@ -56,7 +56,8 @@ pub(super) async fn run(
     })
 }
 
-/// As whom a run would work and where, and who stands in its way. A pooler has been refused before.
+/// Says as which role and where a run would work, and who holds the migrators' lock. The migrator has refused a
+/// pooler before this.
 fn tell_of_the_session(lock: &LockInfo, through_proxy: bool) {
     let LockInfo {
         database,

@@ -8,7 +8,7 @@ use crate::count::Count;
 use crate::exit::Exit;
 use crate::output;
 
-/// Applies, reverts and applies every migration in a scratch database, and prints what is not as before.
+/// Applies, reverts and applies every migration in a scratch database, and prints what `down.sql` did not restore.
 pub(super) async fn run(
     migrator: &Migrator,
     scratch: Option<&str>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct NotSent {
     pub(crate) reason: String,
-    /// After which time the sink wants to be asked again.
+    /// How long the sink asks us to wait before the next attempt.
     pub(crate) retry_after: Option<Duration>,
 }
 
