@@ -17,6 +17,7 @@ mod pooled;
 mod proofs;
 mod providers;
 mod recipes;
+mod socket;
 mod tokens;
 mod trust;
 mod versions;

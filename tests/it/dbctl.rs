@@ -3,6 +3,7 @@
 mod credentials;
 mod databases;
 mod lint;
+mod lint_since;
 mod migrate;
 mod migration_files;
 mod operating;

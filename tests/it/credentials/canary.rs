@@ -8,12 +8,10 @@ use app_db::Credentials;
 use db_config::PooledUrl;
 use db_observe::{Exporter, Format, Operations};
 use harness::TestDatabase;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use super::{Secrets, open, reaches_generation, sourced, sourced_at, user};
+use super::{Secrets, open, reaches_generation, sourced, user};
 use crate::at_rest::watched;
 use crate::captured::Captured;
 use crate::dbctl::Dbctl;
@@ -33,7 +31,7 @@ fn canary(number: u32) -> String {
 }
 
 /// Whether a text has a part of the secret, as it is or as JSON, Debug or a URL write it.
-fn betrays(text: &str, secret: &str) -> bool {
+pub(super) fn betrays(text: &str, secret: &str) -> bool {
     text.contains("canary") || has_a_run(text, secret)
 }
 
@@ -70,16 +68,16 @@ async fn set_password(db: &TestDatabase, password: &str) {
 }
 
 /// A user whose password is the first canary, which is in a file, and two more.
-struct Hunted {
-    secrets: Secrets,
-    path: PathBuf,
-    first: String,
-    second: String,
-    wrong: String,
+pub(super) struct Hunted {
+    pub(super) secrets: Secrets,
+    pub(super) path: PathBuf,
+    pub(super) first: String,
+    pub(super) second: String,
+    pub(super) wrong: String,
 }
 
 impl Hunted {
-    async fn begin(db: &TestDatabase) -> Self {
+    pub(super) async fn begin(db: &TestDatabase) -> Self {
         let secrets = Secrets::new();
         let [first, second, wrong] = [1, 2, 3].map(canary);
         change(db, &secrets, &first).await;
@@ -94,7 +92,7 @@ impl Hunted {
 }
 
 /// The password changes on the server and in the file.
-async fn change(db: &TestDatabase, secrets: &Secrets, password: &str) {
+pub(super) async fn change(db: &TestDatabase, secrets: &Secrets, password: &str) {
     set_password(db, password).await;
     secrets.put_json("secret", db.role().name(), password);
 }
@@ -342,60 +340,6 @@ async fn the_secret_is_in_no_panic() {
     let said = said.replace(file!(), "");
     assert!(!betrays(&said, &secret), "{said}");
     assert_eq!(said.matches("it panics").count(), 2, "{said}");
-}
-
-/// case R49: on the way to the server, where nothing is encrypted: at a login, at one that is refused, at a rotation.
-#[tokio::test]
-async fn the_secret_is_in_no_socket() {
-    let db = TestDatabase::empty().await.unwrap();
-    let Hunted {
-        secrets,
-        path,
-        first,
-        second,
-        wrong,
-    } = Hunted::begin(&db).await;
-    let (port, passed) = relay(db.server().port()).await;
-    let url = harness::url(port, db.name(), db.role().name(), "nobody");
-    let database = open(&sourced_at(&url, "file", &path, &[])).await;
-    change(&db, &secrets, &second).await;
-    reaches_generation(&database, 2).await;
-    secrets.put_json("secret", db.role().name(), &wrong);
-    database.refresh().await.unwrap_err();
-    database.write(user).await.unwrap();
-    let passed = String::from_utf8_lossy(&passed.lock().unwrap()).into_owned();
-    assert!(passed.contains("SCRAM-SHA-256") && passed.contains(db.role().name()));
-    for secret in [&first, &second, &wrong] {
-        assert!(!betrays(&passed, secret));
-    }
-}
-
-/// Passes bytes on to a port, and keeps them.
-async fn relay(target: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let passed = Arc::<Mutex<Vec<u8>>>::default();
-    let kept = Arc::clone(&passed);
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
-            let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) = server.into_split();
-            tokio::spawn(pass_on(from_client, to_server, Arc::clone(&kept)));
-            tokio::spawn(pass_on(from_server, to_client, Arc::clone(&kept)));
-        }
-    });
-    (port, passed)
-}
-
-async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, kept: Arc<Mutex<Vec<u8>>>) {
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        kept.lock().unwrap().extend_from_slice(&buffer[..count]);
-        if to.write_all(&buffer[..count]).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// case R49: whatever of it stands in a URL as it is, no part of it becomes a name that a resolver is asked for.
