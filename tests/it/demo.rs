@@ -208,7 +208,7 @@ async fn an_interrupted_demo_leaves_no_process_and_no_folder() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut demo = Demo::start("60");
         demo.progress_says("/60 s").await;
-        for program in ["postgres -D", "pgbouncer.ini", "/ledger"] {
+        for program in ["postgres -D", "pgbouncer.ini", "/ledger "] {
             demo.process(program);
         }
         demo.signal(signal);
@@ -235,7 +235,7 @@ async fn a_signal_for_the_run_script_alone_ends_the_demo() {
 async fn a_killed_demo_leaves_no_process() {
     let mut demo = Demo::start("60");
     demo.progress_says("/60 s").await;
-    demo.process("/ledger");
+    demo.process("/ledger ");
     demo.signal(Signal::KILL);
     demo.process.wait().await.unwrap();
     wait_until("no process is left", 2 * SOON, async || {
@@ -262,7 +262,7 @@ async fn a_demo_interrupted_while_its_servers_start_leaves_nothing_either() {
 async fn a_demo_whose_ledger_dies_says_so_and_ends_with_code_1() {
     let mut demo = Demo::start("4");
     demo.progress_says("/4 s").await;
-    kill_process(demo.process("/ledger"), Signal::KILL).unwrap();
+    kill_process(demo.process("/ledger "), Signal::KILL).unwrap();
     demo.progress_says("demo failed: the ledger").await;
     assert_eq!(demo.ended().await, (Some(1), String::new()));
     demo.assert_nothing_remains().await;

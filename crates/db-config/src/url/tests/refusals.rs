@@ -19,7 +19,7 @@ fn what_cannot_be_honoured_is_refused_by_name_with_advice() {
         ("pool_max_conns=10", "database.profile.max"),
         ("pool=5", "database.profile.max"),
         ("encoding=utf8", "use client_encoding"),
-        ("passfile=x", "Config::load only"),
+        ("passfile=x", "only Config::load reads it"),
         ("sslmod=require", "did you mean `sslmode`?"),
         ("connect_timeout=5s", "whole number of seconds"),
         ("connection_limit=0", "whole number from 1"),
