@@ -7,6 +7,7 @@ use db_pool::plumbing::setting_differs;
 use diesel::sql_types::Integer;
 use diesel::{IntoSql, QueryResult};
 use diesel_async::RunQueryDsl;
+use futures_util::future::join_all;
 use harness::{Bouncer, TestDatabase};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -132,6 +133,24 @@ async fn behind_a_pooler_the_rest_is_asked_once() {
         let before = counted.round_trips().len();
         let _second = pool.get().await.unwrap();
         assert_eq!(&counted.round_trips()[before..], "login ", "{version:?}");
+    }
+}
+
+/// Connections that a cold pool opens at the same time ask once together.
+#[tokio::test]
+async fn a_cold_pool_asks_once_for_all_its_connections() {
+    let db = TestDatabase::empty().await.unwrap();
+    let bouncer = Version::NewKeeping.start(db.server()).await;
+    let behind = bouncer.iter().map(|bouncer| (bouncer.port(), 2));
+    for (port, questions) in [(db.server().port(), 1)].into_iter().chain(behind) {
+        let counted = Counted::start(port).await;
+        let pool = Pool::connect_lazy(url(&way(&db, counted.port)), sized(5));
+        let conns = join_all((0..5).map(|_| pool.get())).await;
+        assert!(conns.iter().all(Result::is_ok));
+        let trips = counted.round_trips();
+        // A pooler that refuses `options` gets two logins for each connection.
+        assert!(trips.matches("login ").count() >= 5, "{trips}");
+        assert_eq!(trips.matches("query ").count(), questions, "{trips}");
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod connect_error;
 pub(crate) mod connector;
 pub(crate) mod dialler;
 pub(crate) mod driver_config;
+pub(crate) mod findings;
 pub(crate) mod inquiry;
 pub(crate) mod knock;
 pub(crate) mod login;

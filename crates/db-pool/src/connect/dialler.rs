@@ -12,6 +12,7 @@ use tokio_postgres::Client;
 use crate::connect::canceller::Canceller;
 use crate::connect::connect_error::{ConnectError, ConnectFailure};
 use crate::connect::connector::Link;
+use crate::connect::findings::{Findings, Found};
 use crate::connect::inquiry;
 use crate::connect::knock::knock;
 use crate::connect::login::{Login, within};
@@ -70,17 +71,9 @@ pub async fn connect_client(
 pub(crate) struct Dialler {
     login: Login,
     profile: PoolProfile,
-    found: Mutex<Option<Found>>,
+    findings: Findings,
     /// How far the newest attempt has come.
     newest: Mutex<ConnectProgress>,
-}
-
-/// The findings about the other end, and their generation.
-#[derive(Clone)]
-struct Found {
-    generation: u64,
-    pooler: Pooler,
-    facts: Arc<SessionFacts>,
 }
 
 /// A connection that is ready for work.
@@ -97,29 +90,26 @@ impl Dialler {
         Self {
             login: login(endpoint, profile),
             profile: profile.clone(),
-            found: Mutex::default(),
+            findings: Findings::default(),
             newest: Mutex::default(),
         }
     }
 
     /// The pooler between the pool and its server, as far as the pool knows.
     pub(crate) fn pooler(&self) -> Pooler {
-        self.found().map_or(Pooler::Unknown, |found| found.pooler)
+        self.findings
+            .newest()
+            .map_or(Pooler::Unknown, |found| found.pooler)
     }
 
     /// The server's facts about the first session of this generation, if there was one.
     pub(crate) fn facts(&self) -> Option<Arc<SessionFacts>> {
-        self.found().map(|found| found.facts)
-    }
-
-    fn found(&self) -> Option<Found> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.clone()
+        self.findings.newest().map(|found| found.facts)
     }
 
     /// The settings that the pool sends because the server itself lacks them. Empty unless sessions are shared.
     pub(crate) fn assignments(&self) -> Vec<String> {
-        let Some(found) = self.found() else {
+        let Some(found) = self.findings.newest() else {
             return Vec::new();
         };
         let shared = matches!(found.pooler, Pooler::Shared { .. });
@@ -290,14 +280,25 @@ impl Dialler {
         })
     }
 
-    /// Finds out, once for each generation, what is at the other end and which settings the server has.
+    /// Finds out, once for each generation, what is at the other end and which settings the server has. Logins that
+    /// need it at the same time wait for the first one's answer.
     async fn find(
         &self,
         opened: &mut Opened,
         link: &Link,
         generation: u64,
     ) -> Result<Found, tokio_postgres::Error> {
-        if let Some(found) = self.found().filter(|found| found.generation == generation) {
+        let known = || self.findings.of_generation(generation);
+        if let Some(found) = known() {
+            return Ok(found);
+        }
+        // A connection beside the pool proves nothing about the pool's generations, and waits for no login.
+        let is_beside = generation == 0;
+        let _turn = match is_beside {
+            true => None,
+            false => self.findings.turn().await,
+        };
+        if let Some(found) = known() {
             return Ok(found);
         }
         let (pooler, facts) = inquiry::inquire(opened, link, &self.profile).await?;
@@ -312,13 +313,8 @@ impl Dialler {
             pooler,
             facts: facts.into(),
         };
-        let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref().is_none_or(|before| before.pooler != pooler) {
+        if !is_beside && self.findings.keep(&found) {
             tracing::info!(target: "app_db::pool", pool = &*self.profile.name, %pooler, "found before the server");
-        }
-        // A connection beside the pool proves nothing about the pool's generations.
-        if generation > 0 {
-            *known = Some(found.clone());
         }
         Ok(found)
     }
