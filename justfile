@@ -25,7 +25,8 @@ _setup-servers:
 
 # Start a PostgreSQL and a PgBouncer for development; data and URLs are in target/dev.
 up: _setup-servers
-    @cargo build -q -p db-tests --bin dev-cluster
+    @echo "building the development servers; the first time takes some minutes" >&2
+    @cargo build -p db-tests --bin dev-cluster
     @{{ dev_cluster }} up
 
 # Stop the development servers; the data stay.

@@ -68,7 +68,8 @@ fn up() -> Result<(), Box<dyn Error>> {
         wait_for_env(folder, &mut command.spawn()?)?;
     }
     say(&fs::read_to_string(folder.join(ENV))?);
-    say("For the present shell: . target/dev/env");
+    let env = folder.canonicalize()?.join(ENV);
+    say(&format!("For the present shell: . {}", env.display()));
     Ok(())
 }
 
@@ -97,6 +98,7 @@ fn down() -> Result<(), Box<dyn Error>> {
         }
         std::thread::sleep(INTERVAL);
     }
+    say("stopped; the data stay in target/dev, and the next start may choose other ports");
     Ok(())
 }
 
