@@ -1,5 +1,7 @@
 //! Why a test has no database.
 
+use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -7,12 +9,13 @@ use std::process::ExitStatus;
 use app_db::{ConfigError, ConnectError, Error, MigrateError};
 
 /// What is missing, or what has failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TestDatabaseError {
     /// Neither the tested crate nor a folder above has migrations.
     #[error(
-        "no folder `migrations` in {} or above it; name one with `TestDatabase::migrated`", from.display()
+        "no folder `migrations` in {} or above it; make one with `dbctl migrate new NAME`, or name another with \
+         `TestDatabase::migrated`", from.display()
     )]
     NoMigrations {
         /// Where the search began.
@@ -76,6 +79,19 @@ pub enum TestDatabaseError {
     /// The database was made, and cannot be connected to.
     #[error("the database of the test cannot be used")]
     Database(#[from] Error),
+}
+
+/// The text with its causes, because `unwrap` prints `Debug` for an error.
+impl fmt::Debug for TestDatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 /// Names the operation that an [`io::Error`] belongs to.

@@ -29,6 +29,12 @@ pub(crate) fn find(path: &str) -> Result<&'static Key, String> {
     if let Some(key) = KEYS.iter().find(|key| key.path == canonical) {
         return Ok(key);
     }
+    if let Some(meant) = path.strip_prefix("pool.").and_then(of_a_pool) {
+        return Err(format!(
+            "unknown key; did you mean `database.{meant}` ({})?",
+            variable(&meant)
+        ));
+    }
     let suggestion = match nearest::nearest(&canonical, KEYS.iter().map(|key| key.path)) {
         Some(near) => {
             let near = match near.strip_prefix("profile.") {
@@ -43,10 +49,20 @@ pub(crate) fn find(path: &str) -> Result<&'static Key, String> {
         }
         None => match same_leaf(&canonical) {
             Some(near) => format!("; did you mean `database.{near}`?"),
-            None => "; config/README.md lists every key".to_owned(),
+            None => "; app-db's config/README.md lists every key, and a pool is a table \
+                     [database.pools.NAME]"
+                .to_owned(),
         },
     };
     Err(format!("unknown key{suggestion}"))
+}
+
+/// `pools.report.max` for `report.max`.
+fn of_a_pool(path: &str) -> Option<String> {
+    let (pool, key) = path.split_once('.')?;
+    let canonical = format!("profile.{key}");
+    let is_key = KEYS.iter().any(|key| key.path == canonical);
+    (is_key && check_pool_name(pool).is_ok()).then(|| format!("pools.{path}"))
 }
 
 /// Finds a key that ends alike: `database.profile.max` for `database.max`.
@@ -134,6 +150,15 @@ mod tests {
         assert_eq!(
             find("pools.write.mxa").unwrap_err(),
             "unknown key; did you mean `database.pools.write.max` (APP_DB__POOLS__WRITE__MAX)?"
+        );
+        assert_eq!(
+            find("pool.report.max").unwrap_err(),
+            "unknown key; did you mean `database.pools.report.max` (APP_DB__POOLS__REPORT__MAX)?"
+        );
+        assert!(
+            find("report")
+                .unwrap_err()
+                .contains("[database.pools.NAME]")
         );
         assert!(find("max").unwrap_err().contains("`database.profile.max`"));
         assert!(find("url").unwrap_err().contains("set DATABASE_URL"));

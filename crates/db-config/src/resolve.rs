@@ -76,7 +76,7 @@ impl Inputs<'_> {
             None => self.stand_in(pooled).inspect(|url| {
                 let origin = match &pooled_origin {
                     Some(origin) => {
-                        format!("{origin}, since {} is not set", self.url_variables.direct)
+                        format!("{origin} (as {} is not set)", self.url_variables.direct)
                     }
                     None => self.url_variables.pooled.clone(),
                 };

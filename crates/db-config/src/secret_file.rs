@@ -1,6 +1,7 @@
 //! Reads files that hold a secret. Docker and Kubernetes mount them, and a `*_FILE` variable names them.
 
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::Problem;
@@ -11,8 +12,10 @@ use crate::variables::Variables;
 /// Returns the content without BOM and trailing line break, and a warning if everyone can read the file.
 pub(crate) fn read(path: &Path) -> Result<(String, Option<String>), String> {
     let shown = path.display();
-    let bytes = read_secret_file(path, MOST)
-        .map_err(|error| format!("the file {shown} cannot be read: {}", error.kind()))?;
+    let bytes = read_secret_file(path, MOST).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!("the file {shown} does not exist"),
+        kind => format!("the file {shown} cannot be read: {kind}"),
+    })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| format!("the file {shown} is not UTF-8"))?;
     let text = text
         .trim_start_matches('\u{feff}')
@@ -106,11 +109,7 @@ mod tests {
     fn an_empty_or_missing_file_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("url");
-        assert!(
-            read(&file)
-                .unwrap_err()
-                .contains("cannot be read: entity not found")
-        );
+        assert!(read(&file).unwrap_err().contains("does not exist"));
         std::fs::write(&file, "\r\n").unwrap();
         assert!(read(&file).unwrap_err().contains("is empty"));
     }

@@ -52,11 +52,10 @@ async fn a_missing_directory_is_named_with_its_whole_path() {
         .unwrap()
         .join("no_such/migrations");
     for command in ["migrate run", "migrate status"] {
-        dbctl
-            .run(command)
-            .await
-            .ended_with(1)
-            .says(&format!("{} cannot be read", expected.display()));
+        dbctl.run(command).await.ended_with(1).says(&format!(
+            "{} does not exist; run this in",
+            expected.display()
+        ));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with migrations, sorted by what the reader must do about it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -302,10 +303,18 @@ impl MigrateError {
     }
 
     pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Self {
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        let problem = match is_missing {
+            true => {
+                "does not exist; run this in the service's folder, set `migrations.directory`, or begin with \
+                 `dbctl migrate new NAME`"
+            }
+            false => "cannot be read",
+        };
         Self::Source {
             path: path.to_owned(),
-            problem: "cannot be read".to_owned(),
-            source: Some(error),
+            problem: problem.to_owned(),
+            source: (!is_missing).then_some(error),
         }
     }
 

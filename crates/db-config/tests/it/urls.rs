@@ -78,7 +78,7 @@ fn outside_production_the_pooled_url_serves_where_nothing_suggests_a_pooler() {
         "localhost:5432/d"
     );
     let origin = value(&config, "database.direct_url").1;
-    assert_eq!(origin, "DATABASE_URL, since DATABASE_URL_DIRECT is not set");
+    assert_eq!(origin, "DATABASE_URL (as DATABASE_URL_DIRECT is not set)");
     let config = Site::new().load(&[("APP_ENV", "prod"), LOCAL]).unwrap();
     let error = config.direct_url().unwrap_err().to_string();
     assert!(
@@ -140,7 +140,7 @@ fn a_url_is_read_from_the_file_that_the_twin_names() {
         "DATABASE_URL_FILE (secrets/url)"
     );
     for (file, why) in [
-        ("secrets/none", "cannot be read"),
+        ("secrets/none", "does not exist"),
         ("secrets/empty", "is empty"),
     ] {
         let error = site.error(&[("DATABASE_URL_FILE", file)]);

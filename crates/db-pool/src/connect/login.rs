@@ -54,7 +54,7 @@ pub(crate) async fn within<T>(
     let outcome = timeout(bound, connecting).await.unwrap_or_else(|_elapsed| {
         Err(
             ConnectError::new(&endpoint.address(), ConnectFailure::TimedOut)
-                .explained(format!("{bound:?} have passed")),
+                .explained(format!("{bound:.1?} have passed")),
         )
     });
     outcome.map_err(|error| error.at(progress.stage()))

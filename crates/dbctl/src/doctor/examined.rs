@@ -268,10 +268,15 @@ impl Examined {
             let Ok((_, settings)) = found else { continue };
             let bound = profile.connect_timeout;
             let says = SaidSettings::measured(&configured.endpoint, settings, bound).await;
-            if self.alter_role.is_empty() {
-                self.alter_role.clone_from(&says.alter_role);
-            }
             pool.says = Some(says);
+        }
+        let mut wishes = self.pools.iter().filter_map(|pool| pool.says.as_ref());
+        let first = wishes.next().map(|says| says.alter_role.clone());
+        self.alter_role = first.unwrap_or_default();
+        // The role can have a setting only once, so pools that want different values need theirs in each transaction.
+        for others in wishes {
+            self.alter_role
+                .retain(|alter| others.alter_role.contains(alter));
         }
     }
 
