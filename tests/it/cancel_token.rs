@@ -284,7 +284,7 @@ const SSL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2f];
 
 /// If TLS is only preferred, the login also works on a server that has gained or lost TLS.
 #[tokio::test]
-async fn a_preference_follows_the_server() {
+async fn a_preference_follows_the_server_over_tls() {
     let server = Encrypted::start().await;
     let denies = Arc::new(AtomicBool::new(false));
     let (port, fronting) = front(server.db.server().port(), Arc::clone(&denies)).await;

@@ -21,7 +21,7 @@ use self::meaning::Meaning;
 ///
 /// `LIBPQ_SEED` and `LIBPQ_COUNT` try others, or more.
 #[test]
-fn generated_connection_strings_mean_what_they_mean_to_libpq() {
+fn generated_connection_strings_mean_what_they_mean_to_a_libpq_over_tls() {
     let number = |name: &str, default: u64| {
         std::env::var(name).map_or(default, |text| text.parse().unwrap())
     };

@@ -1,6 +1,6 @@
 //! Encryption as the URL asks for it, and the checks of the certificate.
 
-mod as_libpq;
+mod as_libpq_over_tls;
 
 use app_db::{Pool, PoolError};
 use db_pool::ConnectFailure;

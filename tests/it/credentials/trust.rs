@@ -29,7 +29,7 @@ fn problem(error: &app_db::Error) -> Option<CertificateProblem> {
 /// req 2.16, case R48: the authority of the server's certificate is replaced, here and there: the next login reads it,
 /// and a rotation does before it proves anything.
 #[tokio::test]
-async fn a_new_authority_is_read_at_the_next_login_and_at_a_rotation() {
+async fn a_new_authority_is_read_over_tls_at_the_next_login_and_at_a_rotation() {
     let first = Authority::new().unwrap();
     let (cluster, db) = encrypted(&first, "hostnossl all app_plain all reject").await;
     let secrets = Secrets::new();
@@ -80,7 +80,7 @@ async fn a_new_authority_is_read_at_the_next_login_and_at_a_rotation() {
 /// case R48: the certificate of the client is read again as well; a rotation with one that cannot be read changes
 /// nothing.
 #[tokio::test]
-async fn a_new_certificate_of_the_client_is_read() {
+async fn a_new_certificate_of_the_client_is_read_over_tls() {
     let authority = Authority::new().unwrap();
     let (cluster, db) = encrypted(
         &authority,
@@ -135,7 +135,7 @@ async fn a_new_certificate_of_the_client_is_read() {
 
 /// case R48: another name, an expired certificate and an unknown authority are three problems.
 #[tokio::test]
-async fn what_is_wrong_with_a_certificate_is_told_apart() {
+async fn what_is_wrong_with_a_certificate_is_told_apart_over_tls() {
     let (authority, stranger) = (Authority::new().unwrap(), Authority::new().unwrap());
     let (cluster, db) = encrypted(&authority, "hostnossl all app_plain all reject").await;
     let secrets = Secrets::new();

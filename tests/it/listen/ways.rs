@@ -12,7 +12,7 @@ use crate::transaction::{config, database};
 
 /// diesel_async#251: over a Unix socket diesel-async hears nothing, and no error comes.
 #[tokio::test]
-async fn notifications_are_heard_over_tcp_tls_and_unix_sockets() {
+async fn notifications_are_heard_over_tls_tcp_and_unix_sockets() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let path = folder.path().to_str().unwrap();

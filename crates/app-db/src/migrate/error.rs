@@ -1,7 +1,6 @@
 //! What can go wrong with migrations, sorted by what the reader must do about it.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -303,18 +302,13 @@ impl MigrateError {
     }
 
     pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Self {
-        let is_missing = error.kind() == ErrorKind::NotFound;
-        let problem = match is_missing {
-            true => {
-                "does not exist; run this in the service's folder, set `migrations.directory`, or begin with \
-                 `dbctl migrate new NAME`"
-            }
-            false => "cannot be read",
-        };
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Self::source(path, MISSING);
+        }
         Self::Source {
             path: path.to_owned(),
-            problem: problem.to_owned(),
-            source: (!is_missing).then_some(error),
+            problem: "cannot be read".to_owned(),
+            source: Some(error),
         }
     }
 
@@ -399,6 +393,8 @@ impl fmt::Display for OptionalHolder<'_> {
             .map_or(Ok(()), |holder| write!(f, ": {holder}"))
     }
 }
+
+const MISSING: &str = "does not exist; set `migrations.directory` or use `dbctl migrate new NAME`";
 
 #[cfg(test)]
 mod tests;

@@ -177,11 +177,11 @@ fn add_constraint(mut words: Words<'_>) -> Action {
         words.group();
         words.take("references");
         let action = Action::of(LockMode::ShareRowExclusive)
-            .reaching(Reach::Partitions)
+            .reaching(Reach::PartitionsAndHeirs)
             .with(scan);
         return other(action, &mut words, LockMode::ShareRowExclusive);
     }
-    let action = Action::of(LockMode::AccessExclusive).reaching(Reach::Partitions);
+    let action = Action::of(LockMode::AccessExclusive).reaching(Reach::PartitionsAndHeirs);
     if words.is("check") {
         action.reaching(Reach::Tree).with(scan)
     } else if words.has("using") && words.has("index") && !words.is("exclude") {

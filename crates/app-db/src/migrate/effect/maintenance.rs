@@ -19,7 +19,7 @@ pub(super) fn vacuum(words: &mut Words<'_>, effect: &mut Effect) {
     for name in names {
         effect
             .touch(name, mode)
-            .reach(Reach::Partitions)
+            .reach(Reach::PartitionsAndHeirs)
             .work(work.clone());
     }
 }
@@ -32,6 +32,7 @@ pub(super) fn analyze(words: &mut Words<'_>, effect: &mut Effect) {
     effect.opaque |= names.is_empty();
     for name in names {
         let touch = effect.touch(name, LockMode::ShareUpdateExclusive);
+        touch.reach(Reach::PartitionsAndHeirs);
         touch.link(Link::Descendants(LockMode::AccessShare));
     }
 }

@@ -35,6 +35,8 @@ pub(in crate::migrate) enum Reach {
     Tree,
     /// Also partitions.
     Partitions,
+    /// Also partitions. Since PostgreSQL 18 tables that inherit are locked too.
+    PartitionsAndHeirs,
 }
 
 /// Other tables that are locked because they are tied to this one.

@@ -73,6 +73,12 @@ async fn oids(
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
+/// Whether VACUUM, ANALYZE and ADD CONSTRAINT also lock the tables that inherit, as they do since PostgreSQL 18.
+pub(super) async fn locks_heirs(client: &Client) -> Result<bool, Error> {
+    let sql = "SELECT current_setting('server_version_num')::int >= 180000";
+    client.query_one(sql, &[]).await?.try_get(0)
+}
+
 /// Whether one of these functions may return another value for each row.
 pub(super) async fn any_volatile(client: &Client, functions: &[String]) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_proc \

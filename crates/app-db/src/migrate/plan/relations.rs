@@ -72,8 +72,14 @@ impl<'a> Relations<'a> {
         let reached = match touch.reach {
             Reach::Name | Reach::Alone => Vec::new(),
             Reach::Tree => facts::related(client, facts::DESCENDANTS, oid).await?,
-            Reach::Partitions => facts::related(client, facts::PARTITIONS, oid).await?,
+            Reach::Partitions | Reach::PartitionsAndHeirs => {
+                facts::related(client, facts::PARTITIONS, oid).await?
+            }
         };
+        if touch.reach == Reach::PartitionsAndHeirs && facts::locks_heirs(client).await? {
+            let heirs = facts::related(client, facts::DESCENDANTS, oid).await?;
+            self.lock_all(heirs, touch.mode);
+        }
         for other in &reached {
             self.lock(*other, locked);
         }
