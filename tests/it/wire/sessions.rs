@@ -68,12 +68,13 @@ async fn bytes_are_counted_as_they_really_pass() {
     for _ in 0..2 {
         let (sent, received) = count();
         let text = "x".repeat(50_000);
-        let row: Twice = diesel::sql_query(twice)
+        // Waits for the end of the answer; `get_result` returns with its first row.
+        let rows: Vec<Twice> = diesel::sql_query(twice)
             .bind::<Text, _>(&text)
-            .get_result(&mut conn)
+            .load(&mut conn)
             .await
             .unwrap();
-        assert_eq!(row.text.len(), 100_000);
+        assert_eq!(rows[0].text.len(), 100_000);
         let (sent, received) = (
             observed.bytes_sent() - sent,
             observed.bytes_received() - received,
