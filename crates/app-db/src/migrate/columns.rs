@@ -28,8 +28,8 @@ pub struct Column {
 }
 
 impl Migrator {
-    /// The columns of all tables and views except those of the server and of the migrator, ordered by table
-    /// and position.
+    /// The columns of all tables and views, ordered by table and position. The server's own and the migrator's
+    /// own tables are left out.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ pub(super) struct DirectServer {
 }
 
 impl DirectServer {
-    /// Logs in with the current credentials of the source, or else with those of the URL.
+    /// Logs in with the current credentials of the source. Without a source it uses the URL's.
     pub(super) async fn connect(&self) -> Result<Client, MigrateError> {
         let delivery = match &self.credentials {
             Some(credentials) => credentials.fetch().await?,

@@ -26,7 +26,7 @@ impl Migrator {
     /// strongly, how large they are, and whether the server scans or rewrites them.
     ///
     /// This reads the catalogue, changes nothing, and takes neither a lock on a table nor the migrators'
-    /// lock. Sizes are those of the server's last count. The plan does not see what triggers, functions and
+    /// lock. The server's last count gives the sizes. The plan does not see what triggers, functions and
     /// `DO` blocks do.
     ///
     /// # Errors

@@ -171,7 +171,7 @@ impl<'a> Words<'a> {
         self.rest().iter().any(|next| next.is(word))
     }
 
-    /// The names in the rest that stand before a parenthesis, such as those of functions, in lower case.
+    /// The names in the rest that stand before a parenthesis, such as a function's, in lower case.
     pub(super) fn called(&self) -> Vec<String> {
         let calls = self.rest().windows(2).filter(|pair| {
             matches!(pair[0].kind, WordKind::Plain | WordKind::Quoted) && pair[1].is("(")

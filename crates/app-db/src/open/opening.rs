@@ -74,7 +74,7 @@ impl Opening {
     }
 }
 
-/// Creates the pools and starts the renewal, with the source's credentials or with those of the URL.
+/// Creates the pools and starts the renewal, with the source's credentials or the URL's.
 fn begin(
     mut plan: Plan,
     configured: Configured,

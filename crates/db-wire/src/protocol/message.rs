@@ -9,7 +9,7 @@ pub(crate) fn put(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 5);
     out.push(tag);
-    // The length fits: the wire makes its messages from those of its peers, which are short enough.
+    // The length fits: the wire copies parts of its peers' messages, and these are short enough.
     out.extend_from_slice(&(length as u32 + 4).to_be_bytes());
     for part in parts {
         out.extend_from_slice(part);

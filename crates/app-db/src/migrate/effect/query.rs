@@ -5,7 +5,7 @@ use crate::migrate::effect::touch::{Effect, Link, Reach};
 use crate::migrate::words::Words;
 
 /// Adds what the rest of a statement reads and writes. It also adds names that are not relations, such as
-/// those of `WITH` and of functions; the catalogue does not know them, so they drop out there.
+/// functions and the names that `WITH` defines. The plan drops them, because the catalogue does not know them.
 pub(super) fn read(words: &Words<'_>, effect: &mut Effect) {
     let mode = if locks_rows(words) {
         LockMode::RowShare
