@@ -49,20 +49,27 @@ impl Encrypted {
     }
 
     async fn is_encrypted(&self, parameters: &str) -> bool {
-        let pool = self.connect(parameters).await.unwrap();
-        let mut conn = pool.get().await.unwrap();
-        diesel::dsl::sql::<Bool>("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
-            .get_result(&mut conn)
-            .await
-            .unwrap()
+        is_encrypted(&self.connect(parameters).await.unwrap()).await
     }
 
     async fn refusal(&self, parameters: &str) -> String {
-        let error = self.connect(parameters).await.unwrap_err();
-        let error = error.connect_error().unwrap().clone();
-        assert_eq!(error.failure(), ConnectFailure::Tls, "{error}");
-        error.to_string()
+        refusal(&self.connect(parameters).await.unwrap_err())
     }
+}
+
+async fn is_encrypted(pool: &Pool) -> bool {
+    let mut conn = pool.get().await.unwrap();
+    diesel::dsl::sql::<Bool>("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
+        .get_result(&mut conn)
+        .await
+        .unwrap()
+}
+
+/// The text of an error that has to be about TLS.
+fn refusal(error: &PoolError) -> String {
+    let error = error.connect_error().unwrap();
+    assert_eq!(error.failure(), ConnectFailure::Tls, "{error}");
+    error.to_string()
 }
 
 /// req 2.16, req 4.48; case R48: each mode verifies what libpq's documentation says it does.

@@ -2,11 +2,9 @@
 //! or refused with advice. faults 4.3
 
 use app_db::{Pool, PoolError};
-use db_pool::ConnectFailure;
-use diesel::sql_types::Bool;
-use diesel_async::RunQueryDsl;
 use harness::{Authority, Certificate, Cluster, ClusterOptions, TestDatabase};
 
+use super::{is_encrypted, refusal};
 use crate::pool::{sized, url};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/it/tls");
@@ -57,19 +55,11 @@ impl Server {
     }
 
     async fn is_encrypted(&self, parameters: &str) -> bool {
-        let pool = self.connect(parameters).await.unwrap();
-        let mut conn = pool.get().await.unwrap();
-        diesel::dsl::sql::<Bool>("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
-            .get_result(&mut conn)
-            .await
-            .unwrap()
+        is_encrypted(&self.connect(parameters).await.unwrap()).await
     }
 
     async fn refusal(&self, parameters: &str) -> String {
-        let error = self.connect(parameters).await.unwrap_err();
-        let error = error.connect_error().unwrap();
-        assert_eq!(error.failure(), ConnectFailure::Tls, "{error}");
-        error.to_string()
+        refusal(&self.connect(parameters).await.unwrap_err())
     }
 }
 
