@@ -142,7 +142,7 @@ async fn start_servers(
         options.binary(binary)
     });
     progress.say("starting a private PostgreSQL");
-    let servers = AppServers::start(cluster, options).await?;
+    let servers = AppServers::start(cluster, options, None).await?;
     match &pooler {
         Some(pooler) => progress.say(&format!("{pooler} is in front of it")),
         None => progress.say(&format!("WARNING: {}\n{DIRECT}", HarnessError::NoBouncer)),

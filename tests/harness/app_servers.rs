@@ -15,13 +15,15 @@ pub struct AppServers {
 }
 
 impl AppServers {
-    /// Starts them. Creates the database if it does not exist, and gives the role a new password each time. The
-    /// role may create databases, because `dbctl migrate verify` does so.
+    /// Starts them, and gives the role this password or a new one. Creates the database if it does not exist. The role
+    /// may create databases, because `dbctl migrate verify` does so.
     pub async fn start(
         cluster: ClusterOptions,
         bouncer: Option<BouncerOptions>,
+        password: Option<String>,
     ) -> Result<Self, HarnessError> {
-        let (cluster, password) = (Cluster::start(cluster).await?, random_word()?);
+        let password = password.map_or_else(random_word, Ok)?;
+        let cluster = Cluster::start(cluster).await?;
         let admin = cluster.admin().await?;
         if admin
             .query_opt("SELECT FROM pg_database WHERE datname = 'app'", &[])
@@ -53,6 +55,11 @@ impl AppServers {
     /// The PgBouncer, if there is one.
     pub fn bouncer(&self) -> Option<&Bouncer> {
         self.bouncer.as_ref()
+    }
+
+    /// The password of the role `app`.
+    pub fn password(&self) -> &str {
+        &self.password
     }
 
     /// `DATABASE_URL`: through PgBouncer if there is one.

@@ -5,6 +5,7 @@ mod bouncer;
 mod cases;
 mod cluster;
 mod database;
+mod development;
 mod leaving;
 mod left_out;
 mod proxy;

@@ -143,9 +143,21 @@ impl Inputs<'_> {
 
     fn no_url(&self) -> Problem {
         let name = &self.url_variables.pooled;
-        let message =
-            format!("not set, nor {name}_FILE, POSTGRES_HOST or PGHOST in its place; {EXAMPLE}");
+        let unread = self.unread_dotenv();
+        let message = format!(
+            "not set, nor {name}_FILE, POSTGRES_HOST or PGHOST in its place; {EXAMPLE}{unread}"
+        );
         Problem::new(name, Origin::new(name), message)
+    }
+
+    /// Says that a `.env` does not count in production, or that there is none.
+    fn unread_dotenv(&self) -> String {
+        let is_there = self.dir.join(".env").is_file();
+        match (self.environment.is_production(), is_there) {
+            (true, true) => format!("; .env is not read in {}", self.environment),
+            (false, false) => format!("; there is no .env in {}", self.dir.display()),
+            (true, false) | (false, true) => String::new(),
+        }
     }
 }
 

@@ -1,19 +1,20 @@
 //! The development servers of `just up` and `just down`.
 //!
 //! `up` starts `serve` as a process of its own, which keeps PostgreSQL and PgBouncer until `down`.
-//! Data and URLs lie in `target/dev`.
+//! Data and URLs lie in `target/dev`. The next start takes the same ports, if they are free, and the same password.
 
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::Write;
+use std::num::ParseIntError;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use harness::{AppServers, BouncerBinary, BouncerOptions, ClusterOptions, kept_folder};
+use harness::{AppServers, Bouncer, BouncerBinary, BouncerOptions, ClusterOptions, kept_folder};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,6 +24,10 @@ use tokio::signal::unix::{SignalKind, signal};
 struct Arguments {
     #[command(subcommand)]
     action: Action,
+
+    /// Where data and URLs lie.
+    #[arg(long, global = true, default_value = FOLDER)]
+    folder: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -37,10 +42,11 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().action {
-        Action::Up => up(),
-        Action::Down => down(),
-        Action::Serve => serve(),
+    let Arguments { action, folder } = Arguments::parse();
+    let done = match action {
+        Action::Up => up(&folder),
+        Action::Down => down(&folder),
+        Action::Serve => serve(&folder),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,8 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn up() -> Result<(), Box<dyn Error>> {
-    let folder = Path::new(FOLDER);
+fn up(folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     if running(folder).is_none() {
         let _ = fs::remove_file(folder.join(ENV));
@@ -61,6 +66,8 @@ fn up() -> Result<(), Box<dyn Error>> {
         // It has a process group of its own, so that the terminal's Ctrl-C does not reach it.
         command
             .arg("serve")
+            .arg("--folder")
+            .arg(folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -84,8 +91,7 @@ fn wait_for_env(folder: &Path, server: &mut Child) -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
-fn down() -> Result<(), Box<dyn Error>> {
-    let folder = Path::new(FOLDER);
+fn down(folder: &Path) -> Result<(), Box<dyn Error>> {
     let Some(pid) = running(folder) else {
         say("the development servers are not running");
         return Ok(());
@@ -98,7 +104,7 @@ fn down() -> Result<(), Box<dyn Error>> {
         }
         std::thread::sleep(INTERVAL);
     }
-    say("stopped; the data stay in target/dev, and the next start may choose other ports");
+    say("stopped; the data, the ports and the password stay for the next start");
     Ok(())
 }
 
@@ -115,20 +121,21 @@ fn running(folder: &Path) -> Option<Pid> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn serve() -> Result<(), Box<dyn Error>> {
-    let folder = Path::new(FOLDER);
+async fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
     let mut hang_up = signal(SignalKind::hangup())?;
+    let last = Last::read(folder)?;
     let options = ClusterOptions::default()
         .kept_in(&kept_folder(folder)?)
-        .port(PORT);
+        .port(last.port);
     let bouncer = BouncerBinary::find()
         .ok()
-        .map(|_| BouncerOptions::default().port(BOUNCER_PORT));
-    let servers = AppServers::start(options, bouncer).await?;
+        .map(|_| BouncerOptions::default().port(last.bouncer_port));
+    let servers = AppServers::start(options, bouncer, last.password).await?;
+    Last::of(&servers).write(folder)?;
     let mut text = String::new();
     if servers.bouncer().is_none() {
         text.push_str("# No pgbouncer was found: DATABASE_URL goes straight to the server.\n");
@@ -154,6 +161,41 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(stopped?)
 }
 
+/// What the next start takes again, so that the URLs in a service's `.env` stay right.
+struct Last {
+    port: u16,
+    bouncer_port: u16,
+    /// None before the first start.
+    password: Option<String>,
+}
+
+impl Last {
+    fn of(servers: &AppServers) -> Self {
+        Self {
+            port: servers.cluster().port(),
+            bouncer_port: servers.bouncer().map_or(BOUNCER_PORT, Bouncer::port),
+            password: Some(servers.password().to_owned()),
+        }
+    }
+
+    fn read(folder: &Path) -> Result<Self, ParseIntError> {
+        let text = fs::read_to_string(folder.join(LAST)).unwrap_or_default();
+        let mut lines = text.lines();
+        let mut port = |usual| lines.next().map_or(Ok(usual), str::parse);
+        Ok(Self {
+            port: port(PORT)?,
+            bouncer_port: port(BOUNCER_PORT)?,
+            password: lines.next().map(str::to_owned),
+        })
+    }
+
+    fn write(&self, folder: &Path) -> std::io::Result<()> {
+        let password = self.password.as_deref().unwrap_or_default();
+        let text = format!("{}\n{}\n{password}\n", self.port, self.bouncer_port);
+        write_whole(&folder.join(LAST), &text)
+    }
+}
+
 /// Writes a file that appears completely or not at all, and that only this account can read,
 /// because it may hold a password.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
@@ -175,6 +217,7 @@ fn say(text: &str) {
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/dev");
 const ENV: &str = "env";
+const LAST: &str = "last";
 const PID: &str = "pid";
 const PORT: u16 = 5433;
 const BOUNCER_PORT: u16 = 6433;

@@ -54,7 +54,7 @@ async fn run(arguments: Arguments) -> Result<ExitStatus, Box<dyn Error>> {
     // It listens before the start, because a signal during the start must not leave anything behind.
     let mut signals = Signals::listen()?;
     let servers = tokio::select! {
-        started = AppServers::start(ClusterOptions::default().max_connections(300), bouncer) => started?,
+        started = AppServers::start(ClusterOptions::default().max_connections(300), bouncer, None) => started?,
         signal = signals.next() => return Ok(ExitStatus::from_raw(signal.as_raw())),
     };
     let mut command = Command::new(&arguments.command[0]);

@@ -39,9 +39,9 @@ pub enum MigrateError {
 
     /// The URL leads to a pooler. Neither the lock nor session settings hold through a pooler.
     #[error(
-        "{origin} leads to a pooler or proxy ({evidence}): migrations need the server itself, set \
-         DATABASE_URL_DIRECT to its own URL; a proxy that keeps one server connection per client \
-         can be allowed with `--through-proxy` (`Migrator::through_proxy`)"
+        "{origin} leads to a pooler or proxy ({evidence}), but migrations need the server itself: set \
+         DATABASE_URL_DIRECT to the server's own URL; if a proxy keeps one server connection for each \
+         client, `--through-proxy` (`Migrator::through_proxy`) accepts it"
     )]
     #[non_exhaustive]
     Pooled {

@@ -41,8 +41,8 @@ pub(super) async fn refuse(client: &Client, server: &DirectServer) -> Result<(),
     } else if is_pgpool {
         "Pgpool-II answers".to_owned()
     } else {
-        let greeted_by = greeted_by.map_or_else(|| "nobody".to_owned(), |pid| pid.to_string());
-        format!("greeted by process {greeted_by}, served by {backend}")
+        let greeted_by = greeted_by.map_or_else(|| "none".to_owned(), |pid| pid.to_string());
+        format!("the login named the server process {greeted_by}, and process {backend} answers")
     };
     Err(MigrateError::Pooled {
         origin: server.url_origin.clone(),

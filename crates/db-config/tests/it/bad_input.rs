@@ -113,6 +113,30 @@ fn no_url_at_all_is_an_error_for_who_asks_and_says_what_to_set() {
     );
 }
 
+/// Who starts a service in another directory, or in production, has a `.env` that does not count.
+#[test]
+fn a_missing_url_says_why_no_dotenv_has_it() {
+    let asked = |site: &Site, vars: &[(&str, &str)]| {
+        let config = site.load(vars).unwrap();
+        config.pooled_url().unwrap_err().to_string()
+    };
+    let unread = "; .env is not read in prod";
+    let prod = [("APP_ENV", "prod")];
+
+    let without = Site::new();
+    let none = format!("; there is no .env in {}", without.path().display());
+    let error = asked(&without, &[]);
+    assert!(error.ends_with(&none), "{error}");
+    let error = asked(&without, &prod);
+    assert!(!error.contains(".env"), "{error}");
+
+    let with = Site::new().file(".env", "OTHER=1");
+    let error = asked(&with, &prod);
+    assert!(error.ends_with(unread), "{error}");
+    let error = asked(&with, &[]);
+    assert!(!error.contains(".env"), "{error}");
+}
+
 #[test]
 fn every_problem_of_every_layer_is_reported_at_once() {
     let error = Site::new()

@@ -308,7 +308,11 @@ impl Examined {
             lines.push(("PgBouncer", figures.to_string()));
         }
         if let Some(error) = &self.pooler_error {
-            lines.push(("its console", format!("gives no figures: {error}")));
+            let needs = "it answers a user that stats_users and auth_file name";
+            lines.push((
+                "its console",
+                format!("gives no figures ({needs}): {error}"),
+            ));
         }
         if let Some(statements) = self.statements {
             let how = match statements {

@@ -33,7 +33,9 @@ pub(super) async fn run(
     let path = arguments.file.as_ref().unwrap_or(&files.schema_rs);
     if arguments.file.is_none() && !path.exists() {
         let path = path.display();
-        let problem = format!("there is no {path}: name the file by `--file`, or in diesel.toml");
+        let problem = format!(
+            "there is no {path}: name the file by `--file` or in diesel.toml, or write it with `dbctl migrate schema dump > {path}`"
+        );
         return Err(CommandFailure::new(Exit::Configuration, problem));
     }
     let schema = SchemaRs::read(path)?;
