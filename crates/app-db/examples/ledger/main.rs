@@ -1,14 +1,14 @@
 //! A ledger over HTTP: the reference service of this workspace.
 //!
 //! It opens accounts, moves money between them in serializable transactions, and reads balances from the
-//! read pool. Its tables are the repository's `migrations/`.
+//! read pool. Its tables are the repository's `migrations/`. Start it in the repository: `./run up`, the line that this
+//! prints for the shell, `./run migrate`, then `cargo run -p app-db --example ledger`.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `POST /accounts {"name", "deposit"?}` | 201 `{"id", "name", "balance"}` |
 //! | `GET /accounts/{id}` | 200, or 404 |
-//! | `POST /transfers {"from", "to", "amount"}` | 201 `{"id"}`; 422 for what cannot be done, 409 after too many
-//! conflicts |
+//! | `POST /transfers {"from", "to", "amount"}` | 201 `{"id"}`; 422 if it cannot be done, 409 if it always conflicts |
 //! | `GET /live` | 200 as long as the process answers |
 //! | `GET /ready` | 200, or 503 while a pool is not well, migrations are pending or the service is shutting down |
 //! | `GET /status` | the pools in numbers |
