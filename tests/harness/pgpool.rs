@@ -131,12 +131,14 @@ fn settings(mode: PgpoolMode, port: u16, servers: &[&Server], folder: &Path) -> 
         PgpoolMode::LoadBalancing => ("streaming_replication", "on"),
     };
     let folder = folder.display();
+    // Before 4.4, unix_socket_directories is called socket_dir.
     let mut settings = format!(
         "backend_clustering_mode = '{clustering}'\n\
          load_balance_mode = {balances}\n\
          listen_addresses = '127.0.0.1'\n\
          port = {port}\n\
          pcp_listen_addresses = ''\n\
+         socket_dir = '{folder}'\n\
          unix_socket_directories = '{folder}'\n\
          pcp_socket_dir = '{folder}'\n\
          pid_file_name = '{folder}/pgpool.pid'\n\

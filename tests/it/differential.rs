@@ -18,7 +18,7 @@ async fn is_as_plain(form: &str, routes: &[&str], more: &[&str]) {
             "--show",
             "10",
             "--minutes",
-            "2",
+            "4",
         ])
         .args(["--report", &format!("sample-{form}-{}", more.join("-"))])
         .args(["--routes", &routes.join(",")])

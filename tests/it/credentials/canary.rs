@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
 use super::{Secrets, open, reaches_generation, sourced, user};
+use crate::alone::has_its_own_process;
 use crate::at_rest::watched;
 use crate::captured::Captured;
 use crate::dbctl::Dbctl;
@@ -313,6 +314,9 @@ async fn the_secret_is_in_no_page_and_in_no_metric() {
 /// case R49: a panic in the midst of work, with all that can be shown in it.
 #[tokio::test]
 async fn the_secret_is_in_no_panic() {
+    if !has_its_own_process() {
+        return;
+    }
     let db = TestDatabase::empty().await.unwrap();
     let Hunted {
         secrets: _secrets,

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{log_in, user};
 use crate::SOON;
+use crate::alone::has_its_own_process;
 use crate::at_rest::watched;
 use crate::captured::Captured;
 use crate::transaction::config;
@@ -78,6 +79,9 @@ async fn opened(db: &TestDatabase, then: Then) -> (Database, Arc<AtomicU32>) {
 /// A provider that panics a thousand times costs the pool nothing, and is told of once.
 #[tokio::test]
 async fn a_provider_that_panics_a_thousand_times_costs_nothing() {
+    if !has_its_own_process() {
+        return;
+    }
     let db = TestDatabase::empty().await.unwrap();
     let (database, calls) = opened(&db, Then::Panics).await;
     let database = watched(&db, database).with_sessions(5);
