@@ -50,6 +50,8 @@ impl Ledger {
             .env("APP_ENV", "prod")
             .env("RUST_LOG", "info")
             .env("DATABASE_URL_FILE", url)
+            // A short one, so that the second change of the password falls into the load too.
+            .env("APP_DB__CREDENTIALS__DRAIN_SPREAD", "1s")
             .env("LEDGER_LISTEN", "127.0.0.1:0")
             .env("LEDGER_DRAIN_MS", "100")
             .env("LEDGER_ENDS_WITH_INPUT", "1")
