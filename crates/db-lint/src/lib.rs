@@ -1,7 +1,4 @@
-//! Finds dangerous statements in migrations before they run, and compares `schema.rs` with the tables of a database.
-//!
-//! It has the rules of [squawk](https://squawkhq.com) and a few of its own about diesel's folders. Nothing here
-//! needs a server. [`Sizes`] has what a live catalogue knows.
+#![doc = include_str!("../README.md")]
 
 mod allow;
 mod checks;

@@ -1,8 +1,4 @@
-//! Shows what the pools of app-db are doing: metrics, a status page, a monitor and alerts. It also lets the
-//! size of a pool follow its load, and advises on sizes. All of it reads
-//! [`Database::snapshot`](app_db::Database::snapshot), and none of it delays a checkout.
-//!
-//! A service starts [`Operations`], which contains the parts that the service asks for.
+#![doc = include_str!("../README.md")]
 
 mod advice;
 mod alerts;

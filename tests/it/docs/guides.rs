@@ -1,6 +1,6 @@
 //! The guides say what a reader has to know.
 
-use super::pages::read;
+use super::pages::{read, root};
 
 /// req 0.19, req 0.21, req 4.13, req 4.14: each pooler with its modes and settings.
 #[test]
@@ -55,6 +55,25 @@ fn the_guides_are_there() {
     );
     assert_says("docs/serverless.md", &["min_idle"]);
     assert_says("docs/errors.md", &["OutcomeUnknown", "Busy"]);
+}
+
+/// docs.rs has only the crate, so a link that leaves it leads nowhere.
+#[test]
+fn each_crate_opens_with_its_readme() {
+    let mut crates = 0;
+    for entry in std::fs::read_dir(root().join("crates")).unwrap() {
+        let folder = entry.unwrap().path();
+        let opens = ["lib.rs", "main.rs"].iter().any(|file| {
+            let source = std::fs::read_to_string(folder.join("src").join(file));
+            source.is_ok_and(|text| text.starts_with("#![doc = include_str!(\"../README.md\")]"))
+        });
+        assert!(opens, "{}", folder.display());
+        let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        let leaves = readme.lines().find(|line| line.contains("](."));
+        assert!(leaves.is_none(), "{}: {leaves:?}", folder.display());
+        crates += 1;
+    }
+    assert_eq!(crates, 8);
 }
 
 fn assert_says(page: &str, said: &[&str]) {
