@@ -27,9 +27,13 @@ fi
 count() {
     case $run in
     *nextest*) $list "$@" 2>/dev/null ;;
-    *) $run "$@" -- --list 2>/dev/null ;;
+    *) $run "$@" --list 2>/dev/null ;;
     esac | grep -c "$word"
 }
+case " $* " in
+*" -- "*) ;;
+*) set -- "$@" -- ;;
+esac
 notices=
 for word in $words; do
     why=$(echo "$DB_TESTS_LACKING" | sed -n "s/^$word //p")
@@ -37,10 +41,6 @@ for word in $words; do
     [ "$number" -eq 0 ] || notices="$notices
 NOTICE: $number tests did not run: they $why"
 done
-case " $* " in
-*" -- "*) ;;
-*) set -- "$@" -- ;;
-esac
 for word in $words; do
     set -- "$@" --skip "$word"
 done

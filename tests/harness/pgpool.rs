@@ -20,7 +20,7 @@ use crate::{HarnessError, Server, Stop, TestDatabase};
 #[derive(Debug)]
 pub struct Pgpool {
     port: u16,
-    process: Option<Supervised>,
+    process: Supervised,
     folder: RunFolder,
 }
 
@@ -77,11 +77,12 @@ impl Pgpool {
             .arg(file("pcp.conf"))
             .arg("-a")
             .arg(file("pool_hba.conf"));
-        let end = (Stop::Kill, Some(folder.path()));
+        // Its children live on if it is killed.
+        let end = (Stop::Immediate, Some(folder.path()));
         let process = Supervised::start(account, "pgpool", &command, &file("pgpool.log"), end)?;
         let mut pgpool = Self {
             port,
-            process: Some(process),
+            process,
             folder,
         };
         pgpool.answers(database).await?;
@@ -93,11 +94,13 @@ impl Pgpool {
         crate::through_port(&database.url(), self.port)
     }
 
+    /// The process group of its processes.
+    pub fn process_group(&self) -> u32 {
+        self.process.group()
+    }
+
     async fn answers(&mut self, database: &TestDatabase) -> Result<(), HarnessError> {
-        let process = self.process.as_mut();
-        let Some(process) = process else {
-            return Ok(());
-        };
+        let process = &mut self.process;
         let failed = |why: String| HarnessError::Start {
             server: "pgpool",
             why,

@@ -78,6 +78,11 @@ impl Supervised {
         })
     }
 
+    /// The process group of the server and its children.
+    pub(crate) fn group(&self) -> u32 {
+        self.shell.id()
+    }
+
     /// How the server ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.shell.try_wait().ok().flatten()

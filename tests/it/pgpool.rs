@@ -1,5 +1,6 @@
 //! Pgpool-II, which looks like PostgreSQL itself: known by name, and right in every mode.
 
+use std::fs;
 use std::time::Duration;
 
 use app_db::db_pool::Pooler;
@@ -57,6 +58,33 @@ impl Site {
     async fn database(&self, more: &[(&str, &str)]) -> Database {
         database(&self.pgpool.url(&self.db), more).await
     }
+}
+
+/// It has a process for each connection, and none of these notices that the first process is gone.
+#[tokio::test]
+async fn a_pgpool_that_is_dropped_leaves_no_process() {
+    let Some(Site { pgpool, .. }) = Site::start(PgpoolMode::Raw).await else {
+        return;
+    };
+    let group = pgpool.process_group().to_string();
+    assert!(processes_of(&group) > 12, "its processes are not found");
+    drop(pgpool);
+    wait_until("all processes have ended", SOON, async || {
+        processes_of(&group) == 0
+    })
+    .await;
+}
+
+fn processes_of(group: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let stats =
+        processes.filter_map(|process| fs::read_to_string(process.path().join("stat")).ok());
+    // Behind the name, which is in brackets: the state, the parent, the group.
+    let is_of = |stat: &String| {
+        let (_, behind) = stat.rsplit_once(')').unwrap();
+        behind.split_whitespace().nth(2) == Some(group)
+    };
+    stats.filter(is_of).count()
 }
 
 async fn text(conn: &mut AsyncPgConnection, sql: &str) -> QueryResult<String> {
