@@ -56,8 +56,8 @@ check:
     cargo clippy --quiet --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
 
-# Everything: check, then unit, integration and doc tests, then the dependencies' licences and advisories.
-test: setup check && deny
+# Everything: check, the lowest versions, unit, integration and doc tests, the dependencies' licences and advisories.
+test: setup check lowest && deny
     cargo build --quiet -p db-tests --bins
     {{ with_cluster }} -- sh tests/harness/cargo-tests.sh --workspace
     cargo test --quiet --workspace --doc

@@ -13,7 +13,7 @@ git ls-files -z crates | grep -zv '^crates/[^/]*/\(tests\|fuzz\|examples\)/' | x
 cp README.md "$copy/"
 sed 's/^members = .*/members = ["crates\/*"]/' Cargo.toml >"$copy/Cargo.toml"
 for manifest in "$copy"/crates/*/Cargo.toml; do
-    awk '/^\[/ { skip = /^\[dev-dependencies/ } !skip' "$manifest" >"$manifest.shorter"
+    awk '/^\[/ { skip = /^\[(dev-dependencies|\[example)/ } !skip' "$manifest" >"$manifest.shorter"
     mv "$manifest.shorter" "$manifest"
 done
 cd "$copy"
