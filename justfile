@@ -148,7 +148,7 @@ providers:
 
 # Package all crates and build them from their packages, as `cargo publish` would.
 package *ARGS:
-    cargo publish --workspace --dry-run {{ ARGS }}
+    sh tests/harness/package.sh {{ ARGS }}
 
 # Compare the public interfaces with a commit or a tag: `just semver v0.1.0`. Installs the tool if it is missing.
 semver BASE:
