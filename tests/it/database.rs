@@ -58,7 +58,7 @@ async fn reads_go_to_the_replica() {
     assert_eq!(health.others[0].error.as_ref().unwrap().kind(), Kind::Down);
 }
 
-/// faults 8.7: a pool that is read only writes nothing, directly and behind a pooler, in a transaction and outside.
+/// A pool that is read only writes nothing, directly and behind a pooler, in a transaction and outside.
 #[tokio::test]
 async fn a_pool_that_is_read_only_writes_nothing() {
     let (db, _database) = prepared().await;

@@ -34,7 +34,7 @@ async fn one_that_is_full(db: &TestDatabase) -> Database {
     database(&db.url(), &more).await
 }
 
-/// faults 1.1: what a service does that is written from the README: a closure returns `QueryResult`, and `?` makes
+/// What a service does that is written from the README: a closure returns `QueryResult`, and `?` makes
 /// an `Error` of it. 120 of 200 requests were answered 500 instead of 503.
 #[tokio::test]
 async fn a_full_pool_is_busy_through_query_result() {
@@ -48,7 +48,7 @@ async fn a_full_pool_is_busy_through_query_result() {
     assert_eq!(told(&asked().await.unwrap_err()), (Kind::Busy, None));
 }
 
-/// faults 1.1: the same of a conflict, of a COMMIT that was lost, and of a pool that is closed.
+/// The same of a conflict, of a COMMIT that was lost, and of a pool that is closed.
 #[tokio::test]
 async fn conflict_unknown_outcome_and_shutdown_keep_their_kinds_through_query_result() {
     let (db, _direct) = prepared().await;
@@ -91,7 +91,7 @@ async fn conflict_unknown_outcome_and_shutdown_keep_their_kinds_through_query_re
     );
 }
 
-/// faults 1.1, issue 12: what went wrong is known on a plain connection too, with the exact code.
+/// What went wrong is known on a plain connection too, with the exact code.
 #[tokio::test]
 async fn a_plain_connection_has_the_servers_exact_code() {
     let (db, database) = prepared().await;
@@ -122,7 +122,7 @@ async fn a_plain_connection_has_the_servers_exact_code() {
     }
 }
 
-/// faults 1.5: the time that conflicts have used up is a conflict; else the caller gave too little time, and nothing
+/// The time that conflicts have used up is a conflict; else the caller gave too little time, and nothing
 /// is wrong with its query.
 #[tokio::test]
 async fn a_timeout_has_the_kind_of_what_used_the_time_up() {
@@ -152,7 +152,7 @@ async fn a_timeout_has_the_kind_of_what_used_the_time_up() {
     assert!(error.report().contains("running the work"), "{error:?}");
 }
 
-/// faults 1.3: a query that may write is not known to have changed nothing, and an answer that is lost after its
+/// A query that may write is not known to have changed nothing, and an answer that is lost after its
 /// commit invites no second run. yugabyte/yugabyte-db#32073
 #[tokio::test]
 async fn a_select_that_writes_is_unknown_when_its_answer_is_lost() {
@@ -181,7 +181,7 @@ async fn a_select_that_writes_is_unknown_when_its_answer_is_lost() {
     }
 }
 
-/// faults 1.8: what the pool refuses is a failed statement: work that ignores it does not commit.
+/// What the pool refuses is a failed statement: work that ignores it does not commit.
 #[tokio::test]
 async fn work_that_ignores_a_refusal_of_the_pool_does_not_commit() {
     for version in crate::transaction_pooler::Version::ALL {
@@ -203,7 +203,7 @@ async fn work_that_ignores_a_refusal_of_the_pool_does_not_commit() {
     }
 }
 
-/// faults 1.9: the first of many rows was taken, and the rest of the answer is waited for: plain diesel-async commits
+/// The first of many rows was taken, and the rest of the answer is waited for: plain diesel-async commits
 /// such work too.
 #[tokio::test]
 async fn work_that_takes_the_first_of_many_rows_commits() {

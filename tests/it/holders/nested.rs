@@ -14,7 +14,7 @@ async fn pid(conn: &mut AsyncPgConnection) -> Result<i32, Error> {
     Ok(pid.get_result(conn).await?)
 }
 
-/// faults 8.7: a diesel transaction is recognized too. A caller that waits inside it is counted, and its error says
+/// A diesel transaction is recognized too. A caller that waits inside it is counted, and its error says
 /// so.
 #[tokio::test]
 async fn a_checkout_inside_a_plain_transaction_is_counted() {

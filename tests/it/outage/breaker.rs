@@ -134,7 +134,7 @@ async fn callers_who_wait_when_the_breaker_opens_are_told() {
     assert_eq!(status.checkouts.timed_out, 0);
 }
 
-/// faults 8.6: a caller with a fallback gets an answer at once, even the first one, before the breaker opens. A
+/// A caller with a fallback gets an answer at once, even the first one, before the breaker opens. A
 /// caller without a fallback waits, because a restart is soon over.
 #[tokio::test]
 async fn a_caller_that_does_not_queue_is_told_at_once_that_the_server_is_gone() {

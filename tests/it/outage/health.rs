@@ -85,7 +85,7 @@ async fn a_frozen_server_is_not_ready_with_every_connection_at_work() {
     }
 }
 
-/// faults 7: health and status are data, for a probe over HTTP.
+/// Health and status are data, for a probe over HTTP.
 #[tokio::test]
 async fn health_is_written_for_machines() {
     let (_cluster, _db, database) = on_a_private_cluster(&[]).await;

@@ -1,5 +1,5 @@
 //! The connection is lost between the last statement of the work and its COMMIT: nothing was committed, and the caller
-//! may run it again. faults 1.4
+//! may run it again.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a pooler says in the server's place, and what that proves. faults 1.2, 1.6
+//! What a pooler says in the server's place, and what that proves.
 
 use app_db::{Error, Kind};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};

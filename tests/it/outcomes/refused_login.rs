@@ -1,4 +1,4 @@
-//! What a server refuses at login for good is an error of the configuration, said at once. faults 1.7, 4.1
+//! What a server refuses at login for good is an error of the configuration, said at once.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A silent server: every call ends, and the error names the cause. faults 1.10, 1.11; issue 12, 2 and 3
+//! A silent server: every call ends, and the error names the cause.
 
 use std::time::{Duration, Instant};
 

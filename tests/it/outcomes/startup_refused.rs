@@ -1,4 +1,4 @@
-//! If anything refuses a parameter of the startup packet, with any message, the login goes on without it. faults 4.1
+//! If anything refuses a parameter of the startup packet, with any message, the login goes on without it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

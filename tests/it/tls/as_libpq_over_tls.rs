@@ -1,5 +1,5 @@
 //! Certificates and keys that OpenSSL accepts and rustls by itself does not. They are accepted as libpq accepts them,
-//! or refused with advice. faults 4.3
+//! or refused with advice.
 
 use app_db::{Pool, PoolError};
 use harness::{Authority, Certificate, Cluster, ClusterOptions, TestDatabase};
@@ -132,7 +132,7 @@ async fn a_client_key_that_cannot_be_used_is_refused_in_words() {
     }
 }
 
-/// faults 8.7: an authority that the service brings along is trusted in addition to the system's.
+/// An authority that the service brings along is trusted in addition to the system's.
 #[tokio::test]
 async fn a_root_certificate_may_come_from_memory() {
     let server = server(DOCUMENTED).await;

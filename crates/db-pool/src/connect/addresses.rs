@@ -107,7 +107,6 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
-    /// faults 4.2
     #[test]
     fn the_address_that_answered_is_tried_first() {
         let memory = HostMemory::default();
@@ -120,7 +119,7 @@ mod tests {
         assert_eq!(order, [three, one, two]);
     }
 
-    /// faults 4.2: "Connection refused" from the last address does not hide the answer of a server.
+    /// "Connection refused" from the last address does not hide the answer of a server.
     #[test]
     fn a_servers_word_is_told_before_a_refused_socket() {
         let refused = || ConnectError::new("b", ConnectFailure::Unreachable);
@@ -140,7 +139,6 @@ mod tests {
         );
     }
 
-    /// faults 4.7
     #[test]
     fn only_a_name_can_have_ipv6_alone() {
         let of = |url: &str| Endpoint::from(db_config::PooledUrl::parse(url).unwrap());

@@ -196,7 +196,6 @@ mod tests {
     use super::*;
     use db_config::Environment;
 
-    /// faults 8.7
     #[test]
     fn a_profile_is_made_in_one_expression() {
         let profile = PoolProfile::of(&Environment::Prod)

@@ -155,7 +155,7 @@ fn seen(error: &Error) -> (Kind, Option<SqlState>, String, String) {
     )
 }
 
-/// faults 1.1: 120 of 200 requests were answered 500 instead of 503, since the error lost its kind there.
+/// 120 of 200 requests were answered 500 instead of 503, since the error lost its kind there.
 #[test]
 fn every_variant_survives_the_way_through_diesel() {
     let again = every_variant();
@@ -169,7 +169,6 @@ fn every_variant_survives_the_way_through_diesel() {
     }
 }
 
-/// faults 1.1
 #[test]
 fn every_variant_keeps_its_kind_in_a_box_in_anyhow_and_in_a_callers_own_enum() {
     type Boxed = Box<dyn StdError + Send + Sync>;
@@ -214,7 +213,7 @@ fn a_foreign_error_in_diesels_stays_there() {
     assert!(Error::find(&Service::Query(QueryError::NotFound)).is_none());
 }
 
-/// faults 1.1: 40001 and 40P01 are a conflict wherever they are met, and a lost COMMIT is unknown behind a failed
+/// 40001 and 40P01 are a conflict wherever they are met, and a lost COMMIT is unknown behind a failed
 /// ROLLBACK too.
 #[test]
 fn a_query_error_has_the_kind_of_what_the_server_said() {
@@ -247,7 +246,7 @@ fn a_query_error_has_the_kind_of_what_the_server_said() {
     assert_eq!(error.sqlstate().unwrap().code(), "08007");
 }
 
-/// faults 1.12: a `main` that returns the error prints what the README shows.
+/// A `main` that returns the error prints what the README shows.
 #[test]
 fn debug_is_the_report() {
     for (error, _) in every_variant() {

@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// faults 1.11: the diagnosis does not blame the load for a silent server.
+    /// The diagnosis does not blame the load for a silent server.
     #[test]
     fn silence_is_a_cause_of_its_own() {
         for by_pooler in [false, true] {

@@ -55,7 +55,7 @@ async fn open_among(addresses: Vec<SocketAddr>, bound: Duration) -> ConnectError
     }
 }
 
-/// faults 4.2: the first address swallows packets, and the second one is tried in time.
+/// The first address swallows packets, and the second one is tried in time.
 #[tokio::test]
 async fn an_address_that_is_silent_leaves_time_for_the_next() {
     let (silent, _) = listener(None).await;
@@ -67,7 +67,7 @@ async fn an_address_that_is_silent_leaves_time_for_the_next() {
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
-/// faults 4.2: a refused login is final, and the answer of the next address does not hide it. A failure that may heal
+/// A refused login is final, and the answer of the next address does not hide it. A failure that may heal
 /// is not final.
 #[tokio::test]
 async fn the_word_of_a_server_is_told_whichever_address_it_came_from() {
@@ -85,7 +85,7 @@ async fn the_word_of_a_server_is_told_whichever_address_it_came_from() {
     }
 }
 
-/// faults 4.7: the peer was reached, and does not speak PostgreSQL.
+/// The peer was reached, and does not speak PostgreSQL.
 #[tokio::test]
 async fn what_answers_in_another_protocol_was_reached() {
     for answer in [

@@ -74,7 +74,7 @@ mod tests {
         refusal
     }
 
-    /// faults 4.3: "no items found" would help nobody.
+    /// "no items found" would help nobody.
     #[test]
     fn a_key_that_cannot_be_used_is_refused_in_words() {
         for (contents, word) in [
