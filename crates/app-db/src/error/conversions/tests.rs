@@ -155,7 +155,7 @@ fn seen(error: &Error) -> (Kind, Option<SqlState>, String, String) {
     )
 }
 
-/// 120 of 200 requests were answered 500 instead of 503, since the error lost its kind there.
+/// A service that maps kinds to HTTP would answer 500 instead of 503 if the error lost its kind here.
 #[test]
 fn every_variant_survives_the_way_through_diesel() {
     let again = every_variant();
