@@ -94,8 +94,9 @@ impl<'t> Chaos<'t> {
     async fn rotate(&mut self) {
         if let Some(password) = &self.password {
             let credentials = Credentials::new(self.place.db.role().name(), password.as_str());
-            if self.database.rotate(credentials).await.is_ok() {
-                self.password = None;
+            match self.database.rotate(credentials).await {
+                Ok(_) => self.password = None,
+                Err(error) => println!("not rotated: {error:?}"),
             }
         }
     }

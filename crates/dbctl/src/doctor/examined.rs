@@ -309,10 +309,8 @@ impl Examined {
         }
         if let Some(error) = &self.pooler_error {
             let needs = "it answers a user that stats_users and auth_file name";
-            lines.push((
-                "its console",
-                format!("gives no figures ({needs}): {error}"),
-            ));
+            let figures = format!("gives no figures: {error} ({needs})");
+            lines.push(("its console", figures));
         }
         if let Some(statements) = self.statements {
             let how = match statements {
