@@ -38,7 +38,8 @@ impl<'t> Chaos<'t> {
     /// Ends every fault and waits until the pool has the password of the server.
     pub(super) async fn end(&mut self) {
         self.place.proxy.set(Fault::None).await;
-        wait_until("the password is rotated", SOON, async || {
+        // When PgBouncer's own login fails, it refuses every login for a second (server_login_retry).
+        wait_until("the password is rotated", SOON * 3, async || {
             self.rotate().await;
             self.password.is_none()
         })
