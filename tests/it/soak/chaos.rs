@@ -92,6 +92,10 @@ impl<'t> Chaos<'t> {
         self.place.db.sql(&signal).await.unwrap();
     }
 
+    #[expect(
+        clippy::print_stdout,
+        reason = "a failed soak shows why the pools did not take the password"
+    )]
     async fn rotate(&mut self) {
         if let Some(password) = &self.password {
             let credentials = Credentials::new(self.place.db.role().name(), password.as_str());
