@@ -53,7 +53,7 @@ async fn a_missing_directory_is_named_with_its_whole_path() {
         .join("no_such/migrations");
     for command in ["migrate run", "migrate status"] {
         dbctl.run(command).await.ended_with(1).says(&format!(
-            "{} does not exist; set `migrations.directory`",
+            "{} does not exist; run this in the service's folder, set `migrations.directory`",
             expected.display()
         ));
     }

@@ -302,13 +302,12 @@ impl MigrateError {
     }
 
     pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            return Self::source(path, MISSING);
-        }
+        let source = (error.kind() != std::io::ErrorKind::NotFound).then_some(error);
+        let problem = source.as_ref().map_or(MISSING, |_| "cannot be read");
         Self::Source {
             path: path.to_owned(),
-            problem: "cannot be read".to_owned(),
-            source: Some(error),
+            problem: problem.to_owned(),
+            source,
         }
     }
 
@@ -394,7 +393,8 @@ impl fmt::Display for OptionalHolder<'_> {
     }
 }
 
-const MISSING: &str = "does not exist; set `migrations.directory` or use `dbctl migrate new NAME`";
+const MISSING: &str = "does not exist; run this in the service's folder, set `migrations.directory`, \
+                       or begin with `dbctl migrate new NAME`";
 
 #[cfg(test)]
 mod tests;
