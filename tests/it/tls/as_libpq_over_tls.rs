@@ -54,8 +54,17 @@ impl Server {
         Pool::connect(url(&self.url(parameters)), sized(1)).await
     }
 
-    async fn is_encrypted(&self, parameters: &str) -> bool {
-        is_encrypted(&self.connect(parameters).await.unwrap()).await
+    /// Every mode that encrypts, with the server's own certificate as the root.
+    async fn is_taken_in_every_mode(&self) {
+        for parameters in [
+            "sslmode=prefer",
+            "sslmode=require",
+            "sslmode=verify-ca&sslrootcert=ROOT",
+            "sslmode=verify-full&sslrootcert=ROOT",
+        ] {
+            let pool = self.connect(parameters).await.unwrap();
+            assert!(is_encrypted(&pool).await, "{parameters}");
+        }
     }
 
     async fn refusal(&self, parameters: &str) -> String {
@@ -68,27 +77,14 @@ impl Server {
 #[tokio::test]
 async fn a_certificate_of_version_1_is_taken() {
     let server = server(VERSION_1).await;
-    for parameters in [
-        "sslmode=prefer",
-        "sslmode=require",
-        "sslmode=verify-ca&sslrootcert=ROOT",
-        "sslmode=verify-full&sslrootcert=ROOT",
-    ] {
-        assert!(server.is_encrypted(parameters).await, "{parameters}");
-    }
+    server.is_taken_in_every_mode().await;
 }
 
 /// jbg/tokio-postgres-rustls#23: the certificate of the documentation as its own root, and by its common name.
 #[tokio::test]
 async fn the_certificate_of_postgresqls_documentation_is_its_own_root() {
     let server = server(DOCUMENTED).await;
-    for parameters in [
-        "sslmode=require",
-        "sslmode=verify-ca&sslrootcert=ROOT",
-        "sslmode=verify-full&sslrootcert=ROOT",
-    ] {
-        assert!(server.is_encrypted(parameters).await, "{parameters}");
-    }
+    server.is_taken_in_every_mode().await;
     let by_address = server
         .url("sslmode=verify-full&sslrootcert=ROOT")
         .replace("@localhost", "@127.0.0.1");
