@@ -25,5 +25,5 @@ rename dbctl app-db-cli '[[bin]]
 name = "dbctl"
 path = "src/main.rs"'
 
-# The copy is inside the repository, which knows nothing of it.
+# Git does not know the copy, so it looks dirty.
 exec cargo publish --workspace --dry-run --allow-dirty "$@"

@@ -127,7 +127,13 @@ async fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
         signal(SignalKind::interrupt())?,
     );
     let mut hang_up = signal(SignalKind::hangup())?;
-    let last = Last::read(folder)?;
+    let last = Last::read(folder).map_err(|error| {
+        let file = folder.join(LAST);
+        format!(
+            "{}: {error}; without the file it starts with the usual ports",
+            file.display()
+        )
+    })?;
     let options = ClusterOptions::default()
         .kept_in(&kept_folder(folder)?)
         .port(last.port);
